@@ -1,0 +1,99 @@
+"""One prior object decides simulation, training, NUTS and checks."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as dist
+from jax.scipy.special import ndtr, ndtri
+from jaxtyping import Array, Float, Key
+
+from chemsbi_jax.constants import T_END
+
+PEAK_MIN = 0.294  # dex of Gyr; below, star formation ends before the last stars
+N_SIGMA_WIDE = 5.0
+
+
+class Prior(NamedTuple):
+    """Independent numpyro distributions with `cdf` and `icdf`, one a parameter."""
+
+    alpha_imf: dist.Distribution
+    log10_n_ia: dist.Distribution
+    log10_sfe: dist.Distribution
+    log10_sfr_peak: dist.Distribution
+    outflow_fraction: dist.Distribution
+    birth_time: dist.Distribution
+
+
+def paper_prior() -> Prior:
+    """The prior of Philcox & Rybizki 2019 and Buck+ 2025; birth_time in Gyr."""
+    return Prior(
+        alpha_imf=dist.Normal(-2.3, 0.3),
+        log10_n_ia=dist.Normal(-2.89, 0.3),
+        log10_sfe=dist.Normal(-0.3, 0.3),
+        log10_sfr_peak=dist.TruncatedNormal(0.55, 0.1, low=PEAK_MIN),
+        outflow_fraction=dist.TruncatedNormal(0.5, 0.1, low=0.0, high=1.0),
+        birth_time=dist.Uniform(2.0, 12.8),
+    )
+
+
+def wide_prior() -> Prior:
+    """Uniform boxes of +-5 sigma around the paper prior, for training emulators."""
+
+    def box(mean: float, sigma: float) -> dist.Distribution:
+        half = N_SIGMA_WIDE * sigma
+        return dist.Uniform(mean - half, mean + half)
+
+    return Prior(
+        alpha_imf=box(-2.3, 0.3),
+        log10_n_ia=box(-2.89, 0.3),
+        log10_sfe=box(-0.3, 0.3),
+        log10_sfr_peak=dist.Uniform(PEAK_MIN, 0.55 + N_SIGMA_WIDE * 0.1),
+        outflow_fraction=dist.Uniform(0.0, 1.0),
+        birth_time=dist.Uniform(1.0, T_END),
+    )
+
+
+def sample(key: Key[Array, ""], prior: Prior, n: int) -> Float[Array, "n param"]:
+    """Draw `n` theta vectors."""
+    keys = jax.random.split(key, len(prior))
+    draws = [d.sample(k, (n,)) for k, d in zip(keys, prior, strict=True)]
+    return jnp.stack(draws, axis=-1)
+
+
+def log_prob(prior: Prior, theta: Float[Array, "*b param"]) -> Float[Array, "*b"]:
+    """Natural log of the prior density, -inf outside the support."""
+    parts = []
+    for i, d in enumerate(prior):
+        inside = d.support(theta[..., i])
+        safe = jnp.where(inside, theta[..., i], d.icdf(jnp.asarray(0.5)))
+        parts.append(jnp.where(inside, d.log_prob(safe), -jnp.inf))
+    return sum(parts)
+
+
+def to_normal(prior: Prior, theta: Float[Array, "*b param"]) -> Float[Array, "*b param"]:
+    """Latents in which the prior is a standard normal; inverse of `from_normal`."""
+    return jnp.stack(
+        [_to_normal(d, theta[..., i]) for i, d in enumerate(prior)], axis=-1
+    )
+
+
+def from_normal(prior: Prior, latent: Float[Array, "*b param"]) -> Float[Array, "*b param"]:
+    """Theta from standard-normal latents: the bijection that keeps all bounds."""
+    return jnp.stack(
+        [_from_normal(d, latent[..., i]) for i, d in enumerate(prior)], axis=-1
+    )
+
+
+def _to_normal(d: dist.Distribution, value: Array) -> Array:
+    if isinstance(d, dist.Normal):  # exact, and without the tails' rounding
+        return (value - d.loc) / d.scale
+    tiny = jnp.finfo(value.dtype).eps
+    return ndtri(jnp.clip(d.cdf(value), tiny, 1.0 - tiny))
+
+
+def _from_normal(d: dist.Distribution, latent: Array) -> Array:
+    if isinstance(d, dist.Normal):
+        return d.loc + d.scale * latent
+    tiny = jnp.finfo(latent.dtype).eps
+    return d.icdf(jnp.clip(ndtr(latent), tiny, 1.0 - tiny))

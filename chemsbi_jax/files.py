@@ -1,0 +1,74 @@
+"""Files that appear whole or not at all, and errors that name the folder."""
+
+import errno
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_REMEDIES = {
+    errno.ENOSPC: "the disk is full: free some space, or choose another folder",
+    errno.EDQUOT: "the quota is used up: free some space, or choose another folder",
+    errno.EFBIG: "the file grew over the allowed size: choose another folder",
+    errno.EACCES: "no permission to write: choose a folder that you may write to",
+    errno.EPERM: "no permission to write: choose a folder that you may write to",
+    errno.EROFS: "the disk is read-only: choose a folder that you may write to",
+    errno.ENOTDIR: "a part of this path is a file: choose a path of folders only",
+    errno.EEXIST: "this path is a file: choose a folder",
+    errno.EISDIR: "a folder of this name is in the way: choose another name",
+}
+
+
+class OutputError(OSError):
+    """A result could not be written; says where, why and what to do."""
+
+
+@contextmanager
+def whole_file(path: str | os.PathLike) -> Iterator[Path]:
+    """Give a temporary path beside `path` that replaces it on success only.
+
+    An interrupted or failed write leaves an older `path` untouched and no
+    temporary file behind (after `kill -9`, a hidden one).
+
+    Raises:
+        OutputError: the folder can't be made or written to, or is full.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _flush(temporary)  # a rename that outlives its data would leave an empty file
+        temporary.replace(path)
+    except OSError as error:
+        raise _explain(path, error) from error
+    finally:
+        _remove(temporary)
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(path: Path) -> None:
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:  # the folder itself is the trouble, and was reported
+        pass
+
+
+def _explain(path: Path, error: OSError) -> OSError:
+    if isinstance(error, OutputError):
+        return error
+    remedy = _REMEDIES.get(error.errno, f"{error}: choose another folder")
+    message = f"Cannot write {path.name} into folder {path.parent}: {remedy}."
+    return OutputError(message)

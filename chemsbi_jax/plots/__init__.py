@@ -1,0 +1,16 @@
+"""Figures of results: plain arrays in, a matplotlib Figure out; no pyplot state.
+
+Sizes, fonts, grids and a changed colour cycle are those of the user's rcParams.
+"""
+
+from chemsbi_jax.plots.calibration import plot_coverage as plot_coverage
+from chemsbi_jax.plots.calibration import plot_ranks as plot_ranks
+from chemsbi_jax.plots.calibration import plot_tarp as plot_tarp
+from chemsbi_jax.plots.corner import plot_corner as plot_corner
+from chemsbi_jax.plots.galaxy import plot_convergence as plot_convergence
+from chemsbi_jax.plots.galaxy import plot_galaxy as plot_galaxy
+from chemsbi_jax.plots.predictive import plot_predictive as plot_predictive
+from chemsbi_jax.plots.style import save_figure as save_figure
+from chemsbi_jax.plots.training import plot_emulator_errors as plot_emulator_errors
+from chemsbi_jax.plots.training import plot_losses as plot_losses
+from chemsbi_jax.plots.training import plot_single_star_ape as plot_single_star_ape

@@ -1,0 +1,126 @@
+"""Posterior predictive check: observed abundances beside what the model expects."""
+
+import numpy as np
+from jaxtyping import ArrayLike, Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from chemsbi_jax.constants import ABUNDANCES
+from chemsbi_jax.plots.style import BAND, GUIDE, colour, few_ticks, label, new_figure
+from chemsbi_jax.types import Stars
+
+MAX_BINS = 30
+ONE_SIGMA = (16, 84)  # percentiles
+TWO_SIGMA = (2.3, 97.7)
+
+
+def plot_predictive(
+    stars: Stars,
+    predicted: Float[ArrayLike, "draw star 8"] | Float[ArrayLike, "n 8"],
+) -> Figure:
+    """Histograms of the stars over the predictive band, and their difference in sigma.
+
+    Args:
+        stars: as observed.
+        predicted: noisy abundances [dex], noise included. With an axis of draws the
+            band is the spread of the draws' histograms (1 and 2 sigma); without, it is
+            the counting noise.
+    """
+    predicted = np.asarray(predicted)
+    if predicted.ndim not in (2, 3) or predicted.shape[-1] != len(ABUNDANCES):
+        raise ValueError(
+            f"Expected predicted (draw, star, 8) or (n, 8); got {predicted.shape}."
+        )
+    if predicted.ndim == 3 and predicted.shape[1] != len(stars.values):
+        raise ValueError(
+            f"Expected predictions of {len(stars.values)} stars; got "
+            f"{predicted.shape[1]}."
+        )
+    fig = new_figure(11.0, 6.4)
+    axes = fig.subplots(4, 4, height_ratios=(3, 1.1, 3, 1.1))
+    for i, name in enumerate(ABUNDANCES):
+        top, column = 2 * (i // 4), i % 4
+        pair = axes[top, column], axes[top + 1, column]
+        seen = stars.observed[:, i]
+        if seen.any():
+            model = predicted[:, seen, i] if predicted.ndim == 3 else predicted[..., i]
+            _compare(*pair, stars.values[seen, i], model)
+        else:
+            _not_observed(*pair)
+        pair[1].set_xlabel(label(name))
+    for row in (0, 2):
+        axes[row, 0].set_ylabel("stars per bin")
+        axes[row + 1, 0].set_ylabel(r"$\Delta/\sigma$")
+    _legend(fig, axes)
+    return fig
+
+
+def _not_observed(top: Axes, bottom: Axes) -> None:
+    top.text(
+        0.5, 0.5, "not observed", ha="center", color=GUIDE, transform=top.transAxes
+    )
+    for ax in (top, bottom):
+        ax.set(xticks=[], yticks=[])
+
+
+def _compare(top: Axes, bottom: Axes, observed: np.ndarray, model: np.ndarray) -> None:
+    model = np.where(np.isfinite(model), model, np.nan)  # NaN: no star is born there
+    edges = _edges(observed, model)
+    counts = np.histogram(observed, edges)[0]
+    mean, sd, bands = _expected(model, edges, len(observed))
+    for (low, high), shade in zip(bands, (BAND, "0.75"), strict=True):
+        top.stairs(high, edges, baseline=low, fill=True, color=shade)
+    top.stairs(mean, edges, color=GUIDE)
+    top.stairs(counts, edges, color=colour(0), lw=1.5)
+    top.set_ylim(bottom=0)
+    top.tick_params(labelbottom=False)
+    offset = np.mean(observed) - np.nanmean(model)
+    top.set_title(rf"mean offset ${offset:+.3f}$ dex", fontsize="small", loc="right")
+    _residuals(bottom, edges, (counts - mean) / sd)
+    bottom.sharex(top)
+    top.set_xlim(edges[0], edges[-1])
+    few_ticks(top)
+
+
+def _edges(observed: np.ndarray, model: np.ndarray) -> np.ndarray:
+    low = min(observed.min(), np.nanpercentile(model, 0.5))
+    high = max(observed.max(), np.nanpercentile(model, 99.5))
+    n_bins = int(np.clip(2 * np.sqrt(len(observed)), 6, MAX_BINS))
+    return np.linspace(low, high + 1e-6, n_bins + 1)
+
+
+def _expected(
+    model: np.ndarray, edges: np.ndarray, n_stars: int
+) -> tuple[np.ndarray, np.ndarray, list]:
+    """Mean and sd of the counts, and their 2 and 1 sigma bands (outer first)."""
+    if model.ndim == 2:
+        counts = np.stack([np.histogram(draw, edges)[0] for draw in model])
+        mean, sd = counts.mean(axis=0), counts.std(axis=0)
+        bands = [np.percentile(counts, band, axis=0) for band in (TWO_SIGMA, ONE_SIGMA)]
+    else:
+        n_model = max(1, np.isfinite(model).sum())
+        share = np.histogram(model, edges)[0] / n_model
+        mean = n_stars * share
+        sd = np.sqrt(mean * (1 - share) * (1 + n_stars / n_model))  # noise of both
+        bands = [(np.maximum(mean - k * sd, 0), mean + k * sd) for k in (2, 1)]
+    return mean, np.maximum(sd, 1.0), bands  # an empty bin is known to about one star
+
+
+def _residuals(ax: Axes, edges: np.ndarray, residuals: np.ndarray) -> None:
+    centres = 0.5 * (edges[1:] + edges[:-1])
+    ax.axhspan(-2, 2, color=BAND, lw=0)
+    ax.axhspan(-1, 1, color="0.75", lw=0)
+    ax.axhline(0, color=GUIDE, lw=0.8)
+    ax.plot(centres, residuals, "o", ms=3, color=colour(0))
+    half = max(3.5, 1.1 * np.abs(residuals).max())
+    ax.set_ylim(-half, half)
+
+
+def _legend(fig: Figure, axes: np.ndarray) -> None:
+    handles = [
+        axes[0, 0].plot([], [], color=colour(0), label="observed")[0],
+        axes[0, 0].plot([], [], color=GUIDE, label="predicted")[0],
+        axes[0, 0].fill_between([], [], color="0.75", label=r"1 $\sigma$"),
+        axes[0, 0].fill_between([], [], color=BAND, label=r"2 $\sigma$"),
+    ]
+    fig.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False)

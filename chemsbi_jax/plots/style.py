@@ -1,0 +1,84 @@
+"""What all figures share: colours, labels, ellipses and how they are saved."""
+
+import os
+
+import matplotlib as mpl
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from chemsbi_jax.constants import ABUNDANCES
+from chemsbi_jax.files import whole_file
+
+# Okabe & Ito 2008, told apart by all kinds of colour vision; yellow left out (too pale)
+OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+TRUTH = "black"
+GUIDE = "0.55"  # grey of guides, bands and priors
+BAND = "0.88"
+
+MASS_1_2_3_SIGMA = (0.393, 0.865, 0.989)
+"""Mass of a 2-D Gaussian inside Mahalanobis distances 1, 2 and 3."""
+
+DPI = 150
+LABELS = {
+    "alpha_imf": r"$\alpha_{\rm IMF}$",
+    "log10_n_ia": r"$\log_{10} N_{\rm Ia}\ [{\rm M}_\odot^{-1}]$",
+    "log10_sfe": r"$\log_{10} {\rm SFE}\ [{\rm Gyr}^{-1}]$",
+    "log10_sfr_peak": r"$\log_{10} t_{\rm peak}\ [{\rm Gyr}]$",
+    "outflow_fraction": r"$x_{\rm out}$",
+    "birth_time": r"$T_{\rm birth}\ [{\rm Gyr}]$",
+}
+LABELS |= {
+    name: "[{}/{}]".format(*(part.capitalize() for part in name.split("_")))
+    for name in ABUNDANCES
+}
+
+
+def label(name: str, *, unit: bool = True) -> str:
+    """Axis label of a parameter or an abundance; other names as they are."""
+    text = LABELS.get(name, name)
+    if name in ABUNDANCES and unit:
+        return f"{text} [dex]"
+    if not unit and r"\ [" in text:
+        return text.split(r"\ [")[0] + "$"
+    return text
+
+
+def colour(i: int) -> str:
+    """Colour `i` of the user's cycle if there is one, else of Okabe & Ito."""
+    cycle = mpl.rcParams["axes.prop_cycle"]
+    if cycle != mpl.rcParamsDefault["axes.prop_cycle"] and "color" in cycle.keys:
+        colours = cycle.by_key()["color"]
+    else:
+        colours = OKABE_ITO
+    return colours[i % len(colours)]
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure of that size [inch] whose layout keeps labels apart."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def ellipse(
+    mean: Float[np.ndarray, " 2"], covariance: Float[np.ndarray, "2 2"], n_sigma: float
+) -> Float[np.ndarray, "2 point"]:
+    """Points at Mahalanobis distance `n_sigma` from the mean."""
+    eigenvalues, axes = np.linalg.eigh(covariance)
+    angle = np.linspace(0.0, 2.0 * np.pi, 200)
+    circle = np.stack([np.cos(angle), np.sin(angle)])
+    half_axes = axes * np.sqrt(np.maximum(eigenvalues, 0.0))
+    return np.asarray(mean)[:, None] + n_sigma * half_axes @ circle
+
+
+def few_ticks(ax: Axes, n: int = 4) -> None:
+    """At most `n` round steps on each axis, so that labels don't touch."""
+    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(n, steps=[1, 2, 5, 10]))
+    ax.yaxis.set_major_locator(mpl.ticker.MaxNLocator(n, steps=[1, 2, 5, 10]))
+
+
+def save_figure(fig: Figure, path: str | os.PathLike) -> None:
+    """Write the figure (PNG, or what the suffix says), whole or not at all."""
+    suffix = os.path.splitext(path)[1].lstrip(".").lower() or "png"
+    with whole_file(path) as temporary:
+        fig.savefig(temporary, dpi=DPI, format=suffix)

@@ -1,0 +1,96 @@
+"""Yield sets by name: the published tables, or the user's own."""
+
+from functools import partial
+from pathlib import Path
+
+import h5py
+import jax.numpy as jnp
+
+from chemsbi_jax.constants import AGB_M_MIN, IMF_M_MAX, SN2_M_MIN
+from chemsbi_jax.datasets import fetch
+from chemsbi_jax.simulator.mass_bins import StellarModels, bin_models
+from chemsbi_jax.simulator.tables_alternative import load_alternative
+from chemsbi_jax.simulator.tables_user import read_user_table
+from chemsbi_jax.simulator.yields import SNIaYields, SourceYields, Yields
+
+SPECIES = (
+    "Carbon", "Iron", "Hydrogen", "Helium", "Magnesium", "Nitrogen", "Neon", "Oxygen",
+    "Silicon",
+)  # fmt: skip
+"""`constants.ELEMENTS` as the TNG files spell them."""
+
+
+def load_yields(name: str | Path) -> Yields:
+    """A yield set, ready for the simulator, in JAX's default precision.
+
+    Args:
+        name: one of
+            "tng": the yields of IllustrisTNG;
+            "alternative": Nomoto 2013, Karakas & Lugaro 2016, Thielemann 2003;
+            "alternative-reference": the same with the error in the AGB net yields
+                that Chempy makes (`tables_alternative.load_alternative`), for
+                comparison with published work only;
+            a path to a JSON file of one's own, described in `tables_user`.
+
+    Raises:
+        ValueError: the name is unknown, or the user's table is unusable.
+        chemsbi_jax.datasets.DatasetError: a published file cannot be had.
+    """
+    if name in PUBLISHED:
+        return PUBLISHED[name]()
+    is_path = isinstance(name, Path) or Path(name).suffix or Path(name).exists()
+    if not is_path and len(Path(name).parts) == 1:
+        raise ValueError(
+            f"Unknown yields {name!r}: expected {', '.join(PUBLISHED)}, or the path of "
+            "a JSON file."
+        )
+    return read_user_table(name)
+
+
+def load_tng() -> Yields:
+    """The yields of IllustrisTNG (Pillepich+ 2018, MNRAS 473, 4077).
+
+    SN II: Portinari+ 1998, Kobayashi+ 2006; AGB: Karakas 2010, Doherty+ 2014,
+    Fishlock+ 2014; SN Ia: Nomoto+ 1997.
+    """
+    return Yields(
+        sn2=_tng_source(fetch("yields/tng/SNII.hdf5"), SN2_M_MIN, IMF_M_MAX),
+        agb=_tng_source(fetch("yields/tng/AGB.hdf5"), AGB_M_MIN, SN2_M_MIN),
+        sn_ia=_tng_sn_ia(fetch("yields/tng/SNIa.hdf5")),
+    )
+
+
+def _tng_source(path: Path, m_min: float, m_max: float) -> SourceYields:
+    models = []
+    with h5py.File(path) as file:
+        masses = file["Masses"][()].astype(float)
+        rows = _traced_rows(file)
+        metallicities = file["Metallicities"][()].astype(float)
+        # the AGB file names one group more than it has
+        for metallicity, group in zip(metallicities, file["Yield_names"], strict=False):
+            table = file["Yields"][group.decode()]
+            net = table["Yield"][()].astype(float) / masses  # of all 11 species
+            ejected = table["Ejected_mass"][()].astype(float) / masses
+            unprocessed = ejected - net.sum(axis=0)
+            models.append(StellarModels(metallicity, masses, net[rows].T, unprocessed))
+    return bin_models(models, m_min, m_max)
+
+
+def _tng_sn_ia(path: Path) -> SNIaYields:
+    with h5py.File(path) as file:
+        ejecta = file["Yield"][()].astype(float)
+        rows = _traced_rows(file)
+    return SNIaYields(ejecta=jnp.asarray(ejecta[rows]), mass=jnp.asarray(ejecta.sum()))
+
+
+def _traced_rows(file: h5py.File) -> list[int]:
+    species = [s.decode() for s in file["Species_names"]]
+    return [species.index(s) for s in SPECIES]
+
+
+PUBLISHED = {
+    "tng": load_tng,
+    "alternative": load_alternative,
+    "alternative-reference": partial(load_alternative, corrected=False),
+}
+"""Name -> loader."""

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from chemsbi_jax.constants import (
     ATOMIC_WEIGHT,
@@ -50,7 +50,8 @@ class Track(NamedTuple):
     formed: Float[Array, " time"]  # mass of stars formed at this point
     infall: Float[Array, " time"]  # mass that came in from the reservoir
     ejecta: Float[Array, "time traced"]  # mass of each element returned by stars
-    valid: Bool[Array, ""]  # a star can be born at the last point
+    last: Int[Array, ""]  # index of the point at which the star is born
+    valid: Bool[Array, ""]  # a star can be born there
 
 
 def evolve(theta: Float[Array, " param"], yields: Yields, physics: Physics) -> Track:
@@ -214,5 +215,6 @@ def _make_track(
         formed=history.formed,
         infall=infall,
         ejecta=ejecta,
+        last=history.last,
         valid=valid,
     )

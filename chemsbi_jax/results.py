@@ -5,7 +5,6 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from importlib import metadata
-from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -14,7 +13,7 @@ from jaxtyping import ArrayLike, Float
 
 from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL, PARAMETERS
 from chemsbi_jax.files import OutputError, sha256, whole_file
-from chemsbi_jax.types import Stars
+from chemsbi_jax.types import GalaxyPosterior, Stars
 
 __all__ = [
     "GalaxyPosterior",
@@ -27,16 +26,6 @@ __all__ = [
 
 GLOBAL_PARAMETERS = PARAMETERS[:N_GLOBAL]
 QUANTILES = {"q05": 0.05, "q16": 0.16, "q50": 0.5, "q84": 0.84, "q95": 0.95}
-
-
-class GalaxyPosterior(NamedTuple):
-    """Posterior of (alpha_imf, log10_n_ia), in this order, given all stars."""
-
-    method: str  # "gaussian", "flow", "nuts"
-    draws: Float[ArrayLike, "draw 2"]
-    mean: Float[ArrayLike, " 2"]
-    covariance: Float[ArrayLike, "2 2"]
-    checks: dict  # name of the check -> its numbers, as JSON would have them
 
 
 def summary(

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float
 
-from chemsbi_jax.constants import PARAMETERS
+from chemsbi_jax.constants import ABUNDANCES, PARAMETERS
 from chemsbi_jax.simulator.onezone import Track, evolve
 from chemsbi_jax.simulator.physics import CLEAN as CLEAN
 from chemsbi_jax.simulator.physics import LEGACY as LEGACY
@@ -15,7 +15,7 @@ from chemsbi_jax.simulator.physics import Physics as Physics
 from chemsbi_jax.simulator.tables import load_yields as load_yields
 from chemsbi_jax.simulator.yields import Yields as Yields
 
-BLOCK = 128  # stars at a time: their arrays stay in the cache of a core
+BLOCK = 64  # stars at a time: their arrays stay in the cache of a core
 
 
 def simulate(
@@ -38,7 +38,7 @@ def simulate(
     """
     theta = _checked(theta)
     return _simulate(theta.reshape(-1, len(PARAMETERS)), yields, physics).reshape(
-        *theta.shape[:-1], -1
+        *theta.shape[:-1], len(ABUNDANCES)
     )
 
 
@@ -70,7 +70,7 @@ def _simulate(theta: Array, yields: Yields, physics: Physics) -> Array:
         last = jnp.where(physics.truncated_late_run, track.last, physics.n_steps)
         return jnp.where(track.valid, track.abundances[last], jnp.nan)
 
-    return lax.map(one, theta, batch_size=min(BLOCK, theta.shape[0]))
+    return lax.map(one, theta, batch_size=min(BLOCK, max(theta.shape[0], 1)))
 
 
 @partial(jax.jit, static_argnames="physics")

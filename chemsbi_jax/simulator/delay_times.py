@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 from chemsbi_jax.constants import SNIA_DELAY, SNIA_SLOPE, T_SNIA_END
 from chemsbi_jax.simulator.physics import Physics
 
-ZETA_SLOPE = 8.919216557  # Riemann zeta function of SNIA_SLOPE
+ZETA_SLOPE = 8.91921655749934  # Riemann zeta function of SNIA_SLOPE
 ONSET_STEEPNESS = 8.0  # of the ramp that replaces the jump at birth_time 1.08 Gyr
 
 
@@ -59,6 +59,8 @@ def _power_sum(n: Array, physics: Physics) -> Array:
     """Sum of i^-1.12 for i = 1 ... n, by Euler-Maclaurin; `n` may be fractional."""
     tail = n ** (1.0 - SNIA_SLOPE) / (SNIA_SLOPE - 1.0)
     ends = 0.5 * n**-SNIA_SLOPE
-    if physics.stepwise_delay_times:  # counts exactly, so one more term shows
-        ends = ends - SNIA_SLOPE / 12.0 * n ** (-SNIA_SLOPE - 1.0)
+    if physics.stepwise_delay_times:  # counts exactly, so two more terms show
+        s = SNIA_SLOPE
+        ends = ends - s / 12.0 * n ** (-s - 1.0)
+        ends = ends + s * (s + 1.0) * (s + 2.0) / 720.0 * n ** (-s - 3.0)
     return ZETA_SLOPE - tail + ends

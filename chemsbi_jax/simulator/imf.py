@@ -22,7 +22,7 @@ from chemsbi_jax.constants import (
 from chemsbi_jax.simulator.physics import Physics
 
 LOG10_M_MAX = math.log10(IMF_M_MAX)
-SMALL_POWER = 1e-3  # below it three terms of the series are exact to 1e-9
+SMALL_POWER = 1e-3  # below it four terms of the series are exact to 1e-11
 
 # The grid of the original: 5000 equidistant masses, both ends included
 N_GRID = 5000
@@ -66,7 +66,7 @@ def _saturation(power: Array, depth: Array) -> Array:
     is_small = jnp.abs(power) < SMALL_POWER
     safe = jnp.where(is_small, 1.0, power)
     x = power * depth
-    series = depth * (1.0 - x / 2.0 + x * x / 6.0)
+    series = depth * (1.0 - x / 2.0 + x * x / 6.0 - x * x * x / 24.0)
     return jnp.where(is_small, series, -jnp.expm1(-safe * depth) / safe)
 
 

@@ -1,0 +1,36 @@
+# Every target makes its own .venv on first use and is quick afterwards.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+STARS ?= chemsbi_jax/pretrained/stars/example_galaxy.ecsv
+OUT ?= runs/infer
+
+.PHONY: infer test test-slow lint reproduce benchmark contract clean
+
+infer: $(READY)
+	$(BIN)/python experiments/infer.py $(STARS) --out $(OUT)
+
+test: $(READY)
+	$(BIN)/python -m pytest -q $(PYTEST_FLAGS)
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -q -m slow $(PYTEST_FLAGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+reproduce: $(READY)
+	$(BIN)/python experiments/reproduce.py
+
+benchmark: $(READY)
+	$(BIN)/python experiments/benchmark.py
+
+$(READY): pyproject.toml requirements.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.txt -e ".[dev]"
+	touch $@
+
+clean:
+	rm -rf runs .pytest_cache .ruff_cache

@@ -1,0 +1,83 @@
+"""All cores for one batch: JAX itself runs a batch on one of them."""
+
+import os
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+AXIS = "batch"
+
+
+def use_all_cores() -> None:
+    """Make every core of the CPU a JAX device of its own.
+
+    For scripts, before the first JAX operation; later calls change nothing. GPUs are
+    devices anyway.
+    """
+    try:
+        jax.config.update("jax_num_cpu_devices", _n_cores())
+    except RuntimeError:  # JAX has started, with the devices that it has
+        pass
+
+
+def spread(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Jit a batched function and split its batch over all local devices.
+
+    Args:
+        function: its first argument is split along the leading axis (of every leaf),
+            the other ones go to each device whole. All results must have that leading
+            axis too, and a row must depend on the same row of the input only.
+
+    Returns:
+        A function of the same signature, with its results on the first device. Batches
+        are padded to a multiple of the number of devices with copies of the last row.
+        With a single device it is `jax.jit(function)`.
+    """
+    devices = jax.local_devices()
+    if len(devices) == 1:
+        return jax.jit(function)
+    mesh = Mesh(np.array(devices), (AXIS,))
+    split, whole = NamedSharding(mesh, P(AXIS)), NamedSharding(mesh, P())
+
+    @jax.jit
+    def on_all(batch: Any, rest: tuple) -> Any:
+        specs = (P(AXIS), *(P() for _ in rest))
+        # a scan's carry starts as a constant: no part of the batch, to that check
+        run = jax.shard_map(
+            function, mesh=mesh, in_specs=specs, out_specs=P(AXIS), check_vma=False
+        )
+        return run(batch, *rest)
+
+    @wraps(function)
+    def run(batch: Any, *rest: Any) -> Any:
+        n = len(jax.tree.leaves(batch)[0])
+        n_padded = max(n + -n % len(devices), len(devices))
+        padded = jax.tree.map(lambda x: _pad(x, n_padded), batch)
+        results = on_all(jax.device_put(padded, split), jax.device_put(rest, whole))
+        on_first = jax.device_put(results, devices[0])
+        return jax.tree.map(lambda x: x[:n], on_first)
+
+    return run
+
+
+def _pad(x: Any, n: int) -> jax.Array:
+    """Repeat the last row until there are `n`; zeros if there is none."""
+    x = jnp.asarray(x)
+    if len(x) == n:
+        return x
+    if len(x) == 0:
+        return jnp.zeros((n, *x.shape[1:]), x.dtype)
+    return jnp.concatenate([x, jnp.repeat(x[-1:], n - len(x), axis=0)])
+
+
+def _n_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,93 @@
+"""Can the model explain these stars at all? A calibrated test in abundance space."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from scipy import stats
+
+from chemsbi_jax.constants import ABUNDANCES
+from chemsbi_jax.types import Forward
+
+N_REFERENCE = 4000  # stars of the model that the observed ones are compared with
+ALARM = 0.01  # p-value below which the model is said not to fit
+
+
+class Misfit(NamedTuple):
+    """Observed stars against stars of the model with the inferred parameters."""
+
+    p_value: float  # that a galaxy of the model differs at least as much
+    is_flagged: bool
+    mean_residual: np.ndarray  # (element,) dex, observed less expected
+    mean_error: np.ndarray  # (element,) dex, its standard error
+    text: str
+
+
+def star_residuals(
+    values: Float[Array, "star element"],
+    theta_draws: Float[Array, "star draw param"],
+    forward: Forward,
+) -> Float[Array, "star element"]:
+    """Observed abundances less the mean prediction of the star's posterior [dex]."""
+    return values - jnp.nanmean(forward(theta_draws), axis=1)
+
+
+def misfit_test(
+    observed: Float[Array, "star element"],
+    expected: Float[Array, "reference element"],
+) -> Misfit:
+    r"""Compare residuals of the observed stars with those of stars of the model.
+
+    Two statistics, the smaller p-value doubled: Hotelling's :math:`T^2` of the mean
+    residual (an offset that all stars share) and the mean squared length of the
+    residuals (stars that scatter too much or too little).
+
+    Args:
+        observed: `star_residuals` of the stars.
+        expected: the same for stars drawn from the model.
+    """
+    observed, expected = np.asarray(observed, float), np.asarray(expected, float)
+    centre, covariance = expected.mean(axis=0), np.cov(expected, rowvar=False)
+    share = 1.0 / len(observed) + 1.0 / len(expected)
+    offset = observed.mean(axis=0) - centre
+    t2 = offset @ np.linalg.solve(covariance, offset) / share
+    p_offset = stats.chi2.sf(t2, offset.size)
+    p_scatter = _scatter_p_value(observed - centre, expected - centre, covariance)
+    p_value = float(min(1.0, 2.0 * min(p_offset, p_scatter)))
+    error = np.sqrt(np.diag(covariance) * share)
+    is_flagged = p_value < ALARM
+    text = _sentence(p_value, offset, error)
+    return Misfit(p_value, is_flagged, offset, error, text)
+
+
+def _scatter_p_value(observed, expected, covariance) -> float:
+    """Two-sided, from the distribution of means of as many model stars."""
+    precision = np.linalg.inv(covariance)
+    length, model = (
+        np.einsum("ni,ij,nj->n", x, precision, x) for x in (observed, expected)
+    )
+    n = len(length)
+    groups = np.random.default_rng(0).choice(model, (2000, min(n, 500))).mean(axis=1)
+    if n <= 500:
+        above = (groups >= length.mean()).mean()
+        tail = max(min(above, 1.0 - above), 0.5 / len(groups))
+        if tail > 0.01:
+            return 2.0 * tail
+    z = (length.mean() - model.mean()) / (
+        model.std() * np.sqrt(1.0 / n + 1.0 / len(model))
+    )
+    return 2.0 * stats.norm.sf(abs(z))
+
+
+def _sentence(p_value: float, offset: np.ndarray, error: np.ndarray) -> str:
+    if p_value >= ALARM:
+        return f"The model explains the stars (p = {p_value:.2g})."
+    worst = np.argsort(-np.abs(offset / error))[:3]
+    names = ", ".join(
+        f"{ABUNDANCES[i]} {offset[i]:+.3f} +- {error[i]:.3f} dex" for i in worst
+    )
+    return (
+        f"The model does not explain these stars (p = {p_value:.1g}; {names} on "
+        "average): the interval describes the model, not the galaxy."
+    )

@@ -1,0 +1,14 @@
+"""Neural posterior estimation for one star: the only package that knows flowjax."""
+
+from chemsbi_jax.npe.flow import MafFlow as MafFlow
+from chemsbi_jax.npe.flow import SplineFlow as SplineFlow
+from chemsbi_jax.npe.model import Npe as Npe
+from chemsbi_jax.npe.model import global_latent_log_prob as global_latent_log_prob
+from chemsbi_jax.npe.model import log_prob as log_prob
+from chemsbi_jax.npe.storage import load_npe as load_npe
+from chemsbi_jax.npe.storage import save_npe as save_npe
+from chemsbi_jax.npe.training import REFERENCE as REFERENCE
+from chemsbi_jax.npe.training import FreshStars as FreshStars
+from chemsbi_jax.npe.training import NpeConfig as NpeConfig
+from chemsbi_jax.npe.training import StoredStars as StoredStars
+from chemsbi_jax.npe.training import train_npe as train_npe

@@ -1,0 +1,289 @@
+"""Conditional flows: autoregressive splines of our own, and flowjax's MAF.
+
+Both give, for a star, an object with three methods: `draw`, `log_prob` and
+`log_prob_columns`. Parameters lie along the first axis and draws along the last.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flowjax.bijections import AbstractBijection
+from flowjax.distributions import StandardNormal
+from flowjax.flows import masked_autoregressive_flow
+from jax.scipy.stats import norm
+from jaxtyping import Array, Float, Key
+
+from chemsbi_jax.npe.spline import (
+    Spline,
+    make_spline,
+    n_raw,
+    spline_forward,
+    spline_inverse,
+)
+
+LOG_SCALE_LIMIT = 8.0  # keeps the width of a conditional within exp(+-8)
+
+
+class Dense(NamedTuple):
+    """One layer; a first axis of the arrays stacks layers of several parameters."""
+
+    weight: Float[Array, "*stack out in"]
+    bias: Float[Array, "*stack out"]
+
+    def __call__(self, x: Float[Array, "in *batch"]) -> Float[Array, "out *batch"]:
+        """Affine map of the first axis."""
+        return jnp.tensordot(self.weight, x, axes=1) + _as_column(self.bias, x)
+
+
+class Embedding(eqx.Module):
+    """Reads the features of a star."""
+
+    layers: tuple[Dense, ...]
+
+    def __call__(
+        self, x: Float[Array, "feature *batch"]
+    ) -> Float[Array, "embedding *batch"]:
+        """Features to embedding."""
+        for layer in self.layers:
+            x = jax.nn.silu(layer(x))
+        return x
+
+
+class Conditional(eqx.Module):
+    """Network of one parameter: a spline from the star and the parameters before."""
+
+    from_star: Float[Array, "*stack hidden embedding"]
+    from_before: Float[Array, "*stack hidden before"]
+    layers: tuple[Dense, ...]
+
+    def __call__(
+        self, star: Float[Array, "hidden *batch"], before: Float[Array, "known *batch"]
+    ) -> tuple[Array, Array, Spline]:
+        """Location, log scale and spline; `star` is `from_star @ embedding`.
+
+        `before` may be shorter than `from_before`: the rest counts as zero.
+        """
+        weight = self.from_before[:, : before.shape[0]]
+        raw = jnp.tensordot(weight, before, axes=1)
+        raw = raw + (star if star.ndim == raw.ndim else _as_column(star, raw))
+        for layer in self.layers:
+            raw = layer(jax.nn.relu(raw))
+        log_scale = LOG_SCALE_LIMIT * jnp.tanh(raw[1] / LOG_SCALE_LIMIT)
+        return raw[0], log_scale, make_spline(raw[2:])
+
+
+class SplineGivenStar(eqx.Module):
+    """The flow of one star: what depends on the star alone is done."""
+
+    conditionals: Conditional  # stacked along a first axis, one a parameter
+    star: Float[Array, "param hidden *batch"]  # the star's part of each first layer
+
+    def draw(
+        self, noise: Float[Array, "param *batch"], before: Float[Array, "known *batch"]
+    ) -> Float[Array, "param *batch"]:
+        """Parameters from standard-normal noise, one after the other."""
+        known = before
+        for i in range(noise.shape[0]):
+            loc, log_scale, spline = self._net(i)(self.star[i], known)
+            value = loc + jnp.exp(log_scale) * spline_inverse(noise[i], spline)[0]
+            known = jnp.concatenate([known, value[None]])
+        return known[before.shape[0] :]
+
+    def log_prob(
+        self, values: Float[Array, "param *batch"], before: Float[Array, "known *batch"]
+    ) -> Float[Array, "*batch"]:
+        """Log density, all parameters side by side."""
+        return self.noise_and_log_prob(values, before)[1]
+
+    def noise_and_log_prob(self, values: Array, before: Array) -> tuple[Array, Array]:
+        """The noise that `draw` would have made the values from, and their density."""
+        known = jnp.concatenate([before, values[:-1]])
+        position = _as_column(jnp.arange(known.shape[0]), known) - before.shape[0]
+
+        def one(i, value: Array, net: Conditional, star: Array) -> tuple[Array, Array]:
+            network = net(star, jnp.where(position < i, known, 0.0))
+            return _noise_and_log_prob(value, network)
+
+        order = jnp.arange(values.shape[0])
+        noise, each = jax.vmap(one)(order, values, self.conditionals, self.star)
+        return noise, each.sum(axis=0)
+
+    def log_prob_columns(
+        self, first: Float[Array, " column"], second: Float[Array, "column row"]
+    ) -> Float[Array, "column row"]:
+        """Log density of two parameters; the network runs once a column."""
+        nothing = jnp.zeros((0, *first.shape), first.dtype)
+        of_first = _noise_and_log_prob(first, self._net(0)(self.star[0], nothing))[1]
+        network = self._net(1)(self.star[1], first[None])
+        columns = jax.tree.map(lambda x: x[..., None], network)
+        return of_first[:, None] + _noise_and_log_prob(second, columns)[1]
+
+    def _net(self, i: int) -> Conditional:
+        return jax.tree.map(lambda x: x[i], self.conditionals)
+
+
+def _noise_and_log_prob(value: Array, network: tuple[Array, Array, Spline]):
+    loc, log_scale, spline = network
+    noise, log_det = spline_forward((value - loc) * jnp.exp(-log_scale), spline)
+    return noise, norm.logpdf(noise) + log_det - log_scale
+
+
+class AutoregressiveSpline(AbstractBijection):
+    """Noise to parameters; each is a 1-D spline given the star and those before.
+
+    One layer is enough, as a spline of enough bins takes any 1-D shape. `condition` is
+    the features of the star, then the parameters that come first.
+    """
+
+    embedding: Embedding
+    conditionals: Conditional  # stacked along a first axis, one a parameter
+    shape: tuple[int, ...] = eqx.field(static=True)
+    cond_shape: tuple[int, ...] = eqx.field(static=True)
+
+    def given(self, features: Float[Array, "feature *batch"]) -> SplineGivenStar:
+        """The flow of one star, or of a batch of stars along the last axis."""
+        embedded = self.embedding(features)
+        star = jnp.tensordot(self.conditionals.from_star, embedded, axes=1)
+        return SplineGivenStar(self.conditionals, star)
+
+    def transform_and_log_det(self, x, condition=None):
+        """Noise to parameters, as flowjax asks for it."""
+        features, before = self._split(condition)
+        values = self.given(features).draw(x, before)
+        return values, -self.inverse_and_log_det(values, condition)[1]
+
+    def inverse_and_log_det(self, y, condition=None):
+        """Parameters to noise, as flowjax asks for it."""
+        features, before = self._split(condition)
+        noise, log_prob = self.given(features).noise_and_log_prob(y, before)
+        return noise, log_prob - norm.logpdf(noise).sum()
+
+    def _split(self, condition: Array) -> tuple[Array, Array]:
+        n_features = self.embedding.layers[0].weight.shape[-1]
+        return condition[:n_features], condition[n_features:]
+
+
+class MafGivenStar(eqx.Module):
+    """flowjax's flow for one star, or a batch of stars along the last axis."""
+
+    bijection: AbstractBijection
+    features: Float[Array, "feature *batch"]
+
+    def draw(self, noise: Array, before: Array) -> Array:
+        """Parameters from standard-normal noise."""
+        return self._over_batch(self.bijection.transform, noise, before)
+
+    def log_prob(self, values: Array, before: Array) -> Array:
+        """Log density."""
+
+        def one(value: Array, condition: Array) -> Array:
+            noise, log_det = self.bijection.inverse_and_log_det(value, condition)
+            return norm.logpdf(noise).sum() + log_det
+
+        return self._over_batch(one, values, before)
+
+    def log_prob_columns(
+        self, first: Float[Array, " column"], second: Float[Array, "column row"]
+    ) -> Float[Array, "column row"]:
+        """Log density of two parameters, point by point."""
+        values = jnp.stack([jnp.broadcast_to(first[:, None], second.shape), second])
+        flat = values.reshape(2, -1)
+        return self.log_prob(flat, flat[:0]).reshape(second.shape)
+
+    def _over_batch(self, function, x: Array, before: Array) -> Array:
+        features = self.features
+        if x.ndim > features.ndim:
+            features = jnp.broadcast_to(
+                _as_column(features, x), (features.shape[0], *x.shape[1:])
+            )
+        condition = jnp.concatenate([features, before])
+        if x.ndim == 1:
+            return function(x, condition)
+        return jax.vmap(function, in_axes=-1, out_axes=-1)(x, condition)
+
+
+class Maf(eqx.Module):
+    """Masked autoregressive flow (Papamakarios+ 2017), as the reference uses it."""
+
+    bijection: AbstractBijection
+
+    def given(self, features: Float[Array, "feature *batch"]) -> MafGivenStar:
+        """The flow of one star."""
+        return MafGivenStar(self.bijection, features)
+
+
+@dataclass(frozen=True)
+class SplineFlow:
+    """Size of an autoregressive spline flow."""
+
+    embedding: tuple[int, int] = (128, 3)
+    """Width and depth of the network that reads the star."""
+    hidden: tuple[int, ...] = (48, 48)
+    """Widths of the network of each parameter."""
+    n_bins: int = 8
+    """Bins of each spline."""
+
+    def build(self, key: Key[Array, ""], n_dim: int, n_features: int, n_direct: int):
+        """A new flow, the identity at first; call it outside `jit`."""
+        # numpy draws the first weights: hundreds of small jax calls would take seconds
+        rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+        width, depth = self.embedding
+        n_before, n_out = n_direct + n_dim - 1, 2 + n_raw(self.n_bins)
+        sizes = (n_features, *(width,) * depth)
+        layers = [
+            _dense(rng, (n_dim,), a, b)
+            for a, b in zip(self.hidden, (*self.hidden[1:], n_out), strict=True)
+        ]
+        # starts as the identity: the posterior is the prior until data say otherwise
+        layers[-1] = jax.tree.map(jnp.zeros_like, layers[-1])
+        first = _dense(rng, (n_dim,), width + n_before, self.hidden[0]).weight
+        return AutoregressiveSpline(
+            embedding=Embedding(
+                tuple(
+                    _dense(rng, (), a, b)
+                    for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+                )
+            ),
+            conditionals=Conditional(
+                first[..., :width], first[..., width:], tuple(layers)
+            ),
+            shape=(n_dim,),
+            cond_shape=(n_features + n_direct,),
+        )
+
+
+def _dense(rng, stack: tuple[int, ...], n_in: int, n_out: int) -> Dense:
+    limit = n_in**-0.5
+    weight = rng.uniform(-limit, limit, (*stack, n_out, n_in))
+    return Dense(jnp.asarray(weight, jnp.float32), jnp.zeros((*stack, n_out)))
+
+
+@dataclass(frozen=True)
+class MafFlow:
+    """Size of a masked autoregressive flow; the defaults are the reference's."""
+
+    hidden: int = 8
+    """Width of each transform's network."""
+    n_transforms: int = 4
+    """Affine autoregressive transforms."""
+
+    def build(self, key: Key[Array, ""], n_dim: int, n_features: int, n_direct: int):
+        """A new flow; call it outside `jit`."""
+        flow = masked_autoregressive_flow(
+            key,
+            base_dist=StandardNormal((n_dim,)),
+            cond_dim=n_features + n_direct,
+            flow_layers=self.n_transforms,
+            nn_width=self.hidden,
+            nn_depth=2,
+        )
+        return Maf(flow.bijection)
+
+
+def _as_column(x: Array, like: Array) -> Array:
+    """`x` with trailing axes of length one, as many as `like` has after its first."""
+    return x.reshape(*x.shape, *(1,) * (like.ndim - 1))

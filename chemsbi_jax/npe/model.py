@@ -1,0 +1,100 @@
+"""The posterior of one star as a network: density, draws, many stars at once."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.scipy.stats import norm
+from jaxtyping import Array, Float, Key
+
+from chemsbi_jax import priors
+from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
+from chemsbi_jax.npe.flow import AutoregressiveSpline, Maf
+from chemsbi_jax.priors import Prior
+
+N_LOCAL = len(PARAMETERS) - N_GLOBAL
+
+
+class Npe(eqx.Module):
+    """Neural posterior of one star, global parameters first.
+
+    The flows live in latents in which the prior is a standard normal
+    (`priors.to_normal`), so no draw ever leaves the prior's bounds.
+    """
+
+    galaxy_flow: AutoregressiveSpline | Maf  # noise -> 2 global latents | star
+    star_flow: AutoregressiveSpline | Maf  # noise -> 4 local latents | star, global
+    feature_mean: Float[Array, " feature"]  # dex
+    feature_matrix: Float[Array, "feature feature"]  # whitens the abundances [1/dex]
+    prior: Prior
+    sigma: Float[Array, ""]  # dex, noise of the training stars
+
+
+def features(
+    npe: Npe, values: Float[Array, "*star element"]
+) -> Float[Array, "feature *star"]:
+    """What the flows see of stars: whitened abundances [input in dex]."""
+    return npe.feature_matrix @ (values - npe.feature_mean).T
+
+
+def latent_log_prob(
+    npe: Npe, latent: Float[Array, "*star param"], values: Float[Array, "*star element"]
+) -> Float[Array, "*star"]:
+    """Log density of all six latents of a star, or of each star of a table."""
+    seen, latent = features(npe, values), latent.T
+    first, rest = latent[:N_GLOBAL], latent[N_GLOBAL:]
+    of_first = npe.galaxy_flow.given(seen).log_prob(first, first[:0])
+    return of_first + npe.star_flow.given(seen).log_prob(rest, first)
+
+
+def global_latent_log_prob(
+    npe: Npe, latent: Float[Array, "*star 2"], values: Float[Array, "*star element"]
+) -> Float[Array, "*star"]:
+    """Exact log density of the two global latents of each star."""
+    flow = npe.galaxy_flow.given(features(npe, values))
+    return flow.log_prob(latent.T, latent.T[:0])
+
+
+def log_prob(
+    npe: Npe, theta: Float[Array, "*star param"], values: Float[Array, "*star element"]
+) -> Float[Array, "*star"]:
+    """Log posterior density of theta, for a star or a table with these abundances."""
+    latent = priors.to_normal(npe.prior, theta)
+    change = priors.log_prob(npe.prior, theta) - norm.logpdf(latent).sum(axis=-1)
+    return latent_log_prob(npe, latent, values) + change
+
+
+def sample_latents(
+    key: Key[Array, ""], npe: Npe, values: Float[Array, "star element"], n_draws: int
+) -> Float[Array, "star draw param"]:
+    """Latents of every star; a star's draws depend on the key and its place alone."""
+
+    def one(star: tuple[Array, Array]) -> Array:
+        key, seen = star
+        noise = jax.random.normal(key, (len(PARAMETERS), n_draws), seen.dtype)
+        first, rest = noise[:N_GLOBAL], noise[N_GLOBAL:]
+        first = npe.galaxy_flow.given(seen).draw(first, first[:0])
+        rest = npe.star_flow.given(seen).draw(rest, first)
+        return jnp.concatenate([first, rest]).T
+
+    # one star after the other: its thousand draws fill the vector units and stay in
+    # the cache, which many stars side by side would not
+    return lax.map(one, (_star_keys(key, values), features(npe, values).T))
+
+
+def sample_global_latents(
+    key: Key[Array, ""], npe: Npe, values: Float[Array, "star element"], n_draws: int
+) -> Float[Array, "star draw 2"]:
+    """Only the two global latents of every star: all that a galaxy needs."""
+
+    def one(star: tuple[Array, Array]) -> Array:
+        key, seen = star
+        noise = jax.random.normal(key, (N_GLOBAL, n_draws), seen.dtype)
+        return npe.galaxy_flow.given(seen).draw(noise, noise[:0]).T
+
+    return lax.map(one, (_star_keys(key, values), features(npe, values).T))
+
+
+def _star_keys(key: Key[Array, ""], values: Array) -> Key[Array, " star"]:
+    # fold_in, not split: a longer table does not change the draws of its first stars
+    return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(len(values)))

@@ -1,0 +1,176 @@
+"""Training of the posterior network on noisy stars."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Key, PyTree
+
+from chemsbi_jax import priors
+from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL, PARAMETERS
+from chemsbi_jax.noise import SIGMA, add_noise
+from chemsbi_jax.npe.flow import MafFlow, SplineFlow
+from chemsbi_jax.npe.model import N_LOCAL, Npe, latent_log_prob
+from chemsbi_jax.priors import Prior
+from chemsbi_jax.train import FitConfig, FitResult, fit
+from chemsbi_jax.types import Forward
+
+
+@dataclass(frozen=True)
+class NpeConfig:
+    """The flow and the schedule of its training."""
+
+    flow: SplineFlow | MafFlow = SplineFlow()
+    """Kind and size of both flows."""
+    batch_size: int = 1024
+    """Stars a step."""
+    learning_rate: float = 2e-3
+    """Of Adam, at the start; it falls to zero along a cosine."""
+    n_held_out: int = 10_000
+    """Stars that are only used to choose the best epoch."""
+    sigma: float = SIGMA
+    """Noise of every abundance [dex]."""
+    fit: FitConfig = FitConfig(n_epochs=80, steps_per_epoch=500)
+    """Length of the training."""
+
+
+REFERENCE = NpeConfig(
+    flow=MafFlow(),
+    batch_size=200,
+    learning_rate=5e-4,
+    fit=FitConfig(n_epochs=200, steps_per_epoch=450, patience=20),
+)
+"""The recipe of Buck+ 2025, for 1e5 stored simulations."""
+
+
+class FreshStars(NamedTuple):
+    """New stars for every batch: the forward model draws them from the prior."""
+
+    forward: Forward  # a PyTree, e.g. `jax.tree_util.Partial(emulate, ...)`
+    prior: Prior
+
+    def draw(self, key: Key[Array, ""], n: int) -> tuple[Array, Array]:
+        """Latents (n, 6) and noise-free abundances (n, 8)."""
+        latent = jax.random.normal(key, (n, len(PARAMETERS)))
+        return latent, self.forward(priors.from_normal(self.prior, latent))
+
+
+class StoredStars(NamedTuple):
+    """A fixed set of simulations, reused in every epoch with new noise."""
+
+    latent: Float[Array, "n param"]
+    abundances: Float[Array, "n element"]  # noise-free, dex
+
+    def draw(self, key: Key[Array, ""], n: int) -> tuple[Array, Array]:
+        """Latents (n, 6) and noise-free abundances (n, 8)."""
+        row = jax.random.randint(key, (n,), 0, self.latent.shape[0])
+        return self.latent[row], self.abundances[row]
+
+
+def train_npe(
+    key: Key[Array, ""],
+    stars: FreshStars | StoredStars,
+    prior: Prior,
+    config: NpeConfig = NpeConfig(),
+    *,
+    checkpoint: Path | None = None,
+    quiet: bool = False,
+    on_epoch=None,
+) -> tuple[Npe, FitResult]:
+    """Maximise the mean log posterior density of noisy stars.
+
+    Stars without abundances (NaN: the model has no such star) do not count.
+
+    Args:
+        key: decides the first weights and every batch.
+        stars: where the training stars come from.
+        prior: of the stars; the network's density is relative to it.
+        config: flow and schedule.
+        checkpoint: folder for a resumable state.
+        quiet: no progress bar.
+        on_epoch: see `train.fit`; gets an `Npe` instead of its arrays.
+
+    Returns:
+        The network, and the losses per epoch: mean -log density of the latents.
+    """
+    key_init, key_held_out, key_fit = jax.random.split(key, 3)
+    noisy_stars = jax.jit(_noisy_stars, static_argnums=2)
+    held_out = noisy_stars(key_held_out, stars, config.n_held_out, config.sigma)
+    npe = _initial(key_init, held_out[1], prior, config)
+    arrays, static = eqx.partition(npe, eqx.is_array)
+    trainable, frozen = eqx.partition(arrays, _is_trainable(arrays))
+    n_steps = config.fit.n_epochs * config.fit.steps_per_epoch
+    result = fit(
+        key_fit,
+        trainable,
+        optimizer=_optimizer(config.learning_rate, n_steps),
+        draw=lambda k, data: _noisy_stars(k, data[0], config.batch_size, config.sigma),
+        loss=lambda params, batch, data: _loss(
+            eqx.combine(params, data[1], static), batch
+        ),
+        data=(stars, frozen),
+        held_out=held_out,
+        config=config.fit,
+        checkpoint=checkpoint,
+        quiet=quiet,
+        on_epoch=on_epoch
+        and (
+            lambda i, params, now: on_epoch(i, eqx.combine(params, frozen, static), now)
+        ),
+    )
+    return eqx.combine(result.params, frozen, static), result
+
+
+def new_npe(key: Key[Array, ""], prior: Prior, config: NpeConfig) -> Npe:
+    """An untrained network; its posterior is the prior."""
+    key_galaxy, key_star = jax.random.split(key)
+    n = len(ABUNDANCES)
+    return Npe(
+        galaxy_flow=config.flow.build(key_galaxy, N_GLOBAL, n, 0),
+        star_flow=config.flow.build(key_star, N_LOCAL, n, N_GLOBAL),
+        feature_mean=jnp.zeros(n),
+        feature_matrix=jnp.eye(n),
+        prior=prior,
+        sigma=jnp.asarray(config.sigma),
+    )
+
+
+def _initial(key, values: Array, prior: Prior, config: NpeConfig) -> Npe:
+    good = np.asarray(values)[np.isfinite(values).all(axis=-1)]
+    whiten = np.linalg.inv(np.linalg.cholesky(np.cov(good, rowvar=False)))
+    return eqx.tree_at(
+        lambda n: (n.feature_mean, n.feature_matrix),
+        new_npe(key, prior, config),
+        tuple(jnp.asarray(x, values.dtype) for x in (good.mean(axis=0), whiten)),
+    )
+
+
+def _is_trainable(npe: Npe) -> PyTree:
+    """True for the arrays of the flows, False for scaling and prior."""
+    no = jax.tree.map(lambda _: False, npe)
+    flows = jax.tree.map(eqx.is_inexact_array, (npe.galaxy_flow, npe.star_flow))
+    return eqx.tree_at(lambda n: (n.galaxy_flow, n.star_flow), no, flows)
+
+
+def _optimizer(learning_rate: float, n_steps: int) -> optax.GradientTransformation:
+    schedule = optax.cosine_decay_schedule(learning_rate, n_steps)
+    return optax.chain(optax.clip_by_global_norm(5.0), optax.adam(schedule))
+
+
+def _noisy_stars(key, stars, n: int, sigma: float) -> tuple[Array, Array]:
+    key_stars, key_noise = jax.random.split(key)
+    latent, abundances = stars.draw(key_stars, n)
+    return latent, add_noise(key_noise, abundances, sigma)
+
+
+def _loss(npe: Npe, batch: tuple[Array, Array]) -> Array:
+    latent, values = batch
+    good = jnp.isfinite(values).all(axis=-1)
+    safe = jnp.where(good[:, None], values, npe.feature_mean)
+    density = latent_log_prob(npe, latent, safe)
+    return -jnp.sum(jnp.where(good, density, 0.0)) / jnp.sum(good)

@@ -1,0 +1,169 @@
+"""One training loop for every network: scanned steps, one host visit per epoch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+from jaxtyping import Array, Float, Int, Key, PyTree
+from tqdm import tqdm
+
+from chemsbi_jax.checkpoints import restore_checkpoint, save_checkpoint
+
+Draw = Callable[[Key[Array, ""], PyTree], PyTree]
+"""(key, data) -> batch"""
+Loss = Callable[[PyTree, PyTree, PyTree], Float[Array, ""]]
+"""(params, batch, data) -> number to minimise"""
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How long to train, and when to stop."""
+
+    n_epochs: int = 100
+    """Epochs at most."""
+    steps_per_epoch: int = 500
+    """Optimiser steps between two looks at the held-out loss."""
+    patience: int | None = None
+    """Epochs without a better held-out loss before stopping; None never stops."""
+
+
+class FitState(NamedTuple):
+    """All that the next epoch needs, so training resumes with the same result."""
+
+    params: PyTree
+    opt_state: optax.OptState
+    best_params: PyTree  # those with the lowest held-out loss
+    best_loss: Float[Array, ""]
+    epoch: Int[Array, ""]  # epochs done
+    best_epoch: Int[Array, ""]
+    train_loss: Float[Array, " epoch"]  # mean over each epoch; NaN where not done
+    held_out_loss: Float[Array, " epoch"]
+
+
+class FitResult(NamedTuple):
+    """What training gives."""
+
+    params: PyTree  # with the lowest held-out loss
+    train_loss: np.ndarray  # (epoch,)
+    held_out_loss: np.ndarray  # (epoch,)
+
+
+def fit(
+    key: Key[Array, ""],
+    params: PyTree,
+    *,
+    optimizer: optax.GradientTransformation,
+    draw: Draw,
+    loss: Loss,
+    data: PyTree,
+    held_out: PyTree,
+    config: FitConfig,
+    checkpoint: Path | None = None,
+    quiet: bool = False,
+    on_epoch: Callable[[int, PyTree, float], Any] | None = None,
+) -> FitResult:
+    """Minimise `loss` over batches that `draw` makes afresh from `data`.
+
+    Args:
+        key: epoch `i` uses `fold_in(key, i)`, so a resumed run repeats the same draws.
+        params: trainable arrays.
+        optimizer: an optax transformation.
+        draw: makes a batch.
+        loss: mean loss of a batch; also applied to `held_out`.
+        data: arrays for `draw` and `loss` that do not train.
+        held_out: a batch that is never trained on; decides early stopping.
+        config: length of the training.
+        checkpoint: folder that keeps the state after each epoch; a run with the same
+            folder goes on where the last one ended.
+        quiet: no progress bar.
+        on_epoch: called with (epochs done, params, held-out loss) after each epoch;
+            a true return value ends the training.
+    """
+    state = _start(params, optimizer, config)
+    if checkpoint is not None:
+        state = restore_checkpoint(checkpoint, state)
+    run_epoch = _make_epoch(optimizer, draw, loss, config)
+    bar = tqdm(total=config.n_epochs, initial=int(state.epoch), disable=quiet)
+    with bar:
+        while not _is_done(state, config):
+            state = run_epoch(key, state, data, held_out)
+            if checkpoint is not None:
+                save_checkpoint(checkpoint, state)
+            now = float(state.held_out_loss[int(state.epoch) - 1])
+            bar.set_postfix(held_out=f"{now:.5g}", best=f"{float(state.best_loss):.5g}")
+            bar.update()
+            if on_epoch and on_epoch(int(state.epoch), state.params, now):
+                break
+    done = int(state.epoch)
+    losses = (np.asarray(x[:done]) for x in (state.train_loss, state.held_out_loss))
+    return FitResult(state.best_params, *losses)
+
+
+def _start(params: PyTree, optimizer, config: FitConfig) -> FitState:
+    return FitState(
+        params=params,
+        opt_state=optimizer.init(params),
+        best_params=params,
+        best_loss=jnp.asarray(jnp.inf),
+        epoch=jnp.asarray(0),
+        best_epoch=jnp.asarray(0),
+        train_loss=jnp.full(config.n_epochs, jnp.nan),
+        held_out_loss=jnp.full(config.n_epochs, jnp.nan),
+    )
+
+
+def _is_done(state: FitState, config: FitConfig) -> bool:
+    if int(state.epoch) >= config.n_epochs:
+        return True
+    if config.patience is None:
+        return False
+    return int(state.epoch) - int(state.best_epoch) >= config.patience
+
+
+def _make_epoch(optimizer, draw: Draw, loss: Loss, config: FitConfig):
+    @jax.jit
+    def run_epoch(key, state: FitState, data: PyTree, held_out: PyTree) -> FitState:
+        def step(carry: tuple, key: Key[Array, ""]) -> tuple:
+            params, opt_state = carry
+            batch = draw(key, data)
+            value, grads = jax.value_and_grad(loss)(params, batch, data)
+            updates, opt_state = optimizer.update(grads, opt_state, params)
+            return (optax.apply_updates(params, updates), opt_state), value
+
+        keys = jax.random.split(
+            jax.random.fold_in(key, state.epoch), config.steps_per_epoch
+        )
+        (params, opt_state), losses = lax.scan(
+            step, (state.params, state.opt_state), keys
+        )
+        return _after_epoch(
+            state, params, opt_state, losses.mean(), loss(params, held_out, data)
+        )
+
+    return run_epoch
+
+
+def _after_epoch(
+    state: FitState, params: PyTree, opt_state: PyTree, train: Array, held_out: Array
+) -> FitState:
+    is_better = held_out < state.best_loss
+    best = jax.tree.map(
+        lambda new, old: jnp.where(is_better, new, old), params, state.best_params
+    )
+    epoch = state.epoch + 1
+    return FitState(
+        params=params,
+        opt_state=opt_state,
+        best_params=best,
+        best_loss=jnp.where(is_better, held_out, state.best_loss),
+        epoch=epoch,
+        best_epoch=jnp.where(is_better, epoch, state.best_epoch),
+        train_loss=state.train_loss.at[state.epoch].set(train),
+        held_out_loss=state.held_out_loss.at[state.epoch].set(held_out),
+    )

@@ -1,0 +1,134 @@
+"""Train the posterior network on fresh noisy stars; writes weights and figures.
+
+    python experiments/train_npe.py --emulator tng --out runs/npe
+
+The shipped weights come from this script with its default flags (and --emulator
+tng-legacy). An interrupted run with the same flags goes on where it ended.
+"""
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import equinox as eqx
+import jax
+import numpy as np
+from jax.tree_util import Partial
+
+import chemsbi_jax as cs
+from chemsbi_jax import npe as networks
+from chemsbi_jax import plots, priors
+from chemsbi_jax.noise import add_noise
+from chemsbi_jax.scripts import Stopwatch, run_script, write_record
+from chemsbi_jax.train import FitConfig
+
+N_STORED = 100_000  # simulations of the reference recipe
+
+
+@dataclass(frozen=True)
+class Config:
+    """Flags of this script."""
+
+    out: Path = Path("runs/npe")
+    """Folder for weights, figures and records."""
+    emulator: str = "tng"
+    """Emulator that makes the stars: tng, tng-legacy, or a folder."""
+    recipe: Literal["default", "reference"] = "default"
+    """Ours, or that of Buck+ 2025 (masked autoregressive flow, stored simulations)."""
+    n_test: int = 20_000
+    """Fresh noisy stars that measure the log density."""
+    n_epochs: int | None = None
+    """Epochs; None keeps those of the recipe."""
+    steps_per_epoch: int | None = None
+    """Steps an epoch; None keeps those of the recipe."""
+    batch_size: int | None = None
+    """Stars a step; None keeps those of the recipe."""
+    seed: int = 0
+    """Of everything random."""
+    quiet: bool = False
+    """No progress bar."""
+
+
+def main(config: Config) -> dict:
+    """Train and measure; returns the metrics."""
+    watch = Stopwatch(config.quiet)
+    key_test, key_stored, key_train = jax.random.split(jax.random.key(config.seed), 3)
+    prior = cs.paper_prior()
+    forward = Partial(cs.emulate, emulator=cs.load_emulator(config.emulator))
+    stars, recipe = networks.FreshStars(forward, prior), networks.NpeConfig()
+    if config.recipe == "reference":
+        recipe = networks.REFERENCE
+        stars = networks.StoredStars(*stars.draw(key_stored, N_STORED))
+    recipe = with_length(recipe, config)
+    with watch("train"):
+        npe, result = networks.train_npe(
+            key_train,
+            stars,
+            prior,
+            recipe,
+            checkpoint=config.out / "checkpoint",
+            quiet=config.quiet,
+        )
+    metrics = measure(key_test, npe, forward, prior, config) | {
+        "seconds": watch.seconds
+    }
+    spec = {
+        "emulator": config.emulator,
+        "recipe": config.recipe,
+        "seed": config.seed,
+        "metrics": metrics,
+    }
+    networks.save_npe(config.out, npe, recipe.flow, spec)
+    plots.save_figure(
+        plots.plot_losses(result.train_loss, result.held_out_loss),
+        config.out / "npe_losses.png",
+    )
+    write_record(config.out, "train_npe", config, metrics)
+    if not config.quiet:
+        print(f"held-out log density {metrics['log_prob']:.4f} nats; {watch.seconds} s")
+    return metrics
+
+
+def with_length(recipe: networks.NpeConfig, config: Config) -> networks.NpeConfig:
+    """The recipe with the length that the flags ask for."""
+    fit = FitConfig(
+        n_epochs=config.n_epochs or recipe.fit.n_epochs,
+        steps_per_epoch=config.steps_per_epoch or recipe.fit.steps_per_epoch,
+        patience=recipe.fit.patience,
+    )
+    batch_size = config.batch_size or recipe.batch_size
+    return replace(recipe, fit=fit, batch_size=batch_size)
+
+
+def measure(key, npe, forward, prior, config: Config) -> dict:
+    """Held-out log density of theta, and the single-star errors of the reference."""
+    key_theta, key_noise, key_draws = jax.random.split(key, 3)
+    theta = priors.sample(key_theta, prior, config.n_test)
+    values = np.asarray(add_noise(key_noise, forward(theta), npe.sigma))
+    good = np.isfinite(values).all(axis=1)
+    theta, values = np.asarray(theta)[good], values[good]
+    log_prob = np.asarray(eqx.filter_jit(networks.log_prob)(npe, theta, values))
+    few = slice(0, 1000)
+    stars = cs.Stars(
+        values[few],
+        np.full_like(values[few], float(npe.sigma)),
+        np.ones(values[few].shape, bool),
+        *(np.full(len(values[few]), np.nan) for _ in range(2)),
+        np.arange(len(values[few])).astype(str),
+    )
+    draws = np.asarray(cs.sample_stars(key_draws, npe, stars, 1000))
+    ape = 100.0 * np.abs((draws.mean(axis=1) - theta[few]) / theta[few])
+    plots.save_figure(plots.plot_single_star_ape(ape), config.out / "npe_ape.png")
+    return {
+        "log_prob": float(log_prob.mean()),
+        "log_prob_error": float(log_prob.std() / len(log_prob) ** 0.5),
+        "n_test": int(good.sum()),
+        "median_ape_percent": dict(
+            zip(cs.PARAMETERS, np.median(ape, axis=0).round(3).tolist(), strict=True)
+        ),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main, Config))

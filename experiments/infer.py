@@ -28,7 +28,7 @@ from chemsbi_jax.scripts import Stopwatch, run_script
 
 N_CHECK_DRAWS = 64  # of each star, for the checks in abundance space
 OTHER = {"flow": "gaussian", "gaussian": "flow"}
-AGREE_SIGMA, AGREE_WIDTH = 0.5, 0.2  # the methods differ by more: a warning
+AGREE_SIGMA, AGREE_WIDTH = 2.0, 0.2  # the methods differ by more: a warning
 
 
 @dataclass(frozen=True)
@@ -201,8 +201,9 @@ def report(summary: dict, out: Path) -> str:
         p = summary[name]
         lines.append(f"  {name:10s} = {p['mean']:.4f} +- {p['sd']:.4f}")
     lines.append(f"  correlation = {summary['correlation']:.2f}")
-    lines.append(summary["checks"]["model_fit"]["text"])
-    lines += [f"Warning: {w}" for w in summary["warnings"][1:]]
+    fit = summary["checks"]["model_fit"]["text"]
+    lines += [] if fit in summary["warnings"] else [fit]
+    lines += [f"Warning: {w}" for w in summary["warnings"]]
     seconds = ", ".join(f"{k} {v:.1f} s" for k, v in summary["seconds"].items())
     return "\n".join([*lines, f"({seconds})", f"Results are in {out}."])
 

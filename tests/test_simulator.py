@@ -79,7 +79,7 @@ def test_jitted_is_plain(x64, short_run, one_segment):
     np.testing.assert_allclose(short_run, track.abundances[-1], rtol=0.0, atol=1e-12)
 
 
-def test_no_second_trace_for_the_same_shape(toy, monkeypatch):
+def test_no_second_trace_for_the_same_shape(toy, monkeypatch, one_segment):
     traced = []
     evolve = simulator.evolve
     monkeypatch.setattr(

@@ -10,7 +10,7 @@ from scipy import stats
 from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.types import Forward
 
-N_REFERENCE = 4000  # stars of the model that the observed ones are compared with
+N_REFERENCE = 2000  # stars of the model that the observed ones are compared with
 ALARM = 0.01  # p-value below which the model is said not to fit
 
 

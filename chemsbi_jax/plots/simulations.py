@@ -36,6 +36,7 @@ def plot_simulations(
     abundances, birth_time = abundances[born], theta[born][:, -1]
     fe_h = abundances[:, ABUNDANCES.index("fe_h")]
     fig = new_figure(12.0, 5.6)
+    fig.get_layout_engine().set(w_pad=0.12)  # inch; keeps labels off the panel before
     axes = fig.subplots(2, 4).ravel()
     _density(fig, axes[0], birth_time, fe_h)
     axes[0].set(xlabel=label(PARAMETERS[-1]), ylabel=label("fe_h"))

@@ -1,0 +1,227 @@
+"""Is the posterior right? Ranks, coverage and TARP for single stars and for galaxies.
+
+    python experiments/calibrate.py --out plots
+
+Draws parameters from the prior, makes noisy stars, infers, and asks where the truth
+falls; writes calibration.md, calibration.json and figures with 99 % bands.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+from tqdm import tqdm
+
+import chemsbi_jax as cs
+from chemsbi_jax import diagnostics, plots, priors
+from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
+from chemsbi_jax.files import whole_file
+from chemsbi_jax.noise import add_noise
+from chemsbi_jax.npe.model import features
+from chemsbi_jax.scripts import Stopwatch, run_script, simulate_blocks, write_record
+from chemsbi_jax.types import Stars
+
+CONFIDENCE = 0.99
+N_DRAWS = 1000
+SHOWN = (0.5, 0.68, 0.95)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Flags of this script."""
+
+    out: Path = Path("plots")
+    """Folder for the table and the figures."""
+    weights: str = "tng"
+    """Networks: tng, tng-legacy, or a folder."""
+    n_single: int = 4000
+    """Single stars; 0 leaves this part out."""
+    n_galaxies: int = 300
+    """Galaxies per number of stars; 0 leaves this part out."""
+    n_stars: tuple[int, ...] = (1, 10, 100, 1000)
+    """Stars per galaxy."""
+    methods: tuple[Literal["flow", "gaussian"], ...] = ("flow", "gaussian")
+    """Ways to multiply the stars."""
+    source: Literal["emulator", "simulator"] = "emulator"
+    """What makes the stars."""
+    yields: str = "tng"
+    """Yield set of the simulator."""
+    seed: int = 1
+    """Of everything random."""
+    quiet: bool = False
+    """No progress bars."""
+
+
+def main(config: Config) -> dict:
+    """Run both parts; returns the verdicts."""
+    watch = Stopwatch(config.quiet)
+    key_single, key_galaxies = jax.random.split(jax.random.key(config.seed))
+    npe = cs.load_npe(config.weights)
+    model = star_maker(config)
+    rows = []
+    if config.n_single:
+        with watch("single stars"):
+            rows += check_single(key_single, npe, model, config)
+    for i, n in enumerate(config.n_stars if config.n_galaxies else ()):
+        with watch(f"galaxies of {n}"):
+            key = jax.random.fold_in(key_galaxies, i)
+            rows += check_galaxies(key, npe, model, n, config)
+    metrics = {"rows": rows, "seconds": watch.seconds}
+    name = f"calibration_{config.source}"
+    with whole_file(config.out / f"{name}.md") as path:
+        path.write_text(table(rows))
+    write_record(config.out, name, config, metrics)
+    if not config.quiet:
+        print(table(rows))
+    return metrics
+
+
+def star_maker(config: Config):
+    """A function theta (n, 6) -> noise-free abundances (n, 8)."""
+    if config.source == "emulator":
+        return jax.jit(Partial(cs.emulate, emulator=cs.load_emulator(config.weights)))
+    yields = cs.load_yields(config.yields)
+    return lambda theta: simulate_blocks(theta, yields, cs.CLEAN, quiet=True)
+
+
+def make_stars(key, theta, model, sigma: float) -> tuple[np.ndarray, Stars]:
+    """Noisy stars for theta (n, 6); rows without a star are left out."""
+    values = np.asarray(add_noise(key, jnp.asarray(model(theta)), sigma))
+    good = np.isfinite(values).all(axis=1)
+    values = values[good]
+    unknown = np.full(len(values), np.nan)
+    stars = Stars(
+        values,
+        np.full_like(values, sigma),
+        np.ones(values.shape, bool),
+        unknown,
+        unknown,
+        np.arange(len(values)).astype(str),
+    )
+    return np.asarray(theta)[good], stars
+
+
+def check_single(key, npe, model, config: Config) -> list[dict]:
+    """All six parameters of single stars."""
+    key_theta, key_noise, key_draws, key_tarp = jax.random.split(key, 4)
+    theta = priors.sample(key_theta, npe.prior, config.n_single)
+    theta, stars = make_stars(key_noise, theta, model, float(npe.sigma))
+    draws = np.asarray(cs.sample_stars(key_draws, npe, stars, N_DRAWS))
+    # in latents, where all parameters have one scale
+    truths, draws = (
+        np.asarray(priors.to_normal(npe.prior, jnp.asarray(x))) for x in (theta, draws)
+    )
+    seen = np.asarray(features(npe, jnp.asarray(stars.values))).T
+    references = data_references(truths, seen)
+    name = f"single stars, {config.source}"
+    return [judge(key_tarp, name, truths, draws, references, PARAMETERS, config)]
+
+
+def data_references(truths: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """TARP's reference points from the data: a linear guess, moved by one sigma.
+
+    A reference that ignores the data cannot see a posterior that ignores them too.
+    """
+    half = len(truths) // 2
+    columns = np.column_stack([seen, np.ones(len(seen))])
+    fit = np.linalg.lstsq(columns[:half], truths[:half], rcond=None)[0]
+    return columns @ fit + 1.0
+
+
+def check_galaxies(key, npe, model, n: int, config: Config) -> list[dict]:
+    """The two global parameters given n stars each."""
+    key_theta, key_noise, key_draws, key_tarp = jax.random.split(key, 4)
+    truths = priors.sample(key_theta, npe.prior, config.n_galaxies)[:, :N_GLOBAL]
+    draws = {m: [] for m in config.methods}
+    for i in tqdm(range(config.n_galaxies), disable=config.quiet, desc=f"{n} stars"):
+        theta = priors.sample(jax.random.fold_in(key_theta, i + 1), npe.prior, n)
+        theta = theta.at[:, :N_GLOBAL].set(truths[i])
+        noise = jax.random.fold_in(key_noise, i)
+        _, stars = make_stars(noise, theta, model, float(npe.sigma))
+        for m in config.methods:
+            seed = jax.random.fold_in(key_draws, i)
+            draws[m].append(cs.infer_galaxy(seed, npe, stars, m, N_DRAWS).draws)
+    return [
+        judge(
+            key_tarp,
+            f"{n} stars, {m}, {config.source}",
+            np.asarray(truths),
+            np.array(draws[m]),
+            None,
+            PARAMETERS[:N_GLOBAL],
+            config,
+        )
+        for m in config.methods
+    ]
+
+
+def judge(key, name, truths, draws, references, parameters, config: Config) -> dict:
+    """Ranks, coverage and TARP of one set, with figures."""
+    # each family holds together: 99 % for all of its parameters at once
+    confidence = 1.0 - (1.0 - CONFIDENCE) / len(parameters)
+    ranks = np.asarray(diagnostics.ranks(truths, draws))
+    tests = [
+        diagnostics.rank_test(ranks[:, i], N_DRAWS, confidence)
+        for i in range(len(parameters))
+    ]
+    joint = diagnostics.ellipsoid_coverage(
+        truths[:, :N_GLOBAL], draws[..., :N_GLOBAL], confidence=CONFIDENCE
+    )
+    scale = truths.std(axis=0)
+    tarp = diagnostics.tarp(key, truths, draws, references, scale)
+    figures(name, ranks, joint, tarp, parameters, config)
+    levels, measured = np.asarray(joint.levels), np.asarray(joint.measured)[:, 0]
+    return {
+        "set": name,
+        "n": len(truths),
+        "coverage": {
+            str(s): round(float(np.interp(s, levels, measured)), 3) for s in SHOWN
+        },
+        "ranks_inside": [bool(np.all(t.inside)) for t in tests],
+        "rank_p_values": [round(float(np.min(t.p_value)), 4) for t in tests],
+        "coverage_inside": bool(np.all(joint.inside)),
+        "tarp_inside": bool(np.all(tarp.inside)),
+    }
+
+
+def figures(name, ranks, joint, tarp, parameters, config: Config) -> None:
+    """Three figures of one set."""
+    stem = name.replace(",", "").replace(" ", "_")
+    band = (np.asarray(joint.band.lower), np.asarray(joint.band.upper))
+    tarp_band = (np.asarray(tarp.band.lower), np.asarray(tarp.band.upper))
+    drawn = {
+        "ranks": plots.plot_ranks(ranks, N_DRAWS, parameters),
+        "coverage": plots.plot_coverage(
+            np.asarray(joint.levels), np.asarray(joint.measured), band, ["joint"]
+        ),
+        "tarp": plots.plot_tarp(
+            np.asarray(tarp.levels), np.asarray(tarp.measured), tarp_band
+        ),
+    }
+    for kind, figure in drawn.items():
+        plots.save_figure(figure, config.out / "calibration" / f"{stem}_{kind}.png")
+
+
+def table(rows: list[dict]) -> str:
+    """Markdown for the README."""
+    lines = [
+        "| set | n | 50 % | 68 % | 95 % | ranks | coverage | TARP |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    verdict = {True: "inside", False: "**outside**"}
+    for r in rows:
+        c = [f"{100 * r['coverage'][str(s)]:.1f}" for s in SHOWN]
+        ranks = f"{sum(r['ranks_inside'])} of {len(r['ranks_inside'])} inside"
+        cells = [r["set"], str(r["n"]), *c, ranks]
+        cells += [verdict[r["coverage_inside"]], verdict[r["tarp_inside"]]]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main, Config))

@@ -1,6 +1,7 @@
 """Star tables: FITS, ECSV, CSV and VOTable to `Stars`, and back."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -91,9 +92,11 @@ def require_complete(stars: Stars, sigma: float = 0.05, atol: float = 1e-3) -> N
     _complain_of_stars(stars, other, f"the error is {first:g} dex. {remedy}.")
 
 
-def write_stars(path: str | os.PathLike, stars: Stars) -> None:
+def write_stars(
+    path: str | os.PathLike, stars: Stars, meta: Mapping | None = None
+) -> None:
     """Write an ECSV table that `read_stars` gives back; whole or not at all."""
-    table = Table(meta={"description": "Stars of one galaxy"})
+    table = Table(meta={"description": "Stars of one galaxy", **(meta or {})})
     table["star_id"] = Column(np.asarray(stars.ids).astype(str), description="star")
     for i, name in enumerate(ABUNDANCES):
         label = _label(name)

@@ -111,7 +111,7 @@ def simulate_galaxies(
 
 
 def simulator(yields: str, quiet: bool):
-    """theta -> abundances with a published yield set, on all cores."""
+    """Theta -> abundances with a published yield set, on all cores."""
     tables = cs.load_yields(yields)
     return lambda theta: simulate_blocks(theta, tables, cs.CLEAN, quiet)
 

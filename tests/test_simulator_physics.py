@@ -244,9 +244,12 @@ def test_abundances_are_continuous_in_birth_time(start, toy):
 
 
 def test_no_star_is_born_below_five_per_cent_of_the_mean_rate(toy):
-    """The rule in its continuous form; sums over steps of 0.5 Gyr differ by 1 %."""
-    peak = 10.0**0.3
-    start = np.array([-2.3, -2.89, -0.3, 0.3, 0.5, 8.0])
+    """The rule in its continuous form, which steps of 0.4 Gyr meet to 0.01 Gyr.
+
+    A limit of 5.5 % instead of 5 % would move the last birth by 0.2 Gyr.
+    """
+    peak = 10.0**0.2
+    start = np.array([-2.3, -2.89, -0.3, 0.2, 0.5, 8.0])
     theta = varied("birth_time", 9.0, 13.79, N_TIMES, start)
     time = theta[:, -1]
     rate = time / peak**2 * np.exp(-time / peak)
@@ -258,7 +261,7 @@ def test_no_star_is_born_below_five_per_cent_of_the_mean_rate(toy):
     finite = np.isfinite(abundances)
     assert (finite.all(axis=1) == finite.any(axis=1)).all()
     last_born = time[finite.all(axis=1)].max()
-    assert last_born == pytest.approx(time[is_born].max(), rel=0.01)
+    assert last_born == pytest.approx(time[is_born].max(), abs=0.03)
     assert finite[time <= last_born].all()
 
 

@@ -1,0 +1,116 @@
+"""The main script, as a user runs it."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import arviz as az
+import numpy as np
+import pytest
+from astropy.table import Table
+
+import chemsbi_jax as cs
+
+ROOT = Path(__file__).parents[1]
+EXAMPLE = ROOT / "chemsbi_jax" / "pretrained" / "stars" / "example_galaxy.ecsv"
+
+
+def load_script(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"experiments/{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def few_stars(tmp_path_factory):
+    path = tmp_path_factory.mktemp("table") / "few.csv"
+    Table.read(EXAMPLE, format="ascii.ecsv")[:30].write(path, format="ascii.csv")
+    return path
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory, few_stars):
+    infer = load_script("infer")
+    out = tmp_path_factory.mktemp("infer") / "out"
+    summary = infer.main(infer.Config(few_stars, out, seed=3, quiet=True))
+    return out, summary
+
+
+def test_writes_the_contract(result):
+    out, summary = result
+    on_disk = json.loads((out / "summary.json").read_text())
+    assert on_disk["n_stars"] == on_disk["n_used"] == 30
+    assert on_disk["alpha_imf"]["mean"] == pytest.approx(summary["alpha_imf"]["mean"])
+    for name in cs.PARAMETERS[:2]:
+        p = on_disk[name]
+        assert p["q05"] < p["q16"] < p["q50"] < p["q84"] < p["q95"]
+        assert abs(p["mean"] - p["q50"]) < p["sd"]
+    assert {"model_fit", "methods_agree"} <= set(on_disk["checks"])
+    assert on_disk["provenance"]["seed"] == 3
+    assert {p.name for p in out.glob("*.png")} == {
+        "posterior.png",
+        "convergence.png",
+        "first_star.png",
+        "predictive.png",
+    }
+
+
+def test_result_lies_near_the_truth_of_the_mock(result):
+    # 30 stars: 4 sigma in each parameter would be a fault, not noise
+    for name, truth in zip(cs.PARAMETERS[:2], (-2.1, -2.6), strict=True):
+        p = result[1][name]
+        assert abs(p["mean"] - truth) < 4 * p["sd"]
+
+
+def test_posterior_file_opens_in_arviz(result):
+    data = az.from_netcdf(result[0] / "posterior.nc")
+    draws = data.posterior["alpha_imf"].values
+    assert np.isclose(draws.mean(), result[1]["alpha_imf"]["mean"], atol=1e-3)
+
+
+def test_figures_have_different_content(result):
+    sizes = {p.stat().st_size for p in result[0].glob("*.png")}
+    assert len(sizes) == 4
+    assert min(sizes) > 10_000
+
+
+BAD = {
+    "no abundances": ("a,b\n1,2\n", "no column holds an abundance"),
+    "an element missing": ("fe_h,e_fe_h\n0.1,0.05\n", "abundances"),
+    "not a file": (None, "bad.csv"),
+}
+
+
+@pytest.mark.parametrize(("content", "says"), BAD.values(), ids=BAD)
+def test_refuses_with_exit_code_2(tmp_path, content, says):
+    path = tmp_path / "bad.csv"
+    if content is not None:
+        path.write_text(content)
+    done = subprocess.run(
+        [sys.executable, "experiments/infer.py", path, "--out", tmp_path / "out"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "bad.csv" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out" / "summary.json").exists()
+
+
+def test_strict_turns_a_warning_into_exit_code_3(tmp_path):
+    infer = load_script("infer")
+    config = infer.Config(EXAMPLE, tmp_path, strict=True)
+    assert infer.exit_code({"warnings": ["misfit"]}, config) == 3
+    assert infer.exit_code({"warnings": []}, config) == 0
+
+
+def test_unknown_weights_name_the_known_ones(tmp_path, few_stars):
+    infer = load_script("infer")
+    with pytest.raises(ValueError, match="tng-legacy"):
+        infer.main(infer.Config(few_stars, tmp_path, weights="galah", quiet=True))

@@ -50,7 +50,8 @@ def save_weights(folder: Path, kind: str, tree: PyTree, spec: Mapping) -> None:
         spec: what a loader needs to rebuild the tree, and where it came from.
     """
     folder = Path(folder)
-    arrays = {k: np.asarray(v) for k, v in _named_leaves(tree).items()}
+    # safetensors writes memory as it lies: a transposed array must be copied
+    arrays = {k: np.asarray(v, order="C") for k, v in _named_leaves(tree).items()}
     full = {
         "format": FORMAT,
         "kind": kind,
@@ -59,10 +60,11 @@ def save_weights(folder: Path, kind: str, tree: PyTree, spec: Mapping) -> None:
         "abundances": list(ABUNDANCES),
         **spec,
     }
+    text = json.dumps(full, indent=1) + "\n"  # before any file: it may fail
     with whole_file(folder / f"{kind}.safetensors") as path:
         save_file(arrays, path)
     with whole_file(folder / f"{kind}.json") as path:
-        path.write_text(json.dumps(full, indent=1) + "\n")
+        path.write_text(text)
 
 
 def load_spec(folder: Path, kind: str) -> dict:

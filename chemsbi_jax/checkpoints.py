@@ -31,18 +31,24 @@ def restore_checkpoint(folder: Path, like: PyTree) -> PyTree:
         saved = manager.restore(step, args=ocp.args.StandardRestore())
     expected, structure = jax.tree.flatten(_as_dict(like))
     leaves = jax.tree.leaves(saved)
-    shapes = [np.shape(x) for x in leaves]
-    if shapes != [np.shape(x) for x in expected]:
-        raise ValueError(
-            f"{folder} holds the training state of another network or schedule: "
-            f"expected {len(expected)} arrays of the shapes of this one; got "
-            f"{len(leaves)}. Choose an empty folder, or delete this one."
-        )
+    _complain_of_shapes(folder, [x.shape for x in leaves], [x.shape for x in expected])
     leaves = [
         jax.numpy.asarray(x, e.dtype) for x, e in zip(leaves, expected, strict=True)
     ]
     restored = jax.tree.unflatten(structure, leaves)
     return jax.tree.unflatten(jax.tree.structure(like), restored.values())
+
+
+def _complain_of_shapes(folder: Path, given: list, expected: list) -> None:
+    if given == expected:
+        return
+    pairs = zip(given, expected, strict=False)
+    first = next((f"; first {g}, expected {e}" for g, e in pairs if g != e), "")
+    raise ValueError(
+        f"{folder} holds the training state of another network or schedule: expected "
+        f"{len(expected)} arrays, got {len(given)}{first}. Choose an empty folder, or "
+        "delete this one."
+    )
 
 
 def _as_dict(state: PyTree) -> dict[str, jax.Array]:

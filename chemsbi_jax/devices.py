@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,35 +32,42 @@ def spread(function: Callable[..., Any]) -> Callable[..., Any]:
 
     Args:
         function: its first argument is split along the leading axis (of every leaf),
-            the other ones go to each device whole. All results must have that leading
-            axis too, and a row must depend on the same row of the input only.
+            the other ones go to each device whole (what is no array is a static
+            argument of the jit). All results must have that leading axis too, and a
+            row must depend on the same row of the input only.
 
     Returns:
         A function of the same signature, with its results on the first device. Batches
         are padded to a multiple of the number of devices with copies of the last row.
-        With a single device it is `jax.jit(function)`.
+        With a single device it is `eqx.filter_jit(function)`.
     """
     devices = jax.local_devices()
     if len(devices) == 1:
-        return jax.jit(function)
+        return eqx.filter_jit(function)
     mesh = Mesh(np.array(devices), (AXIS,))
     split, whole = NamedSharding(mesh, P(AXIS)), NamedSharding(mesh, P())
 
-    @jax.jit
+    @eqx.filter_jit
     def on_all(batch: Any, rest: tuple) -> Any:
-        specs = (P(AXIS), *(P() for _ in rest))
+        arrays, static = eqx.partition(rest, eqx.is_array)
         # a scan's carry starts as a constant: no part of the batch, to that check
         run = jax.shard_map(
-            function, mesh=mesh, in_specs=specs, out_specs=P(AXIS), check_vma=False
+            lambda batch, arrays: function(batch, *eqx.combine(arrays, static)),
+            mesh=mesh,
+            in_specs=(P(AXIS), P()),
+            out_specs=P(AXIS),
+            check_vma=False,
         )
-        return run(batch, *rest)
+        return run(batch, arrays)
 
     @wraps(function)
     def run(batch: Any, *rest: Any) -> Any:
         n = len(jax.tree.leaves(batch)[0])
         n_padded = max(n + -n % len(devices), len(devices))
         padded = jax.tree.map(lambda x: _pad(x, n_padded), batch)
-        results = on_all(jax.device_put(padded, split), jax.device_put(rest, whole))
+        arrays, static = eqx.partition(rest, eqx.is_array)
+        rest = eqx.combine(jax.device_put(arrays, whole), static)
+        results = on_all(jax.device_put(padded, split), rest)
         on_first = jax.device_put(results, devices[0])
         return jax.tree.map(lambda x: x[:n], on_first)
 

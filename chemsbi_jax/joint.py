@@ -13,6 +13,7 @@ from numpyro.infer import MCMC, NUTS
 
 from chemsbi_jax import priors
 from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
+from chemsbi_jax.galaxy.likelihood import Observed, log_likelihood, observe
 from chemsbi_jax.npe.model import N_LOCAL, Npe, features
 from chemsbi_jax.priors import Prior
 from chemsbi_jax.types import Forward, GalaxyPosterior, Stars
@@ -20,17 +21,6 @@ from chemsbi_jax.types import Forward, GalaxyPosterior, Stars
 N_START_DRAWS = 256  # of each star's flow, for the whitening
 STEP = 0.05  # in latents, for the response of a star to the global parameters
 MAX_R_HAT, MIN_ESS = 1.01, 400.0  # the gate (Vehtari+ 2021)
-BAD = -1e10  # log likelihood where the forward model has no star
-BIRTH_TIME = PARAMETERS.index("birth_time")
-
-
-class Observed(NamedTuple):
-    """What the likelihood needs of the stars; gaps have weight zero."""
-
-    values: Float[Array, "star element"]  # dex, 0 where not observed
-    weight: Float[Array, "star element"]  # 1 / error^2, 0 where not observed
-    birth_time: Float[Array, " star"]  # Gyr since the Big Bang, 0 if unknown
-    birth_weight: Float[Array, " star"]  # 1 / error^2, 0 if unknown
 
 
 class Whitening(NamedTuple):
@@ -49,33 +39,6 @@ class NutsResult(NamedTuple):
     posterior: GalaxyPosterior
     star_draws: Float[np.ndarray, "star draw 6"]  # theta, thinned
     convergence: dict
-
-
-def observe(stars: Stars) -> Observed:
-    """Arrays of the likelihood from a star table."""
-    seen = np.asarray(stars.observed)
-    dated = np.isfinite(stars.birth_time) & np.isfinite(stars.e_birth_time)
-    return Observed(
-        jnp.asarray(np.where(seen, stars.values, 0.0)),
-        jnp.asarray(np.where(seen, np.where(seen, stars.errors, 1.0) ** -2.0, 0.0)),
-        jnp.asarray(np.where(dated, stars.birth_time, 0.0)),
-        jnp.asarray(
-            np.where(dated, np.where(dated, stars.e_birth_time, 1.0) ** -2.0, 0.0)
-        ),
-    )
-
-
-def log_likelihood(
-    forward: Forward, theta: Float[Array, "*b param"], observed: Observed
-) -> Float[Array, "*b"]:
-    """Gaussian log likelihood of each star, up to a constant."""
-    predicted = forward(theta)
-    bad = jnp.any(jnp.isnan(predicted), axis=-1)
-    # the inner guard keeps the gradient finite where the outer one drops the value
-    predicted = jnp.where(jnp.isnan(predicted), observed.values, predicted)
-    chi2 = jnp.sum(observed.weight * (observed.values - predicted) ** 2, axis=-1)
-    late = theta[..., BIRTH_TIME] - observed.birth_time
-    return jnp.where(bad, BAD, -0.5 * (chi2 + observed.birth_weight * late**2))
 
 
 def to_latents(

@@ -106,15 +106,17 @@ def fit(
 
 
 def _start(params: PyTree, optimizer, config: FitConfig) -> FitState:
+    # dtypes as after an epoch: the second one must not be compiled anew
+    real, integer = jnp.result_type(float), jnp.result_type(int)
     return FitState(
         params=params,
         opt_state=optimizer.init(params),
         best_params=params,
-        best_loss=jnp.asarray(jnp.inf),
-        epoch=jnp.asarray(0),
-        best_epoch=jnp.asarray(0),
-        train_loss=jnp.full(config.n_epochs, jnp.nan),
-        held_out_loss=jnp.full(config.n_epochs, jnp.nan),
+        best_loss=jnp.asarray(jnp.inf, real),
+        epoch=jnp.asarray(0, integer),
+        best_epoch=jnp.asarray(0, integer),
+        train_loss=jnp.full(config.n_epochs, jnp.nan, real),
+        held_out_loss=jnp.full(config.n_epochs, jnp.nan, real),
     )
 
 

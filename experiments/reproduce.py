@@ -11,73 +11,41 @@ summaries that experiments/nuts.py made from the tables in stars/.
 """
 
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
 import numpy as np
 from infer import check_fit
 from jax.tree_util import Partial
-from reference_formulas import marginal_product, wrong_sign
 from reproduce_galaxies import (
     Galaxy,
     load_galaxies,
     missing_yields,
-    on_machine,
     simulator,
     try_weights,
 )
 from reproduce_inference import (
     METHODS,
     NAMED_TRUTHS,
-    chi2,
+    as_numbers,
     combine_all,
+    combine_published,
     find_nuts,
     fitting_numbers,
     prior_moments,
     recover,
     summarise_recovery,
 )
-from reproduce_report import (
-    PUBLISHED,
-    galaxy_lines,
-    nuts_cell,
-    posterior_cell,
-    published_lines,
-    recovery_lines,
-    summary_lines,
-)
+from reproduce_report import PUBLISHED, report
+from reproduce_training import Scratch, train_from_scratch
 
 import chemsbi_jax as cs
-from chemsbi_jax import emulator as em
-from chemsbi_jax import npe as networks
-from chemsbi_jax import plots, priors, results
+from chemsbi_jax import plots, results
 from chemsbi_jax.catalog import write_stars
-from chemsbi_jax.datasets import DatasetError
 from chemsbi_jax.files import whole_file
-from chemsbi_jax.galaxy.gaussian import combine_gaussians
 from chemsbi_jax.plots.reproduction import plot_recovery
 from chemsbi_jax.scripts import Stopwatch, run_script
-from chemsbi_jax.train import FitConfig
-
-PUBLISHED_DRAWS = "reference/published_single_star_samples.npz"
-PUBLISHED_N = (1, 10, 100, 200)
-
-
-@dataclass(frozen=True)
-class Scratch:
-    """Sizes of --from-scratch: five minutes on two idle cores."""
-
-    n_simulations: int = 500_000
-    """Training simulations of the emulator."""
-    emulator_epochs: int = 25
-    """Epochs of the emulator."""
-    emulator_steps: int = 1000
-    """Steps of an epoch of the emulator."""
-    npe_epochs: int = 18
-    """Epochs of the posterior network."""
-    npe_steps: int = 500
-    """Steps of an epoch of the posterior network."""
 
 
 @dataclass(frozen=True)
@@ -115,13 +83,13 @@ def main(config: Config) -> dict:
     watch = Stopwatch(config.quiet)
     keys = jax.random.split(jax.random.key(config.seed), 5)
     if config.from_scratch:
-        folder = train_from_scratch(keys[0], config, watch)
-        config = replace(config, weights=str(folder))
+        config = replace(config, weights=str(config.out / "weights"))
+        train_from_scratch(keys[0], config.scratch, Path(config.weights), watch)
     npe = cs.load_npe(config.weights)
     forward = Partial(cs.emulate, emulator=cs.load_emulator(config.weights))
     with watch("stars"):
         n = max(config.n_stars)
-        galaxies = load_galaxies(keys[1], n, config.seed, config.quiet)
+        galaxies = load_galaxies(keys[1], n, config.seed)
     content = {"weights": config.weights, "seed": config.seed, "galaxies": {}}
     for i, (name, galaxy) in enumerate(galaxies.items()):
         key = jax.random.fold_in(keys[2], i)
@@ -132,44 +100,6 @@ def main(config: Config) -> dict:
         with watch("recovery"):
             content["recovery"] = run_recovery(keys[3], npe, forward, config)
     return finish(content, config, watch)
-
-
-def train_from_scratch(key, config: Config, watch: Stopwatch) -> Path:
-    """Simulations, emulator and posterior network; returns the folder of weights."""
-    absent = missing_yields("tng")
-    if absent:
-        raise DatasetError(
-            f"--from-scratch needs {', '.join(absent)}: set CHEMSBI_DATA to a folder "
-            "with them, or get them with experiments/download.py."
-        )
-    size, folder = config.scratch, config.out / "weights"
-    key_theta, key_emulator, key_npe = jax.random.split(key, 3)
-    with watch("simulate"):
-        theta = priors.sample_mixture(key_theta, size.n_simulations)
-        abundances = simulator("tng", config.quiet)(theta)
-    recipe = replace(
-        em.EmulatorConfig(), fit=FitConfig(size.emulator_epochs, size.emulator_steps)
-    )
-    with watch("train emulator"):
-        box = priors.box(cs.wide_prior())
-        emulator, _ = em.train_emulator(
-            key_emulator, theta, abundances, box, recipe, quiet=config.quiet
-        )
-    made_by = {"recipe": "reproduce --from-scratch", "seed": config.seed}
-    made_by |= {"yields": "tng", "physics": "clean", "scratch": asdict(size)}
-    em.save_emulator(folder, emulator, made_by)
-    recipe = replace(
-        networks.NpeConfig(), fit=FitConfig(size.npe_epochs, size.npe_steps)
-    )
-    stars = networks.FreshStars(
-        Partial(cs.emulate, emulator=emulator), cs.paper_prior()
-    )
-    with watch("train npe"):
-        npe, _ = networks.train_npe(
-            key_npe, stars, cs.paper_prior(), recipe, quiet=config.quiet
-        )
-    networks.save_npe(folder, npe, recipe.flow, made_by)
-    return folder
 
 
 def reproduce(key, name: str, galaxy: Galaxy, config: Config) -> dict:
@@ -194,13 +124,7 @@ def reproduce(key, name: str, galaxy: Galaxy, config: Config) -> dict:
     found = combine_all(key_galaxy, npe, stars, numbers)
     draws = cs.sample_stars(key_draws, npe, stars, 1000)
     fit = check_fit(key_check, npe, forward, stars, draws, found[numbers[-1]]["flow"])
-    draw_galaxy(name, found, galaxy.truth, prior_moments(npe), config.out)
-    nuts = find_nuts(config.nuts, file)
-    cells = {
-        n: {m: posterior_cell(p) for m, p in found[n].items()}
-        | {"nuts": nuts_cell(nuts.get(n))}
-        for n in numbers
-    }
+    draw_galaxy(name, found, galaxy.truth, prior_moments(npe.prior), config.out)
     return entry | {
         "model_fit": {
             "flagged": fit.is_flagged, "p_value": fit.p_value, "text": fit.text
@@ -209,23 +133,8 @@ def reproduce(key, name: str, galaxy: Galaxy, config: Config) -> dict:
             n: {m: as_numbers(p, galaxy.truth) for m, p in found[n].items()}
             for n in numbers
         },
-        "nuts": nuts,
-        "cells": cells,
+        "nuts": find_nuts(config.nuts, file),
     }  # fmt: skip
-
-
-def as_numbers(posterior: cs.GalaxyPosterior, truth) -> dict:
-    """Plain numbers of a posterior."""
-    sd = np.sqrt(np.diag(posterior.covariance))
-    numbers = {
-        "mean": np.asarray(posterior.mean).tolist(),
-        "sd": sd.tolist(),
-        "correlation": float(posterior.covariance[0, 1] / sd.prod()),
-        "checks": posterior.checks,
-    }
-    if truth is not None:
-        numbers["mahalanobis"] = chi2(posterior, truth) ** 0.5
-    return numbers
 
 
 def draw_galaxy(name: str, found: dict, truth, prior, out: Path) -> None:
@@ -245,31 +154,6 @@ def draw_galaxy(name: str, found: dict, truth, prior, out: Path) -> None:
     plots.save_figure(fig, out / f"posterior_{name}.png")
 
 
-def combine_published() -> dict | str:
-    """The reference's own single-star draws with every formula; its name if missing."""
-    path = on_machine(PUBLISHED_DRAWS)
-    if path is None:
-        return PUBLISHED_DRAWS
-    with np.load(path) as file:
-        draws = np.stack([file[name] for name in cs.PARAMETERS[:2]], -1).astype(float)
-    mean, sd = prior_moments(Partial(None, prior=cs.paper_prior()))
-    found = {}
-    for n in PUBLISHED_N:
-        covariances = np.array([np.cov(star, rowvar=False) for star in draws[:n]])
-        right = combine_gaussians(
-            draws[:n].mean(axis=1), covariances, np.array(mean), np.diag(sd) ** 2
-        )
-        found[n] = {
-            "wrong sign": wrong_sign(draws[:n], mean, sd),
-            "marginal product": marginal_product(draws[:n]),
-            "right": cs.GalaxyPosterior(
-                "gaussian", draws[0], np.asarray(right.mean),
-                np.asarray(right.covariance), {},
-            ),
-        }  # fmt: skip
-    return found
-
-
 def run_recovery(key, npe, forward, config: Config) -> dict:
     """Known truths with every formula: cases, summary and figure."""
     note = "Stars of our simulator (TNG yields, clean), 0.05 dex noise."
@@ -279,11 +163,11 @@ def run_recovery(key, npe, forward, config: Config) -> dict:
             "so an error of the emulator does not show."
         )
     else:
-        forward = simulator("tng", config.quiet)
+        forward = simulator("tng")
     cases = recover(
         key, npe, forward, config.recovery_n_stars, config.recovery_draws, config.quiet
     )
-    draw_recovery(cases, prior_moments(npe), config.out)
+    draw_recovery(cases, prior_moments(npe.prior), config.out)
     return {
         "note": note,
         "summary": summarise_recovery(cases),
@@ -312,30 +196,8 @@ def finish(content: dict, config: Config, watch: Stopwatch) -> dict:
         path.write_text(text, encoding="utf-8")
     results.write_summary(config.out / "reproduction.json", content)
     if not config.quiet:
-        print(text)
-        print(f"Tables and figures are in {config.out}.")
+        print(text, f"Tables and figures are in {config.out}.", sep="\n")
     return content
-
-
-def report(content: dict) -> list[str]:
-    """The whole of reproduction.md."""
-    lines = [
-        "## Reproduction of the reference",
-        "",
-        f"Weights: {content['weights']}. Each cell: alpha_imf, log10_n_ia (mean ± sd). "
-        "N stars are the first N of a random order of the table (seed "
-        f"{content['seed']}).",
-        "",
-        *summary_lines(content),
-    ]
-    for name, entry in content["galaxies"].items():
-        lines += galaxy_lines(name, entry)
-    lines += published_lines(content["published_draws"])
-    if "recovery" in content:
-        lines += recovery_lines(content["recovery"])
-    total = sum(content["seconds"].values())
-    each = ", ".join(f"{k} {v:.1f}" for k, v in content["seconds"].items())
-    return [*lines, "", f"Seconds: {each}; together {total:.0f}."]
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from astropy.table import Table
 from jaxtyping import Array, Float, Key
@@ -14,14 +15,14 @@ from jaxtyping import Array, Float, Key
 import chemsbi_jax as cs
 from chemsbi_jax import priors
 from chemsbi_jax.artifacts import WeightsError
-from chemsbi_jax.datasets import FILES, cache_folder, fetch, find_local, sha256
+from chemsbi_jax.datasets import FILES, cache_folder, find_local, sha256
 from chemsbi_jax.noise import SIGMA, add_noise
-from chemsbi_jax.scripts import simulate_blocks
 
 TRUTH = (-2.3, -2.89)
 EXAMPLE = Path(cs.__file__).parent / "pretrained" / "stars" / "example_galaxy.ecsv"
 OPTIONAL = ("yields/alternative/derived_tables.npz",)  # for tests only
 SPARE = 1.2  # simulations a wanted star: some have no star (NaN)
+BLOCK = 2048  # simulations in one compiled call
 ROUND = 5  # digits of dex that a table keeps
 
 
@@ -36,18 +37,17 @@ class Galaxy(NamedTuple):
     missing: str = ""  # what is not on the machine
 
 
-def load_galaxies(key: Key[Array, ""], n: int, seed: int, quiet: bool) -> dict:
+def load_galaxies(key: Key[Array, ""], n: int, seed: int) -> dict:
     """All data sets by name, each in a random order of its stars.
 
     Args:
         key: decides the stars that we simulate and the noise that we add.
         n: stars of the galaxies that we simulate.
         seed: decides the order of the stars; the first N of it are "N stars".
-        quiet: no progress bars.
     """
     key_tng, key_noise, key_alternative = jax.random.split(key, 3)
     galaxies = {
-        "tng": _tng(key_tng, n, quiet),
+        "tng": _tng(key_tng, n),
         "chempy-tng-200": _table(
             "TNG yields, the reference's 200 stars",
             "stars/chempy_tng_200.ecsv",
@@ -56,7 +56,7 @@ def load_galaxies(key: Key[Array, ""], n: int, seed: int, quiet: bool) -> dict:
             is_legacy=True,
         ),
         "chempy-alternative": _noise_free_table(key_noise),
-        "alternative": _alternative(key_alternative, n, quiet),
+        "alternative": _alternative(key_alternative, n),
         "illustris-tng": _table(
             "IllustrisTNG galaxy",
             "stars/illustris_tng.ecsv",
@@ -70,13 +70,11 @@ def load_galaxies(key: Key[Array, ""], n: int, seed: int, quiet: bool) -> dict:
 
 def on_machine(name: str) -> Path | None:
     """A published file in the mirror or the cache; None where it is not."""
+    if name not in FILES or find_local(name) is not None:
+        return find_local(name)
     cached = cache_folder() / name
-    known = name in FILES and cached.is_file()
-    if find_local(name) is None and not (
-        known and sha256(cached) == FILES[name].sha256
-    ):
-        return None
-    return fetch(name) if name in FILES else find_local(name)
+    is_there = cached.is_file() and sha256(cached) == FILES[name].sha256
+    return cached if is_there else None
 
 
 def missing_yields(name: str) -> list[str]:
@@ -105,15 +103,23 @@ def simulate_galaxies(
     for values in noisy.reshape(len(truths), n_try, -1):
         born = values[np.isfinite(values).all(axis=1)][:n]
         if len(born) < n:
-            raise ValueError(f"Expected {n} stars of {n_try} simulations; got {born}.")
+            raise ValueError(
+                f"Expected {n} stars of {n_try} simulations; got {len(born)}."
+            )
         galaxies.append(as_stars(born))
     return galaxies
 
 
-def simulator(yields: str, quiet: bool):
-    """Theta -> abundances with a published yield set, on all cores."""
+def simulator(yields: str):
+    """A function of theta (n, 6) that gives abundances [dex], with few compilations."""
     tables = cs.load_yields(yields)
-    return lambda theta: simulate_blocks(theta, tables, cs.CLEAN, quiet)
+
+    def forward(theta: Float[Array, "n param"]) -> Float[np.ndarray, "n element"]:
+        blocks = jnp.pad(theta, ((0, -len(theta) % BLOCK), (0, 0)), mode="edge")
+        blocks = blocks.reshape(-1, BLOCK, theta.shape[-1])
+        return np.concatenate([cs.simulate(b, tables) for b in blocks])[: len(theta)]
+
+    return forward
 
 
 def as_stars(values: Float[np.ndarray, "star 8"]) -> cs.Stars:
@@ -139,10 +145,10 @@ def try_weights(name: str) -> str:
     return ""
 
 
-def _tng(key: Key[Array, ""], n: int, quiet: bool) -> Galaxy:
+def _tng(key: Key[Array, ""], n: int) -> Galaxy:
     title = "TNG yields, our simulator"
     if not missing_yields("tng"):
-        [stars] = simulate_galaxies(key, np.array([TRUTH]), n, simulator("tng", quiet))
+        [stars] = simulate_galaxies(key, np.array([TRUTH]), n, simulator("tng"))
         note = f"{n} stars of our simulator (clean physics), 0.05 dex noise: matched."
         return Galaxy(title, note, TRUTH, stars=stars)
     if not EXAMPLE.is_file():
@@ -171,10 +177,8 @@ def _table(title: str, file: str, note: str, is_legacy: bool = False) -> Galaxy:
 
 
 def _noise_free_table(key: Key[Array, ""]) -> Galaxy:
-    title, file = (
-        "alternative yields, the reference's 999 stars",
-        ("stars/chempy_alternative.ecsv"),
-    )
+    title = "alternative yields, the reference's 999 stars"
+    file = "stars/chempy_alternative.ecsv"
     note = (
         "Made by Chempy with the alternative yields, without noise; 0.05 dex added "
         "once. Fitted with networks of the TNG yields: misspecified by design."
@@ -183,11 +187,11 @@ def _noise_free_table(key: Key[Array, ""]) -> Galaxy:
     if path is None:
         return Galaxy(title, note, TRUTH, missing=file)
     table = Table.read(path, format="ascii.ecsv")
-    clean = np.stack([table[f"true_{name}"] for name in cs.ABUNDANCES], axis=-1)
+    clean = jnp.stack([jnp.asarray(table[f"true_{a}"]) for a in cs.ABUNDANCES], -1)
     return Galaxy(title, note, TRUTH, stars=as_stars(add_noise(key, clean, SIGMA)))
 
 
-def _alternative(key: Key[Array, ""], n: int, quiet: bool) -> Galaxy:
+def _alternative(key: Key[Array, ""], n: int) -> Galaxy:
     title = "alternative yields, our simulator"
     note = (
         f"{n} stars of our simulator (clean physics, ejected fractions of the AGB "
@@ -197,7 +201,7 @@ def _alternative(key: Key[Array, ""], n: int, quiet: bool) -> Galaxy:
     absent = missing_yields("alternative")
     if absent:
         return Galaxy(title, note, TRUTH, missing=f"yields/alternative ({absent[0]})")
-    forward = simulator("alternative", quiet)
+    forward = simulator("alternative")
     [stars] = simulate_galaxies(key, np.array([TRUTH]), n, forward)
     return Galaxy(title, note, TRUTH, stars=stars)
 

@@ -9,18 +9,21 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Key
 from reference_formulas import marginal_product, wrong_sign
-from reproduce_galaxies import simulate_galaxies
+from reproduce_galaxies import on_machine, simulate_galaxies
 from tqdm import tqdm
 
 import chemsbi_jax as cs
 from chemsbi_jax import priors
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.files import sha256
+from chemsbi_jax.galaxy.gaussian import combine_gaussians
 
 METHODS = ("flow", "gaussian", "wrong sign", "marginal product")
 N_STAR_DRAWS = 1000  # of each star, for the reference's formulas
 NAMED_TRUTHS = ((-2.3, -2.89), (-2.1, -2.6), (-2.6, -3.3), (-2.1, -3.0))
 """Those of the reference's tests, and two along the alpha-N_Ia degeneracy."""
+PUBLISHED_DRAWS = "reference/published_single_star_samples.npz"
+PUBLISHED_N = (1, 10, 100, 200)
 RIGHT = 3.0  # a Mahalanobis distance below it counts as recovered
 
 
@@ -35,10 +38,10 @@ class Case(NamedTuple):
     chi2: float
 
 
-def prior_moments(npe) -> tuple[list[float], list[float]]:
+def prior_moments(prior: priors.Prior) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of the prior of the two global parameters."""
-    prior = tuple(npe.prior)[:N_GLOBAL]
-    return [float(d.mean) for d in prior], [float(d.variance) ** 0.5 for d in prior]
+    both = tuple(prior)[:N_GLOBAL]
+    return [float(d.mean) for d in both], [float(d.variance) ** 0.5 for d in both]
 
 
 def combine_all(
@@ -54,7 +57,7 @@ def combine_all(
         results[n] = {
             "flow": cs.infer_galaxy(key_galaxy, npe, some, "flow"),
             "gaussian": cs.infer_galaxy(key_galaxy, npe, some, "gaussian"),
-            "wrong sign": wrong_sign(draws[:n], *prior_moments(npe)),
+            "wrong sign": wrong_sign(draws[:n], *prior_moments(npe.prior)),
             "marginal product": marginal_product(draws[:n]),
         }
     return results
@@ -74,6 +77,44 @@ def chi2(posterior: cs.GalaxyPosterior, truth: Sequence[float]) -> float:
     """Squared Mahalanobis distance of the truth; 2 on average if all is right."""
     offset = np.asarray(posterior.mean, float) - np.asarray(truth)
     return float(offset @ np.linalg.solve(np.asarray(posterior.covariance), offset))
+
+
+def as_numbers(
+    posterior: cs.GalaxyPosterior, truth: Sequence[float] | None = None
+) -> dict:
+    """Plain numbers of a posterior."""
+    sd = np.sqrt(np.diag(posterior.covariance))
+    numbers = {
+        "mean": np.asarray(posterior.mean).tolist(),
+        "sd": sd.tolist(),
+        "correlation": float(posterior.covariance[0, 1] / sd.prod()),
+        "checks": posterior.checks,
+    }
+    if truth is not None:
+        numbers["mahalanobis"] = chi2(posterior, truth) ** 0.5
+    return numbers
+
+
+def combine_published() -> dict | str:
+    """The reference's own single-star draws with every formula; its name if missing."""
+    path = on_machine(PUBLISHED_DRAWS)
+    if path is None:
+        return PUBLISHED_DRAWS
+    with np.load(path) as file:
+        draws = np.stack([file[name] for name in cs.PARAMETERS[:2]], -1).astype(float)
+    return {n: _three_formulas(draws[:n]) for n in PUBLISHED_N}
+
+
+def _three_formulas(draws: Float[np.ndarray, "star draw 2"]) -> dict[str, dict]:
+    mean, sd = (np.array(x) for x in prior_moments(cs.paper_prior()))
+    covariances = np.array([np.cov(star, rowvar=False) for star in draws])
+    right = combine_gaussians(draws.mean(axis=1), covariances, mean, np.diag(sd**2))
+    moments = np.asarray(right.mean, float), np.asarray(right.covariance, float)
+    return {
+        "wrong sign": as_numbers(wrong_sign(draws, mean, sd)),
+        "marginal product": as_numbers(marginal_product(draws)),
+        "right": as_numbers(cs.GalaxyPosterior("gaussian", draws[0], *moments, {})),
+    }
 
 
 def find_nuts(folder: Path, table: Path) -> dict[int, dict]:

@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from chemsbi_jax.types import GalaxyPosterior
-
 LABELS = {
     "flow": "flow (ours)",
     "gaussian": "gaussian (ours)",
@@ -56,12 +54,10 @@ def cell(mean: Sequence[float], sd: Sequence[float], rho: float | None) -> str:
     return text if rho is None else f"{text} (ρ {rho:.2f})"
 
 
-def posterior_cell(posterior: GalaxyPosterior) -> str:
+def posterior_cell(numbers: Mapping) -> str:
     """A posterior in one cell."""
-    sd = np.sqrt(np.diag(posterior.covariance))
-    rho = posterior.covariance[0, 1] / sd.prod()
-    is_diagonal = posterior.covariance[0, 1] == 0.0
-    return cell(posterior.mean, sd, None if is_diagonal else rho)
+    rho = numbers["correlation"]
+    return cell(numbers["mean"], numbers["sd"], None if rho == 0.0 else rho)
 
 
 def nuts_cell(summary: Mapping | None) -> str:
@@ -94,9 +90,10 @@ def summary_lines(content: Mapping) -> list[str]:
                          published])  # fmt: skip
             continue
         n = max(map(int, entry["results"]))
-        cells, fit = entry["cells"][n], entry["model_fit"]
+        fit, nuts = entry["model_fit"], nuts_cell(entry["nuts"].get(n))
+        ours = posterior_cell(entry["results"][n]["flow"])
         verdict = f"no (p = {fit['p_value']:.1g})" if fit["flagged"] else "yes"
-        rows.append([entry["title"], n, cells["flow"], cells["nuts"], verdict,
+        rows.append([entry["title"], n, ours, nuts, verdict,
                      published])  # fmt: skip
     header = ["stars", "N", "flow: α_IMF, log10 N_Ia", "NUTS", "model fits?",
               "published"]  # fmt: skip
@@ -112,7 +109,10 @@ def galaxy_lines(key: str, entry: Mapping) -> list[str]:
     told = "unknown" if truth is None else f"({truth[0]:g}, {truth[1]:g})"
     lines += [f"{entry['note']} Weights: {entry['weights']}. Truth {told}.", ""]
     lines += [entry["model_fit"]["text"], ""]
-    rows = [[n, *(cells[m] for m in LABELS)] for n, cells in entry["cells"].items()]
+    rows = [
+        [n, *map(posterior_cell, by.values()), nuts_cell(entry["nuts"].get(n))]
+        for n, by in entry["results"].items()
+    ]
     lines += [*table(["N", *LABELS.values()], rows), ""]
     if truth is not None:
         lines += ["Mahalanobis distance from the truth:", ""]
@@ -161,3 +161,24 @@ def recovery_lines(content: Mapping) -> list[str]:
     lines = ["", "### Recovery of known truths", "", content["note"], ""]
     lines += [*table(short, summary), "", "Mahalanobis distance (chi2):", ""]
     return lines + table(header, body)
+
+
+def report(content: dict) -> list[str]:
+    """The whole of reproduction.md."""
+    lines = [
+        "## Reproduction of the reference",
+        "",
+        f"Weights: {content['weights']}. Each cell: alpha_imf, log10_n_ia (mean ± sd). "
+        "N stars are the first N of a random order of the table (seed "
+        f"{content['seed']}).",
+        "",
+        *summary_lines(content),
+    ]
+    for name, entry in content["galaxies"].items():
+        lines += galaxy_lines(name, entry)
+    lines += published_lines(content["published_draws"])
+    if "recovery" in content:
+        lines += recovery_lines(content["recovery"])
+    total = sum(content["seconds"].values())
+    each = ", ".join(f"{k} {v:.1f}" for k, v in content["seconds"].items())
+    return [*lines, "", f"Seconds: {each}; together {total:.0f}."]

@@ -76,23 +76,25 @@ def test_reaches_the_closed_form():
     assert result.train_loss.shape == result.held_out_loss.shape == (10,)
 
 
-def test_losses_are_those_of_the_epochs(uninterrupted):
+def test_a_second_run_with_a_progress_bar(uninterrupted, capfd):
+    """The same bits, the bar on stderr only, and each epoch reported."""
     seen = []
-    run(on_epoch=lambda i, params, now: seen.append((i, now)) and None)
+    again = run(quiet=False, on_epoch=lambda i, w, now: seen.append((i, now)) and None)
+    assert_same_bits(again, uninterrupted)
     assert [i for i, _ in seen] == [1, 2, 3, 4, 5]
-    np.testing.assert_array_equal(
-        np.float32([x for _, x in seen]), uninterrupted.held_out_loss
-    )
+    losses = np.float32([x for _, x in seen])
+    np.testing.assert_array_equal(losses, uninterrupted.held_out_loss)
     assert (np.diff(uninterrupted.train_loss) < 0.0).all()
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert f"{N_EPOCHS}/{N_EPOCHS}" in err
+    assert "held_out=" in err
 
 
-def test_same_seed_same_bits(uninterrupted):
-    assert_same_bits(run(), uninterrupted)
-
-
-def test_another_seed_other_batches(uninterrupted):
-    other = run(seed=1)
-    assert not np.array_equal(other.params["w"], uninterrupted.params["w"])
+def test_another_seed_other_batches(uninterrupted, capfd):
+    other = run(FitConfig(1, 20), seed=1)
+    assert other.train_loss[0] != uninterrupted.train_loss[0]
+    assert capfd.readouterr().err == ""  # quiet
 
 
 def test_resumes_to_the_same_bits(uninterrupted, tmp_path):
@@ -104,12 +106,8 @@ def test_resumes_to_the_same_bits(uninterrupted, tmp_path):
     )
     assert epochs == [3, 4, 5]
     assert_same_bits(second, uninterrupted)
-
-
-def test_a_finished_run_is_not_repeated(uninterrupted, tmp_path):
-    run(checkpoint=tmp_path)
-    again = run(checkpoint=tmp_path, on_epoch=lambda *_: pytest.fail("trained again"))
-    assert_same_bits(again, uninterrupted)
+    third = run(checkpoint=tmp_path, on_epoch=lambda *_: pytest.fail("trained again"))
+    assert_same_bits(third, uninterrupted)
 
 
 KILLED = """
@@ -193,26 +191,11 @@ def test_a_loss_that_is_not_a_number_is_never_the_best():
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):
-    run(checkpoint=tmp_path, on_epoch=lambda *_: True)
-    data = regression()
-    wider = jnp.pad(data[0], ((0, 0), (0, 3))), data[1]
-    with pytest.raises(ValueError, match="another network") as error:
-        run(checkpoint=tmp_path, width=7, data=wider, held_out=wider)
-    for told in (str(tmp_path), "(7,)", "(4,)", "empty folder"):
-        assert told in str(error.value)
-
-
-def test_a_checkpoint_of_another_optimiser_is_refused(tmp_path):
-    run(checkpoint=tmp_path, on_epoch=lambda *_: True)
-    with pytest.raises(ValueError, match="another network"):
-        run(checkpoint=tmp_path, optimizer=optax.sgd(0.1))
-
-
-def test_progress_bar_is_on_stderr(capfd):
-    run(quiet=False)
-    out, err = capfd.readouterr()
-    assert out == ""
-    assert f"{N_EPOCHS}/{N_EPOCHS}" in err
-    assert "held_out=" in err
-    run()
-    assert capfd.readouterr().err == ""
+    run(FitConfig(N_EPOCHS, 1), checkpoint=tmp_path, on_epoch=lambda *_: True)
+    for others in ({"width": 7}, {"optimizer": optax.sgd(0.1)}):
+        with pytest.raises(ValueError, match="another network") as error:
+            run(checkpoint=tmp_path, **others)
+        for told in (str(tmp_path), "first (4,), expected ", "Choose an empty folder"):
+            assert told in str(error.value)
+    with pytest.raises(ValueError, match=r"first \(4,\), expected \(7,\)"):
+        run(checkpoint=tmp_path, width=7)

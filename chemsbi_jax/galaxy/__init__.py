@@ -6,6 +6,7 @@ Everything here happens in latents in which the prior of Lambda is a standard no
 """
 
 from collections.abc import Callable
+from functools import cache
 
 import equinox as eqx
 import jax
@@ -18,9 +19,16 @@ from jaxtyping import Array, Bool, Float, Key
 from chemsbi_jax import priors
 from chemsbi_jax.catalog import require_complete
 from chemsbi_jax.constants import N_GLOBAL
+from chemsbi_jax.devices import spread
 from chemsbi_jax.galaxy.gaussian import GaussianProduct, combine_gaussians
 from chemsbi_jax.galaxy.grid import GridPosterior, draw_from_grid, zoom_in
-from chemsbi_jax.npe.model import Npe, features, sample_global_latents, sample_latents
+from chemsbi_jax.npe.model import (
+    Npe,
+    features,
+    sample_global_latents,
+    sample_latents,
+    star_keys,
+)
 from chemsbi_jax.types import GalaxyPosterior, Stars
 
 N_STAR_DRAWS = 1000  # of each star, for the Gaussian method
@@ -47,13 +55,20 @@ def sample_stars(
         CatalogError: a star lacks an abundance, or has other errors than the training.
     """
     values, _ = _padded_values(npe, stars)
-    return _sample_padded(key, npe, values, n_draws)[: len(stars.values)]
+    keys = _keys(key, len(values))
+    draws = _on_all_devices(_sample)((keys, values), npe, n_draws)
+    return draws[: len(stars.values)]
 
 
-@eqx.filter_jit
-def _sample_padded(key, npe: Npe, values: Array, n_draws: int) -> Array:
-    draws = sample_latents(key, npe, values, n_draws)
+def _sample(stars: tuple[Key[Array, " star"], Array], npe: Npe, n_draws: int) -> Array:
+    keys, values = stars
+    draws = sample_latents(keys, npe, values, n_draws)
     return priors.from_normal(npe.prior, draws)
+
+
+# at the first call, as JAX starts with it: a script may still ask for all cores before
+_on_all_devices = cache(spread)
+_keys = jax.jit(star_keys, static_argnums=1)
 
 
 def infer_galaxy(
@@ -133,7 +148,6 @@ def _infer_flow(key, npe, values, counts, n_draws) -> GalaxyPosterior:
 METHODS: dict[str, Callable] = {"flow": _infer_flow, "gaussian": _infer_gaussian}
 
 
-@eqx.filter_jit
 def gaussian_product(
     key: Key[Array, ""],
     npe: Npe,
@@ -141,12 +155,22 @@ def gaussian_product(
     counts: Bool[Array, " star"],
 ) -> GaussianProduct:
     """Gaussian method in latents; rows that don't count are padding."""
-    draws = sample_global_latents(key, npe, values, N_STAR_DRAWS)
+    stars = (_keys(key, len(values)), values)
+    means, covariances = _on_all_devices(_moments)(stars, npe)
+    zero, one = jnp.zeros(N_GLOBAL), jnp.eye(N_GLOBAL)
+    return _combine(means, covariances, zero, one, counts)
+
+
+def _moments(stars: tuple[Key[Array, " star"], Array], npe: Npe) -> tuple[Array, Array]:
+    """Mean and covariance of the global latents of each star."""
+    keys, values = stars
+    draws = sample_global_latents(keys, npe, values, N_STAR_DRAWS)
     means = draws.mean(axis=1)
     centred = draws - means[:, None]
-    covariances = jnp.einsum("nda,ndb->nab", centred, centred) / (N_STAR_DRAWS - 1)
-    zero, one = jnp.zeros(N_GLOBAL), jnp.eye(N_GLOBAL)
-    return combine_gaussians(means, covariances, zero, one, counts)
+    return means, jnp.einsum("nda,ndb->nab", centred, centred) / (N_STAR_DRAWS - 1)
+
+
+_combine = jax.jit(combine_gaussians)
 
 
 @eqx.filter_jit

@@ -65,13 +65,13 @@ def log_prob(
 
 
 def sample_latents(
-    key: Key[Array, ""], npe: Npe, values: Float[Array, "star element"], n_draws: int
+    keys: Key[Array, " star"], npe: Npe, values: Float[Array, "star element"], n: int
 ) -> Float[Array, "star draw param"]:
-    """Latents of every star; a star's draws depend on the key and its place alone."""
+    """`n` draws of the latents of every star, each star with its own key."""
 
     def one(star: tuple[Array, Array]) -> Array:
         key, seen = star
-        noise = jax.random.normal(key, (len(PARAMETERS), n_draws), seen.dtype)
+        noise = jax.random.normal(key, (len(PARAMETERS), n), seen.dtype)
         first, rest = noise[:N_GLOBAL], noise[N_GLOBAL:]
         first = npe.galaxy_flow.given(seen).draw(first, first[:0])
         rest = npe.star_flow.given(seen).draw(rest, first)
@@ -79,22 +79,22 @@ def sample_latents(
 
     # one star after the other: its thousand draws fill the vector units and stay in
     # the cache, which many stars side by side would not
-    return lax.map(one, (_star_keys(key, values), features(npe, values).T))
+    return lax.map(one, (keys, features(npe, values).T))
 
 
 def sample_global_latents(
-    key: Key[Array, ""], npe: Npe, values: Float[Array, "star element"], n_draws: int
+    keys: Key[Array, " star"], npe: Npe, values: Float[Array, "star element"], n: int
 ) -> Float[Array, "star draw 2"]:
     """Only the two global latents of every star: all that a galaxy needs."""
 
     def one(star: tuple[Array, Array]) -> Array:
         key, seen = star
-        noise = jax.random.normal(key, (N_GLOBAL, n_draws), seen.dtype)
+        noise = jax.random.normal(key, (N_GLOBAL, n), seen.dtype)
         return npe.galaxy_flow.given(seen).draw(noise, noise[:0]).T
 
-    return lax.map(one, (_star_keys(key, values), features(npe, values).T))
+    return lax.map(one, (keys, features(npe, values).T))
 
 
-def _star_keys(key: Key[Array, ""], values: Array) -> Key[Array, " star"]:
-    # fold_in, not split: a longer table does not change the draws of its first stars
-    return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(len(values)))
+def star_keys(key: Key[Array, ""], n_stars: int) -> Key[Array, " star"]:
+    """A key for each star; a longer table does not change those of its first stars."""
+    return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(n_stars))

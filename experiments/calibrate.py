@@ -165,10 +165,8 @@ def judge(key, name, truths, draws, references, parameters, config: Config) -> d
     # each family holds together: 99 % for all of its parameters at once
     confidence = 1.0 - (1.0 - CONFIDENCE) / len(parameters)
     ranks = np.asarray(diagnostics.ranks(truths, draws))
-    tests = [
-        diagnostics.rank_test(ranks[:, i], N_DRAWS, confidence)
-        for i in range(len(parameters))
-    ]
+    test = diagnostics.rank_test(ranks, N_DRAWS, confidence)
+    central = diagnostics.central_coverage(truths, draws, confidence=confidence)
     joint = diagnostics.ellipsoid_coverage(
         truths[:, :N_GLOBAL], draws[..., :N_GLOBAL], confidence=CONFIDENCE
     )
@@ -182,8 +180,9 @@ def judge(key, name, truths, draws, references, parameters, config: Config) -> d
         "coverage": {
             str(s): round(float(np.interp(s, levels, measured)), 3) for s in SHOWN
         },
-        "ranks_inside": [bool(np.all(t.inside)) for t in tests],
-        "rank_p_values": [round(float(np.min(t.p_value)), 4) for t in tests],
+        "ranks_inside": np.asarray(test.inside).tolist(),
+        "rank_p_values": np.asarray(test.p_value).round(4).tolist(),
+        "central_inside": np.asarray(central.inside).tolist(),
         "coverage_inside": bool(np.all(joint.inside)),
         "tarp_inside": bool(np.all(tarp.inside)),
     }
@@ -210,14 +209,17 @@ def figures(name, ranks, joint, tarp, parameters, config: Config) -> None:
 def table(rows: list[dict]) -> str:
     """Markdown for the README."""
     lines = [
-        "| set | n | 50 % | 68 % | 95 % | ranks | coverage | TARP |",
-        "|---|---|---|---|---|---|---|---|",
+        "| set | n | 50 % | 68 % | 95 % | ranks | marginals | joint | TARP |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     verdict = {True: "inside", False: "**outside**"}
     for r in rows:
         c = [f"{100 * r['coverage'][str(s)]:.1f}" for s in SHOWN]
-        ranks = f"{sum(r['ranks_inside'])} of {len(r['ranks_inside'])} inside"
-        cells = [r["set"], str(r["n"]), *c, ranks]
+        counts = [
+            f"{sum(r[k])} of {len(r[k])} inside"
+            for k in ("ranks_inside", "central_inside")
+        ]
+        cells = [r["set"], str(r["n"]), *c, *counts]
         cells += [verdict[r["coverage_inside"]], verdict[r["tarp_inside"]]]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -48,6 +48,19 @@ SMALL = SplineFlow(embedding=(24, 1), hidden=(24,), n_bins=4)
 FLOWS = {"spline": SMALL, "maf": MafFlow()}
 
 
+# as the package does it: everything that is no array is static
+density, theta_density = eqx.filter_jit(latent_log_prob), eqx.filter_jit(log_prob)
+global_density = eqx.filter_jit(global_latent_log_prob)
+draw_latents = eqx.filter_jit(sample_latents)
+draw_global = eqx.filter_jit(sample_global_latents)
+
+
+@eqx.filter_jit
+def call(method, *arrays):
+    """A method of a flow, compiled."""
+    return method(*arrays)
+
+
 # --- the spline
 
 
@@ -171,15 +184,14 @@ def test_draws_have_the_density_of_their_noise(pair):
     """Change of variables: the density of draws, by autodiff through `draw`."""
     noise = jax.random.normal(jax.random.key(5), (2, 50))
 
-    @jax.jit
     def by_jacobian(noise):
         one = partial(_draw_one, pair)
         jacobians = jax.vmap(jax.jacfwd(one), -1)(noise)
-        density = norm.logpdf(noise).sum(axis=0)
-        return jax.vmap(one, -1, -1)(noise), density - jnp.linalg.slogdet(jacobians)[1]
+        change = jnp.linalg.slogdet(jacobians)[1]
+        return jax.vmap(one, -1, -1)(noise), norm.logpdf(noise).sum(axis=0) - change
 
-    values, expected = by_jacobian(noise)
-    got = jax.jit(pair.log_prob)(values, values[:0])
+    values, expected = call(by_jacobian, noise)
+    got = call(pair.log_prob, values, values[:0])
     np.testing.assert_allclose(got, expected, atol=2e-3)  # float32 through two splines
 
 
@@ -199,20 +211,20 @@ def test_density_is_one_in_total(pair):
         for a, b in zip(low - margin, high + margin, strict=True)
     )
     rows = jnp.broadcast_to(second, (1200, 1200))
-    density = np.exp(np.asarray(jax.jit(pair.log_prob_columns)(first, rows), float))
-    total = density.sum() * float((first[1] - first[0]) * (second[1] - second[0]))
+    found = np.exp(np.asarray(call(pair.log_prob_columns, first, rows), float))
+    total = found.sum() * float((first[1] - first[0]) * (second[1] - second[0]))
     assert total == pytest.approx(1.0, abs=5e-3)  # kinks at the knots, and the tails
 
 
 def test_columns_are_points(pair):
     first = jnp.linspace(-2.0, 2.0, 7)
     second = first[:, None] + jnp.linspace(-1.0, 1.0, 5)
-    got = jax.jit(pair.log_prob_columns)(first, second)
+    got = call(pair.log_prob_columns, first, second)
     assert got.shape == (7, 5)
     points = jnp.stack([jnp.broadcast_to(first[:, None], (7, 5)), second]).reshape(
         2, -1
     )
-    expected = jax.jit(pair.log_prob)(points, points[:0]).reshape(7, 5)
+    expected = call(pair.log_prob, points, points[:0]).reshape(7, 5)
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -260,7 +272,7 @@ def test_density_reaches_the_closed_form(trained, test_stars):
     mean, covariance = closed_form(values)
     centred = multivariate_normal(np.zeros(6), covariance)
     expected = centred.logpdf(np.asarray(latent) - mean)
-    got = np.asarray(jax.jit(latent_log_prob)(trained, latent, values))
+    got = np.asarray(density(trained, latent, values))
     # mean of the difference: what the network lost, in nats; 0.05 is 1.2 % a parameter
     assert 0.0 < np.mean(expected - got) < 0.05
     prior = norm.logpdf(latent).sum(axis=1).mean()
@@ -270,7 +282,7 @@ def test_density_reaches_the_closed_form(trained, test_stars):
 def test_draws_have_the_moments_of_the_closed_form(trained, test_stars):
     values = test_stars[1][:50]
     mean, covariance = closed_form(values)
-    draws = jax.jit(sample_latents, static_argnums=3)(
+    draws = draw_latents(
         jax.random.key(3), trained, values, 2000
     )
     assert draws.shape == (50, 2000, 6)
@@ -286,12 +298,12 @@ def test_density_in_theta(trained, test_stars):
     """The prior of theta times the gain over the prior in latents."""
     latent, values = (x[:100] for x in test_stars)
     theta = priors.from_normal(PRIOR, latent)
-    got = jax.jit(log_prob)(trained, theta, values)
-    gain = latent_log_prob(trained, latent, values) - norm.logpdf(latent).sum(axis=1)
+    got = theta_density(trained, theta, values)
+    gain = density(trained, latent, values) - norm.logpdf(latent).sum(axis=1)
     expected = priors.log_prob(PRIOR, theta) + gain
     # to_normal of a truncated normal in single precision
     np.testing.assert_allclose(got, expected, atol=0.02)
-    one = jax.jit(log_prob)(trained, theta[3], values[3])
+    one = theta_density(trained, theta[3], values[3])
     assert one.shape == ()
     assert float(one) == pytest.approx(float(got[3]), abs=1e-4)
 
@@ -308,10 +320,10 @@ def test_the_global_parameters_are_the_galaxy_flow(trained, test_stars):
     noise = jax.random.normal(jax.random.key(9), (n, 4))
     rest = centre + noise @ spread.T
     both = jnp.concatenate([jnp.broadcast_to(latent[:2], (n, 2)), rest], axis=1)
-    density = latent_log_prob(trained, both, jnp.broadcast_to(values, (n, 8)))
+    found = density(trained, both, jnp.broadcast_to(values, (n, 8)))
     proposal = norm.logpdf(noise).sum(axis=1) - np.linalg.slogdet(spread)[1]
-    weights = np.exp(np.asarray(density - proposal, float))
-    expected = np.exp(float(global_latent_log_prob(trained, latent[:2], values)))
+    weights = np.exp(np.asarray(found - proposal, float))
+    expected = np.exp(float(global_density(trained, latent[:2], values)))
     error = weights.std() / n**0.5
     assert weights.mean() == pytest.approx(expected, abs=5 * error + 1e-3 * expected)
     assert error < 0.02 * expected
@@ -319,23 +331,20 @@ def test_the_global_parameters_are_the_galaxy_flow(trained, test_stars):
 
 def test_both_ways_to_draw_the_pair_agree(trained, test_stars):
     values = test_stars[1][:1]
-    draw_all = jax.jit(sample_latents, static_argnums=3)
-    draw_pair = jax.jit(sample_global_latents, static_argnums=3)
-    pair = draw_pair(jax.random.key(1), trained, values, 2000)[0]
-    everything = draw_all(jax.random.key(2), trained, values, 2000)[0, :, :N_GLOBAL]
+    pair = draw_global(jax.random.key(1), trained, values, 2000)[0]
+    everything = draw_latents(jax.random.key(2), trained, values, 2000)[0, :, :N_GLOBAL]
     for one, other in zip(pair.T, everything.T, strict=True):
         assert kstest(np.asarray(one), np.asarray(other)).pvalue > 1e-4
 
 
 def test_a_star_knows_nothing_of_the_others(trained, test_stars):
     values = test_stars[1][:6]
-    draw = jax.jit(sample_latents, static_argnums=3)
-    six = draw(jax.random.key(1), trained, values, 100)
+    six = draw_latents(jax.random.key(1), trained, values, 100)
     others = values.at[:2].add(1.0).at[3:].set(jnp.nan)
     np.testing.assert_array_equal(
-        draw(jax.random.key(1), trained, others, 100)[2], six[2]
+        draw_latents(jax.random.key(1), trained, others, 100)[2], six[2]
     )
-    three = draw(jax.random.key(1), trained, values[:3], 100)
+    three = draw_latents(jax.random.key(1), trained, values[:3], 100)
     np.testing.assert_allclose(three, six[:3], atol=1e-5)  # compiled for another length
     assert not np.allclose(six[0], six[1])
 
@@ -343,7 +352,7 @@ def test_a_star_knows_nothing_of_the_others(trained, test_stars):
 def test_draws_stay_within_the_prior(trained, test_stars):
     """Of stars that no galaxy has, too."""
     values = jnp.concatenate([test_stars[1][:5], 3.0 * test_stars[1][:5]])
-    draws = jax.jit(sample_latents, static_argnums=3)(
+    draws = draw_latents(
         jax.random.key(1), trained, values, 2000
     )
     theta = priors.from_normal(PRIOR, draws)
@@ -358,7 +367,6 @@ def test_same_bits_from_disk(trained, test_stars, tmp_path):
     )
     assert float(again.sigma) == float(trained.sigma)
     latent, values = test_stars
-    density = jax.jit(latent_log_prob)
     np.testing.assert_array_equal(
         density(again, latent, values), density(trained, latent, values)
     )
@@ -399,7 +407,6 @@ def test_the_reference_preset_trains(test_stars, tmp_path):
     save_npe(tmp_path, npe, short.flow, {})
     again = load_npe(tmp_path)
     latent, values = (x[:20] for x in test_stars)
-    density = jax.jit(latent_log_prob)
     np.testing.assert_array_equal(
         density(again, latent, values), density(npe, latent, values)
     )

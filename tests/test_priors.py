@@ -25,9 +25,7 @@ sample = jax.jit(priors.sample, static_argnums=2)
 to_normal, from_normal = jax.jit(priors.to_normal), jax.jit(priors.from_normal)
 log_prob = jax.jit(priors.log_prob)
 sample_mixture = jax.jit(priors.sample_mixture, static_argnums=1)
-slope_of_theta = jax.jit(
-    jax.grad(lambda prior, z: priors.from_normal(prior, z).sum(), 1)
-)
+slope_of_theta = jax.jit(jax.grad(lambda p, z: priors.from_normal(p, z).sum(), 1))
 
 
 @pytest.fixture(params=PRIORS.values(), ids=PRIORS, scope="module")

@@ -38,7 +38,9 @@ def _sampled(dt: Array, physics: Physics) -> Array:
     steps = jnp.arange(1, physics.n_steps + 1, dtype=dt.dtype)
     rate = steps**-SNIA_SLOPE * _onset(steps * dt, physics)
     # the sum of all terms, less what the onset took away from the first ones
-    total = _power_sum(_n_total(dt, physics), physics) - jnp.sum(steps**-SNIA_SLOPE - rate)
+    total = _power_sum(_n_total(dt, physics), physics) - jnp.sum(
+        steps**-SNIA_SLOPE - rate
+    )
     return rate / total
 
 

@@ -56,7 +56,9 @@ class Track(NamedTuple):
 
 def evolve(theta: Float[Array, " param"], yields: Yields, physics: Physics) -> Track:
     """Follow the gas of one galaxy until the birth of one star (Rybizki+ 2017)."""
-    alpha_imf, log10_n_ia, log10_sfe, log10_sfr_peak, outflow_fraction, birth_time = theta
+    alpha_imf, log10_n_ia, log10_sfe, log10_sfr_peak, outflow_fraction, birth_time = (
+        theta
+    )
     history = star_formation(log10_sfr_peak, birth_time, physics)
     imf = make_imf(alpha_imf, physics)
     bins = tuple(mass_bins(s, imf, physics) for s in (yields.sn2, yields.agb))
@@ -185,7 +187,8 @@ def _scan_in_segments(step, start: Gas, inputs: tuple, n_segments: int = 3):
     gas, records = start, []
     for first, last in _segments(n, n_segments):
         gas = gas._replace(coming=gas.coming[: n - first])
-        gas, record = lax.scan(step, gas, jax.tree.map(lambda x: x[first:last], inputs))
+        now = tuple(x[first:last] for x in inputs)
+        gas, record = lax.scan(step, gas, now)
         records.append(record)
     return jax.tree.map(lambda *parts: jnp.concatenate(parts), *records)
 

@@ -57,7 +57,9 @@ def ssp_ejecta(
         whole_steps = jnp.where(log10_mass >= math.log10(AGB_M_MIN), dead, 0.0)
         dead_agb = lax.cummax(whole_steps)
     died = jnp.concatenate([_died(dead, bins[0]), _died(dead_agb, bins[1])], axis=-1)
-    tables = [_at_metallicity(s, metallicity, physics) for s in (yields.sn2, yields.agb)]
+    tables = [
+        _at_metallicity(s, metallicity, physics) for s in (yields.sn2, yields.agb)
+    ]
     net, unprocessed = (jnp.concatenate(parts) for parts in zip(*tables, strict=True))
     return died @ (net + unprocessed[:, None] * composition)
 

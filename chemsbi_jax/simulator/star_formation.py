@@ -56,7 +56,9 @@ def _until_today(
     dt = birth_time / n
     if physics.stepwise_reservoir:
         n_today = jnp.floor(n * T_END / birth_time)
-        return n_today, jnp.maximum(SFR_FLOOR + _sum_of_rates(n_today, dt, peak), so_far)
+        return n_today, jnp.maximum(
+            SFR_FLOOR + _sum_of_rates(n_today, dt, peak), so_far
+        )
     later = (_formed_after(birth_time, peak) - _formed_after(T_END, peak)) / dt
     return n * T_END / birth_time, so_far + jnp.maximum(later, 0.0)
 

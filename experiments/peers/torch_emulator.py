@@ -71,6 +71,7 @@ def train(flags, report: dict) -> nn.Module:
     """Train, score each epoch with the clocks stopped, and save as it goes."""
     theta, abundances = load(flags.train)
     valid = load(flags.valid)
+    also = load(flags.also) if flags.also else None
     order = torch.randperm(len(theta))
     theta, abundances = theta[order], abundances[order]
     network = make_network(theta.shape[1], abundances.shape[1])
@@ -84,6 +85,8 @@ def train(flags, report: dict) -> nn.Module:
         cpu_seconds += time.process_time() - cpu
         entry = dict(epochs=epoch, seconds=seconds, cpu_seconds=cpu_seconds)
         entry |= dict(train_loss=loss, **errors(network, *valid))
+        if also:
+            entry["also"] = errors(network, *also)
         report["history"].append(entry)
         print(f"{epoch} {seconds:.1f} s, rms {entry['rms_dex']:.5f} dex", flush=True)
         flags.out.write_text(json.dumps(report, indent=1))
@@ -95,6 +98,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--train", type=Path, required=True)
     parser.add_argument("--valid", type=Path, required=True)
+    parser.add_argument("--also", type=Path, help="a second set to be scored on")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--batch-size", type=int, default=64)

@@ -36,7 +36,8 @@ def weights_folder(name: str | os.PathLike) -> Path:
     if Path(name).is_dir():
         return Path(name)
     raise WeightsError(
-        f"Expected weights by name {PRETRAINED} or a folder with them; got {str(name)!r}."
+        f"Expected weights by name {PRETRAINED} or a folder with them; got "
+        f"{str(name)!r}."
     )
 
 

@@ -181,7 +181,8 @@ def _finite_rows(theta: ArrayLike, abundances: ArrayLike) -> tuple:
     good = np.isfinite(abundances).all(axis=-1)
     if good.sum() < 100:
         raise ValueError(
-            f"Expected at least 100 finite simulations; got {good.sum()} of {len(good)}."
+            f"Expected at least 100 finite simulations; got {good.sum()} of "
+            f"{len(good)}."
         )
     return theta[good], abundances[good]
 

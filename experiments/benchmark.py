@@ -58,11 +58,11 @@ class Config:
     """Stars a step of ours."""
     npe_learning_rate: float = 5e-3
     """Of ours, at the start of a budget."""
-    beat_epochs: int = 6
+    beat_epochs: int = 10
     """Looks at the score of the short schedule that beats sbi for good."""
-    beat_steps: int = 100
+    beat_steps: int = 40
     """Steps between two of them."""
-    beat_learning_rate: float = 6e-3
+    beat_learning_rate: float = 1e-2
     """Of that schedule."""
     n_simulations: int = 500_000
     """Simulations that train both emulators."""

@@ -76,7 +76,7 @@ def train(train_set: dict, test: dict, recipe, budget: float = np.inf) -> dict:
         on_the_way.append((epoch, clock.read(), npe))
         return clock.read().seconds > budget
 
-    latent = priors.to_normal(prior, jnp.asarray(train_set["theta"]))
+    latent = eqx.filter_jit(priors.to_normal)(prior, jnp.asarray(train_set["theta"]))
     stars = networks.StoredStars(latent, jnp.asarray(train_set["abundances"]))
     npe, _ = networks.train_npe(
         jax.random.key(0), stars, prior, recipe, quiet=True, on_epoch=on_epoch

@@ -32,6 +32,7 @@ from chemsbi_jax.npe.model import (
     latent_log_prob,
     sample_global_latents,
     sample_latents,
+    star_keys,
 )
 from chemsbi_jax.npe.spline import (
     INTERVAL,
@@ -51,8 +52,16 @@ FLOWS = {"spline": SMALL, "maf": MafFlow()}
 # as the package does it: everything that is no array is static
 density, theta_density = eqx.filter_jit(latent_log_prob), eqx.filter_jit(log_prob)
 global_density = eqx.filter_jit(global_latent_log_prob)
-draw_latents = eqx.filter_jit(sample_latents)
-draw_global = eqx.filter_jit(sample_global_latents)
+
+
+@eqx.filter_jit
+def draw_latents(key, npe, values, n):
+    return sample_latents(star_keys(key, len(values)), npe, values, n)
+
+
+@eqx.filter_jit
+def draw_global(key, npe, values, n):
+    return sample_global_latents(star_keys(key, len(values)), npe, values, n)
 
 
 @eqx.filter_jit
@@ -79,11 +88,13 @@ def points():
 def test_spline_and_back(splines, points):
     y, log_det = spline_forward(points, splines)
     x, log_det_back = spline_inverse(y, splines)
-    # slopes reach 1e-3: the seven digits of y leave four of x there
-    np.testing.assert_allclose(x, points, atol=5e-3)
-    assert np.median(np.abs(x - points)) < 1e-6
-    steep = np.abs(log_det) < 2.0
-    np.testing.assert_allclose(log_det[steep], -log_det_back[steep], atol=5e-3)
+    slope = np.exp(np.asarray(log_det))
+    # single precision of y, which a flat piece (slopes down to 1e-3) blows up in x
+    assert (np.abs(x - points) * np.minimum(slope, 1.0)).max() < 1e-4
+    assert np.median(np.abs(x - points)) < 2e-6
+    plain = np.abs(log_det) < 1.0
+    assert plain.mean() > 0.2
+    np.testing.assert_allclose(log_det[plain], -log_det_back[plain], atol=5e-3)
 
 
 def test_spline_derivative_is_autodiffs(splines):
@@ -111,7 +122,7 @@ def test_spline_is_continuous_at_its_ends(splines):
     near = INTERVAL - 1e-4
     for x in (near, -near):
         y, log_det = spline_forward(jnp.full(100, x), splines)
-        np.testing.assert_allclose(y, x, atol=1e-4)
+        np.testing.assert_allclose(y, x, atol=1e-3)  # slopes of up to ten
         assert np.median(np.abs(log_det)) < 0.05  # slope 1 at both ends
 
 
@@ -282,9 +293,7 @@ def test_density_reaches_the_closed_form(trained, test_stars):
 def test_draws_have_the_moments_of_the_closed_form(trained, test_stars):
     values = test_stars[1][:50]
     mean, covariance = closed_form(values)
-    draws = draw_latents(
-        jax.random.key(3), trained, values, 2000
-    )
+    draws = draw_latents(jax.random.key(3), trained, values, 2000)
     assert draws.shape == (50, 2000, 6)
     pull = (np.asarray(draws).mean(axis=1) - mean) / np.sqrt(np.diag(covariance))
     assert np.sqrt(np.mean(pull**2)) < 0.15  # 0.05 nats allow 0.13
@@ -352,9 +361,7 @@ def test_a_star_knows_nothing_of_the_others(trained, test_stars):
 def test_draws_stay_within_the_prior(trained, test_stars):
     """Of stars that no galaxy has, too."""
     values = jnp.concatenate([test_stars[1][:5], 3.0 * test_stars[1][:5]])
-    draws = draw_latents(
-        jax.random.key(1), trained, values, 2000
-    )
+    draws = draw_latents(jax.random.key(1), trained, values, 2000)
     theta = priors.from_normal(PRIOR, draws)
     assert np.isfinite(priors.log_prob(PRIOR, theta)).all()
 

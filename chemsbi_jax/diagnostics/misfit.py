@@ -11,6 +11,10 @@ from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.types import Forward
 
 N_REFERENCE = 2000  # stars of the model that the observed ones are compared with
+OUTSIDE_ALL = (
+    "The model does not explain these stars: all lie outside its range. The interval "
+    "means nothing."
+)
 ALARM = 0.01  # p-value below which the model is said not to fit
 
 
@@ -29,8 +33,14 @@ def star_residuals(
     theta_draws: Float[Array, "star draw param"],
     forward: Forward,
 ) -> Float[Array, "star element"]:
-    """Observed abundances less the mean prediction of the star's posterior [dex]."""
-    return values - jnp.nanmean(forward(theta_draws), axis=1)
+    """Observed abundances less the mean prediction of the star's posterior [dex].
+
+    NaN for a star whose posterior lies where the forward model has no stars.
+    """
+    predicted = forward(theta_draws)
+    known = jnp.isfinite(predicted)
+    mean = jnp.sum(jnp.where(known, predicted, 0.0), axis=1) / jnp.sum(known, axis=1)
+    return values - mean
 
 
 def misfit_test(
@@ -39,25 +49,33 @@ def misfit_test(
 ) -> Misfit:
     r"""Compare residuals of the observed stars with those of stars of the model.
 
-    Two statistics, the smaller p-value doubled: Hotelling's :math:`T^2` of the mean
-    residual (an offset that all stars share) and the mean squared length of the
-    residuals (stars that scatter too much or too little).
+    Three statistics, the smallest p-value tripled: Hotelling's :math:`T^2` of the mean
+    residual (an offset that all stars share), the mean squared length of the residuals
+    (stars that scatter too much or too little), and the number of stars that lie
+    outside the model altogether (NaN).
 
     Args:
         observed: `star_residuals` of the stars.
         expected: the same for stars drawn from the model.
     """
     observed, expected = np.asarray(observed, float), np.asarray(expected, float)
+    known, model_known = (np.isfinite(x).all(axis=1) for x in (observed, expected))
+    rate = (1.0 + (~model_known).sum()) / (2.0 + len(expected))
+    n_outside = int((~known).sum())
+    p_outside = stats.binom.sf(n_outside - 1, len(observed), rate)
+    if not known.any():
+        return Misfit(0.0, True, *np.full((2, len(ABUNDANCES)), np.nan), OUTSIDE_ALL)
+    observed, expected = observed[known], expected[model_known]
     centre, covariance = expected.mean(axis=0), np.cov(expected, rowvar=False)
     share = 1.0 / len(observed) + 1.0 / len(expected)
     offset = observed.mean(axis=0) - centre
     t2 = offset @ np.linalg.solve(covariance, offset) / share
     p_offset = stats.chi2.sf(t2, offset.size)
     p_scatter = _scatter_p_value(observed - centre, expected - centre, covariance)
-    p_value = float(min(1.0, 2.0 * min(p_offset, p_scatter)))
+    p_value = float(min(1.0, 3.0 * min(p_offset, p_scatter, p_outside)))
     error = np.sqrt(np.diag(covariance) * share)
     is_flagged = p_value < ALARM
-    text = _sentence(p_value, offset, error)
+    text = _sentence(p_value, offset, error, n_outside)
     return Misfit(p_value, is_flagged, offset, error, text)
 
 
@@ -80,14 +98,15 @@ def _scatter_p_value(observed, expected, covariance) -> float:
     return 2.0 * stats.norm.sf(abs(z))
 
 
-def _sentence(p_value: float, offset: np.ndarray, error: np.ndarray) -> str:
+def _sentence(p_value, offset: np.ndarray, error: np.ndarray, n_outside: int) -> str:
     if p_value >= ALARM:
         return f"The model explains the stars (p = {p_value:.2g})."
     worst = np.argsort(-np.abs(offset / error))[:3]
     names = ", ".join(
         f"{ABUNDANCES[i]} {offset[i]:+.3f} +- {error[i]:.3f} dex" for i in worst
     )
+    outside = f"; {n_outside} stars outside its range" if n_outside else ""
     return (
         f"The model does not explain these stars (p = {p_value:.1g}; {names} on "
-        "average): the interval describes the model, not the galaxy."
+        f"average{outside}): the interval describes the model, not the galaxy."
     )

@@ -1,0 +1,147 @@
+"""NUTS and importance sampling against closed forms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+from jax.tree_util import Partial
+
+from chemsbi_jax.galaxy.exact import all_evidence, design
+from chemsbi_jax.galaxy.likelihood import log_likelihood, observe
+from chemsbi_jax.joint import check_convergence, run_nuts
+from chemsbi_jax.npe.training import NpeConfig, new_npe
+from chemsbi_jax.priors import Prior
+from chemsbi_jax.types import GalaxyPosterior, Stars
+
+SIGMA = 0.3
+N_STARS = 6
+
+
+def linear(theta, matrix):
+    return theta @ matrix
+
+
+@pytest.fixture(scope="module")
+def problem():
+    """A linear model with normal priors: the posterior is a Gaussian."""
+    rng = np.random.default_rng(4)
+    matrix = rng.normal(size=(6, 8)) * 0.5
+    latent = rng.normal(size=(N_STARS, 6))
+    latent[:, :2] = (0.8, -0.6)
+    values = latent @ matrix + SIGMA * rng.normal(size=(N_STARS, 8))
+    unknown = np.full(N_STARS, np.nan)
+    stars = Stars(
+        values,
+        np.full(values.shape, SIGMA),
+        np.ones(values.shape, bool),
+        unknown,
+        unknown,
+        np.arange(N_STARS).astype(str),
+    )
+    prior = Prior(*(dist.Normal(0.0, 1.0) for _ in range(6)))
+    forward = Partial(linear, matrix=jnp.asarray(matrix, jnp.float32))
+    return matrix, stars, prior, forward
+
+
+def closed_form(matrix, values):
+    """Mean and covariance of the two global parameters, locals integrated out."""
+    first, rest = matrix[:2].T, matrix[2:].T
+    noise = rest @ rest.T + SIGMA**2 * np.eye(8)
+    inverse = np.linalg.inv(noise)
+    precision = np.eye(2) + len(values) * first.T @ inverse @ first
+    covariance = np.linalg.inv(precision)
+    return covariance @ first.T @ inverse @ values.sum(axis=0), covariance
+
+
+def test_nuts_finds_the_closed_form(problem):
+    matrix, stars, prior, forward = problem
+    mean, covariance = closed_form(matrix, stars.values)
+    npe = new_npe(jax.random.key(0), prior, NpeConfig())
+    start = GalaxyPosterior("guess", np.zeros((2, 2)), np.zeros(2), np.eye(2), {})
+    result = run_nuts(
+        jax.random.key(1),
+        forward,
+        stars,
+        npe,
+        start,
+        n_warmup=300,
+        n_draws=1000,
+        quiet=True,
+    )
+    assert result.convergence["converged"]
+    sd = np.sqrt(np.diag(covariance))
+    # 400 effective draws or more: 5 standard errors are 0.25 sigma
+    assert np.all(np.abs(result.posterior.mean - mean) < 0.25 * sd)
+    width = np.sqrt(np.diag(result.posterior.covariance)) / sd
+    assert np.all(np.abs(width - 1.0) < 0.15)
+    assert result.star_draws.shape[0] == N_STARS
+    assert result.star_draws.shape[2] == 6
+
+
+def test_importance_sampling_finds_the_closed_form(problem):
+    matrix, stars, prior, forward = problem
+    mean, covariance = closed_form(matrix, stars.values)
+    npe = new_npe(jax.random.key(0), prior, NpeConfig())
+    factor = np.linalg.cholesky(covariance)
+    points = design(jnp.asarray(mean, jnp.float32), jnp.asarray(factor, jnp.float32))
+    result = all_evidence(
+        jax.random.key(2),
+        npe,
+        forward,
+        jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), observe(stars)),
+        jnp.asarray(stars.values, jnp.float32),
+        points,
+        64_000,
+    )
+    # an untrained flow is the prior, so the gain is the likelihood itself
+    found = np.asarray(result.log_gain, float).sum(axis=0)
+    shift = np.asarray(points, float) - mean[:, None]
+    precision = np.linalg.inv(covariance) - np.eye(2)
+    prior_pull = np.asarray(points, float).T @ mean
+    exact = -0.5 * np.einsum("ip,ij,jp->p", shift, precision, shift) + prior_pull
+    exact = exact - exact.mean()
+    close = np.abs(found - found.mean() - exact)
+    # the prior as proposal leaves about one draw in a hundred: 6 stars, 64,000 draws
+    assert np.ptp(exact) > 5.0
+    assert close.max() < 0.2
+
+
+def test_gaps_do_not_count(problem):
+    _, stars, _, forward = problem
+    theta = jnp.zeros((N_STARS, 6))
+    observed = stars.observed.copy()
+    observed[:, 3] = False
+    values = np.where(observed, stars.values, np.nan)
+    errors = np.where(observed, stars.errors, np.nan)
+    gaps = observe(stars._replace(values=values, errors=errors, observed=observed))
+    full = log_likelihood(forward, theta, observe(stars))
+    less = log_likelihood(forward, theta, gaps)
+    missing = -0.5 * (stars.values[:, 3] / SIGMA) ** 2
+    np.testing.assert_allclose(full - less, missing, rtol=1e-4, atol=1e-4)
+
+
+def test_birth_times_count(problem):
+    _, stars, _, forward = problem
+    theta = jnp.zeros((N_STARS, 6))
+    dated = stars._replace(
+        birth_time=np.full(N_STARS, 2.0), e_birth_time=np.full(N_STARS, 0.5)
+    )
+    change = log_likelihood(forward, theta, observe(dated)) - log_likelihood(
+        forward, theta, observe(stars)
+    )
+    np.testing.assert_allclose(change, -8.0, rtol=1e-5)
+
+
+def test_gate_rejects_what_did_not_converge():
+    rng = np.random.default_rng(0)
+    good = rng.normal(size=(2, 1000, 2))
+    none = np.zeros((2, 1000), bool)
+    assert check_convergence(good, none)["converged"]
+    assert not check_convergence(good + [[[0.0]], [[1.0]]], none)["converged"]
+    assert not check_convergence(good[:, :100], none[:, :100])["converged"]
+    one = none.copy()
+    one[0, 3] = True
+    assert not check_convergence(good, one)["converged"]
+    walk = np.cumsum(good, axis=1)
+    assert not check_convergence(walk, none)["converged"]

@@ -67,7 +67,8 @@ class Config:
     scratch: Scratch = Scratch()
     """Sizes of --from-scratch."""
     skip_recovery: bool = False
-    """Leave out the recovery of known truths."""
+    """Leave out the recovery of known truths (as --from-scratch does: run again with
+    --weights OUT/weights for it)."""
     recovery_n_stars: tuple[int, ...] = (200, 1000)
     """Numbers of stars of the recovery."""
     recovery_draws: int = 20
@@ -96,7 +97,7 @@ def main(config: Config) -> dict:
         with watch(name):
             content["galaxies"][name] = reproduce(key, name, galaxy, config)
     content["published_draws"] = combine_published()
-    if not config.skip_recovery:
+    if not (config.skip_recovery or config.from_scratch):
         with watch("recovery"):
             content["recovery"] = run_recovery(keys[3], npe, forward, config)
     return finish(content, config, watch)

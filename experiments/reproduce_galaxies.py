@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Key
 
 import chemsbi_jax as cs
 from chemsbi_jax import priors
-from chemsbi_jax.artifacts import WeightsError
+from chemsbi_jax.artifacts import PRETRAINED, WeightsError, weights_folder
 from chemsbi_jax.datasets import FILES, cache_folder, find_local, sha256
 from chemsbi_jax.noise import SIGMA, add_noise
 
@@ -138,6 +138,8 @@ def as_stars(values: Float[np.ndarray, "star 8"]) -> cs.Stars:
 
 def try_weights(name: str) -> str:
     """Why weights can't be used; nothing if they can."""
+    if name in PRETRAINED and not (weights_folder(name) / "npe.json").is_file():
+        return f"weights {name}"
     try:
         cs.load_emulator(name), cs.load_npe(name)
     except WeightsError as error:

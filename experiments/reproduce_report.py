@@ -92,7 +92,7 @@ def summary_lines(content: Mapping) -> list[str]:
         n = max(map(int, entry["results"]))
         fit, nuts = entry["model_fit"], nuts_cell(entry["nuts"].get(n))
         ours = posterior_cell(entry["results"][n]["flow"])
-        verdict = f"no (p = {fit['p_value']:.1g})" if fit["flagged"] else "yes"
+        verdict = "no" if fit["flagged"] else f"yes (p = {fit['p_value']:.2f})"
         rows.append([entry["title"], n, ours, nuts, verdict,
                      published])  # fmt: skip
     header = ["stars", "N", "flow: α_IMF, log10 N_Ia", "NUTS", "model fits?",

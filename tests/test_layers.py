@@ -1,0 +1,186 @@
+"""The house rules, read from the source: layers, dependencies, sizes, docstrings."""
+
+import ast
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "chemsbi_jax"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+SCRIPTS = sorted((ROOT / "experiments").rglob("*.py"))
+MAX_MODULE, MAX_FUNCTION = 300, 40  # lines; a docstring does not count
+
+# From the bottom up. A module may import from lower layers, and from its own folder;
+# never sideways or up. A new module needs a place here.
+LAYERS = (
+    {"constants", "types", "files", "devices", "star_tables"},
+    {"priors", "noise", "datasets", "columns", "artifacts", "checkpoints"},
+    {"simulator", "train", "catalog"},
+    {"emulator", "npe", "diagnostics"},
+    {"galaxy", "results"},
+    {"joint", "plots"},
+    {"scripts"},
+    {"experiments"},
+)
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+# libraries that only one place may know
+HOMES = {
+    "flax": ("emulator",),
+    "flowjax": ("npe",),
+    "matplotlib": ("plots",),
+    "orbax": ("checkpoints",),
+    "tyro": ("scripts", "experiments"),
+    "numpyro": ("priors", "joint"),
+    "optax": ("train", "emulator", "npe"),
+    "pooch": ("datasets",),
+}
+
+
+def place(path: Path) -> str:
+    """Module or sub-package right below chemsbi_jax; "" is its __init__."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    if parts[0] != PACKAGE.name:
+        return parts[0]
+    return "" if parts[1] == "__init__" else parts[1]
+
+
+def imported(tree: ast.AST) -> list[str]:
+    """Dotted names of all imports of a module, also those inside functions."""
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return names
+
+
+def breaches(path: Path, tree: ast.AST) -> list[str]:
+    """Imports that go sideways or up."""
+    here, found = place(path), []
+    for name in imported(tree):
+        first, *rest = name.split(".")
+        if first == "experiments":
+            found.append(name)
+        if first != PACKAGE.name or not rest or rest[0] == here:
+            continue
+        if rest[0] not in LEVEL or LEVEL[rest[0]] >= LEVEL[here]:
+            found.append(name)
+    return found
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def label(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def test_every_module_has_a_layer():
+    assert {place(path) for path in MODULES} - {""} <= set(LEVEL)
+    assert sum(map(len, LAYERS)) == len(LEVEL)  # and only one
+
+
+@pytest.mark.parametrize("path", MODULES, ids=label)
+def test_imports_go_down(path):
+    if place(path) != "":  # the package's __init__ names the public functions
+        assert breaches(path, parse(path)) == []
+
+
+@pytest.mark.parametrize(
+    ("here", "line"),
+    [
+        ("simulator/ssp.py", "from chemsbi_jax.npe import Npe"),
+        ("npe/model.py", "from chemsbi_jax.emulator import emulate"),
+        ("npe/model.py", "from chemsbi_jax import emulator"),
+        ("emulator.py", "import chemsbi_jax.simulator.ssp, chemsbi_jax.galaxy"),
+        ("priors.py", "def f():\n    from chemsbi_jax.noise import SIGMA"),
+        ("plots/style.py", "from experiments.infer import main"),
+    ],
+)
+def test_a_breach_is_seen(here, line):
+    assert breaches(PACKAGE / here, ast.parse(line))
+
+
+def test_the_networks_and_the_physics_do_not_know_each_other():
+    """They meet through one type, `Forward`."""
+    three = {"simulator", "emulator", "npe"}
+    for path in MODULES:
+        if place(path) in three:
+            names = {
+                name.split(".")[1] for name in imported(parse(path)) if "." in name
+            }
+            assert not names & (three - {place(path)}), label(path)
+
+
+@pytest.mark.parametrize("library", HOMES)
+def test_libraries_have_one_home(library):
+    users = {
+        place(path)
+        for path in MODULES
+        if library in {name.split(".")[0] for name in imported(parse(path))}
+    }
+    assert users <= set(HOMES[library])
+    assert users, f"{library} is not used: drop it"
+
+
+def test_every_library_is_declared():
+    """What the package imports, `pip install chemsbi-jax` brings."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {
+        line.split(">")[0].split("=")[0].split("[")[0].strip().lower()
+        for line in project["dependencies"]
+    }
+    used = {name.split(".")[0] for path in MODULES for name in imported(parse(path))}
+    third_party = used - set(sys.stdlib_module_names) - {PACKAGE.name}
+    of_module = metadata.packages_distributions()
+    missing = {
+        name
+        for name in third_party
+        if not declared & {d.lower() for d in of_module[name]}
+        and name != "jaxtyping"  # a dependency of equinox and flowjax
+    }
+    assert missing == set()
+
+
+@pytest.mark.parametrize("path", MODULES + SCRIPTS, ids=label)
+def test_sizes(path):
+    lines = path.read_text().splitlines()
+    assert len(lines) <= MAX_MODULE
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    too_long = {}
+    for node in ast.walk(parse(path)):
+        if isinstance(node, functions):
+            length = node.end_lineno - node.lineno + 1 - docstring_lines(node)
+            if length > MAX_FUNCTION:
+                too_long[node.name] = length
+    assert too_long == {}
+
+
+def docstring_lines(node: ast.FunctionDef) -> int:
+    if ast.get_docstring(node) is None:
+        return 0
+    return node.body[0].end_lineno - node.body[0].lineno + 1
+
+
+@pytest.mark.parametrize("path", MODULES, ids=label)
+def test_docstrings(path):
+    """Of the module and of each public function, class and method."""
+    tree = parse(path)
+    classes = [n for n in tree.body if isinstance(n, ast.ClassDef)]
+    nodes = [*tree.body, *(n for c in classes for n in c.body)]
+    silent = [
+        node.name
+        for node in nodes
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        and not node.name.startswith("_")
+        and not ast.get_docstring(node)
+    ]
+    assert silent == []
+    assert ast.get_docstring(tree), "the module says what it is for"

@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 STARS ?= chemsbi_jax/pretrained/stars/example_galaxy.ecsv
 OUT ?= runs/infer
+PYTEST_FLAGS ?= -n auto --dist loadfile
 
-.PHONY: infer test test-slow lint reproduce benchmark contract clean
+.PHONY: infer test test-slow lint reproduce benchmark clean
 
 infer: $(READY)
 	$(BIN)/python experiments/infer.py $(STARS) --out $(OUT)

@@ -68,8 +68,10 @@ class Config:
     """Simulations that train both emulators."""
     n_valid: int = 20_000
     """Simulations of each of the two sets that score them."""
-    emulator_hidden: tuple[int, ...] = (100, 40)
+    emulator_hidden: tuple[int, ...] = (64, 64)
     """Widths of our emulator."""
+    emulator_batch_size: int = 512
+    """Simulations a step of ours."""
     emulator_learning_rate: float = 1e-2
     """Of ours, at the start."""
     emulator_epochs: int = 20

@@ -25,6 +25,7 @@ def run(config, out: Path) -> dict:
     recipe = replace(
         em.EmulatorConfig(),
         hidden=config.emulator_hidden,
+        batch_size=config.emulator_batch_size,
         learning_rate=config.emulator_learning_rate,
         fit=FitConfig(config.emulator_epochs, config.emulator_steps),
     )

@@ -195,7 +195,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     for others in ({"width": 7}, {"optimizer": optax.sgd(0.1)}):
         with pytest.raises(ValueError, match="another network") as error:
             run(checkpoint=tmp_path, **others)
-        for told in (str(tmp_path), "first (4,), expected ", "Choose an empty folder"):
+        for told in (str(tmp_path), "arrays, got 10; first (", "an empty folder"):
             assert told in str(error.value)
     with pytest.raises(ValueError, match=r"first \(4,\), expected \(7,\)"):
         run(checkpoint=tmp_path, width=7)

@@ -79,7 +79,7 @@ def sample_latents(
 
     # one star after the other: its thousand draws fill the vector units and stay in
     # the cache, which many stars side by side would not
-    return lax.map(one, (keys, features(npe, values).T))
+    return lax.map(one, (keys, features(npe, values).T), batch_size=_stars_at_once(npe))
 
 
 def sample_global_latents(
@@ -92,7 +92,12 @@ def sample_global_latents(
         noise = jax.random.normal(key, (N_GLOBAL, n), seen.dtype)
         return npe.galaxy_flow.given(seen).draw(noise, noise[:0]).T
 
-    return lax.map(one, (keys, features(npe, values).T))
+    return lax.map(one, (keys, features(npe, values).T), batch_size=_stars_at_once(npe))
+
+
+def _stars_at_once(npe: Npe) -> int | None:
+    """The layers of a `Maf` are so small that one star does not fill the core."""
+    return 4 if isinstance(npe.galaxy_flow, Maf) else None
 
 
 def star_keys(key: Key[Array, ""], n_stars: int) -> Key[Array, " star"]:

@@ -23,11 +23,11 @@ class Scratch:
 
     n_simulations: int = 500_000
     """Training simulations of the emulator."""
-    emulator_epochs: int = 25
+    emulator_epochs: int = 15
     """Epochs of the emulator."""
     emulator_steps: int = 1000
     """Steps of an epoch of the emulator."""
-    npe_epochs: int = 18
+    npe_epochs: int = 11
     """Epochs of the posterior network."""
     npe_steps: int = 500
     """Steps of an epoch of the posterior network."""

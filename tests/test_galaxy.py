@@ -455,16 +455,15 @@ def test_shipped_network_recovers_and_wrong_formulas_fail(npe):
 
 
 def test_star_draws(npe):
-    stars = mock_galaxy(TRUTHS[0], 40, 9)
+    stars = mock_galaxy(TRUTHS[0], 30, 9)
     draws = cs.sample_stars(jax.random.key(1), npe, stars, 50)
-    assert draws.shape == (40, 50, 6)
+    assert draws.shape == (30, 50, 6)
     assert np.isfinite(jax.jit(priors.log_prob)(npe.prior, draws)).all()
     again = cs.sample_stars(jax.random.key(1), npe, stars, 50)
     np.testing.assert_array_equal(draws, again)
     other = cs.sample_stars(jax.random.key(2), npe, stars, 50)
     assert not np.array_equal(draws, other)
-    part = cs.sample_stars(
-        jax.random.key(1), npe, cs.Stars(*(x[:3] for x in stars)), 50
+    first = cs.Stars(*(x[:3] for x in stars))
+    np.testing.assert_array_equal(
+        cs.sample_stars(jax.random.key(1), npe, first, 50), draws[:3]
     )
-    # another length is compiled anew: float32 sums in another order
-    np.testing.assert_allclose(part, draws[:3], rtol=1e-4, atol=1e-4)

@@ -92,7 +92,7 @@ def test_importance_sampling_finds_the_closed_form(problem):
         jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), observe(stars)),
         jnp.asarray(stars.values, jnp.float32),
         points,
-        64_000,
+        16_000,
     )
     # an untrained flow is the prior, so the gain is the likelihood itself
     found = np.asarray(result.log_gain, float).sum(axis=0)
@@ -102,9 +102,9 @@ def test_importance_sampling_finds_the_closed_form(problem):
     exact = -0.5 * np.einsum("ip,ij,jp->p", shift, precision, shift) + prior_pull
     exact = exact - exact.mean()
     close = np.abs(found - found.mean() - exact)
-    # the prior as proposal leaves about one draw in a hundred: 6 stars, 64,000 draws
+    # the prior as proposal leaves about one draw in a hundred: 6 stars, 16,000 draws
     assert np.ptp(exact) > 5.0
-    assert close.max() < 0.2
+    assert close.max() < 0.4
 
 
 def test_gaps_do_not_count(problem):

@@ -70,13 +70,16 @@ def read_stars(path: str | os.PathLike, *, default_error: float | None = None) -
     return Stars(values, errors, observed, birth_time, e_birth_time, source.ids)
 
 
-def require_complete(stars: Stars, sigma: float = 0.05, atol: float = 1e-3) -> None:
+def require_complete(
+    stars: Stars, sigma: float = 0.05, atol: float = 1e-3, name: str = "star table"
+) -> None:
     """Refuse stars that a network for eight abundances of one fixed error can't use.
 
     Args:
         stars: as read.
         sigma: error [dex] that the network was trained for.
         atol: largest difference [dex] from it.
+        name: of the table, for the message.
 
     Raises:
         CatalogError: naming the first star and column that don't fit.
@@ -86,10 +89,10 @@ def require_complete(stars: Stars, sigma: float = 0.05, atol: float = 1e-3) -> N
         "errors only"
     )
     missing = ~stars.observed
-    _complain_of_stars(stars, missing, f"the abundance is missing. {remedy}.")
+    _complain_of_stars(name, stars, missing, f"the abundance is missing. {remedy}.")
     other = np.abs(stars.errors - sigma) > atol
     first = stars.errors[np.unravel_index(np.argmax(other), other.shape)]
-    _complain_of_stars(stars, other, f"the error is {first:g} dex. {remedy}.")
+    _complain_of_stars(name, stars, other, f"the error is {first:g} dex. {remedy}.")
 
 
 def write_stars(
@@ -201,12 +204,12 @@ def _birth_times(
     return (T_END - times if name == "age" else times), sigma
 
 
-def _complain_of_stars(stars: Stars, bad: np.ndarray, problem: str) -> None:
+def _complain_of_stars(name: str, stars: Stars, bad: np.ndarray, problem: str) -> None:
     if not bad.any():
         return
     columns = np.nonzero(bad)[1]
     names = [ABUNDANCES[i] for i in np.unique(columns)]
     complain(
-        "star table", stars.ids, bad.any(axis=1), ABUNDANCES[columns[0]],
+        name, stars.ids, bad.any(axis=1), ABUNDANCES[columns[0]],
         f"{problem} Such columns: {', '.join(names)}.",
     )  # fmt: skip

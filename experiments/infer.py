@@ -21,6 +21,7 @@ from jax.tree_util import Partial
 
 import chemsbi_jax as cs
 from chemsbi_jax import plots, priors, results
+from chemsbi_jax.catalog import require_complete
 from chemsbi_jax.diagnostics.misfit import N_REFERENCE, misfit_test, star_residuals
 from chemsbi_jax.galaxy import infer_prefixes
 from chemsbi_jax.noise import add_noise
@@ -61,6 +62,7 @@ def main(config: Config) -> dict:
     with watch("read"):
         stars = cs.read_stars(config.stars, default_error=config.default_error)
         npe = cs.load_npe(config.weights)
+        require_complete(stars, float(npe.sigma), name=str(config.stars))
         forward = Partial(cs.emulate, emulator=cs.load_emulator(config.weights))
     key_galaxy, key_check, key_draws = jax.random.split(jax.random.key(config.seed), 3)
     with watch("inference"):

@@ -18,6 +18,7 @@ from jax.tree_util import Partial
 
 import chemsbi_jax as cs
 from chemsbi_jax import plots, results
+from chemsbi_jax.catalog import require_complete
 from chemsbi_jax.joint import run_nuts
 from chemsbi_jax.scripts import Stopwatch, run_script
 
@@ -63,6 +64,7 @@ def main(config: Config) -> dict:
             config.n_stars,
         )
         npe = cs.load_npe(config.weights)
+        require_complete(stars, float(npe.sigma), name=str(config.stars))
         forward = load_forward(config)
     key_flow, key_nuts = jax.random.split(jax.random.key(config.seed))
     with watch("flow"):

@@ -1,8 +1,8 @@
 """Gold standard: NUTS over the galaxy and every star at once, by numpyro."""
 
+import warnings
 from typing import NamedTuple
 
-import arviz as az
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,11 @@ from chemsbi_jax.galaxy.likelihood import Observed, log_likelihood, observe
 from chemsbi_jax.npe.model import N_LOCAL, Npe, features
 from chemsbi_jax.priors import Prior
 from chemsbi_jax.types import Forward, GalaxyPosterior, Stars
+
+with warnings.catch_warnings():
+    # the first import of each day announces ArviZ 1.0, which pyproject.toml excludes
+    warnings.filterwarnings("ignore", r"\s*ArviZ is undergoing", FutureWarning)
+    import arviz as az
 
 N_START_DRAWS = 256  # of each star's flow, for the whitening
 STEP = 0.05  # in latents, for the response of a star to the global parameters

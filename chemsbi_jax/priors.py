@@ -105,6 +105,11 @@ def log_prob(prior: Prior, theta: Float[Array, "*b param"]) -> Float[Array, "*b"
     return sum(parts)
 
 
+def is_normal(d: dist.Distribution) -> bool:
+    """Whether latents are an affine function of this parameter."""
+    return isinstance(d, dist.Normal)
+
+
 def to_normal(
     prior: Prior, theta: Float[Array, "*b param"]
 ) -> Float[Array, "*b param"]:
@@ -124,14 +129,14 @@ def from_normal(
 
 
 def _to_normal(d: dist.Distribution, value: Array) -> Array:
-    if isinstance(d, dist.Normal):  # exact, and without the tails' rounding
+    if is_normal(d):  # exact, and without the tails' rounding
         return (value - d.loc) / d.scale
     tiny = jnp.finfo(value.dtype).eps
     return ndtri(jnp.clip(d.cdf(value), tiny, 1.0 - tiny))
 
 
 def _from_normal(d: dist.Distribution, latent: Array) -> Array:
-    if isinstance(d, dist.Normal):
+    if is_normal(d):
         return d.loc + d.scale * latent
     tiny = jnp.finfo(latent.dtype).eps
     return d.icdf(jnp.clip(ndtr(latent), tiny, 1.0 - tiny))

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -60,20 +61,27 @@ class Stopwatch:
 
 
 SIMULATE_BLOCK = 20_000  # simulations between two steps of the progress bar
+_on_all_devices = cache(spread)  # one compilation for all calls of a script
 
 
 def simulate_blocks(
     theta: Float[Array, "n param"], yields: Yields, physics: Physics, quiet: bool
 ) -> Float[np.ndarray, "n element"]:
-    """`simulate` on all cores with a progress bar; abundances in dex."""
-    run = spread(lambda block: simulate(block, yields, physics))
+    """`simulate` on all cores with a progress bar; abundances in dex.
+
+    Raises:
+        ValueError: there is nothing to simulate.
+    """
     n = len(theta)
+    if n == 0:
+        raise ValueError("Expected at least 1 star to simulate; got 0.")
+    run = _on_all_devices(simulate)
     size = min(SIMULATE_BLOCK, n)
     padded = jnp.pad(theta, ((0, -n % size), (0, 0)), mode="edge")
     blocks = []
     with tqdm(total=n, disable=quiet, desc="simulate", unit="star") as bar:
         for block in padded.reshape(-1, size, theta.shape[-1]):
-            blocks.append(np.asarray(run(block)))
+            blocks.append(np.asarray(run(block, yields, physics)))
             bar.update(min(size, n - bar.n))
     return np.concatenate(blocks)[:n]
 

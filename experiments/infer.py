@@ -118,6 +118,8 @@ def check_fit(key, npe, forward, stars, draws, galaxy):
     clean = forward(theta)
     values = add_noise(key_noise, clean, npe.sigma)
     values = np.asarray(values[jnp.isfinite(values).all(axis=-1)])
+    if len(values) == 0:  # the inferred parameters lie outside the model
+        return misfit_test(stars.values, values)
     model = cs.Stars(
         values,
         np.full(values.shape, float(npe.sigma)),

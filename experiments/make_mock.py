@@ -47,6 +47,11 @@ class Config:
 
 def main(config: Config) -> cs.Stars:
     """Simulate the stars and write their table."""
+    if config.n < 1 or not config.sigma > 0.0:
+        raise ValueError(
+            f"Expected --n of at least 1 and --sigma above 0 dex; got {config.n} and "
+            f"{config.sigma:g}."
+        )
     key_theta, key_noise = jax.random.split(jax.random.key(config.seed))
     theta = priors.sample(key_theta, cs.paper_prior(), config.n)
     theta = theta.at[:, :N_GLOBAL].set(jnp.asarray(config.truth))

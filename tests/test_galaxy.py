@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 import pytest
 from jax.scipy.stats import norm
 
@@ -467,3 +468,25 @@ def test_star_draws(npe):
     np.testing.assert_array_equal(
         cs.sample_stars(jax.random.key(1), npe, first, 50), draws[:3]
     )
+
+
+def test_a_prior_that_is_not_normal_is_not_taken_for_one():
+    """Laplace has loc and scale too, but its standard deviation is sqrt(2) scale."""
+    prior = cs.paper_prior()._replace(
+        alpha_imf=dist.Laplace(-2.3, 0.3), log10_n_ia=dist.Laplace(-2.89, 0.3)
+    )
+    npe = new_npe(jax.random.key(0), prior, NpeConfig())
+    unknown = np.full(1, np.nan)
+    star = cs.Stars(
+        np.zeros((1, 8)),
+        np.full((1, 8), 0.05),
+        np.ones((1, 8), bool),
+        unknown,
+        unknown,
+        np.array(["1"]),
+    )
+    # an untrained network knows nothing: its posterior is the prior
+    found = cs.infer_galaxy(jax.random.key(1), npe, star, n_draws=20_000)
+    sd = np.sqrt(np.diag(found.covariance))
+    # 20,000 draws of a Laplace: 1.1 % standard error of a standard deviation
+    np.testing.assert_allclose(sd, 0.3 * np.sqrt(2.0), rtol=0.06)

@@ -68,3 +68,11 @@ def test_residual_is_nan_only_without_any_prediction():
     found = np.asarray(star_residuals(jnp.full((2, 8), 1.5), draws, forward))
     np.testing.assert_allclose(found[0], 0.5)
     assert np.isnan(found[1]).all()
+
+
+def test_parameters_outside_the_model_raise_the_alarm():
+    rng = np.random.default_rng(8)
+    result = misfit_test(residuals(rng, 50), np.empty((0, 8)))
+    assert result.is_flagged
+    assert result.p_value == 0.0
+    assert "outside its range" in result.text

@@ -12,8 +12,8 @@ from chemsbi_jax.types import Forward
 
 N_REFERENCE = 2000  # stars of the model that the observed ones are compared with
 OUTSIDE_ALL = (
-    "The model does not explain these stars: all lie outside its range. The interval "
-    "means nothing."
+    "The model does not explain these stars: they, or the inferred parameters, lie "
+    "outside its range. The interval means nothing."
 )
 ALARM = 0.01  # p-value below which the model is said not to fit
 
@@ -60,11 +60,11 @@ def misfit_test(
     """
     observed, expected = np.asarray(observed, float), np.asarray(expected, float)
     known, model_known = (np.isfinite(x).all(axis=1) for x in (observed, expected))
+    if not known.any() or model_known.sum() <= 2 * len(ABUNDANCES):
+        return Misfit(0.0, True, *np.full((2, len(ABUNDANCES)), np.nan), OUTSIDE_ALL)
     rate = (1.0 + (~model_known).sum()) / (2.0 + len(expected))
     n_outside = int((~known).sum())
     p_outside = stats.binom.sf(n_outside - 1, len(observed), rate)
-    if not known.any():
-        return Misfit(0.0, True, *np.full((2, len(ABUNDANCES)), np.nan), OUTSIDE_ALL)
     observed, expected = observed[known], expected[model_known]
     centre, covariance = expected.mean(axis=0), np.cov(expected, rowvar=False)
     share = 1.0 / len(observed) + 1.0 / len(expected)

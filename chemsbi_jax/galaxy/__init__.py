@@ -216,9 +216,9 @@ def _to_posterior(
     """From latents to theta; exact where the prior of Lambda is normal."""
     prior = tuple(npe.prior)[:N_GLOBAL]
     draws = np.asarray(priors.from_normal(prior, latent))
-    scale = np.array([getattr(d, "scale", np.nan) for d in prior], float)
-    shift = np.array([getattr(d, "loc", np.nan) for d in prior], float)
-    if np.isfinite(scale).all() and np.isfinite(shift).all():
+    if all(priors.is_normal(d) for d in prior):
+        scale = np.array([d.scale for d in prior], float)
+        shift = np.array([d.loc for d in prior], float)
         mean = shift + scale * np.asarray(result.mean, float)
         covariance = np.outer(scale, scale) * np.asarray(result.covariance, float)
     else:

@@ -1,9 +1,8 @@
-"""The product of the stars with the network's error removed by importance sampling.
+"""Marginal likelihood of each star with the forward model itself.
 
 An amortised flow is only roughly right for stars unlike those it was trained on, and N
-stars add its errors up. Here each star's marginal likelihood is computed with the
-forward model itself, at a few points around the flow's answer; the flow serves as the
-proposal for the local parameters, and as the shape between the points.
+stars add its errors up. Importance sampling over a star's local parameters, with the
+flow as the proposal, gives its likelihood of the global ones without that error.
 """
 
 from typing import NamedTuple
@@ -11,7 +10,6 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jax.scipy.special import logsumexp, ndtri
 from jax.scipy.stats import norm
@@ -24,20 +22,9 @@ from chemsbi_jax.types import Forward
 
 SIDE = 5  # points a side of the design
 REACH = 3.0  # half a side, in standard deviations
-DEGREE = 3  # of the polynomial that corrects the flow
 WIDEN = 1.25  # of the proposal's noise: heavier tails than the flow's
 # additive recurrence with the real root of x^5 = x + 1: evenly spread in 4-D
 RECURRENCE = [1.1673039782614187 ** -(i + 1) for i in range(N_LOCAL)]
-LOW_ESS = 0.05  # share of the draws; below it a star gets more
-MORE = 8  # times as many draws for such stars
-
-
-class Correction(NamedTuple):
-    """Log of truth over flow, summed over the stars, around a centre."""
-
-    centre: Float[Array, " 2"]  # latents
-    factor: Float[Array, "2 2"]  # lower triangle, whitened units to latents
-    coefficients: Float[Array, " term"]
 
 
 class Evidence(NamedTuple):
@@ -55,35 +42,6 @@ def design(centre: Float[Array, " 2"], factor: Float[Array, "2 2"]) -> Array:
 def _units() -> Array:
     side = jnp.linspace(-REACH, REACH, SIDE)
     return jnp.stack(jnp.meshgrid(side, side, indexing="ij")).reshape(2, -1)
-
-
-def _terms(units: Array) -> Array:
-    """Monomials (term, ...) up to DEGREE of whitened coordinates (2, ...)."""
-    powers = [(i, j) for i in range(DEGREE + 1) for j in range(DEGREE + 1 - i)]
-    return jnp.stack([units[0] ** i * units[1] ** j for i, j in powers])
-
-
-def fit_correction(
-    centre: Array, factor: Array, log_gain: Float[Array, " point"]
-) -> Correction:
-    """Least-squares polynomial through the summed log gains."""
-    units = _units()
-    # what lies far out counts little
-    weight = jnp.exp(-jnp.sum(units**2, axis=0) / 8.0)
-    scaled = (_terms(units) * weight).T
-    target = (log_gain - log_gain.mean()) * weight
-    return Correction(centre, factor, jnp.linalg.lstsq(scaled, target)[0])
-
-
-def apply_correction(
-    correction: Correction, first: Array, second: Array
-) -> Float[Array, "column row"]:
-    """The correction on the columns of a grid; constant beyond the design."""
-    at = jnp.stack([jnp.broadcast_to(first[:, None], second.shape), second])
-    shift = (at - correction.centre[:, None, None]).reshape(2, -1)
-    units = jnp.linalg.solve(correction.factor, shift)
-    units = jnp.clip(units, -1.5 * REACH, 1.5 * REACH).reshape(at.shape)
-    return jnp.tensordot(correction.coefficients, _terms(units), axes=1)
 
 
 def star_evidence(
@@ -126,42 +84,6 @@ def all_evidence(key, npe: Npe, forward, observed: Observed, values, points, n_d
         return star_evidence(key, npe, forward, seen, row, points, n_draws)
 
     return lax.map(one, (keys, seen, observed))
-
-
-def summed_evidence(
-    key: Key[Array, ""],
-    npe: Npe,
-    forward: Forward,
-    observed: Observed,
-    values: Float[Array, "star element"],
-    n_stars: int,
-    points: Float[Array, "2 point"],
-    n_draws: int,
-) -> tuple[Float[np.ndarray, " point"], Float[np.ndarray, " star"]]:
-    """Log gains summed over the stars, and each star's effective share of draws.
-
-    Stars whose draws hardly count get more of them, in blocks of one fixed length.
-    """
-    result = all_evidence(key, npe, forward, observed, values, points, n_draws)
-    log_gain = np.array(result.log_gain, float)[:n_stars]
-    ess = np.array(result.ess, float)[:n_stars]
-    poor = np.flatnonzero(ess < LOW_ESS)
-    block = 32
-    for start in range(0, len(poor), block):
-        rows = poor[start : start + block]
-        index = np.resize(rows, block)
-        again = all_evidence(
-            jax.random.fold_in(key, start + len(values)),
-            npe,
-            forward,
-            jax.tree.map(lambda x, index=index: x[index], observed),
-            values[index],
-            points,
-            MORE * n_draws,
-        )
-        log_gain[rows] = np.asarray(again.log_gain, float)[: len(rows)]
-        ess[rows] = MORE * np.asarray(again.ess, float)[: len(rows)]
-    return log_gain.sum(axis=0), ess
 
 
 def _quasi_normal(key: Key[Array, ""], n: int) -> Float[Array, "local n"]:

@@ -84,7 +84,7 @@ def train(flags, report: dict, logs: str):
         report["converged"] = trainer.epoch <= flags.max_epochs
     except OutOfTime:
         trainer._neural_net.load_state_dict(trainer._best_model_state_dict)
-    trainer._neural_net.eval()
+    trainer._neural_net.train(False)
     return trainer.build_posterior(trainer._neural_net)
 
 

@@ -84,7 +84,7 @@ class WatchedNPE(NPE):
 def score(net, theta: torch.Tensor, x: torch.Tensor) -> float:
     """Mean log q(theta | x) over the stars, in nats."""
     was_training = net.training
-    net.eval()
+    net.train(False)
     with torch.no_grad():
         log_prob = net.log_prob(theta[None], condition=x).mean().item()
     net.train(was_training)

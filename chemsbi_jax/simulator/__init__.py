@@ -15,7 +15,7 @@ from chemsbi_jax.simulator.physics import Physics as Physics
 from chemsbi_jax.simulator.tables import load_yields as load_yields
 from chemsbi_jax.simulator.yields import Yields as Yields
 
-BLOCK = 64  # stars at a time: their arrays stay in the cache of a core
+BLOCK = 32  # stars at a time: their arrays stay in the cache of a core
 
 
 def simulate(

@@ -93,6 +93,7 @@ def run_peer(python: Path, script: str, out: Path, *flags: Any) -> dict:
     Raises:
         OSError: it failed; says where its output is.
     """
+    out.parent.mkdir(parents=True, exist_ok=True)
     log = out.with_suffix(".log")
     command = [python, PEERS / script, "--out", out, *flags]
     with open(log, "w") as file:

@@ -1,89 +1,232 @@
-"""Marginal likelihood of each star with the forward model itself.
+"""The galaxy's posterior without the network's error: `exact`.
 
 An amortised flow is only roughly right for stars unlike those it was trained on, and N
-stars add its errors up. Importance sampling over a star's local parameters, with the
-flow as the proposal, gives its likelihood of the global ones without that error.
+stars add its errors up. Here each star's likelihood of the global parameters comes from
+the forward model itself, by importance sampling over the star's local parameters with
+the flow as the proposal, at a few points around the answer; a polynomial joins them.
+Rounds of few draws find the place, the last one has many.
 """
 
+from functools import cache
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.scipy.special import logsumexp, ndtri
 from jax.scipy.stats import norm
 from jaxtyping import Array, Float, Key
+from numpy.polynomial.legendre import legvander2d
+from tqdm import tqdm
 
 from chemsbi_jax import priors
-from chemsbi_jax.galaxy.likelihood import Observed, log_likelihood
+from chemsbi_jax.devices import spread
+from chemsbi_jax.galaxy.grid import GRID_WIDTH, N_GRID, GridPosterior, grid_moments
+from chemsbi_jax.galaxy.likelihood import BAD, Observed, log_likelihood
 from chemsbi_jax.npe.model import N_LOCAL, Npe, features
 from chemsbi_jax.types import Forward
 
-SIDE = 5  # points a side of the design
-REACH = 3.0  # half a side, in standard deviations
+REACH = 4.0  # half a side of the last design, in standard deviations
+SEARCH_REACH = 10.0  # and of the first ones
+SIDES = (5, 13)  # points a side of the design: few for many stars, many for few
+MAX_DEGREE = 8  # of the polynomial through the points
+STAR_POINTS = 25_000  # stars times points that one round may take
+SEARCH_DRAWS, DRAWS = 64, 512  # of each star, at each point
 WIDEN = 1.25  # of the proposal's noise: heavier tails than the flow's
+BLOCK = 64  # stars a call
+MAX_ROUNDS = 12
 # additive recurrence with the real root of x^5 = x + 1: evenly spread in 4-D
 RECURRENCE = [1.1673039782614187 ** -(i + 1) for i in range(N_LOCAL)]
 
 
 class Evidence(NamedTuple):
-    """Marginal likelihood of one star at each point of the design."""
+    """Marginal likelihood of stars at the points of a design."""
 
-    log_gain: Float[Array, " point"]  # log of the likelihood, less that of the flow
-    ess: Float[Array, ""]  # smallest effective sample size, as a share of the draws
-
-
-def design(centre: Float[Array, " 2"], factor: Float[Array, "2 2"]) -> Array:
-    """Points (2, point) around a first guess of the posterior."""
-    return centre[:, None] + factor @ _units()
+    log_likelihood: Float[Array, "*star point"]  # up to a constant of the star
+    n_effective: Float[Array, "*star"]  # draws, at the worst point
 
 
-def _units() -> Array:
-    side = jnp.linspace(-REACH, REACH, SIDE)
-    return jnp.stack(jnp.meshgrid(side, side, indexing="ij")).reshape(2, -1)
+class Round(NamedTuple):
+    """The posterior as one design shows it."""
+
+    grid: GridPosterior
+    n_effective: Float[np.ndarray, " star"]
+    misfit: float  # rms of the polynomial's error where the posterior is
 
 
 def star_evidence(
-    key: Key[Array, ""],
+    star: tuple[Key[Array, ""], Float[Array, " feature"], Observed],
     npe: Npe,
     forward: Forward,
-    seen: Float[Array, " feature"],
-    star: Observed,
     points: Float[Array, "2 point"],
     n_draws: int,
 ) -> Evidence:
-    """Importance sampling over one star's local parameters, at all points at once."""
+    """Importance sampling over one star's local parameters, at all points.
+
+    The same noise serves all points, so that it hardly moves one against another.
+    """
+    key, seen, observed = star
     n_points = points.shape[1]
     noise = jnp.tile(WIDEN * _quasi_normal(key, n_draws), (1, n_points))
     before = jnp.repeat(points, n_draws, axis=1)
-    flow = npe.star_flow.given(seen)
-    local = flow.draw(noise, before)
-    proposal = flow.log_prob(local, before) + jnp.sum(
-        norm.logpdf(noise, scale=WIDEN) - norm.logpdf(noise), axis=0
-    )
+    local, log_det = npe.star_flow.given(seen).draw_and_log_det(noise, before)
+    proposal = norm.logpdf(noise, scale=WIDEN).sum(axis=0) - log_det
     theta = priors.from_normal(npe.prior, jnp.concatenate([before, local]).T)
-    log_weight = log_likelihood(forward, theta, star) + norm.logpdf(local).sum(axis=0)
-    log_weight = (log_weight - proposal).reshape(n_points, n_draws)
+    log_weight = log_likelihood(forward, theta, observed)
+    log_weight = log_weight + norm.logpdf(local).sum(axis=0) - proposal
+    log_weight = log_weight.reshape(n_points, n_draws)
     total = logsumexp(log_weight, axis=1)
-    ess = jnp.exp(2.0 * total - logsumexp(2.0 * log_weight, axis=1)) / n_draws
-    empty = points[:0]
-    of_flow = npe.galaxy_flow.given(seen).log_prob(points, empty)
-    prior = norm.logpdf(points).sum(axis=0)
-    return Evidence(total - jnp.log(n_draws) - (of_flow - prior), ess.min())
+    n_effective = jnp.exp(2.0 * total - logsumexp(2.0 * log_weight, axis=1))
+    return Evidence(total - jnp.log(n_draws), n_effective.min())
 
 
-@eqx.filter_jit
-def all_evidence(key, npe: Npe, forward, observed: Observed, values, points, n_draws):
-    """`star_evidence` of every star, one after the other."""
-    seen = features(npe, values).T
+def _evidence(stars: tuple, npe: Npe, forward: Forward, points, n_draws) -> Evidence:
+    return lax.map(lambda s: star_evidence(s, npe, forward, points, n_draws), stars)
+
+
+# at the first call, as JAX starts with it
+_on_all_devices = cache(spread)
+
+
+def exact_posterior(
+    key: Key[Array, ""],
+    npe: Npe,
+    forward: Forward,
+    observed: Observed,
+    values: Float[Array, "star element"],
+    mean: Float[Array, " 2"],
+    covariance: Float[Array, "2 2"],
+    *,
+    quiet: bool = True,
+) -> tuple[GridPosterior, dict]:
+    """Posterior of the global latents by importance sampling, from a first guess.
+
+    Args:
+        key: decides the draws.
+        npe: prior, and proposals for the local parameters.
+        forward: theta (..., 6) -> abundances [dex].
+        observed: what the likelihood needs of the stars.
+        values: abundances that the flow sees [dex].
+        mean: first guess, in latents.
+        covariance: and its width; both may be far off.
+        quiet: no progress bar.
+
+    Returns:
+        The posterior, and how far it can be trusted: effective draws of the stars, and
+        whether the rounds came to rest.
+    """
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(len(values)))
+    stars = (keys, features(npe, values).T, observed)
+    mean, covariance = np.asarray(mean, float), np.asarray(covariance, float)
+    n_draws, reach = SEARCH_DRAWS, SEARCH_REACH
+    for n_rounds in range(1, MAX_ROUNDS + 1):
+        factor = np.linalg.cholesky(_not_wider_than_prior(reach**2 * covariance))
+        label = f"round {n_rounds}, {n_draws} draws"
+        result = one_round(stars, npe, forward, mean, factor, n_draws, label, quiet)
+        is_at_rest = at_rest(result.grid, mean, factor)
+        mean, covariance = (np.asarray(x, float) for x in result.grid[:2])
+        if is_at_rest and n_draws == DRAWS:
+            break
+        n_draws, reach = (DRAWS, REACH) if is_at_rest else (n_draws, reach)
+    n_effective = result.n_effective
+    checks = {
+        "at_rest": bool(is_at_rest and n_draws == DRAWS),
+        "rounds": n_rounds,
+        "draws_a_star": n_draws,
+        "effective_draws_median": float(np.median(n_effective)),
+        "effective_draws_p01": float(np.quantile(n_effective, 0.01)),
+        "polynomial_rms": result.misfit,
+    }
+    return result.grid, checks
 
-    def one(star: tuple) -> Evidence:
-        key, seen, row = star
-        return star_evidence(key, npe, forward, seen, row, points, n_draws)
 
-    return lax.map(one, (keys, seen, observed))
+def at_rest(grid: GridPosterior, mean: np.ndarray, factor: np.ndarray) -> bool:
+    """Whether the posterior lies well within its design, and fills enough of it."""
+    shift = np.linalg.solve(factor, np.asarray(grid.mean, float) - mean)
+    spread = np.linalg.solve(factor, np.linalg.cholesky(grid.covariance))
+    width = np.linalg.svd(spread, compute_uv=False)
+    # a design reaches 4 sigma: a quarter of half a side
+    return bool(
+        np.abs(shift).max() < 0.25 and width.max() < 0.33 and width.min() > 0.06
+    )
+
+
+def one_round(
+    stars: tuple, npe: Npe, forward: Forward, mean, factor, n_draws, label, quiet
+) -> Round:
+    """Evidence of all stars at a design, and the posterior that it shows."""
+    n_stars = len(stars[0])
+    side = int(np.clip((STAR_POINTS / n_stars) ** 0.5, *SIDES))
+    units = np.linspace(-1.0, 1.0, side)
+    units = np.stack(np.meshgrid(units, units, indexing="ij")).reshape(2, -1)
+    points = jnp.asarray(mean[:, None] + factor @ units, jnp.float32)
+    size = min(BLOCK, 1 << (n_stars - 1).bit_length())
+    total, n_effective = np.zeros(side**2), np.zeros(n_stars)
+    starts = range(0, n_stars, size)
+    for i in tqdm(starts, disable=quiet, desc=label, unit_scale=size, unit=" stars"):
+        rows = np.arange(i, i + size) % n_stars  # the last block wraps around
+        block = jax.tree.map(lambda x, rows=rows: x[rows], stars)
+        part = _on_all_devices(_evidence)(block, npe, forward, points, n_draws)
+        n = min(size, n_stars - i)
+        # float64: thousands of stars add up
+        total += np.asarray(part.log_likelihood, float)[:n].sum(axis=0)
+        n_effective[i : i + n] = np.asarray(part.n_effective)[:n]
+    log_weights, misfit = join_points(units, total, mean, factor)
+    return Round(_as_grid(log_weights, mean, factor), n_effective, misfit)
+
+
+def join_points(
+    units: Float[np.ndarray, "2 point"],
+    total: Float[np.ndarray, " point"],
+    mean: Float[np.ndarray, " 2"],
+    factor: Float[np.ndarray, "2 2"],
+) -> tuple[Float[np.ndarray, "column row"], float]:
+    """Log posterior on the fine grid from its values at the points of the design."""
+    degree = min(round(units.shape[1] ** 0.5) - 1, MAX_DEGREE)
+    low = np.add.outer(np.arange(degree + 1), np.arange(degree + 1)) <= degree
+
+    def terms(u: np.ndarray) -> np.ndarray:
+        return legvander2d(u[0], u[1], [degree, degree])[..., low.ravel()]
+
+    at = mean[:, None] + factor @ units
+    log_post = total - 0.5 * (at**2).sum(axis=0)
+    log_post = np.where(total < 0.5 * BAD, -np.inf, log_post - log_post.max())
+    # what lies far down counts little, but keeps the polynomial from rising there
+    weight = np.where(np.isfinite(log_post), np.exp(log_post / 8.0) + 0.02, 0.0)
+    target = np.where(np.isfinite(log_post), log_post, 0.0)
+    basis = terms(units)
+    scaled = basis * weight[:, None]
+    coefficients = np.linalg.lstsq(scaled, target * weight, rcond=None)[0]
+    error = (basis @ coefficients - target) ** 2
+    share = np.where(np.isfinite(log_post), np.exp(log_post), 0.0)
+    fine = np.linspace(-1.0, 1.0, N_GRID)
+    fine = np.stack(np.meshgrid(fine, fine, indexing="ij"))
+    return terms(fine) @ coefficients, float(
+        ((error * share).sum() / share.sum()) ** 0.5
+    )
+
+
+def _as_grid(log_weights, mean, factor) -> GridPosterior:
+    units = jnp.linspace(-GRID_WIDTH, GRID_WIDTH, N_GRID)
+    log_weights = jnp.asarray(log_weights - log_weights.max(), jnp.float32)
+    of_grid = factor / GRID_WIDTH
+    centre, covariance = (
+        np.asarray(x, float) for x in grid_moments(log_weights, units)
+    )
+    return GridPosterior(
+        mean=mean + of_grid @ centre,
+        covariance=of_grid @ covariance @ of_grid.T,
+        origin=jnp.asarray(mean),
+        factor=jnp.asarray(of_grid),
+        log_weights=log_weights - logsumexp(log_weights),
+    )
+
+
+def _not_wider_than_prior(covariance: np.ndarray) -> np.ndarray:
+    """Far from every star a design would leave the model's range."""
+    prior = REACH**2 * np.eye(2)
+    return np.linalg.inv(np.linalg.inv(covariance) + np.linalg.inv(prior))
 
 
 def _quasi_normal(key: Key[Array, ""], n: int) -> Float[Array, "local n"]:

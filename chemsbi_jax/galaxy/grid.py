@@ -44,7 +44,7 @@ def zoom_in(
 
     def zoom(state: tuple[Array, Array], _) -> tuple[tuple[Array, Array], None]:
         origin, factor = state
-        mean, covariance = _moments(on_grid(origin, factor), units)
+        mean, covariance = grid_moments(on_grid(origin, factor), units)
         # at least a cell: the best point may lie a step along the ridge from the peak
         covariance = covariance + STEP**2 * jnp.eye(2)
         shear = factor @ jnp.linalg.cholesky(covariance)
@@ -53,7 +53,7 @@ def zoom_in(
     start = (mean, jnp.linalg.cholesky(covariance))
     (origin, factor), _ = lax.scan(zoom, start, length=N_ZOOMS)
     log_weights = on_grid(origin, factor)
-    mean, covariance = _moments(log_weights, units)
+    mean, covariance = grid_moments(log_weights, units)
     return GridPosterior(
         mean=origin + factor @ mean,
         covariance=factor @ covariance @ factor.T,
@@ -63,7 +63,7 @@ def zoom_in(
     )
 
 
-def _moments(log_weights: Array, units: Array) -> tuple[Array, Array]:
+def grid_moments(log_weights: Array, units: Array) -> tuple[Array, Array]:
     """Mean and covariance in grid units."""
     weights = jax.nn.softmax(log_weights.ravel())
     grid = jnp.stack(jnp.meshgrid(units, units, indexing="ij"), -1).reshape(-1, 2)

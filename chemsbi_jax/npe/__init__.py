@@ -1,7 +1,7 @@
 """Neural posterior estimation for one star: the only package that knows flowjax."""
 
-from chemsbi_jax.npe.flow import MafFlow as MafFlow
 from chemsbi_jax.npe.flow import SplineFlow as SplineFlow
+from chemsbi_jax.npe.maf import MafFlow as MafFlow
 from chemsbi_jax.npe.model import Npe as Npe
 from chemsbi_jax.npe.model import global_latent_log_prob as global_latent_log_prob
 from chemsbi_jax.npe.model import log_prob as log_prob

@@ -1,7 +1,8 @@
-"""Conditional flows: autoregressive splines of our own, and flowjax's MAF.
+"""Conditional flow of splines, each parameter given the star and those before it.
 
-Both give, for a star, an object with three methods: `draw`, `log_prob` and
-`log_prob_columns`. Parameters lie along the first axis and draws along the last.
+For a star it gives an object with `draw`, `draw_and_log_det`, `log_prob` and
+`log_prob_columns`, as `maf` does. Parameters lie along the first axis and draws along
+the last.
 """
 
 from dataclasses import dataclass
@@ -12,8 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flowjax.bijections import AbstractBijection
-from flowjax.distributions import StandardNormal
-from flowjax.flows import masked_autoregressive_flow
 from jax.scipy.stats import norm
 from jaxtyping import Array, Float, Key
 
@@ -36,7 +35,7 @@ class Dense(NamedTuple):
 
     def __call__(self, x: Float[Array, "in *batch"]) -> Float[Array, "out *batch"]:
         """Affine map of the first axis."""
-        return jnp.tensordot(self.weight, x, axes=1) + _as_column(self.bias, x)
+        return jnp.tensordot(self.weight, x, axes=1) + as_column(self.bias, x)
 
 
 class Embedding(eqx.Module):
@@ -69,7 +68,7 @@ class Conditional(eqx.Module):
         """
         weight = self.from_before[:, : before.shape[0]]
         raw = jnp.tensordot(weight, before, axes=1)
-        raw = raw + (star if star.ndim == raw.ndim else _as_column(star, raw))
+        raw = raw + (star if star.ndim == raw.ndim else as_column(star, raw))
         for layer in self.layers:
             raw = layer(jax.nn.relu(raw))
         log_scale = LOG_SCALE_LIMIT * jnp.tanh(raw[1] / LOG_SCALE_LIMIT)
@@ -86,12 +85,19 @@ class SplineGivenStar(eqx.Module):
         self, noise: Float[Array, "param *batch"], before: Float[Array, "known *batch"]
     ) -> Float[Array, "param *batch"]:
         """Parameters from standard-normal noise, one after the other."""
-        known = before
+        return self.draw_and_log_det(noise, before)[0]
+
+    def draw_and_log_det(
+        self, noise: Float[Array, "param *batch"], before: Float[Array, "known *batch"]
+    ) -> tuple[Float[Array, "param *batch"], Float[Array, "*batch"]]:
+        """`draw`, and the log volume that the noise is stretched by."""
+        known, log_det = before, jnp.zeros_like(noise[0])
         for i in range(noise.shape[0]):
             loc, log_scale, spline = self._net(i)(self.star[i], known)
-            value = loc + jnp.exp(log_scale) * spline_inverse(noise[i], spline)[0]
-            known = jnp.concatenate([known, value[None]])
-        return known[before.shape[0] :]
+            bent, log_slope = spline_inverse(noise[i], spline)
+            known = jnp.concatenate([known, (loc + jnp.exp(log_scale) * bent)[None]])
+            log_det = log_det + log_scale + log_slope
+        return known[before.shape[0] :], log_det
 
     def log_prob(
         self, values: Float[Array, "param *batch"], before: Float[Array, "known *batch"]
@@ -102,7 +108,7 @@ class SplineGivenStar(eqx.Module):
     def noise_and_log_prob(self, values: Array, before: Array) -> tuple[Array, Array]:
         """The noise that `draw` would have made the values from, and their density."""
         known = jnp.concatenate([before, values[:-1]])
-        position = _as_column(jnp.arange(known.shape[0]), known) - before.shape[0]
+        position = as_column(jnp.arange(known.shape[0]), known) - before.shape[0]
 
         def one(i, value: Array, net: Conditional, star: Array) -> tuple[Array, Array]:
             network = net(star, jnp.where(position < i, known, 0.0))
@@ -167,55 +173,6 @@ class AutoregressiveSpline(AbstractBijection):
         return condition[:n_features], condition[n_features:]
 
 
-class MafGivenStar(eqx.Module):
-    """flowjax's flow for one star, or a batch of stars along the last axis."""
-
-    bijection: AbstractBijection
-    features: Float[Array, "feature *batch"]
-
-    def draw(self, noise: Array, before: Array) -> Array:
-        """Parameters from standard-normal noise."""
-        return self._over_batch(self.bijection.transform, noise, before)
-
-    def log_prob(self, values: Array, before: Array) -> Array:
-        """Log density."""
-
-        def one(value: Array, condition: Array) -> Array:
-            noise, log_det = self.bijection.inverse_and_log_det(value, condition)
-            return norm.logpdf(noise).sum() + log_det
-
-        return self._over_batch(one, values, before)
-
-    def log_prob_columns(
-        self, first: Float[Array, " column"], second: Float[Array, "column row"]
-    ) -> Float[Array, "column row"]:
-        """Log density of two parameters, point by point."""
-        values = jnp.stack([jnp.broadcast_to(first[:, None], second.shape), second])
-        flat = values.reshape(2, -1)
-        return self.log_prob(flat, flat[:0]).reshape(second.shape)
-
-    def _over_batch(self, function, x: Array, before: Array) -> Array:
-        features = self.features
-        if x.ndim > features.ndim:
-            features = jnp.broadcast_to(
-                _as_column(features, x), (features.shape[0], *x.shape[1:])
-            )
-        condition = jnp.concatenate([features, before])
-        if x.ndim == 1:
-            return function(x, condition)
-        return jax.vmap(function, in_axes=-1, out_axes=-1)(x, condition)
-
-
-class Maf(eqx.Module):
-    """Masked autoregressive flow (Papamakarios+ 2017), as the reference uses it."""
-
-    bijection: AbstractBijection
-
-    def given(self, features: Float[Array, "feature *batch"]) -> MafGivenStar:
-        """The flow of one star."""
-        return MafGivenStar(self.bijection, features)
-
-
 @dataclass(frozen=True)
 class SplineFlow:
     """Size of an autoregressive spline flow."""
@@ -262,28 +219,6 @@ def _dense(rng, stack: tuple[int, ...], n_in: int, n_out: int) -> Dense:
     return Dense(jnp.asarray(weight, jnp.float32), jnp.zeros((*stack, n_out)))
 
 
-@dataclass(frozen=True)
-class MafFlow:
-    """Size of a masked autoregressive flow; the defaults are the reference's."""
-
-    hidden: int = 8
-    """Width of each transform's network."""
-    n_transforms: int = 4
-    """Affine autoregressive transforms."""
-
-    def build(self, key: Key[Array, ""], n_dim: int, n_features: int, n_direct: int):
-        """A new flow; call it outside `jit`."""
-        flow = masked_autoregressive_flow(
-            key,
-            base_dist=StandardNormal((n_dim,)),
-            cond_dim=n_features + n_direct,
-            flow_layers=self.n_transforms,
-            nn_width=self.hidden,
-            nn_depth=2,
-        )
-        return Maf(flow.bijection)
-
-
-def _as_column(x: Array, like: Array) -> Array:
+def as_column(x: Array, like: Array) -> Array:
     """`x` with trailing axes of length one, as many as `like` has after its first."""
     return x.reshape(*x.shape, *(1,) * (like.ndim - 1))

@@ -9,7 +9,8 @@ from jaxtyping import Array, Float, Key
 
 from chemsbi_jax import priors
 from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
-from chemsbi_jax.npe.flow import AutoregressiveSpline, Maf
+from chemsbi_jax.npe.flow import AutoregressiveSpline
+from chemsbi_jax.npe.maf import Maf
 from chemsbi_jax.priors import Prior
 
 N_LOCAL = len(PARAMETERS) - N_GLOBAL

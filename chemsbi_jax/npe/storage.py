@@ -16,7 +16,8 @@ from chemsbi_jax.artifacts import (
     save_weights,
     weights_folder,
 )
-from chemsbi_jax.npe.flow import MafFlow, SplineFlow
+from chemsbi_jax.npe.flow import SplineFlow
+from chemsbi_jax.npe.maf import MafFlow
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.npe.training import NpeConfig, new_npe
 

@@ -14,7 +14,8 @@ from jaxtyping import Array, Float, Key, PyTree
 from chemsbi_jax import priors
 from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL, PARAMETERS
 from chemsbi_jax.noise import SIGMA, add_noise
-from chemsbi_jax.npe.flow import MafFlow, SplineFlow
+from chemsbi_jax.npe.flow import SplineFlow
+from chemsbi_jax.npe.maf import MafFlow
 from chemsbi_jax.npe.model import N_LOCAL, Npe, latent_log_prob
 from chemsbi_jax.priors import Prior
 from chemsbi_jax.train import FitConfig, FitResult, fit

@@ -1,0 +1,129 @@
+"""Smooth coordinates for one star's local parameters, in which they are nearly normal.
+
+A triangular map: each local latent is a quadratic of the global ones and of those before
+it, plus a scale times a standard normal, the scale being log-linear. It is fitted to
+weighted draws by least squares, has a closed inverse and volume, and no kinks, so that
+Hamiltonian steps through it can be long (a spline flow's knots would shorten them).
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from chemsbi_jax.constants import N_GLOBAL
+from chemsbi_jax.npe.model import N_LOCAL
+
+RIDGE = 3.0  # draws that speak for no dependence
+BEND = 1.5  # largest change of a log scale along the way
+LOG_ABS = 0.6352  # -E log|u| of a standard normal
+
+
+class Chart(NamedTuple):
+    """The map of one star; the tuples have one entry a local parameter."""
+
+    centre: Float[Array, " 4"]  # latents
+    scale: Float[Array, " 4"]
+    mean: tuple[Float[Array, " term"], ...]
+    log_scale: tuple[Float[Array, " before"], ...]
+    constant: Float[Array, " 4"]
+
+
+def push(
+    chart: Chart, galaxy: Float[Array, "2 *batch"], noise: Float[Array, "4 *batch"]
+) -> tuple[Float[Array, "4 *batch"], Float[Array, "*batch"]]:
+    """Local latents from standard normals, and the log volume of the map.
+
+    `galaxy` are the global parameters in units of the fit.
+    """
+    before, log_det = galaxy, jnp.sum(jnp.log(chart.scale))
+    for k in range(N_LOCAL):
+        log_scale = chart.constant[k] + _bend(chart.log_scale[k], before)
+        value = _dot(chart.mean[k], _quadratic(before))
+        value = value + jnp.exp(log_scale) * noise[k]
+        before = jnp.concatenate([before, value[None]])
+        log_det = log_det + log_scale
+    column = (-1, *(1,) * (noise.ndim - 1))
+    local = before[N_GLOBAL:] * chart.scale.reshape(column)
+    return local + chart.centre.reshape(column), log_det
+
+
+def pull(
+    chart: Chart, galaxy: Float[Array, "2 *batch"], local: Float[Array, "4 *batch"]
+) -> tuple[Float[Array, "4 *batch"], Float[Array, "*batch"]]:
+    """Inverse of `push`: the noise of local latents, and the log volume of `push`."""
+    column = (-1, *(1,) * (local.ndim - 1))
+    units = (local - chart.centre.reshape(column)) / chart.scale.reshape(column)
+    before, noise, log_det = galaxy, [], jnp.sum(jnp.log(chart.scale))
+    for k in range(N_LOCAL):
+        log_scale = chart.constant[k] + _bend(chart.log_scale[k], before)
+        rest = units[k] - _dot(chart.mean[k], _quadratic(before))
+        noise.append(rest * jnp.exp(-log_scale))
+        before = jnp.concatenate([before, units[k : k + 1]])
+        log_det = log_det + log_scale
+    return jnp.stack(noise), log_det
+
+
+def prior_chart(n_stars: int) -> Chart:
+    """Where nothing is known: the latents are standard normals. One map a star."""
+    before = [N_GLOBAL + k for k in range(N_LOCAL)]
+    zeros = jnp.zeros((n_stars, N_LOCAL))
+    return Chart(
+        centre=zeros,
+        scale=zeros + 1.0,
+        mean=tuple(jnp.zeros((n_stars, 1 + n + n * (n + 1) // 2)) for n in before),
+        log_scale=tuple(jnp.zeros((n_stars, n)) for n in before),
+        constant=zeros,
+    )
+
+
+def fit_chart(
+    galaxy: Float[Array, "2 draw"],
+    local: Float[Array, "4 draw"],
+    weight: Float[Array, " draw"],
+) -> Chart:
+    """Weighted least squares, one local parameter after the other.
+
+    Args:
+        galaxy: global parameters of the draws, centred and in units of their width.
+        local: local latents of the draws.
+        weight: of the draws; they add up to the number of draws that they are worth.
+    """
+    total = weight.sum()
+    centre = (local @ weight) / total
+    spread = ((local - centre[:, None]) ** 2 @ weight) / total
+    scale = jnp.sqrt(spread) + 1e-4
+    units = (local - centre[:, None]) / scale[:, None]
+    before, means, slopes, constants = galaxy, [], [], []
+    for k in range(N_LOCAL):
+        terms = _quadratic(before)
+        mean = _least_squares(terms, units[k], weight)
+        rest = units[k] - mean @ terms
+        size = jnp.log(jnp.abs(rest) + 1e-6) + LOG_ABS
+        line = jnp.concatenate([jnp.ones_like(before[:1]), before])
+        slope = _least_squares(line, size, weight)[1:]
+        flat = rest * jnp.exp(-_bend(slope, before))
+        constants.append(0.5 * jnp.log(flat**2 @ weight / total + 1e-8))
+        means, slopes = [*means, mean], [*slopes, slope]
+        before = jnp.concatenate([before, units[k : k + 1]])
+    return Chart(centre, scale, tuple(means), tuple(slopes), jnp.stack(constants))
+
+
+def _least_squares(terms: Array, target: Array, weight: Array) -> Array:
+    weighted = terms * weight
+    ridge = RIDGE * jnp.eye(len(terms))
+    return jnp.linalg.solve(weighted @ terms.T + ridge, weighted @ target)
+
+
+def _quadratic(x: Float[Array, "before *batch"]) -> Float[Array, "term *batch"]:
+    i, j = np.triu_indices(x.shape[0])
+    return jnp.concatenate([jnp.ones_like(x[:1]), x, x[i] * x[j]])
+
+
+def _bend(slope: Array, before: Array) -> Array:
+    return BEND * jnp.tanh(_dot(slope, before) / BEND)
+
+
+def _dot(coefficients: Array, terms: Array) -> Array:
+    return jnp.tensordot(coefficients, terms, axes=1)

@@ -1,9 +1,8 @@
 """Gold standard: NUTS over the galaxy and every star at once, by numpyro.
 
-The chains move in the coordinates of the posterior network (Hoffman+ 2019, "NeuTra"):
-each star's local parameters are its flow's image of four standard normals. Where the
-network is right the posterior is a standard normal in them, where it is wrong they are
-still a bijection: the network decides the speed, never the result.
+The chains move in coordinates in which each star is nearly a standard normal: a chart
+that importance sampling has fitted to it, which also follows the galaxy's parameters. As
+it is a bijection, a bad chart costs time and not truth.
 """
 
 import warnings
@@ -18,8 +17,12 @@ from numpyro.infer import MCMC, NUTS
 
 from chemsbi_jax import priors
 from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
-from chemsbi_jax.galaxy.likelihood import Observed, log_likelihood, observe
-from chemsbi_jax.npe.model import N_LOCAL, Npe, features
+from chemsbi_jax.galaxy import exact_of_stars
+from chemsbi_jax.galaxy.chart import Chart, push
+from chemsbi_jax.galaxy.exact import local_charts
+from chemsbi_jax.galaxy.likelihood import Observed, log_likelihood
+from chemsbi_jax.npe.model import N_LOCAL, Npe
+from chemsbi_jax.priors import Prior
 from chemsbi_jax.types import Forward, GalaxyPosterior, Stars
 
 with warnings.catch_warnings():
@@ -35,7 +38,7 @@ class NutsResult(NamedTuple):
     """The galaxy's posterior, and whether it can be believed."""
 
     posterior: GalaxyPosterior
-    star_draws: Float[np.ndarray, "star draw 6"]  # theta, thinned
+    star_draws: Float[np.ndarray, "star draw 6"]  # theta, thinned; NaN if left out
     convergence: dict
 
 
@@ -43,9 +46,9 @@ class Joint(eqx.Module):
     """Posterior of a galaxy and its stars, in coordinates that are nearly normal."""
 
     forward: Forward
-    npe: Npe
+    prior: Prior
     observed: Observed
-    seen: Float[Array, "feature star"]
+    charts: Chart
     centre: Float[Array, " 2"]  # of the global latents
     scale: Float[Array, "2 2"]  # lower triangle
 
@@ -53,16 +56,16 @@ class Joint(eqx.Module):
         self, galaxy: Float[Array, " 2"], stars: Float[Array, "4 star"]
     ) -> tuple[Float[Array, "star 6"], Float[Array, ""]]:
         """Latents of all stars, and the log volume of the map."""
+        each = jax.vmap(push, (0, None, 1), (1, 0))
+        local, log_det = each(self.charts, galaxy, stars)
         first = self.centre + self.scale @ galaxy
         shared = jnp.broadcast_to(first[:, None], (N_GLOBAL, stars.shape[1]))
-        flow = self.npe.star_flow.given(self.seen)
-        local, log_det = flow.draw_and_log_det(stars, shared)
         return jnp.concatenate([shared, local]).T, log_det.sum()
 
     def potential(self, at: dict[str, Array]) -> Array:
         """Minus the log posterior density of the coordinates, up to a constant."""
         latent, log_det = self.to_latents(at["galaxy"], at["stars"])
-        theta = priors.from_normal(self.npe.prior, latent)
+        theta = priors.from_normal(self.prior, latent)
         first, rest = latent[0, :N_GLOBAL], latent[:, N_GLOBAL:]
         log_prior = -0.5 * (jnp.sum(first**2) + jnp.sum(rest**2))
         gain = log_likelihood(self.forward, theta, self.observed)
@@ -74,7 +77,7 @@ def run_nuts(
     forward: Forward,
     stars: Stars,
     npe: Npe,
-    start: GalaxyPosterior,
+    start: GalaxyPosterior | None = None,
     *,
     n_chains: int = 2,
     n_warmup: int = 150,
@@ -89,20 +92,19 @@ def run_nuts(
         forward: theta (..., 6) -> abundances [dex]: the emulator or the simulator.
         stars: any errors, missing abundances and birth times are used as they are.
         npe: gives the prior and the coordinates; it does not change the result.
-        start: first guess of the global parameters.
+        start: first guess of the global parameters; None asks the network.
         n_chains: side by side, one a device if there are enough of them.
         n_warmup: steps that adapt the sampler, per chain.
         n_draws: kept steps, per chain.
         max_tree_depth: at most 2 to this power of gradients a step.
         quiet: no progress bar.
     """
-    key_start, key_run = jax.random.split(key)
-    joint = make_joint(forward, stars, npe, start)
+    key_start, key_joint, key_run = jax.random.split(key, 3)
+    joint, counts = make_joint(key_joint, forward, stars, npe, start, quiet)
     kernel = NUTS(
         potential_fn=joint.potential,
         dense_mass=[("galaxy",)],
         max_tree_depth=max_tree_depth,
-        target_accept_prob=0.8,
     )
     enough = jax.local_device_count() >= n_chains
     sampler = MCMC(
@@ -113,28 +115,36 @@ def run_nuts(
         chain_method="parallel" if enough else "vectorized",
         progress_bar=not quiet,
     )
-    begin = _scatter(key_start, len(stars.values), n_chains)
+    begin = _scatter(key_start, counts.sum(), n_chains)
     sampler.run(key_run, init_params=begin, extra_fields=("diverging", "num_steps"))
-    return _collect(sampler, joint)
+    return _collect(sampler, joint, counts)
 
 
 def make_joint(
-    forward: Forward, stars: Stars, npe: Npe, start: GalaxyPosterior
-) -> Joint:
-    """The density that `run_nuts` draws from."""
-    scale = jnp.array([float(d.variance) ** 0.5 for d in npe.prior[:N_GLOBAL]])
-    centre = jnp.array([float(d.mean) for d in npe.prior[:N_GLOBAL]])
-    # a gap only makes the coordinates worse
-    values = jnp.where(stars.observed, stars.values, npe.feature_mean)
-    covariance = jnp.asarray(start.covariance) / jnp.outer(scale, scale)
-    return Joint(
+    key: Key[Array, ""],
+    forward: Forward,
+    stars: Stars,
+    npe: Npe,
+    start: GalaxyPosterior | None,
+    quiet: bool = True,
+) -> tuple[Joint, Bool[np.ndarray, " star"]]:
+    """The density that `run_nuts` draws from, and which stars it has.
+
+    Those that no parameters explain are left out, as `exact_posterior` does.
+    """
+    result = exact_of_stars(key, npe, forward, stars, start, quiet=quiet)
+    charts = local_charts(result, npe, forward)
+    kept = np.flatnonzero(result.counts)
+    charts, observed = jax.tree.map(lambda x: x[kept], (charts, result.stars.observed))
+    joint = Joint(
         forward=forward,
-        npe=npe,
-        observed=observe(stars),
-        seen=features(npe, values),
-        centre=(jnp.asarray(start.mean) - centre) / scale,
-        scale=jnp.linalg.cholesky(covariance),
+        prior=npe.prior,
+        observed=observed,
+        charts=charts,
+        centre=jnp.asarray(result.grid.mean, jnp.float32),
+        scale=jnp.linalg.cholesky(jnp.asarray(result.grid.covariance, jnp.float32)),
     )
+    return joint, result.counts
 
 
 def _scatter(key, n_stars: int, n_chains: int) -> dict[str, Array]:
@@ -145,23 +155,26 @@ def _scatter(key, n_stars: int, n_chains: int) -> dict[str, Array]:
     }
 
 
-def _collect(sampler: MCMC, joint: Joint) -> NutsResult:
+def _collect(sampler: MCMC, joint: Joint, counts: np.ndarray) -> NutsResult:
     at = sampler.get_samples(group_by_chain=True)
-    prior = joint.npe.prior
     first = joint.centre + at["galaxy"] @ joint.scale.T
-    theta = np.asarray(priors.from_normal(tuple(prior)[:N_GLOBAL], first), float)
+    theta = priors.from_normal(tuple(joint.prior)[:N_GLOBAL], first)
+    theta = np.asarray(theta, float)
     extra = sampler.get_extra_fields(group_by_chain=True)
     flat = theta.reshape(-1, N_GLOBAL)
     convergence = check_convergence(theta, np.asarray(extra["diverging"]))
     convergence["gradients_per_draw"] = float(np.mean(extra["num_steps"]))
+    checks = {"left_out": np.flatnonzero(~counts).tolist()}
     posterior = GalaxyPosterior(
-        "nuts", flat, flat.mean(axis=0), np.cov(flat, rowvar=False), {}
+        "nuts", flat, flat.mean(axis=0), np.cov(flat, rowvar=False), checks
     )
     thin = max(1, len(flat) // N_STAR_DRAWS)
     galaxy, stars = (x.reshape(-1, *x.shape[2:])[::thin] for x in at.values())
     latent = eqx.filter_jit(jax.vmap(lambda g, s: joint.to_latents(g, s)[0]))
-    star_draws = priors.from_normal(prior, latent(galaxy, stars))
-    return NutsResult(posterior, np.asarray(star_draws).swapaxes(0, 1), convergence)
+    some = np.asarray(priors.from_normal(joint.prior, latent(galaxy, stars)))
+    star_draws = np.full((len(counts), len(some), some.shape[-1]), np.nan)
+    star_draws[counts] = some.swapaxes(0, 1)
+    return NutsResult(posterior, star_draws, convergence)
 
 
 def check_convergence(

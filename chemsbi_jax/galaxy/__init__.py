@@ -20,8 +20,10 @@ from chemsbi_jax import priors
 from chemsbi_jax.catalog import require_complete
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.devices import spread
+from chemsbi_jax.galaxy.exact import Exact, exact_posterior
 from chemsbi_jax.galaxy.gaussian import GaussianProduct, combine_gaussians
 from chemsbi_jax.galaxy.grid import GridPosterior, draw_from_grid, zoom_in
+from chemsbi_jax.galaxy.likelihood import observe
 from chemsbi_jax.npe.model import (
     Npe,
     features,
@@ -29,7 +31,7 @@ from chemsbi_jax.npe.model import (
     sample_latents,
     star_keys,
 )
-from chemsbi_jax.types import GalaxyPosterior, Stars
+from chemsbi_jax.types import Forward, GalaxyPosterior, Stars
 
 N_STAR_DRAWS = 1000  # of each star, for the Gaussian method
 N_GALAXY_DRAWS = 4000
@@ -77,6 +79,9 @@ def infer_galaxy(
     stars: Stars,
     method: str = "flow",
     n_draws: int = N_GALAXY_DRAWS,
+    *,
+    forward: Forward | None = None,
+    quiet: bool = True,
 ) -> GalaxyPosterior:
     """Posterior of (alpha_imf, log10_n_ia) given all stars of a galaxy.
 
@@ -85,15 +90,21 @@ def infer_galaxy(
         npe: `load_npe` or `train_npe`.
         stars: `read_stars`; all eight abundances, with the errors of the training.
         method: "flow" multiplies the exact densities of the network on a grid;
-            "gaussian" multiplies Gaussians fitted to draws of each star.
+            "gaussian" multiplies Gaussians fitted to draws of each star; "exact" takes
+            the flow only as a guide and integrates the likelihood of `forward`.
         n_draws: draws from the result.
+        forward: theta (..., 6) -> abundances [dex], for "exact".
+        quiet: no progress bar of "exact".
 
     Raises:
-        ValueError: unknown method.
+        ValueError: unknown method, or "exact" without `forward`.
         CatalogError: a star lacks an abundance, or has other errors than the training.
     """
+    if method == "exact":
+        return _infer_exact(key, npe, stars, forward, n_draws, quiet)
     if method not in METHODS:
-        raise ValueError(f"Expected method {' or '.join(METHODS)}; got {method!r}.")
+        known = " or ".join([*METHODS, "exact"])
+        raise ValueError(f"Expected method {known}; got {method!r}.")
     values, counts = _padded_values(npe, stars)
     return METHODS[method](key, npe, values, counts, n_draws)
 
@@ -143,6 +154,52 @@ def _infer_flow(key, npe, values, counts, n_draws) -> GalaxyPosterior:
         "mass_at_edge": float(edge.sum() / weights.sum()),
     }
     return _to_posterior("flow", npe, latent, grid, checks)
+
+
+def _infer_exact(key, npe, stars, forward, n_draws, quiet) -> GalaxyPosterior:
+    if forward is None:
+        raise ValueError(
+            "Method 'exact' needs the forward model: give `forward`, a function from "
+            "theta to abundances such as the emulator."
+        )
+    key_exact, key_draws = jax.random.split(key)
+    result = exact_of_stars(key_exact, npe, forward, stars, quiet=quiet)
+    latent = draw_from_grid(key_draws, result.grid, n_draws)
+    checks = {"ess": float(n_draws), **result.checks}
+    return _to_posterior("exact", npe, latent, result.grid, checks)
+
+
+def exact_of_stars(
+    key: Key[Array, ""],
+    npe: Npe,
+    forward: Forward,
+    stars: Stars,
+    start: GalaxyPosterior | None = None,
+    *,
+    quiet: bool = True,
+) -> Exact:
+    """`exact_posterior` of a star table, from the flow's answer or another first guess.
+
+    Gaps, any errors and birth times count in the likelihood; the flow, which only
+    guides, sees its training's mean in the gaps.
+    """
+    values = jnp.where(stars.observed, stars.values, npe.feature_mean)
+    values = values.astype(jnp.float32)
+    if start is None:
+        padded, counts = _pad(npe, np.asarray(values))
+        guess = grid_posterior(
+            npe, padded, counts, gaussian_product(key, npe, padded, counts)
+        )
+        mean, covariance = guess.mean, guess.covariance
+    else:
+        scale = np.array([float(d.variance) ** 0.5 for d in npe.prior[:N_GLOBAL]])
+        centre = np.array([float(d.mean) for d in npe.prior[:N_GLOBAL]])
+        mean = (np.asarray(start.mean) - centre) / scale
+        covariance = np.asarray(start.covariance) / np.outer(scale, scale)
+    observed = jax.tree.map(lambda x: x.astype(jnp.float32), observe(stars))
+    return exact_posterior(
+        key, npe, forward, observed, values, mean, covariance, quiet=quiet
+    )
 
 
 METHODS: dict[str, Callable] = {"flow": _infer_flow, "gaussian": _infer_gaussian}
@@ -229,8 +286,12 @@ def _to_posterior(
 def _padded_values(npe: Npe, stars: Stars) -> tuple[Array, Array]:
     """Abundances padded to a few fixed lengths, so that no new N traces again."""
     require_complete(stars, sigma=float(npe.sigma))
-    n = len(stars.values)
+    return _pad(npe, stars.values)
+
+
+def _pad(npe: Npe, known: np.ndarray) -> tuple[Array, Array]:
+    n = len(known)
     length = BLOCK * 2 ** max(0, int(np.ceil(np.log2(n / BLOCK))))
     values = np.repeat(np.asarray(npe.feature_mean)[None], length, axis=0)
-    values[:n] = stars.values
+    values[:n] = known
     return jnp.asarray(values), jnp.arange(length) < n

@@ -1,9 +1,9 @@
-"""Smooth coordinates for one star's local parameters, in which they are nearly normal.
+"""Smooth coordinates of one star, in which its local parameters are nearly normal.
 
-A triangular map: each local latent is a quadratic of the global ones and of those before
-it, plus a scale times a standard normal, the scale being log-linear. It is fitted to
-weighted draws by least squares, has a closed inverse and volume, and no kinks, so that
-Hamiltonian steps through it can be long (a spline flow's knots would shorten them).
+A triangular map: each local latent is a quadratic of the global ones and of those
+before it, plus a scale times a standard normal, the scale being log-linear. It is fitted
+to weighted draws by least squares, has a closed inverse and volume, and no kinks, so
+that Hamiltonian steps through it can be long (a spline's knots would shorten them).
 """
 
 from typing import NamedTuple
@@ -47,22 +47,6 @@ def push(
     column = (-1, *(1,) * (noise.ndim - 1))
     local = before[N_GLOBAL:] * chart.scale.reshape(column)
     return local + chart.centre.reshape(column), log_det
-
-
-def pull(
-    chart: Chart, galaxy: Float[Array, "2 *batch"], local: Float[Array, "4 *batch"]
-) -> tuple[Float[Array, "4 *batch"], Float[Array, "*batch"]]:
-    """Inverse of `push`: the noise of local latents, and the log volume of `push`."""
-    column = (-1, *(1,) * (local.ndim - 1))
-    units = (local - chart.centre.reshape(column)) / chart.scale.reshape(column)
-    before, noise, log_det = galaxy, [], jnp.sum(jnp.log(chart.scale))
-    for k in range(N_LOCAL):
-        log_scale = chart.constant[k] + _bend(chart.log_scale[k], before)
-        rest = units[k] - _dot(chart.mean[k], _quadratic(before))
-        noise.append(rest * jnp.exp(-log_scale))
-        before = jnp.concatenate([before, units[k : k + 1]])
-        log_det = log_det + log_scale
-    return jnp.stack(noise), log_det
 
 
 def prior_chart(n_stars: int) -> Chart:

@@ -12,6 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Bool, Float, Key
 from numpyro.infer import MCMC, NUTS
 
@@ -32,6 +33,8 @@ with warnings.catch_warnings():
 
 MAX_R_HAT, MIN_ESS = 1.01, 400.0  # the gate (Vehtari+ 2021)
 N_STAR_DRAWS = 100  # of each star, kept in the result
+N_CURVATURE = 32  # draws of a star, for its curvature
+CURVATURES = (0.3, 300.0)  # what lies outside is an accident of the draws
 
 
 class NutsResult(NamedTuple):
@@ -42,13 +45,14 @@ class NutsResult(NamedTuple):
     convergence: dict
 
 
-class Joint(eqx.Module):
+class Joint(NamedTuple):
     """Posterior of a galaxy and its stars, in coordinates that are nearly normal."""
 
     forward: Forward
     prior: Prior
     observed: Observed
     charts: Chart
+    stretch: Float[Array, "star 4 4"]  # the chains' coordinates to those of the charts
     centre: Float[Array, " 2"]  # of the global latents
     scale: Float[Array, "2 2"]  # lower triangle
 
@@ -56,8 +60,9 @@ class Joint(eqx.Module):
         self, galaxy: Float[Array, " 2"], stars: Float[Array, "4 star"]
     ) -> tuple[Float[Array, "star 6"], Float[Array, ""]]:
         """Latents of all stars, and the log volume of the map."""
+        noise = jnp.einsum("nij,jn->in", self.stretch, stars)
         each = jax.vmap(push, (0, None, 1), (1, 0))
-        local, log_det = each(self.charts, galaxy, stars)
+        local, log_det = each(self.charts, galaxy, noise)
         first = self.centre + self.scale @ galaxy
         shared = jnp.broadcast_to(first[:, None], (N_GLOBAL, stars.shape[1]))
         return jnp.concatenate([shared, local]).T, log_det.sum()
@@ -80,9 +85,10 @@ def run_nuts(
     start: GalaxyPosterior | None = None,
     *,
     n_chains: int = 2,
-    n_warmup: int = 150,
+    n_warmup: int = 100,
     n_draws: int = 400,
     max_tree_depth: int = 6,
+    target_accept: float = 0.9,
     quiet: bool = False,
 ) -> NutsResult:
     """Joint posterior over 2 global and 4 local parameters a star.
@@ -97,6 +103,7 @@ def run_nuts(
         n_warmup: steps that adapt the sampler, per chain.
         n_draws: kept steps, per chain.
         max_tree_depth: at most 2 to this power of gradients a step.
+        target_accept: closer to one means smaller steps.
         quiet: no progress bar.
     """
     key_start, key_joint, key_run = jax.random.split(key, 3)
@@ -105,6 +112,8 @@ def run_nuts(
         potential_fn=joint.potential,
         dense_mass=[("galaxy",)],
         max_tree_depth=max_tree_depth,
+        target_accept_prob=target_accept,
+        adapt_mass_matrix=False,  # the coordinates have unit curvature already
     )
     enough = jax.local_device_count() >= n_chains
     sampler = MCMC(
@@ -141,10 +150,41 @@ def make_joint(
         prior=npe.prior,
         observed=observed,
         charts=charts,
+        stretch=jnp.broadcast_to(jnp.eye(N_LOCAL), (len(kept), N_LOCAL, N_LOCAL)),
         centre=jnp.asarray(result.grid.mean, jnp.float32),
         scale=jnp.linalg.cholesky(jnp.asarray(result.grid.covariance, jnp.float32)),
     )
-    return joint, result.counts
+    stretch = find_stretch(jax.random.fold_in(key, 1), joint)
+    return joint._replace(stretch=stretch), result.counts
+
+
+@eqx.filter_jit
+def find_stretch(key: Key[Array, ""], joint: Joint) -> Float[Array, "star 4 4"]:
+    """Coordinates in which no star is steeper than the others, on average.
+
+    The steepest star decides the step of all; its rms curvature becomes the unit.
+    """
+
+    def one(star: tuple) -> Array:
+        key, chart, observed = star
+
+        def potential(noise: Array) -> Array:
+            local, log_det = push(chart, jnp.zeros(N_GLOBAL), noise)
+            theta = priors.from_normal(
+                joint.prior, jnp.concatenate([joint.centre, local])
+            )
+            gain = log_likelihood(joint.forward, theta, observed)
+            return 0.5 * jnp.sum(local**2) - gain - log_det
+
+        noise = jax.random.normal(key, (N_CURVATURE, N_LOCAL))
+        values, vectors = jnp.linalg.eigh(jax.vmap(jax.hessian(potential))(noise))
+        values = jnp.clip(jnp.abs(values), *CURVATURES)
+        square = jnp.einsum("nij,nj,nkj->nik", vectors, values**2, vectors)
+        values, vectors = jnp.linalg.eigh(square.mean(axis=0))
+        return vectors / values**0.25  # columns: its square is their inverse root
+
+    keys = jax.random.split(key, len(joint.stretch))
+    return lax.map(one, (keys, joint.charts, joint.observed))
 
 
 def _scatter(key, n_stars: int, n_chains: int) -> dict[str, Array]:

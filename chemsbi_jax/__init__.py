@@ -7,6 +7,7 @@ from chemsbi_jax.emulator import emulate as emulate
 from chemsbi_jax.emulator import load_emulator as load_emulator
 from chemsbi_jax.galaxy import infer_galaxy as infer_galaxy
 from chemsbi_jax.galaxy import sample_stars as sample_stars
+from chemsbi_jax.joint import run_nuts as run_nuts
 from chemsbi_jax.npe import load_npe as load_npe
 from chemsbi_jax.priors import paper_prior as paper_prior
 from chemsbi_jax.priors import wide_prior as wide_prior
@@ -16,5 +17,6 @@ from chemsbi_jax.simulator import Physics as Physics
 from chemsbi_jax.simulator import load_yields as load_yields
 from chemsbi_jax.simulator import simulate as simulate
 from chemsbi_jax.simulator import simulate_track as simulate_track
+from chemsbi_jax.types import Forward as Forward
 from chemsbi_jax.types import GalaxyPosterior as GalaxyPosterior
 from chemsbi_jax.types import Stars as Stars

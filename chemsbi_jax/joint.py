@@ -1,8 +1,8 @@
 """Gold standard: NUTS over the galaxy and every star at once, by numpyro.
 
 The chains move in coordinates in which each star is nearly a standard normal: a chart
-that importance sampling has fitted to it, which also follows the galaxy's parameters. As
-it is a bijection, a bad chart costs time and not truth.
+that importance sampling has fitted to it, which also follows the galaxy's parameters.
+As it is a bijection, a bad chart costs time and not truth.
 """
 
 import warnings
@@ -88,7 +88,7 @@ def run_nuts(
     n_warmup: int = 100,
     n_draws: int = 400,
     max_tree_depth: int = 6,
-    target_accept: float = 0.9,
+    target_accept: float = 0.95,
     quiet: bool = False,
 ) -> NutsResult:
     """Joint posterior over 2 global and 4 local parameters a star.

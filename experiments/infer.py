@@ -11,25 +11,31 @@ was given.
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
+from infer_checks import (
+    N_CHECK_DRAWS,
+    check_fit,
+    compare,
+    compare_halves,
+    leave_out,
+    list_warnings,
+)
 from jax.tree_util import Partial
 
 import chemsbi_jax as cs
 from chemsbi_jax import plots, priors, results
 from chemsbi_jax.catalog import require_complete
-from chemsbi_jax.diagnostics.misfit import N_REFERENCE, misfit_test, star_residuals
 from chemsbi_jax.galaxy import infer_prefixes
 from chemsbi_jax.noise import add_noise
+from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.scripts import Stopwatch, run_script
 
-N_CHECK_DRAWS = 64  # of each star, for the checks in abundance space
-OTHER = {"flow": "gaussian", "gaussian": "flow"}
-AGREE_SIGMA, AGREE_WIDTH = 2.0, 0.2  # the methods differ by more: a warning
+OTHER = {"flow": "gaussian", "gaussian": "flow", "exact": "flow"}
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,8 @@ class Config:
     """Star table: ECSV, FITS, CSV or VOTable."""
     out: Path
     """Folder for the results."""
-    method: Literal["flow", "gaussian"] = "flow"
-    """How the stars' posteriors are multiplied."""
+    method: Literal["auto", "flow", "gaussian", "exact"] = "auto"
+    """How the stars are combined; auto: flow, and exact if the model does not fit."""
     weights: str = "tng"
     """Networks: tng, tng-legacy, or a folder."""
     default_error: Annotated[float | None, tyro.conf.arg(metavar="DEX")] = None
@@ -56,45 +62,43 @@ class Config:
     """No progress, no summary on the screen."""
 
 
+class Loaded(NamedTuple):
+    """What the inference needs."""
+
+    stars: cs.Stars
+    npe: Npe
+    forward: cs.Forward
+
+
 def main(config: Config) -> dict:
     """Run the inference; returns the content of summary.json."""
     watch = Stopwatch(config.quiet)
     with watch("read"):
-        stars = cs.read_stars(config.stars, default_error=config.default_error)
-        npe = cs.load_npe(config.weights)
-        require_complete(stars, float(npe.sigma), name=str(config.stars))
-        forward = Partial(cs.emulate, emulator=cs.load_emulator(config.weights))
-    key_galaxy, key_check, key_draws = jax.random.split(jax.random.key(config.seed), 3)
+        loaded = load(config)
+    stars, npe, forward = loaded
+    keys = jax.random.split(jax.random.key(config.seed), 3)
     with watch("inference"):
-        galaxy = cs.infer_galaxy(key_galaxy, npe, stars, config.method)
+        method = "flow" if config.method == "auto" else config.method
+        galaxy = infer(keys[0], loaded, method, config.quiet)
     with watch("checks"):
-        other = cs.infer_galaxy(key_galaxy, npe, stars, OTHER[config.method])
-        draws = cs.sample_stars(key_draws, npe, stars, 1000)
-        misfit = check_fit(key_check, npe, forward, stars, draws, galaxy)
-    agreement = compare(galaxy, other)
-    checks = {
-        **galaxy.checks,
-        "model_fit": {
-            "flagged": misfit.is_flagged,
-            "p_value": misfit.p_value,
-            "text": misfit.text,
-            "mean_residual_dex": dict(
-                zip(cs.ABUNDANCES, misfit.mean_residual.tolist(), strict=True)
-            ),
-        },
-        "methods_agree": agreement,
-    }
-    warnings = list_warnings(checks)
+        draws = cs.sample_stars(keys[2], npe, stars, 1000)
+        misfit = check_fit(keys[1], npe, forward, stars, draws, galaxy)
+    if misfit.is_flagged and config.method == "auto":
+        with watch("exact, as the model does not fit"):
+            galaxy = infer(keys[0], loaded, "exact", config.quiet)
+    with watch("other method"):
+        other = infer(keys[0], loaded, OTHER[galaxy.method], config.quiet)
+        checks = list_checks(keys[1], loaded, galaxy, other, misfit)
     with watch("figures and files"):
-        write_figures(config, galaxy, other, npe, stars, draws, forward, key_check)
+        write_figures(config, galaxy, other, npe, stars, draws, forward, keys[1])
         results.write_posterior(
             config.out / "posterior.nc", galaxy, stars, np.asarray(draws[:, :100])
         )
     summary = results.summary(
         galaxy._replace(checks=checks),
         n_stars=len(stars.values),
-        n_used=len(stars.values),
-        warnings=warnings,
+        n_used=len(stars.values) - len(checks.get("left_out", [])),
+        warnings=list_warnings(checks),
         seconds=watch.seconds,
         provenance=results.provenance(
             seed=config.seed,
@@ -110,65 +114,41 @@ def main(config: Config) -> dict:
     return summary
 
 
-def check_fit(key, npe, forward, stars, draws, galaxy):
-    """Compare the stars with model stars at the inferred parameters."""
-    key_theta, key_noise, key_draws = jax.random.split(key, 3)
-    theta = priors.sample(key_theta, npe.prior, N_REFERENCE)
-    theta = theta.at[:, :2].set(jnp.asarray(galaxy.mean))
-    clean = forward(theta)
-    values = add_noise(key_noise, clean, npe.sigma)
-    values = np.asarray(values[jnp.isfinite(values).all(axis=-1)])
-    if len(values) == 0:  # the inferred parameters lie outside the model
-        return misfit_test(stars.values, values)
-    model = cs.Stars(
-        values,
-        np.full(values.shape, float(npe.sigma)),
-        np.ones(values.shape, bool),
-        *(np.full(len(values), np.nan) for _ in range(2)),
-        np.arange(len(values)).astype(str),
-    )
-    model_draws = cs.sample_stars(key_draws, npe, model, N_CHECK_DRAWS)
-    residuals = jax.jit(star_residuals)
-    return misfit_test(
-        residuals(jnp.asarray(stars.values), draws[:, :N_CHECK_DRAWS], forward),
-        residuals(jnp.asarray(model.values), model_draws, forward),
+def load(config: Config) -> Loaded:
+    """The table and the networks."""
+    stars = cs.read_stars(config.stars, default_error=config.default_error)
+    npe = cs.load_npe(config.weights)
+    require_complete(stars, float(npe.sigma), name=str(config.stars))
+    return Loaded(
+        stars, npe, Partial(cs.emulate, emulator=cs.load_emulator(config.weights))
     )
 
 
-def compare(galaxy: cs.GalaxyPosterior, other: cs.GalaxyPosterior) -> dict:
-    """Difference of the two methods, in units of the result's own width."""
-    sd, other_sd = (np.sqrt(np.diag(g.covariance)) for g in (galaxy, other))
-    shift = (np.asarray(other.mean) - galaxy.mean) / sd
-    return {
-        "other": other.method,
-        "shift_sigma": shift.tolist(),
-        "width_ratio": (other_sd / sd).tolist(),
-        "guarded_stars": other.checks.get("guarded_stars")
-        or galaxy.checks.get("guarded_stars", 0),
-        "agree": bool(
-            (np.abs(shift) < AGREE_SIGMA).all()
-            and (np.abs(other_sd / sd - 1.0) < AGREE_WIDTH).all()
-        ),
+def infer(key, loaded: Loaded, method: str, quiet: bool) -> cs.GalaxyPosterior:
+    """The galaxy's posterior by one method."""
+    stars, npe, forward = loaded
+    return cs.infer_galaxy(key, npe, stars, method, forward=forward, quiet=quiet)
+
+
+def list_checks(key, loaded: Loaded, galaxy, other, misfit) -> dict:
+    """All checks of a result, as summary.json has them."""
+    stars, npe, forward = loaded
+    checks = {
+        **galaxy.checks,
+        "model_fit": {
+            "flagged": misfit.is_flagged,
+            "p_value": misfit.p_value,
+            "text": misfit.text,
+            "mean_residual_dex": dict(
+                zip(cs.ABUNDANCES, misfit.mean_residual.tolist(), strict=True)
+            ),
+        },
+        "methods_agree": compare(galaxy, other),
+        "halves": compare_halves(key, npe, stars),
     }
-
-
-def list_warnings(checks: dict) -> list[str]:
-    """Sentences for the reader of the result."""
-    warnings = []
-    if checks["model_fit"]["flagged"]:
-        warnings.append(checks["model_fit"]["text"])
-    agree = checks["methods_agree"]
-    if not agree["agree"]:
-        warnings.append(
-            f"The methods differ: {agree['other']} gives "
-            f"{agree['shift_sigma'][0]:+.1f} and {agree['shift_sigma'][1]:+.1f} sigma."
-        )
-    if checks.get("mass_at_edge", 0.0) > 1e-3:
-        warnings.append(
-            "The posterior reaches the edge of the grid, 6 sigma from the prior's "
-            "mean: the stars pull the parameters out of the prior."
-        )
-    return warnings
+    if galaxy.method == "exact":
+        checks["leave_out"] = leave_out(key, npe, forward, stars)
+    return checks
 
 
 def write_figures(config, galaxy, other, npe, stars, draws, forward, key) -> None:
@@ -181,9 +161,10 @@ def write_figures(config, galaxy, other, npe, stars, draws, forward, key) -> Non
         plots.plot_galaxy(galaxy, config.truth, prior, {other.method: other}),
         config.out / "posterior.png",
     )
-    n, means, sds = infer_prefixes(key, npe, stars, config.method)
+    method = "gaussian" if galaxy.method == "gaussian" else "flow"
+    n, means, sds = infer_prefixes(key, npe, stars, method)
     plots.save_figure(
-        plots.plot_convergence(n, means, sds, config.truth, name=config.method),
+        plots.plot_convergence(n, means, sds, config.truth, name=method),
         config.out / "convergence.png",
     )
     prior_draws = np.asarray(priors.sample(key, npe.prior, 4000))

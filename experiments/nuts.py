@@ -1,9 +1,11 @@
 """Gold standard for a table of stars: NUTS over the galaxy and all of its stars.
 
     python experiments/nuts.py STARS --out DIR
+    python experiments/nuts.py --compare --out DIR   # every method against NUTS
 
 Writes summary.json (with a convergence block), posterior.nc and, if it converged, a
-figure beside the flow's answer. Exit codes as in infer.py.
+figure beside the flow's answer. With --compare it writes compare.md and compare.json
+instead, for data sets of reproduce.py. Exit codes as in infer.py.
 """
 
 import sys
@@ -15,10 +17,12 @@ import jax
 import numpy as np
 import tyro
 from jax.tree_util import Partial
+from nuts_compare import compare_all, report_comparison
 
 import chemsbi_jax as cs
 from chemsbi_jax import plots, results
 from chemsbi_jax.catalog import require_complete
+from chemsbi_jax.files import whole_file
 from chemsbi_jax.joint import run_nuts
 from chemsbi_jax.scripts import Stopwatch, run_script
 
@@ -27,10 +31,16 @@ from chemsbi_jax.scripts import Stopwatch, run_script
 class Config:
     """Flags of this script."""
 
-    stars: tyro.conf.Positional[Path]
+    stars: Annotated[Path | None, tyro.conf.Positional] = None
     """Star table: ECSV, FITS, CSV or VOTable."""
-    out: Path
+    out: Path = Path("runs/nuts")
     """Folder for the results."""
+    compare: bool = False
+    """Compare flow, gaussian and exact with NUTS; needs the published tables."""
+    compare_n_stars: tuple[int, ...] = (10, 200, 1000)
+    """Numbers of stars of --compare."""
+    compare_sets: tuple[str, ...] = ("tng", "chempy-alternative", "illustris-tng")
+    """Data sets of --compare, by their names in reproduce.py."""
     n_stars: int | None = None
     """Use only the first stars of the table."""
     weights: str = "tng"
@@ -41,7 +51,7 @@ class Config:
     """Yield set of the simulator."""
     n_chains: int = 2
     """Chains side by side."""
-    n_warmup: int = 200
+    n_warmup: int = 100
     """Steps that adapt the sampler, per chain."""
     n_draws: int = 400
     """Kept steps, per chain."""
@@ -56,7 +66,11 @@ class Config:
 
 
 def main(config: Config) -> dict:
-    """Run NUTS; returns the content of summary.json."""
+    """Run NUTS; returns the content of summary.json, or of compare.json."""
+    if config.compare:
+        return run_comparison(config)
+    if config.stars is None:
+        raise ValueError("Expected a star table, or --compare; got neither.")
     watch = Stopwatch(config.quiet)
     with watch("read"):
         stars = first_stars(
@@ -75,7 +89,6 @@ def main(config: Config) -> dict:
             forward,
             stars,
             npe,
-            flow,
             n_chains=config.n_chains,
             n_warmup=config.n_warmup,
             n_draws=config.n_draws,
@@ -106,6 +119,24 @@ def main(config: Config) -> dict:
     if not config.quiet:
         print(report(summary, config.out))
     return summary
+
+
+def run_comparison(config: Config) -> dict:
+    """Every method against NUTS on the same stars; returns compare.json's content."""
+    npe = cs.load_npe(config.weights)
+    sizes = {"n_chains": config.n_chains, "n_warmup": config.n_warmup}
+    sizes |= {"n_draws": config.n_draws, "quiet": config.quiet}
+    rows = compare_all(
+        jax.random.key(config.seed), npe, load_forward(config), config, sizes
+    )
+    content = {"rows": rows, "warnings": [r["set"] for r in rows if not r["converged"]]}
+    results.write_summary(config.out / "compare.json", content)
+    text = report_comparison(rows)
+    with whole_file(config.out / "compare.md") as path:
+        path.write_text(text, encoding="utf-8")
+    if not config.quiet:
+        print(text)
+    return content
 
 
 def first_stars(stars: cs.Stars, n: int | None) -> cs.Stars:

@@ -197,8 +197,9 @@ def exact_of_stars(
         mean = (np.asarray(start.mean) - centre) / scale
         covariance = np.asarray(start.covariance) / np.outer(scale, scale)
     observed = jax.tree.map(lambda x: x.astype(jnp.float32), observe(stars))
+    seen = features(npe, values).T
     return exact_posterior(
-        key, npe, forward, observed, values, mean, covariance, quiet=quiet
+        key, npe, forward, observed, seen, mean, covariance, quiet=quiet
     )
 
 

@@ -1,9 +1,9 @@
 """Smooth coordinates of one star, in which its local parameters are nearly normal.
 
 A triangular map: each local latent is a quadratic of the global ones and of those
-before it, plus a scale times a standard normal, the scale being log-linear. It is fitted
-to weighted draws by least squares, has a closed inverse and volume, and no kinks, so
-that Hamiltonian steps through it can be long (a spline's knots would shorten them).
+before it, plus a scale times a standard normal, the scale being log-linear. It is
+fitted to weighted draws by least squares, has a closed volume and no kinks, so that
+Hamiltonian steps through it can be long (a spline's knots would shorten them).
 """
 
 from typing import NamedTuple

@@ -49,7 +49,7 @@ class Draws(NamedTuple):
     chi2: Float[Array, "point n"]
 
 
-def star_weights(
+def draw_weighted(
     star: Star, npe: Npe, forward: Forward, points: Float[Array, "2 point"], n: int
 ) -> Draws:
     """Weighted draws of the local parameters at each point.
@@ -72,7 +72,7 @@ def star_evidence(
     star: Star, npe: Npe, forward: Forward, points: Float[Array, "2 point"], n: int
 ) -> Evidence:
     """Importance sampling over one star's local parameters, at all points."""
-    draws = star_weights(star, npe, forward, points, n)
+    draws = draw_weighted(star, npe, forward, points, n)
     total = logsumexp(draws.log_weight, axis=-1) - jnp.log(n)
     return Evidence(total, n_effective(draws.log_weight), draws.chi2.min())
 
@@ -98,13 +98,13 @@ def local_chart(
 
     Args:
         star: with its proposal.
-        npe: see `star_weights`, as `forward`.
+        npe: see `draw_weighted`, as `forward`.
         forward: the model.
         points: global latents.
         units: the same points in the units that the chart shall take.
         n: draws at each point.
     """
-    draws = star_weights(star, npe, forward, points, n)
+    draws = draw_weighted(star, npe, forward, points, n)
     tempered = jax.vmap(temper)(draws.log_weight)
     weight = jax.nn.softmax(tempered) * n_effective(tempered)[:, None]
     galaxy = units[:, :, None].repeat(n, 2).reshape(2, -1)
@@ -119,7 +119,7 @@ def adapt_chart(star: Star, npe: Npe, forward: Forward, point: Array) -> Chart:
 
     def weigh(chart: Chart, key) -> tuple[Array, Array]:
         proposed = star._replace(chart=chart, key=key)
-        draws = star_weights(proposed, npe, forward, point[:, None], ADAPT_DRAWS)
+        draws = draw_weighted(proposed, npe, forward, point[:, None], ADAPT_DRAWS)
         return draws.noise[:, 0], draws.log_weight[0]
 
     def is_poor(state: tuple) -> Array:

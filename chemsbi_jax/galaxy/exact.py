@@ -3,9 +3,9 @@
 An amortised flow is only roughly right for stars unlike those it was trained on, and N
 stars add its errors up. Here each star's likelihood of the global parameters comes from
 the forward model itself, by importance sampling over the star's local parameters, at a
-few points around the answer. The flow proposes: it follows the star from point to point,
-so that the same noise cancels between them. For stars that it does not know a chart of
-its noise is fitted first.
+few points around the answer. The flow proposes: it follows the star from point to
+point, so that the same noise cancels between them. For stars that it does not know a
+chart of its noise is fitted first.
 """
 
 from functools import cache
@@ -32,7 +32,7 @@ from chemsbi_jax.galaxy.evidence import (
 from chemsbi_jax.galaxy.grid import GridPosterior
 from chemsbi_jax.galaxy.likelihood import Observed
 from chemsbi_jax.galaxy.surface import at_rest, join_points, square
-from chemsbi_jax.npe.model import Npe, features
+from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.types import Forward
 
 REACH, SEARCH_REACH = 4.0, 10.0  # half a side of the designs, in standard deviations
@@ -59,7 +59,7 @@ def exact_posterior(
     npe: Npe,
     forward: Forward,
     observed: Observed,
-    values: Float[Array, "star element"],
+    seen: Float[Array, "star feature"],
     mean: Float[Array, " 2"],
     covariance: Float[Array, "2 2"],
     *,
@@ -72,7 +72,7 @@ def exact_posterior(
         npe: prior, and proposals for the local parameters.
         forward: theta (..., 6) -> abundances [dex].
         observed: what the likelihood needs of the stars.
-        values: abundances that the flow sees [dex].
+        seen: what the flow sees of the stars (`features`, transposed).
         mean: first guess, in latents.
         covariance: and its width; both may be far off.
         quiet: no progress bar.
@@ -81,21 +81,20 @@ def exact_posterior(
         The posterior, and how far it can be trusted: effective draws of the stars,
         whether the rounds came to rest, and which stars were left out.
     """
-    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(len(values)))
-    stars = Star(keys, features(npe, values).T, observed, prior_chart(len(values)))
+    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(len(seen)))
+    stars = Star(keys, seen, observed, prior_chart(len(seen)))
     mean, covariance = np.asarray(mean, float), np.asarray(covariance, float)
     bar = tqdm(total=MAX_ROUNDS, desc="exact", unit=" rounds", disable=quiet)
     reach, is_last = SEARCH_REACH, False
     for n_rounds in range(1, MAX_ROUNDS + 1):
         if n_rounds == 1 or is_last:  # the charts belong to a place
-            chart = in_blocks(_charts, stars, npe, forward, mean)
-            stars = stars._replace(chart=chart)
-        factor = np.linalg.cholesky(_not_wider_than_prior(reach**2 * covariance))
+            stars = adapt_charts(stars, npe, forward, mean)
+        factor = design_factor(covariance, reach)
         found = all_evidence(stars, npe, forward, mean, factor)
         counts = explained(found, observed)
         # float64: thousands of stars add up
         total = np.asarray(found.log_likelihood, float)[counts].sum(axis=0)
-        grid, error = join_points(_square(len(values)), total, mean, factor)
+        grid, error = join_points(_square(len(seen)), total, mean, factor)
         rests = at_rest(grid, mean, factor)
         mean, covariance = np.asarray(grid.mean), np.asarray(grid.covariance)
         bar.update()
@@ -114,6 +113,12 @@ def exact_posterior(
         "polynomial_rms": error,
     }
     return Exact(grid, stars, counts, checks)
+
+
+def adapt_charts(stars: Star, npe: Npe, forward: Forward, mean: np.ndarray) -> Star:
+    """Stars with charts that fit around these global latents."""
+    stars = stars._replace(chart=prior_chart(len(stars.key)))
+    return stars._replace(chart=in_blocks(_charts, stars, npe, forward, mean))
 
 
 def all_evidence(
@@ -198,7 +203,8 @@ def _square(n_stars: int) -> Float[np.ndarray, "2 point"]:
     return square(fits[0] if fits else SIDES[-1])
 
 
-def _not_wider_than_prior(covariance: np.ndarray) -> np.ndarray:
-    """Far from every star a design would leave the model's range."""
+def design_factor(covariance: np.ndarray, reach: float) -> Float[np.ndarray, "2 2"]:
+    """Lower triangle of a design that reaches so many sigma, but within the model."""
     prior = REACH**2 * np.eye(2)
-    return np.linalg.inv(np.linalg.inv(covariance) + np.linalg.inv(prior))
+    both = np.linalg.inv(reach**2 * covariance) + np.linalg.inv(prior)
+    return np.linalg.cholesky(np.linalg.inv(both))

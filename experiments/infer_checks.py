@@ -1,0 +1,126 @@
+"""The checks of `infer.py`: does the model fit, do methods and subsets agree?"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import chemsbi_jax as cs
+from chemsbi_jax import priors
+from chemsbi_jax.diagnostics.misfit import N_REFERENCE, misfit_test, star_residuals
+from chemsbi_jax.noise import add_noise
+
+N_CHECK_DRAWS = 64  # of each star, for the checks in abundance space
+N_LEAVE_OUT = 200  # stars whose posterior is repeated without each abundance
+AGREE_SIGMA, AGREE_WIDTH = 2.0, 0.2  # the methods differ by more: a warning
+STABLE = 3.0  # sigma; a larger change is a warning
+
+
+def check_fit(key, npe, forward, stars, draws, galaxy):
+    """Compare the stars with model stars at the inferred parameters."""
+    key_theta, key_noise, key_draws = jax.random.split(key, 3)
+    theta = priors.sample(key_theta, npe.prior, N_REFERENCE)
+    theta = theta.at[:, :2].set(jnp.asarray(galaxy.mean))
+    clean = forward(theta)
+    values = add_noise(key_noise, clean, npe.sigma)
+    values = np.asarray(values[jnp.isfinite(values).all(axis=-1)])
+    if len(values) == 0:  # the inferred parameters lie outside the model
+        return misfit_test(stars.values, values)
+    model = cs.Stars(
+        values,
+        np.full(values.shape, float(npe.sigma)),
+        np.ones(values.shape, bool),
+        *(np.full(len(values), np.nan) for _ in range(2)),
+        np.arange(len(values)).astype(str),
+    )
+    model_draws = cs.sample_stars(key_draws, npe, model, N_CHECK_DRAWS)
+    residuals = jax.jit(star_residuals)
+    return misfit_test(
+        residuals(jnp.asarray(stars.values), draws[:, :N_CHECK_DRAWS], forward),
+        residuals(jnp.asarray(model.values), model_draws, forward),
+    )
+
+
+def compare(galaxy: cs.GalaxyPosterior, other: cs.GalaxyPosterior) -> dict:
+    """Difference of the two methods, in units of the result's own width."""
+    sd, other_sd = (np.sqrt(np.diag(g.covariance)) for g in (galaxy, other))
+    shift = (np.asarray(other.mean) - galaxy.mean) / sd
+    return {
+        "other": other.method,
+        "shift_sigma": shift.tolist(),
+        "width_ratio": (other_sd / sd).tolist(),
+        "guarded_stars": other.checks.get("guarded_stars")
+        or galaxy.checks.get("guarded_stars", 0),
+        "agree": bool(
+            (np.abs(shift) < AGREE_SIGMA).all()
+            and (np.abs(other_sd / sd - 1.0) < AGREE_WIDTH).all()
+        ),
+    }
+
+
+def compare_halves(key, npe, stars: cs.Stars) -> dict | None:
+    """Even rows against odd rows, by the flow; None for fewer than four stars."""
+    if len(stars.values) < 4:
+        return None
+    halves = [cs.Stars(*(x[i::2] for x in stars)) for i in (0, 1)]
+    one, two = (cs.infer_galaxy(key, npe, half) for half in halves)
+    shift = np.asarray(one.mean) - two.mean
+    covariance = np.asarray(one.covariance) + two.covariance
+    distance = float(np.sqrt(shift @ np.linalg.solve(covariance, shift)))
+    sd = np.sqrt(np.diag(covariance))
+    return {
+        "shift_sigma": (shift / sd).tolist(),
+        "distance": distance,
+        "stable": distance < STABLE,
+    }
+
+
+def leave_out(key, npe, forward, stars: cs.Stars) -> dict:
+    """Change of the result without each abundance, in sigma of the full one.
+
+    With the first stars only: an abundance that moves the result by many sigma is one
+    that the model can't bring together with the others.
+    """
+    some = cs.Stars(*(x[:N_LEAVE_OUT] for x in stars))
+    full = cs.infer_galaxy(key, npe, some, "exact", forward=forward)
+    shifts = {}
+    for i, name in enumerate(cs.ABUNDANCES):
+        observed = some.observed.copy()
+        observed[:, i] = False
+        less = some._replace(observed=observed)
+        found = cs.infer_galaxy(key, npe, less, "exact", forward=forward)
+        sd = np.sqrt(np.diag(found.covariance))
+        shifts[name] = ((np.asarray(found.mean) - full.mean) / sd).tolist()
+    return {"n_stars": len(some.values), "shift_sigma": shifts}
+
+
+def list_warnings(checks: dict) -> list[str]:
+    """Sentences for the reader of the result."""
+    warnings = []
+    if checks["model_fit"]["flagged"]:
+        warnings.append(checks["model_fit"]["text"])
+    agree = checks["methods_agree"]
+    if not agree["agree"]:
+        warnings.append(
+            f"The methods differ: {agree['other']} gives "
+            f"{agree['shift_sigma'][0]:+.1f} and {agree['shift_sigma'][1]:+.1f} sigma."
+        )
+    halves = checks.get("halves")
+    if halves and not halves["stable"]:
+        warnings.append(
+            f"Even and odd rows of the table differ by {halves['distance']:.1f} sigma: "
+            "they are not a sample of one galaxy, or the model does not fit them."
+        )
+    if checks.get("left_out"):
+        warnings.append(
+            f"{len(checks['left_out'])} stars that no parameters explain do not count."
+        )
+    if not checks.get("at_rest", True):
+        warnings.append(
+            "The exact method did not come to rest: do not use the interval."
+        )
+    if checks.get("mass_at_edge", 0.0) > 1e-3:
+        warnings.append(
+            "The posterior reaches the edge of the grid, 6 sigma from the prior's "
+            "mean: the stars pull the parameters out of the prior."
+        )
+    return warnings

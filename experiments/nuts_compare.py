@@ -1,0 +1,115 @@
+"""The comparison of `nuts.py --compare`: each method against NUTS on the same stars."""
+
+import time
+
+import jax
+import numpy as np
+from reproduce_galaxies import load_galaxies
+from reproduce_inference import first, fitting_numbers
+
+import chemsbi_jax as cs
+from chemsbi_jax.diagnostics import c2st
+from chemsbi_jax.joint import run_nuts
+
+METHODS = ("flow", "gaussian", "exact")
+N_DRAWS = 4000
+
+
+def compare_all(key, npe, forward, config, sizes: dict) -> list[dict]:
+    """One row for each data set, number of stars and method.
+
+    Args:
+        key: decides everything random.
+        npe: networks.
+        forward: the model of the likelihood, the same for NUTS and `exact`.
+        config: flags of nuts.py.
+        sizes: of the chains, for `run_nuts`.
+    """
+    key_data, key_nuts = jax.random.split(key)
+    galaxies = load_galaxies(key_data, max(config.compare_n_stars), config.seed)
+    rows = []
+    for name in config.compare_sets:
+        if name not in galaxies or galaxies[name].stars is None:
+            raise ValueError(
+                f"Expected data sets among {tuple(galaxies)} that are on the machine "
+                f"(experiments/download.py); got {name!r}."
+            )
+        stars = galaxies[name].stars
+        for n in fitting_numbers(config.compare_n_stars, len(stars.values)):
+            rows += compare_one(key_nuts, npe, forward, name, first(stars, n), sizes)
+    return rows
+
+
+def compare_one(key, npe, forward, name: str, stars: cs.Stars, sizes) -> list[dict]:
+    """The rows of one data set with one number of stars."""
+    key_nuts, key_method, key_c2st = jax.random.split(key, 3)
+    found, seconds = {}, {}
+    for method in METHODS:
+        for _ in range(2):  # the second one is warm
+            start = time.perf_counter()
+            found[method] = cs.infer_galaxy(
+                key_method, npe, stars, method, N_DRAWS, forward=forward
+            )
+            seconds[method] = time.perf_counter() - start
+    start = time.perf_counter()
+    result = run_nuts(key_nuts, forward, stars, npe, **sizes)
+    nuts = result.posterior
+    common = {
+        "set": name,
+        "n_stars": len(stars.values),
+        "converged": result.convergence["converged"],
+        "convergence": result.convergence,
+        "left_out": nuts.checks["left_out"],
+        "nuts": {"mean": nuts.mean, "sd": np.sqrt(np.diag(nuts.covariance))},
+        "nuts_seconds": time.perf_counter() - start,
+    }
+    return [
+        common
+        | {"method": method, "seconds": seconds[method]}
+        | differences(key_c2st, found[method], nuts)
+        for method in METHODS
+    ]
+
+
+def differences(key, posterior: cs.GalaxyPosterior, nuts: cs.GalaxyPosterior) -> dict:
+    """Shift in sigma, ratio of widths, correlation and C2ST against NUTS."""
+    sd, other = (np.sqrt(np.diag(p.covariance)) for p in (nuts, posterior))
+    test = c2st(key, np.asarray(posterior.draws), nuts.draws[::2])
+    return {
+        "shift_sigma": (np.asarray(posterior.mean) - nuts.mean) / sd,
+        "width_ratio": other / sd,
+        "correlation": float(posterior.covariance[0, 1] / other.prod()),
+        "nuts_correlation": float(nuts.covariance[0, 1] / sd.prod()),
+        "c2st": float(test.accuracy),
+    }
+
+
+def report_comparison(rows: list[dict]) -> str:
+    """A table in Markdown; rows whose chains did not converge say so."""
+    lines = [
+        "| stars | N | method | shift [sigma] | width ratio | correlation (NUTS) "
+        "| C2ST | seconds, warm (NUTS, with compilation) | NUTS ESS |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for r in rows:
+        each = [r["convergence"][p] for p in cs.PARAMETERS[:2]]
+        ess = min(min(e["ess_bulk"], e["ess_tail"]) for e in each)
+        label = f"{ess:.0f}"
+        if not r["converged"]:
+            worst = max(e["r_hat"] for e in each)
+            label += f", **not converged**: {r['convergence']['divergences']} "
+            label += f"divergences, r-hat {worst:.3f}"
+        shift, width = r["shift_sigma"], r["width_ratio"]
+        cells = [
+            r["set"],
+            str(r["n_stars"]),
+            r["method"],
+            f"{shift[0]:+.2f}, {shift[1]:+.2f}",
+            f"{width[0]:.2f}, {width[1]:.2f}",
+            f"{r['correlation']:.2f} ({r['nuts_correlation']:.2f})",
+            f"{r['c2st']:.2f}",
+            f"{r['seconds']:.1f} ({r['nuts_seconds']:.0f})",
+            label,
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"

@@ -35,7 +35,7 @@ from chemsbi_jax.noise import add_noise
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.scripts import Stopwatch, run_script
 
-OTHER = {"flow": "gaussian", "gaussian": "flow", "exact": "flow"}
+OTHER = {"flow": "gaussian", "gaussian": "flow", "exact": "flow", "robust": "exact"}
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ class Config:
     """Folder for the results."""
     method: Literal["auto", "flow", "gaussian", "exact"] = "auto"
     """How the stars are combined; auto: flow, and exact if the model does not fit."""
+    robust: bool = False
+    """Give each abundance a model error, as large as the stars ask for."""
     weights: str = "tng"
     """Networks: tng, tng-legacy, or a folder."""
     default_error: Annotated[float | None, tyro.conf.arg(metavar="DEX")] = None
@@ -79,11 +81,12 @@ def main(config: Config) -> dict:
     keys = jax.random.split(jax.random.key(config.seed), 3)
     with watch("inference"):
         method = "flow" if config.method == "auto" else config.method
+        method = "robust" if config.robust else method
         galaxy = infer(keys[0], loaded, method, config.quiet)
     with watch("checks"):
         draws = cs.sample_stars(keys[2], npe, stars, 1000)
         misfit = check_fit(keys[1], npe, forward, stars, draws, galaxy)
-    if misfit.is_flagged and config.method == "auto":
+    if misfit.is_flagged and config.method == "auto" and not config.robust:
         with watch("exact, as the model does not fit"):
             galaxy = infer(keys[0], loaded, "exact", config.quiet)
     with watch("other method"):

@@ -104,6 +104,11 @@ def list_warnings(checks: dict) -> list[str]:
             f"The methods differ: {agree['other']} gives "
             f"{agree['shift_sigma'][0]:+.1f} and {agree['shift_sigma'][1]:+.1f} sigma."
         )
+    errors = checks.get("model_error_dex")
+    if errors:
+        worst = sorted(errors, key=errors.get, reverse=True)[:3]
+        sizes = ", ".join(f"{k} {errors[k]:.3f}" for k in worst)
+        warnings.append(f"Model errors were added [dex], the largest: {sizes}.")
     halves = checks.get("halves")
     if halves and not halves["stable"]:
         warnings.append(

@@ -6,37 +6,31 @@ Everything here happens in latents in which the prior of Lambda is a standard no
 """
 
 from collections.abc import Callable
-from functools import cache
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jax.scipy.stats import norm
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Float, Key
 
 from chemsbi_jax import priors
 from chemsbi_jax.catalog import require_complete
-from chemsbi_jax.constants import N_GLOBAL
-from chemsbi_jax.devices import spread
+from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL
 from chemsbi_jax.galaxy.exact import Exact, exact_posterior
-from chemsbi_jax.galaxy.gaussian import GaussianProduct, combine_gaussians
-from chemsbi_jax.galaxy.grid import GridPosterior, draw_from_grid, zoom_in
+from chemsbi_jax.galaxy.gaussian import GaussianProduct
+from chemsbi_jax.galaxy.grid import GridPosterior, draw_from_grid
 from chemsbi_jax.galaxy.likelihood import observe
-from chemsbi_jax.npe.model import (
-    Npe,
-    features,
-    sample_global_latents,
-    sample_latents,
-    star_keys,
+from chemsbi_jax.galaxy.product import (
+    gaussian_product,
+    grid_posterior,
+    keys_of_stars,
+    on_all_devices,
+    pad,
 )
+from chemsbi_jax.galaxy.robust import robust_posterior
+from chemsbi_jax.npe.model import Npe, features, sample_latents
 from chemsbi_jax.types import Forward, GalaxyPosterior, Stars
 
-N_STAR_DRAWS = 1000  # of each star, for the Gaussian method
 N_GALAXY_DRAWS = 4000
-SEARCH = 10.0  # the flow method looks this many times wider than the Gaussian one
-BLOCK = 32  # stars at a time: their arrays stay in the cache
 
 
 def sample_stars(
@@ -57,8 +51,8 @@ def sample_stars(
         CatalogError: a star lacks an abundance, or has other errors than the training.
     """
     values, _ = _padded_values(npe, stars)
-    keys = _keys(key, len(values))
-    draws = _on_all_devices(_sample)((keys, values), npe, n_draws)
+    keys = keys_of_stars(key, len(values))
+    draws = on_all_devices(_sample)((keys, values), npe, n_draws)
     return draws[: len(stars.values)]
 
 
@@ -66,11 +60,6 @@ def _sample(stars: tuple[Key[Array, " star"], Array], npe: Npe, n_draws: int) ->
     keys, values = stars
     draws = sample_latents(keys, npe, values, n_draws)
     return priors.from_normal(npe.prior, draws)
-
-
-# at the first call, as JAX starts with it: a script may still ask for all cores before
-_on_all_devices = cache(spread)
-_keys = jax.jit(star_keys, static_argnums=1)
 
 
 def infer_galaxy(
@@ -91,19 +80,21 @@ def infer_galaxy(
         stars: `read_stars`; all eight abundances, with the errors of the training.
         method: "flow" multiplies the exact densities of the network on a grid;
             "gaussian" multiplies Gaussians fitted to draws of each star; "exact" takes
-            the flow only as a guide and integrates the likelihood of `forward`.
+            the flow only as a guide and integrates the likelihood of `forward`;
+            "robust" also gives each abundance a model error, as large as the stars
+            ask for.
         n_draws: draws from the result.
-        forward: theta (..., 6) -> abundances [dex], for "exact".
-        quiet: no progress bar of "exact".
+        forward: theta (..., 6) -> abundances [dex], for "exact" and "robust".
+        quiet: no progress bar of these two.
 
     Raises:
-        ValueError: unknown method, or "exact" without `forward`.
+        ValueError: unknown method, or one that lacks `forward`.
         CatalogError: a star lacks an abundance, or has other errors than the training.
     """
-    if method == "exact":
-        return _infer_exact(key, npe, stars, forward, n_draws, quiet)
+    if method in WITH_FORWARD:
+        return _infer_exact(key, npe, stars, method, forward, n_draws, quiet)
     if method not in METHODS:
-        known = " or ".join([*METHODS, "exact"])
+        known = " or ".join([*METHODS, *WITH_FORWARD])
         raise ValueError(f"Expected method {known}; got {method!r}.")
     values, counts = _padded_values(npe, stars)
     return METHODS[method](key, npe, values, counts, n_draws)
@@ -156,17 +147,29 @@ def _infer_flow(key, npe, values, counts, n_draws) -> GalaxyPosterior:
     return _to_posterior("flow", npe, latent, grid, checks)
 
 
-def _infer_exact(key, npe, stars, forward, n_draws, quiet) -> GalaxyPosterior:
+WITH_FORWARD = ("exact", "robust")
+
+
+def _infer_exact(key, npe, stars, method, forward, n_draws, quiet) -> GalaxyPosterior:
     if forward is None:
         raise ValueError(
-            "Method 'exact' needs the forward model: give `forward`, a function from "
-            "theta to abundances such as the emulator."
+            f"Method {method!r} needs the forward model: give `forward`, a function "
+            "from theta to abundances such as the emulator."
         )
     key_exact, key_draws = jax.random.split(key)
     result = exact_of_stars(key_exact, npe, forward, stars, quiet=quiet)
+    checks = {}
+    if method == "robust":
+        left_out = result.checks["left_out"]
+        found = robust_posterior(key_exact, npe, forward, result)
+        result = found.exact
+        sizes = found.model_error.tolist()
+        checks["model_error_dex"] = dict(zip(ABUNDANCES, sizes, strict=True))
+        # those that the first pass left out, by their row in the table
+        result = result._replace(checks=result.checks | {"left_out": left_out})
     latent = draw_from_grid(key_draws, result.grid, n_draws)
-    checks = {"ess": float(n_draws), **result.checks}
-    return _to_posterior("exact", npe, latent, result.grid, checks)
+    checks = {"ess": float(n_draws), **result.checks, **checks}
+    return _to_posterior(method, npe, latent, result.grid, checks)
 
 
 def exact_of_stars(
@@ -186,7 +189,7 @@ def exact_of_stars(
     values = jnp.where(stars.observed, stars.values, npe.feature_mean)
     values = values.astype(jnp.float32)
     if start is None:
-        padded, counts = _pad(npe, np.asarray(values))
+        padded, counts = pad(npe, np.asarray(values))
         guess = grid_posterior(
             npe, padded, counts, gaussian_product(key, npe, padded, counts)
         )
@@ -204,64 +207,6 @@ def exact_of_stars(
 
 
 METHODS: dict[str, Callable] = {"flow": _infer_flow, "gaussian": _infer_gaussian}
-
-
-def gaussian_product(
-    key: Key[Array, ""],
-    npe: Npe,
-    values: Float[Array, "star element"],
-    counts: Bool[Array, " star"],
-) -> GaussianProduct:
-    """Gaussian method in latents; rows that don't count are padding."""
-    stars = (_keys(key, len(values)), values)
-    means, covariances = _on_all_devices(_moments)(stars, npe)
-    zero, one = jnp.zeros(N_GLOBAL), jnp.eye(N_GLOBAL)
-    return _combine(means, covariances, zero, one, counts)
-
-
-def _moments(stars: tuple[Key[Array, " star"], Array], npe: Npe) -> tuple[Array, Array]:
-    """Mean and covariance of the global latents of each star."""
-    keys, values = stars
-    draws = sample_global_latents(keys, npe, values, N_STAR_DRAWS)
-    means = draws.mean(axis=1)
-    centred = draws - means[:, None]
-    return means, jnp.einsum("nda,ndb->nab", centred, centred) / (N_STAR_DRAWS - 1)
-
-
-_combine = jax.jit(combine_gaussians)
-
-
-@eqx.filter_jit
-def grid_posterior(
-    npe: Npe,
-    values: Float[Array, "star element"],
-    counts: Bool[Array, " star"],
-    guess: GaussianProduct,
-) -> GridPosterior:
-    """Flow method in latents: the product of the densities on a grid.
-
-    The search starts around the Gaussian answer, ten times wider, but not wider than
-    the prior: far from every star a network's density means nothing.
-    """
-    prior = jnp.eye(N_GLOBAL)
-    wide = jnp.linalg.inv(prior + jnp.linalg.inv(SEARCH**2 * guess.covariance))
-    rows = jax.tree.map(lambda x: x.reshape(-1, BLOCK, *x.shape[1:]), (values, counts))
-
-    def log_density(first: Array, second: Array) -> Array:
-        prior = norm.logpdf(first)[:, None] + norm.logpdf(second)
-
-        def block(total: Array, rows: tuple[Array, Array]) -> tuple[Array, None]:
-            gain = jax.vmap(lambda v: _on_columns(npe, v, first, second))(rows[0])
-            gain = jnp.where(rows[1][:, None, None], gain - prior, 0.0)
-            return total + jnp.sum(gain, axis=0), None
-
-        return lax.scan(block, prior, rows)[0]
-
-    return zoom_in(log_density, guess.mean, wide)
-
-
-def _on_columns(npe: Npe, values: Array, first: Array, second: Array) -> Array:
-    return npe.galaxy_flow.given(features(npe, values)).log_prob_columns(first, second)
 
 
 def _to_posterior(
@@ -287,12 +232,4 @@ def _to_posterior(
 def _padded_values(npe: Npe, stars: Stars) -> tuple[Array, Array]:
     """Abundances padded to a few fixed lengths, so that no new N traces again."""
     require_complete(stars, sigma=float(npe.sigma))
-    return _pad(npe, stars.values)
-
-
-def _pad(npe: Npe, known: np.ndarray) -> tuple[Array, Array]:
-    n = len(known)
-    length = BLOCK * 2 ** max(0, int(np.ceil(np.log2(n / BLOCK))))
-    values = np.repeat(np.asarray(npe.feature_mean)[None], length, axis=0)
-    values[:n] = known
-    return jnp.asarray(values), jnp.arange(length) < n
+    return pad(npe, stars.values)

@@ -1,0 +1,208 @@
+"""Importance sampling against closed forms: charts, surfaces, `exact` and `robust`."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+from jax.tree_util import Partial
+
+import chemsbi_jax as cs
+from chemsbi_jax.galaxy import exact_of_stars
+from chemsbi_jax.galaxy.chart import fit_chart, prior_chart, push
+from chemsbi_jax.galaxy.evidence import Evidence, merge, n_effective, temper
+from chemsbi_jax.galaxy.exact import explained
+from chemsbi_jax.galaxy.likelihood import observe
+from chemsbi_jax.galaxy.surface import at_rest, join_points, square
+from chemsbi_jax.npe.training import NpeConfig, new_npe
+from chemsbi_jax.priors import Prior
+from chemsbi_jax.types import GalaxyPosterior, Stars
+
+N_STARS = 40
+
+
+def linear(theta, matrix):
+    return theta @ matrix
+
+
+def galaxy_of(values, sigma):
+    unknown = np.full(len(values), np.nan)
+    return Stars(
+        values,
+        np.full(values.shape, sigma),
+        np.ones(values.shape, bool),
+        unknown,
+        unknown,
+        np.arange(len(values)).astype(str),
+    )
+
+
+def closed_form(matrix, values, sigma):
+    """Mean and covariance of the two global parameters, locals integrated out."""
+    first, rest = matrix[:2].T, matrix[2:].T
+    noise = rest @ rest.T + sigma**2 * np.eye(matrix.shape[1])
+    inverse = np.linalg.inv(noise)
+    covariance = np.linalg.inv(np.eye(2) + len(values) * first.T @ inverse @ first)
+    return covariance @ first.T @ inverse @ values.sum(axis=0), covariance
+
+
+@pytest.fixture(scope="module", params=[1.0, 0.2], ids=["vague", "sharp"])
+def problem(request):
+    """A linear model with normal priors, and a flow that knows nothing of it."""
+    rng = np.random.default_rng(4)
+    matrix = 0.5 * rng.normal(size=(6, 8))
+    latent = rng.normal(size=(N_STARS, 6))
+    latent[:, :2] = (0.8, -0.6)
+    values = latent @ matrix + request.param * rng.normal(size=(N_STARS, 8))
+    prior = Prior(*(dist.Normal(0.0, 1.0) for _ in range(6)))
+    npe = new_npe(jax.random.key(0), prior, NpeConfig())
+    forward = Partial(linear, matrix=jnp.asarray(matrix, jnp.float32))
+    return matrix, galaxy_of(values, request.param), npe, forward, request.param
+
+
+def test_exact_finds_the_closed_form_from_a_useless_flow(problem):
+    matrix, stars, npe, forward, sigma = problem
+    mean, covariance = closed_form(matrix, stars.values, sigma)
+    # far off, and too narrow: the rounds have to find the place
+    off = mean + 8.0 * np.sqrt(np.diag(covariance))
+    start = GalaxyPosterior("guess", off[None], off, covariance / 4.0, {})
+    result = exact_of_stars(jax.random.key(1), npe, forward, stars, start)
+    sd = np.sqrt(np.diag(covariance))
+    assert result.checks["at_rest"]
+    # the flow proposes from the prior: a few stars keep only three effective draws
+    assert np.all(np.abs(np.asarray(result.grid.mean) - mean) < 0.3 * sd)
+    width = np.sqrt(np.diag(result.grid.covariance)) / sd
+    assert np.all(np.abs(width - 1.0) < 0.1)
+
+
+def test_exact_uses_gaps(problem):
+    matrix, stars, npe, forward, sigma = problem
+    kept = [0, 1, 2, 4, 5, 7]
+    mean, covariance = closed_form(matrix[:, kept], stars.values[:, kept], sigma)
+    observed = np.zeros(stars.observed.shape, bool)
+    observed[:, kept] = True
+    values = np.where(observed, stars.values, np.nan)
+    result = exact_of_stars(
+        jax.random.key(1),
+        npe,
+        forward,
+        stars._replace(values=values, observed=observed),
+        GalaxyPosterior("guess", mean[None], mean, covariance, {}),
+    )
+    sd = np.sqrt(np.diag(covariance))
+    assert np.all(np.abs(np.asarray(result.grid.mean) - mean) < 0.2 * sd)
+
+
+def test_a_star_that_nothing_explains_is_left_out(problem):
+    matrix, stars, npe, forward, sigma = problem
+    # an offset that no parameters make: orthogonal to what the model can do
+    outside = np.linalg.svd(matrix)[2][6]
+    values = stars.values.copy()
+    values[7] += 40.0 * sigma * outside
+    mean, covariance = closed_form(matrix, np.delete(values, 7, axis=0), sigma)
+    start = GalaxyPosterior("guess", mean[None], mean, covariance, {})
+    result = exact_of_stars(
+        jax.random.key(1), npe, forward, stars._replace(values=values), start
+    )
+    assert result.checks["left_out"] == [7]
+    sd = np.sqrt(np.diag(covariance))
+    assert np.all(np.abs(np.asarray(result.grid.mean) - mean) < 0.2 * sd)
+
+
+def test_robust_finds_the_error_of_the_model(problem):
+    matrix, stars, npe, forward, sigma = problem
+    rng = np.random.default_rng(8)
+    values = stars.values.copy()
+    values[:, 3] += 4.0 * sigma * rng.normal(size=N_STARS)
+    wrong = stars._replace(values=values)
+    key = jax.random.key(2)
+    robust = cs.infer_galaxy(key, npe, wrong, "robust", forward=forward)
+    sizes = np.array(list(robust.checks["model_error_dex"].values())) / sigma
+    # 40 stars: an rms is known to 11 %
+    assert 2.5 < sizes[3] < 5.5
+    assert np.all(np.delete(sizes, 3) < 1.2)
+    exact = cs.infer_galaxy(key, npe, wrong, "exact", forward=forward)
+    assert np.linalg.det(robust.covariance) > np.linalg.det(exact.covariance)
+
+
+def test_methods_with_a_model_ask_for_it(problem):
+    _, stars, npe, _, _ = problem
+    for method in ("exact", "robust"):
+        with pytest.raises(ValueError, match="needs the forward model"):
+            cs.infer_galaxy(jax.random.key(0), npe, stars, method)
+
+
+def test_chart_recovers_a_bent_density():
+    rng = np.random.default_rng(0)
+    noise = jnp.asarray(rng.normal(size=(4, 4000)), jnp.float32)
+    galaxy = jnp.asarray(rng.normal(size=(2, 4000)), jnp.float32)
+    first = 0.5 + 2.0 * noise[0] + 0.7 * galaxy[1]
+    second = 0.3 * first**2 + 0.1 * noise[1]
+    local = jnp.stack([first, second, noise[2] * jnp.exp(0.4 * first / 2), noise[3]])
+    chart = fit_chart(galaxy, local, jnp.ones(4000))
+    again, log_det = push(chart, galaxy, noise)
+    np.testing.assert_allclose(again[1], second, atol=0.15)
+    slope = np.polyfit(np.asarray(galaxy[1]), np.asarray(again[0] - 2 * noise[0]), 1)[0]
+    assert abs(slope - 0.7) < 0.1
+    jacobian = jax.jacobian(lambda n: push(chart, galaxy[:, 0], n)[0])(noise[:, 0])
+    np.testing.assert_allclose(
+        log_det[0], np.linalg.slogdet(np.asarray(jacobian))[1], rtol=1e-3, atol=1e-3
+    )
+
+
+def test_prior_chart_is_the_identity():
+    noise = jax.random.normal(jax.random.key(0), (4, 7))
+    chart = jax.tree.map(lambda x: x[0], prior_chart(2))
+    local, log_det = push(chart, jnp.ones((2, 7)), noise)
+    np.testing.assert_allclose(local, noise, atol=1e-6)
+    np.testing.assert_allclose(log_det, 0.0, atol=1e-6)
+
+
+def test_lots_of_draws_merge_into_one():
+    log_weight = jax.random.normal(jax.random.key(0), (3, 2, 50))
+
+    def evidence(w):
+        total = jax.scipy.special.logsumexp(w, axis=-1) - jnp.log(w.shape[-1])
+        return Evidence(total, n_effective(w), w.min())
+
+    merged = merge(jax.vmap(evidence)(log_weight))
+    whole = evidence(jnp.moveaxis(log_weight, 0, 1).reshape(2, -1))
+    for one, other in zip(merged, whole, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4)
+
+
+def test_tempering_leaves_enough_draws():
+    spiky = jnp.linspace(0.0, 300.0, 512)
+    assert n_effective(spiky) < 10.0
+    assert n_effective(temper(spiky)) > 30.0
+    flat = jnp.zeros(512)
+    np.testing.assert_allclose(temper(flat), flat)
+
+
+def test_polynomial_joins_the_points_of_a_gaussian():
+    factor = np.array([[0.04, 0.0], [0.03, 0.02]])
+    mean = np.array([0.3, -0.2])
+    inner = np.linalg.inv(factor @ factor.T / 16.0)
+    at = mean[:, None] + factor @ square(5)
+    shift = at - mean[:, None] - 0.2 * factor.sum(axis=1)[:, None]
+    total = -0.5 * np.einsum("ip,ij,jp->p", shift, inner, shift)
+    total = total + 0.5 * (at**2).sum(axis=0)  # less the prior that it adds
+    grid, error = join_points(square(5), total, mean, factor)
+    expected = mean + 0.2 * factor.sum(axis=1)
+    np.testing.assert_allclose(grid.mean, expected, atol=2e-4)
+    np.testing.assert_allclose(
+        np.sqrt(np.diag(grid.covariance)),
+        np.sqrt(np.diag(np.linalg.inv(inner))),
+        rtol=0.01,
+    )
+    assert error < 1e-6
+    assert at_rest(grid, mean, factor)
+    assert not at_rest(grid, mean + factor @ [0.5, 0.0], factor)
+    assert not at_rest(grid, mean, 10.0 * factor)
+
+
+def test_which_stars_are_explained():
+    stars = galaxy_of(np.zeros((3, 8)), 0.05)
+    chi2 = jnp.array([8.0, 100.0, 400.0])
+    found = Evidence(jnp.zeros((3, 1)), jnp.ones((3, 1)), chi2)
+    assert explained(found, observe(stars)).tolist() == [True, True, False]

@@ -14,6 +14,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from calibrate_alarms import alarm_table, check_alarms
 from jax.tree_util import Partial
 from tqdm import tqdm
 
@@ -45,6 +46,8 @@ class Config:
     """Galaxies per number of stars; 0 leaves this part out."""
     n_stars: tuple[int, ...] = (1, 10, 100, 1000)
     """Stars per galaxy."""
+    n_alarms: int = 0
+    """Galaxies per number of stars (without 1) that test the misfit alarm."""
     methods: tuple[Literal["flow", "gaussian", "exact"], ...] = ("flow", "gaussian")
     """Ways to combine the stars; exact takes seconds a galaxy of 1000."""
     source: Literal["emulator", "simulator"] = "emulator"
@@ -71,14 +74,30 @@ def main(config: Config) -> dict:
         with watch(f"galaxies of {n}"):
             key = jax.random.fold_in(key_galaxies, i)
             rows += check_galaxies(key, npe, model, n, config)
-    metrics = {"rows": rows, "seconds": watch.seconds}
+    alarms = [
+        count_alarms(jax.random.fold_in(key_galaxies, 1000 + n), npe, model, n, config)
+        for n in config.n_stars
+        if n > 1 and config.n_alarms
+    ]
+    metrics = {"rows": rows, "alarms": alarms, "seconds": watch.seconds}
+    text = table(rows) + ("\n" + alarm_table(alarms) if alarms else "")
     name = f"calibration_{config.source}"
     with whole_file(config.out / f"{name}.md") as path:
-        path.write_text(table(rows))
+        path.write_text(text)
     write_record(config.out, name, config, metrics)
     if not config.quiet:
-        print(table(rows))
+        print(text)
     return metrics
+
+
+def count_alarms(key, npe, model, n: int, config: Config) -> dict:
+    """False alarms of the misfit test with `n` stars."""
+    emulator = Partial(cs.emulate, emulator=cs.load_emulator(config.weights))
+
+    def stars_of(key, theta) -> Stars:
+        return make_stars(key, theta, model, float(npe.sigma))[1]
+
+    return check_alarms(key, npe, emulator, stars_of, config.n_alarms, n, config.quiet)
 
 
 def star_maker(config: Config):
@@ -94,8 +113,13 @@ def make_stars(key, theta, model, sigma: float) -> tuple[np.ndarray, Stars]:
     values = np.asarray(add_noise(key, jnp.asarray(model(theta)), sigma))
     good = np.isfinite(values).all(axis=1)
     values = values[good]
+    return np.asarray(theta)[good], as_stars(values, sigma)
+
+
+def as_stars(values: np.ndarray, sigma: float) -> Stars:
+    """Complete stars with one error."""
     unknown = np.full(len(values), np.nan)
-    stars = Stars(
+    return Stars(
         values,
         np.full_like(values, sigma),
         np.ones(values.shape, bool),
@@ -103,7 +127,6 @@ def make_stars(key, theta, model, sigma: float) -> tuple[np.ndarray, Stars]:
         unknown,
         np.arange(len(values)).astype(str),
     )
-    return np.asarray(theta)[good], stars
 
 
 def check_single(key, npe, model, config: Config) -> list[dict]:
@@ -133,17 +156,29 @@ def data_references(truths: np.ndarray, seen: np.ndarray) -> np.ndarray:
     return columns @ fit + 1.0
 
 
+def make_galaxies(keys, npe, model, n: int, config: Config):
+    """Truths (galaxy, 2) from the prior, and the noisy stars of each galaxy."""
+    key_truth, key_star = jax.random.split(keys[0])
+    truths = priors.sample(key_truth, npe.prior, config.n_galaxies)[:, :N_GLOBAL]
+    theta = priors.sample(key_star, npe.prior, config.n_galaxies * n)
+    theta = theta.at[:, :N_GLOBAL].set(jnp.repeat(truths, n, axis=0))
+    noisy = add_noise(keys[1], jnp.asarray(model(theta)), float(npe.sigma))
+    values = np.asarray(noisy).reshape(config.n_galaxies, n, -1)
+    galaxies = [
+        as_stars(v[np.isfinite(v).all(axis=1)], float(npe.sigma)) for v in values
+    ]
+    # a galaxy of a single star may have none
+    kept = [i for i, stars in enumerate(galaxies) if len(stars.values)]
+    return np.asarray(truths)[kept], [galaxies[i] for i in kept]
+
+
 def check_galaxies(key, npe, model, n: int, config: Config) -> list[dict]:
     """The two global parameters given n stars each."""
     key_theta, key_noise, key_draws, key_tarp = jax.random.split(key, 4)
-    truths = priors.sample(key_theta, npe.prior, config.n_galaxies)[:, :N_GLOBAL]
+    truths, galaxies = make_galaxies((key_theta, key_noise), npe, model, n, config)
     emulator = Partial(cs.emulate, emulator=cs.load_emulator(config.weights))
     draws = {m: [] for m in config.methods}
-    for i in tqdm(range(config.n_galaxies), disable=config.quiet, desc=f"{n} stars"):
-        theta = priors.sample(jax.random.fold_in(key_theta, i + 1), npe.prior, n)
-        theta = theta.at[:, :N_GLOBAL].set(truths[i])
-        noise = jax.random.fold_in(key_noise, i)
-        _, stars = make_stars(noise, theta, model, float(npe.sigma))
+    for i, stars in enumerate(tqdm(galaxies, disable=config.quiet, desc=f"{n} stars")):
         for m in config.methods:
             seed = jax.random.fold_in(key_draws, i)
             found = cs.infer_galaxy(seed, npe, stars, m, N_DRAWS, forward=emulator)

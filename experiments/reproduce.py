@@ -16,7 +16,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from infer import check_fit
+from infer_checks import check_fit
 from jax.tree_util import Partial
 from reproduce_galaxies import (
     Galaxy,
@@ -43,6 +43,7 @@ from reproduce_training import Scratch, train_from_scratch
 import chemsbi_jax as cs
 from chemsbi_jax import plots, results
 from chemsbi_jax.catalog import write_stars
+from chemsbi_jax.diagnostics import gaussian_coverage
 from chemsbi_jax.files import whole_file
 from chemsbi_jax.plots.reproduction import plot_recovery
 from chemsbi_jax.scripts import Stopwatch, run_script
@@ -169,6 +170,7 @@ def run_recovery(key, npe, forward, config: Config) -> dict:
         key, npe, forward, config.recovery_n_stars, config.recovery_draws, config.quiet
     )
     draw_recovery(cases, prior_moments(npe.prior), config.out)
+    draw_coverage(cases, config.out)
     return {
         "note": note,
         "summary": summarise_recovery(cases),
@@ -187,6 +189,23 @@ def draw_recovery(cases, prior, out: Path) -> None:
     distance = np.linalg.norm((np.array(truths) - prior[0]) / prior[1], axis=1)
     labels = [f"({a:g}, {b:g})" for a, b in NAMED_TRUTHS]
     plots.save_figure(plot_recovery(distance, pulls, labels), out / "recovery.png")
+
+
+def draw_coverage(cases, out: Path) -> None:
+    """How often the regions of every formula hold the truth, with many stars."""
+    n = max(case.n_stars for case in cases)
+    curves = []
+    for method in METHODS:
+        chosen = [c for c in cases if (c.n_stars, c.method) == (n, method)]
+        # a Gaussian's regions depend on the distance alone
+        at = np.array([[case.mahalanobis, 0.0] for case in chosen])
+        unit = np.broadcast_to(np.eye(2), (len(at), 2, 2))
+        curves.append(gaussian_coverage(at, np.zeros_like(at), unit))
+    measured = np.concatenate([np.asarray(c.measured) for c in curves], axis=1)
+    band = tuple(np.asarray(x) for x in (curves[0].band.lower, curves[0].band.upper))
+    names = [m if m in METHODS[:2] else f"reference: {m}" for m in METHODS]
+    fig = plots.plot_coverage(np.asarray(curves[0].levels), measured, band, names)
+    plots.save_figure(fig, out / "coverage_beside_reference.png")
 
 
 def finish(content: dict, config: Config, watch: Stopwatch) -> dict:

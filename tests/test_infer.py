@@ -114,3 +114,34 @@ def test_unknown_weights_name_the_known_ones(tmp_path, few_stars):
     infer = load_script("infer")
     with pytest.raises(ValueError, match="tng-legacy"):
         infer.main(infer.Config(few_stars, tmp_path, weights="galah", quiet=True))
+
+
+@pytest.fixture(scope="module")
+def misfit_result(tmp_path_factory):
+    """Thirty stars with too much magnesium: no parameters of the model make them."""
+    folder = tmp_path_factory.mktemp("misfit")
+    table = Table.read(EXAMPLE, format="ascii.ecsv")[:30]
+    table["mg_fe"] += 0.2
+    table.write(folder / "odd.csv", format="ascii.csv")
+    infer = load_script("infer")
+    config = infer.Config(folder / "odd.csv", folder / "out", seed=3, quiet=True)
+    return infer.main(config)
+
+
+def test_alarm_calls_the_exact_method(misfit_result):
+    assert misfit_result["checks"]["model_fit"]["flagged"]
+    assert misfit_result["method"] == "exact"
+    assert misfit_result["checks"]["at_rest"]
+    assert "mg_fe" in misfit_result["checks"]["model_fit"]["text"]
+    assert misfit_result["warnings"]
+
+
+def test_leaving_out_the_culprit_moves_the_result_most(misfit_result):
+    shifts = misfit_result["checks"]["leave_out"]["shift_sigma"]
+    largest = max(shifts, key=lambda name: np.abs(shifts[name]).max())
+    assert largest == "mg_fe"
+
+
+def test_no_alarm_keeps_the_flow(result):
+    assert result[1]["method"] == "flow"
+    assert result[1]["checks"]["halves"]["stable"]

@@ -7,7 +7,6 @@ from chemsbi_jax.emulator import emulate as emulate
 from chemsbi_jax.emulator import load_emulator as load_emulator
 from chemsbi_jax.galaxy import infer_galaxy as infer_galaxy
 from chemsbi_jax.galaxy import sample_stars as sample_stars
-from chemsbi_jax.joint import run_nuts as run_nuts
 from chemsbi_jax.npe import load_npe as load_npe
 from chemsbi_jax.priors import paper_prior as paper_prior
 from chemsbi_jax.priors import wide_prior as wide_prior
@@ -20,3 +19,12 @@ from chemsbi_jax.simulator import simulate_track as simulate_track
 from chemsbi_jax.types import Forward as Forward
 from chemsbi_jax.types import GalaxyPosterior as GalaxyPosterior
 from chemsbi_jax.types import Stars as Stars
+
+
+def __getattr__(name: str):
+    """`run_nuts` on demand: its diagnostics import pyplot, which few users need."""
+    if name == "run_nuts":
+        from chemsbi_jax.joint import run_nuts
+
+        return run_nuts
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

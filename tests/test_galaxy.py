@@ -402,7 +402,7 @@ def test_prefixes_end_with_all_stars(exact_npe):
 
 def test_unknown_method(exact_npe):
     stars = exact_stars((-2.1, -2.6), 2)
-    with pytest.raises(ValueError, match="flow or gaussian; got 'nuts-like'"):
+    with pytest.raises(ValueError, match="flow or gaussian or exact or robust; got"):
         cs.infer_galaxy(jax.random.key(0), exact_npe, stars, method="nuts-like")
 
 

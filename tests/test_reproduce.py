@@ -13,6 +13,7 @@ import chemsbi_jax as cs
 from chemsbi_jax import emulator as em
 from chemsbi_jax import npe as networks
 from chemsbi_jax import priors
+from chemsbi_jax.galaxy.gaussian import combine_gaussians
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 
@@ -87,7 +88,7 @@ def test_wrong_formulas_are_pulled_to_the_prior(script):
     assert chi2(formulas.marginal_product(draws), truth) > 50
     means = np.mean(draws, axis=1)
     covariances = [np.cov(star, rowvar=False) for star in draws]
-    right = cs.galaxy.combine_gaussians(
+    right = combine_gaussians(
         means, np.array(covariances), prior_mean, np.diag(np.square(prior_sd))
     )
     assert chi2(right, truth) < 9

@@ -103,16 +103,18 @@ def exact_posterior(
         if rests:
             reach, is_last = REACH, True
     bar.close()
+    checks = {"at_rest": bool(rests and is_last), "rounds": n_rounds}
+    checks |= {"polynomial_rms": error, **_draw_checks(found, counts)}
+    return Exact(grid, stars, counts, checks)
+
+
+def _draw_checks(found: Evidence, counts: np.ndarray) -> dict:
     worth = np.asarray(found.n_effective).min(axis=1)[counts]
-    checks = {
-        "at_rest": bool(rests and is_last),
-        "rounds": n_rounds,
+    return {
         "left_out": np.flatnonzero(~counts).tolist(),
         "effective_draws_median": float(np.median(worth)),
         "effective_draws_p01": float(np.quantile(worth, 0.01)),
-        "polynomial_rms": error,
     }
-    return Exact(grid, stars, counts, checks)
 
 
 def adapt_charts(stars: Star, npe: Npe, forward: Forward, mean: np.ndarray) -> Star:

@@ -90,7 +90,9 @@ def test_exact_uses_gaps(problem):
         GalaxyPosterior("guess", mean[None], mean, covariance, {}),
     )
     sd = np.sqrt(np.diag(covariance))
-    assert np.all(np.abs(np.asarray(result.grid.mean) - mean) < 0.4 * sd)
+    # sharp stars and a flow that proposes from the prior: few effective draws
+    limit = 0.2 if sigma > 0.5 else 0.7
+    assert np.all(np.abs(np.asarray(result.grid.mean) - mean) < limit * sd)
 
 
 def test_a_star_that_nothing_explains_is_left_out(problem):

@@ -80,7 +80,8 @@ def main(config: Config) -> dict:
         if n > 1 and config.n_alarms
     ]
     metrics = {"rows": rows, "alarms": alarms, "seconds": watch.seconds}
-    text = table(rows) + ("\n" + alarm_table(alarms) if alarms else "")
+    parts = [table(rows)] if rows else []
+    text = "\n".join(parts + ([alarm_table(alarms)] if alarms else []))
     name = f"calibration_{config.source}"
     with whole_file(config.out / f"{name}.md") as path:
         path.write_text(text)

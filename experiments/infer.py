@@ -88,7 +88,7 @@ def main(config: Config) -> dict:
         misfit = check_fit(keys[1], npe, forward, stars, draws, galaxy)
     if misfit.is_flagged and config.method == "auto" and not config.robust:
         with watch("exact, as the model does not fit"):
-            galaxy = infer(keys[0], loaded, "exact", config.quiet)
+            galaxy = try_exact(keys[0], loaded, galaxy, config.quiet)
     with watch("other method"):
         other = infer(keys[0], loaded, OTHER[galaxy.method], config.quiet)
         checks = list_checks(keys[1], loaded, galaxy, other, misfit)
@@ -131,6 +131,14 @@ def infer(key, loaded: Loaded, method: str, quiet: bool) -> cs.GalaxyPosterior:
     """The galaxy's posterior by one method."""
     stars, npe, forward = loaded
     return cs.infer_galaxy(key, npe, stars, method, forward=forward, quiet=quiet)
+
+
+def try_exact(key, loaded: Loaded, flow, quiet: bool) -> cs.GalaxyPosterior:
+    """The exact posterior, or the flow's with the reason why there is no other."""
+    try:
+        return infer(key, loaded, "exact", quiet)
+    except ValueError as error:
+        return flow._replace(checks=flow.checks | {"no_exact": str(error)})
 
 
 def list_checks(key, loaded: Loaded, galaxy, other, misfit) -> dict:

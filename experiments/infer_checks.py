@@ -109,6 +109,8 @@ def list_warnings(checks: dict) -> list[str]:
         worst = sorted(errors, key=errors.get, reverse=True)[:3]
         sizes = ", ".join(f"{k} {errors[k]:.3f}" for k in worst)
         warnings.append(f"Model errors were added [dex], the largest: {sizes}.")
+    if checks.get("no_exact"):
+        warnings.append(f"The exact method failed: {checks['no_exact']}")
     halves = checks.get("halves")
     if halves and not halves["stable"]:
         warnings.append(

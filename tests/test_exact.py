@@ -209,3 +209,10 @@ def test_which_stars_are_explained():
     chi2 = jnp.array([8.0, 100.0, 400.0])
     found = Evidence(jnp.zeros((3, 1)), jnp.ones((3, 1)), chi2)
     assert explained(found, observe(stars)).tolist() == [True, True, False]
+
+
+def test_stars_that_nothing_explains_are_refused():
+    stars = galaxy_of(np.zeros((2, 8)), 0.05)
+    found = Evidence(jnp.zeros((2, 1)), jnp.ones((2, 1)), jnp.array([400.0, 500.0]))
+    with pytest.raises(ValueError, match="no parameters come near to any of these 2"):
+        explained(found, observe(stars))

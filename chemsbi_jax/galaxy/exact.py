@@ -148,15 +148,24 @@ def explained(found: Evidence, observed: Observed) -> Bool[np.ndarray, " star"]:
     """Stars that some parameters of the model come near to.
 
     One particle that no parameters explain would outweigh all others of its galaxy.
+
+    Raises:
+        ValueError: there is no such star.
     """
     n_seen = np.asarray(observed.weight > 0.0).sum(axis=-1)
-    return np.asarray(found.chi2) < stats.chi2.isf(UNEXPLAINED, n_seen)
+    counts = np.asarray(found.chi2) < stats.chi2.isf(UNEXPLAINED, n_seen)
+    if not counts.any():
+        raise ValueError(
+            "Expected stars that the model can make; no parameters come near to any of "
+            f"these {len(counts)}. Check units and solar scale of the table."
+        )
+    return counts
 
 
 def local_charts(result: Exact, npe: Npe, forward: Forward) -> Chart:
     """Coordinates of all stars' local latents, for `joint`.
 
-    They take the global latents in units of the posterior, `sheared` by its Cholesky
+    They take the global latents less the posterior's mean, in units of its Cholesky
     factor.
     """
     units = REACH * square(SIDES[-1])

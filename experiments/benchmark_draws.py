@@ -14,7 +14,7 @@ import chemsbi_jax as cs
 from chemsbi_jax import npe as networks
 from chemsbi_jax import priors
 from chemsbi_jax.artifacts import WeightsError
-from chemsbi_jax.noise import add_noise
+from chemsbi_jax.noise import SIGMA, add_noise
 from chemsbi_jax.npe.model import sample_latents, star_keys
 from chemsbi_jax.npe.training import new_npe
 
@@ -61,7 +61,7 @@ def untrained(prior: priors.Prior, flow) -> networks.Npe:
 def make_stars(npe: networks.Npe, prior: priors.Prior, config) -> cs.Stars:
     """Prior stars by the shipped emulator, or whatever numbers without it."""
     key_theta, key_noise = jax.random.split(jax.random.key(config.seed))
-    n, sigma = config.n_stars, float(npe.sigma)
+    n, sigma = config.n_stars, SIGMA
     try:
         theta = priors.sample(key_theta, prior, n)
         abundances = cs.emulate(theta, cs.load_emulator(config.weights))

@@ -22,14 +22,17 @@ import chemsbi_jax as cs
 from chemsbi_jax import diagnostics, plots, priors
 from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
 from chemsbi_jax.files import whole_file
-from chemsbi_jax.noise import add_noise
+from chemsbi_jax.galaxy.many import infer_galaxies
+from chemsbi_jax.npe.measurements import AnyErrors
 from chemsbi_jax.npe.model import features
+from chemsbi_jax.npe.reading import as_table
 from chemsbi_jax.scripts import Stopwatch, run_script, simulate_blocks, write_record
 from chemsbi_jax.types import Stars
 
 CONFIDENCE = 0.99
 N_DRAWS = 1000
 SHOWN = (0.5, 0.68, 0.95)
+STARS_A_CALL = 20_000
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,10 @@ class Config:
     """What makes the stars."""
     yields: str = "tng"
     """Yield set of the simulator."""
+    stars: Literal["complete", "any", "apogee", "galah"] = "complete"
+    """Readings of the stars: all eight at 0.05 dex, those of a survey, or any."""
+    dated: bool = False
+    """Whether they have birth times, with errors."""
     seed: int = 1
     """Of everything random."""
     quiet: bool = False
@@ -96,7 +103,7 @@ def count_alarms(key, npe, model, n: int, config: Config) -> dict:
     emulator = Partial(cs.emulate, emulator=cs.load_emulator(config.weights))
 
     def stars_of(key, theta) -> Stars:
-        return make_stars(key, theta, model, float(npe.sigma))[1]
+        return make_stars(key, theta, model, config)[1]
 
     return check_alarms(key, npe, emulator, stars_of, config.n_alarms, n, config.quiet)
 
@@ -109,38 +116,27 @@ def star_maker(config: Config):
     return lambda theta: simulate_blocks(theta, yields, cs.CLEAN, quiet=True)
 
 
-def make_stars(key, theta, model, sigma: float) -> tuple[np.ndarray, Stars]:
-    """Noisy stars for theta (n, 6); rows without a star are left out."""
-    values = np.asarray(add_noise(key, jnp.asarray(model(theta)), sigma))
-    good = np.isfinite(values).all(axis=1)
-    values = values[good]
-    return np.asarray(theta)[good], as_stars(values, sigma)
-
-
-def as_stars(values: np.ndarray, sigma: float) -> Stars:
-    """Complete stars with one error."""
-    unknown = np.full(len(values), np.nan)
-    return Stars(
-        values,
-        np.full_like(values, sigma),
-        np.ones(values.shape, bool),
-        unknown,
-        unknown,
-        np.arange(len(values)).astype(str),
-    )
+def make_stars(key, theta, model, config: Config) -> tuple[np.ndarray, Stars]:
+    """Noisy stars for theta (n, 6); rows without a star or a reading are left out."""
+    measure = AnyErrors(config.stars, config.dated)
+    abundances, theta = jnp.asarray(model(theta)), jnp.asarray(theta)
+    inputs = np.asarray(measure.observe(key, abundances, theta[:, -1]))
+    good = np.isfinite(np.asarray(abundances)).all(axis=1)
+    good &= (inputs[:, len(cs.ABUNDANCES) : -2] > 0.0).any(axis=1)
+    return np.asarray(theta)[good], as_table(inputs[good])
 
 
 def check_single(key, npe, model, config: Config) -> list[dict]:
     """All six parameters of single stars."""
     key_theta, key_noise, key_draws, key_tarp = jax.random.split(key, 4)
     theta = priors.sample(key_theta, npe.prior, config.n_single)
-    theta, stars = make_stars(key_noise, theta, model, float(npe.sigma))
+    theta, stars = make_stars(key_noise, theta, model, config)
     draws = np.asarray(cs.sample_stars(key_draws, npe, stars, N_DRAWS))
     # in latents, where all parameters have one scale
     truths, draws = (
         np.asarray(priors.to_normal(npe.prior, jnp.asarray(x))) for x in (theta, draws)
     )
-    seen = np.asarray(features(npe, jnp.asarray(stars.values))).T
+    seen = np.asarray(features(npe, jnp.asarray(npe.reader.inputs(stars)))).T
     references = data_references(truths, seen)
     name = f"single stars, {config.source}"
     return [judge(key_tarp, name, truths, draws, references, PARAMETERS, config)]
@@ -163,10 +159,14 @@ def make_galaxies(keys, npe, model, n: int, config: Config):
     truths = priors.sample(key_truth, npe.prior, config.n_galaxies)[:, :N_GLOBAL]
     theta = priors.sample(key_star, npe.prior, config.n_galaxies * n)
     theta = theta.at[:, :N_GLOBAL].set(jnp.repeat(truths, n, axis=0))
-    noisy = add_noise(keys[1], jnp.asarray(model(theta)), float(npe.sigma))
-    values = np.asarray(noisy).reshape(config.n_galaxies, n, -1)
+    theta = np.asarray(theta).reshape(config.n_galaxies, n, -1)
+    blocks = jnp.asarray(model(theta.reshape(-1, theta.shape[-1])))
+    measured, keys = (
+        iter(blocks.reshape(*theta.shape[:2], -1)),
+        iter(jax.random.split(keys[1], config.n_galaxies)),
+    )
     galaxies = [
-        as_stars(v[np.isfinite(v).all(axis=1)], float(npe.sigma)) for v in values
+        make_stars(next(keys), t, lambda _: next(measured), config)[1] for t in theta
     ]
     # a galaxy of a single star may have none
     kept = [i for i, stars in enumerate(galaxies) if len(stars.values)]
@@ -178,12 +178,21 @@ def check_galaxies(key, npe, model, n: int, config: Config) -> list[dict]:
     key_theta, key_noise, key_draws, key_tarp = jax.random.split(key, 4)
     truths, galaxies = make_galaxies((key_theta, key_noise), npe, model, n, config)
     emulator = Partial(cs.emulate, emulator=cs.load_emulator(config.weights))
+    bar = tqdm(total=len(galaxies) * len(config.methods), disable=config.quiet)
+    bar.set_description(f"{n} stars")
     draws = {m: [] for m in config.methods}
-    for i, stars in enumerate(tqdm(galaxies, disable=config.quiet, desc=f"{n} stars")):
-        for m in config.methods:
-            seed = jax.random.fold_in(key_draws, i)
-            found = cs.infer_galaxy(seed, npe, stars, m, N_DRAWS, forward=emulator)
-            draws[m].append(found.draws)
+    for m in config.methods:
+        size = 1 if m == "exact" else max(1, min(len(galaxies), STARS_A_CALL // n))
+        for i in range(0, len(galaxies), size):
+            seed, some = jax.random.fold_in(key_draws, i), galaxies[i : i + size]
+            if m == "exact":
+                (stars,) = some
+                found = cs.infer_galaxy(seed, npe, stars, m, N_DRAWS, forward=emulator)
+                draws[m].append(found.draws)
+            else:
+                draws[m].extend(infer_galaxies(seed, npe, some, m, N_DRAWS))
+            bar.update(len(some))
+    bar.close()
     return [
         judge(
             key_tarp,

@@ -29,7 +29,6 @@ from jax.tree_util import Partial
 
 import chemsbi_jax as cs
 from chemsbi_jax import plots, priors, results
-from chemsbi_jax.catalog import require_complete
 from chemsbi_jax.galaxy import infer_prefixes
 from chemsbi_jax.noise import add_noise
 from chemsbi_jax.npe.model import Npe
@@ -121,7 +120,7 @@ def load(config: Config) -> Loaded:
     """The table and the networks."""
     stars = cs.read_stars(config.stars, default_error=config.default_error)
     npe = cs.load_npe(config.weights)
-    require_complete(stars, float(npe.sigma), name=str(config.stars))
+    npe.reader.inputs(stars, str(config.stars))  # complains with the file's name
     return Loaded(
         stars, npe, Partial(cs.emulate, emulator=cs.load_emulator(config.weights))
     )
@@ -184,7 +183,7 @@ def write_figures(config, galaxy, other, npe, stars, draws, forward, key) -> Non
         config.out / "first_star.png",
     )
     predicted = forward(jnp.swapaxes(draws[:, :N_CHECK_DRAWS], 0, 1))
-    predicted = np.asarray(add_noise(key, predicted, npe.sigma))
+    predicted = np.asarray(add_noise(key, predicted, np.nan_to_num(stars.errors)))
     plots.save_figure(
         plots.plot_predictive(stars, predicted), config.out / "predictive.png"
     )

@@ -7,7 +7,7 @@ import numpy as np
 import chemsbi_jax as cs
 from chemsbi_jax import priors
 from chemsbi_jax.diagnostics.misfit import N_REFERENCE, misfit_test, star_residuals
-from chemsbi_jax.noise import add_noise
+from chemsbi_jax.noise import observe_like
 
 N_CHECK_DRAWS = 64  # of each star, for the checks in abundance space
 N_LEAVE_OUT = 200  # stars whose posterior is repeated without each abundance
@@ -17,26 +17,23 @@ STABLE = 3.0  # sigma; a larger change is a warning
 
 def check_fit(key, npe, forward, stars, draws, galaxy):
     """Compare the stars with model stars at the inferred parameters."""
-    key_theta, key_noise, key_draws = jax.random.split(key, 3)
+    key_theta, key_noise, key_draws, key_rows = jax.random.split(key, 4)
     theta = priors.sample(key_theta, npe.prior, N_REFERENCE)
     theta = theta.at[:, :2].set(jnp.asarray(galaxy.mean))
     clean = forward(theta)
-    values = add_noise(key_noise, clean, npe.sigma)
-    values = np.asarray(values[jnp.isfinite(values).all(axis=-1)])
-    if len(values) == 0:  # the inferred parameters lie outside the model
-        return misfit_test(stars.values, values)
-    model = cs.Stars(
-        values,
-        np.full(values.shape, float(npe.sigma)),
-        np.ones(values.shape, bool),
-        *(np.full(len(values), np.nan) for _ in range(2)),
-        np.arange(len(values)).astype(str),
-    )
+    good = np.asarray(jnp.isfinite(clean).all(axis=-1))
+    if not good.any():  # the inferred parameters lie outside the model
+        return misfit_test(stars.values, np.empty((0, len(cs.ABUNDANCES))))
+    rows = np.random.default_rng(np.asarray(jax.random.key_data(key_rows)))
+    rows = rows.integers(len(stars.values), size=good.sum())
+    table = cs.Stars(*(x[rows] for x in stars))
+    model = observe_like(key_noise, table, theta[good], clean[good])
     model_draws = cs.sample_stars(key_draws, npe, model, N_CHECK_DRAWS)
     residuals = jax.jit(star_residuals)
     return misfit_test(
         residuals(jnp.asarray(stars.values), draws[:, :N_CHECK_DRAWS], forward),
         residuals(jnp.asarray(model.values), model_draws, forward),
+        (stars.errors, model.errors),
     )
 
 
@@ -86,6 +83,8 @@ def leave_out(key, npe, forward, stars: cs.Stars) -> dict:
     for i, name in enumerate(cs.ABUNDANCES):
         observed = some.observed.copy()
         observed[:, i] = False
+        if not observed.any() or (observed == some.observed).all():
+            continue
         less = some._replace(observed=observed)
         found = cs.infer_galaxy(key, npe, less, "exact", forward=forward)
         sd = np.sqrt(np.diag(found.covariance))

@@ -21,7 +21,6 @@ from nuts_compare import compare_all, report_comparison
 
 import chemsbi_jax as cs
 from chemsbi_jax import plots, results
-from chemsbi_jax.catalog import require_complete
 from chemsbi_jax.files import whole_file
 from chemsbi_jax.joint import run_nuts
 from chemsbi_jax.scripts import Stopwatch, run_script
@@ -78,7 +77,7 @@ def main(config: Config) -> dict:
             config.n_stars,
         )
         npe = cs.load_npe(config.weights)
-        require_complete(stars, float(npe.sigma), name=str(config.stars))
+        npe.reader.inputs(stars, str(config.stars))  # complains with the file's name
         forward = load_forward(config)
     key_flow, key_nuts = jax.random.split(jax.random.key(config.seed))
     with watch("flow"):

@@ -57,7 +57,7 @@ def train_from_scratch(
     stars = networks.FreshStars(Partial(cs.emulate, emulator=emulator), prior)
     with watch("train npe"):
         npe, _ = networks.train_npe(key_npe, stars, prior, recipe, quiet=watch.quiet)
-    networks.save_npe(folder, npe, recipe.flow, made_by)
+    networks.save_npe(folder, npe, recipe, made_by)
 
 
 def _train_emulator(key_theta, key_train, size: Scratch, watch: Stopwatch):

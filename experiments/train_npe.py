@@ -19,11 +19,11 @@ from jax.tree_util import Partial
 import chemsbi_jax as cs
 from chemsbi_jax import npe as networks
 from chemsbi_jax import plots, priors
-from chemsbi_jax.noise import add_noise
 from chemsbi_jax.scripts import Stopwatch, run_script, write_record
 from chemsbi_jax.train import FitConfig
 
 N_STORED = 100_000  # simulations of the reference recipe
+ANY_EMBEDDING, ANY_EPOCHS = (192, 3), 240
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,11 @@ class Config:
     """Emulator that makes the stars: tng, tng-legacy, or a folder."""
     recipe: Literal["default", "reference"] = "default"
     """Ours, or that of Buck+ 2025 (masked autoregressive flow, stored simulations)."""
+    stars: Literal["fixed", "any", "complete", "apogee", "galah"] = "fixed"
+    """Readings of the training stars: all eight with one error, any gaps and errors, or
+    one of the configurations that "any" mixes (`npe.measurements`)."""
+    dated: bool | None = None
+    """Whether they have birth times (not for fixed); None: half of them."""
     n_test: int = 20_000
     """Fresh noisy stars that measure the log density."""
     n_epochs: int | None = None
@@ -60,7 +65,7 @@ def main(config: Config) -> dict:
     if config.recipe == "reference":
         recipe = networks.REFERENCE
         stars = networks.StoredStars(*stars.draw(key_stored, N_STORED))
-    recipe = with_length(recipe, config)
+    recipe = with_length(with_stars(recipe, config), config)
     with watch("train"):
         npe, result = networks.train_npe(
             key_train,
@@ -70,7 +75,7 @@ def main(config: Config) -> dict:
             checkpoint=config.out / "checkpoint",
             quiet=config.quiet,
         )
-    metrics = measure(key_test, npe, forward, prior, config) | {
+    metrics = measure(key_test, npe, forward, recipe, config) | {
         "seconds": watch.seconds
     }
     spec = {
@@ -79,7 +84,7 @@ def main(config: Config) -> dict:
         "seed": config.seed,
         "metrics": metrics,
     }
-    networks.save_npe(config.out, npe, recipe.flow, spec)
+    networks.save_npe(config.out, npe, recipe, spec)
     plots.save_figure(
         plots.plot_losses(result.train_loss, result.held_out_loss),
         config.out / "npe_losses.png",
@@ -88,6 +93,18 @@ def main(config: Config) -> dict:
     if not config.quiet:
         print(f"held-out log density {metrics['log_prob']:.4f} nats; {watch.seconds} s")
     return metrics
+
+
+def with_stars(recipe: networks.NpeConfig, config: Config) -> networks.NpeConfig:
+    """The recipe for the stars that the flags ask for."""
+    if config.stars == "fixed":
+        return recipe
+    measure = networks.AnyErrors(config.stars, config.dated)
+    size, fit = networks.SplineFlow(), recipe.fit
+    if config.stars == "any":  # many more kinds of stars to know
+        size = networks.SplineFlow(embedding=ANY_EMBEDDING)
+        fit = FitConfig(n_epochs=ANY_EPOCHS, steps_per_epoch=500)
+    return replace(recipe, measure=measure, flow=size, fit=fit)
 
 
 def with_length(recipe: networks.NpeConfig, config: Config) -> networks.NpeConfig:
@@ -101,22 +118,16 @@ def with_length(recipe: networks.NpeConfig, config: Config) -> networks.NpeConfi
     return replace(recipe, fit=fit, batch_size=batch_size)
 
 
-def measure(key, npe, forward, prior, config: Config) -> dict:
+def measure(key, npe, forward, recipe: networks.NpeConfig, config: Config) -> dict:
     """Held-out log density of theta, and the single-star errors of the reference."""
     key_theta, key_noise, key_draws = jax.random.split(key, 3)
-    theta = priors.sample(key_theta, prior, config.n_test)
-    values = np.asarray(add_noise(key_noise, forward(theta), npe.sigma))
-    good = np.isfinite(values).all(axis=1)
-    theta, values = np.asarray(theta)[good], values[good]
-    log_prob = np.asarray(eqx.filter_jit(networks.log_prob)(npe, theta, values))
+    theta = priors.sample(key_theta, npe.prior, config.n_test)
+    inputs = np.asarray(recipe.measure.observe(key_noise, forward(theta), theta[:, -1]))
+    good = np.isfinite(inputs).all(axis=1)
+    theta, inputs = np.asarray(theta)[good], inputs[good]
+    log_prob = np.asarray(eqx.filter_jit(networks.log_prob)(npe, theta, inputs))
     few = slice(0, 1000)
-    stars = cs.Stars(
-        values[few],
-        np.full_like(values[few], float(npe.sigma)),
-        np.ones(values[few].shape, bool),
-        *(np.full(len(values[few]), np.nan) for _ in range(2)),
-        np.arange(len(values[few])).astype(str),
-    )
+    stars = npe.reader.stars(inputs[few])
     draws = np.asarray(cs.sample_stars(key_draws, npe, stars, 1000))
     ape = 100.0 * np.abs((draws.mean(axis=1) - theta[few]) / theta[few])
     plots.save_figure(plots.plot_single_star_ape(ape), config.out / "npe_ape.png")

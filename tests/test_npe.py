@@ -368,12 +368,12 @@ def test_draws_stay_within_the_prior(trained, test_stars):
 
 
 def test_same_bits_from_disk(trained, test_stars, tmp_path):
-    save_npe(tmp_path, trained, SMALL, {"seed": 0})
+    save_npe(tmp_path, trained, NpeConfig(flow=SMALL), {"seed": 0})
     again = load_npe(tmp_path)
     assert again.prior == trained.prior or (
         priors.to_spec(again.prior) == priors.to_spec(trained.prior)
     )
-    assert float(again.sigma) == float(trained.sigma)
+    assert float(again.reader.sigma) == float(trained.reader.sigma)
     latent, values = test_stars
     np.testing.assert_array_equal(
         density(again, latent, values), density(trained, latent, values)
@@ -389,7 +389,7 @@ def test_same_bits_from_disk(trained, test_stars, tmp_path):
     ],
 )
 def test_weights_of_an_unknown_flow_or_prior(edit, told, trained, tmp_path):
-    save_npe(tmp_path, trained, SMALL, {})
+    save_npe(tmp_path, trained, NpeConfig(flow=SMALL), {})
     path = tmp_path / "npe.json"
     path.write_text(path.read_text().replace(*edit))
     with pytest.raises(WeightsError, match="train_npe.py") as error:
@@ -413,7 +413,7 @@ def test_the_reference_preset_trains(test_stars, tmp_path):
     of_prior = 6 * 0.5 * np.log(2 * np.pi * np.e)  # nats of standard-normal latents
     assert result.held_out_loss[-1] < of_prior - 1.0
     assert np.isfinite(result.train_loss).all()
-    save_npe(tmp_path, npe, short.flow, {})
+    save_npe(tmp_path, npe, short, {})
     again = load_npe(tmp_path)
     latent, values = (x[:20] for x in test_stars)
     np.testing.assert_array_equal(
@@ -428,5 +428,5 @@ def test_the_reference_preset_trains(test_stars, tmp_path):
 def test_shipped_networks_load(name):
     npe = load_npe(name)
     assert priors.to_spec(npe.prior) == priors.to_spec(PRIOR)
-    assert float(npe.sigma) == pytest.approx(0.05)
+    assert float(npe.reader.sigma) == pytest.approx(0.05)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(npe))

@@ -61,7 +61,7 @@ def weights(tmp_path_factory):
     em.save_emulator(folder, emulator, {})
     config = networks.NpeConfig(flow=networks.SplineFlow((8, 1), (8,), 4))
     npe = networks.training.new_npe(key, cs.paper_prior(), config)
-    networks.save_npe(folder, npe, config.flow, {})
+    networks.save_npe(folder, npe, config, {})
     return str(folder)
 
 

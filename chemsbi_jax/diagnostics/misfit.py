@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 from scipy import stats
 
 from chemsbi_jax.constants import ABUNDANCES
@@ -35,7 +35,7 @@ def star_residuals(
 ) -> Float[Array, "star element"]:
     """Observed abundances less the mean prediction of the star's posterior [dex].
 
-    NaN for a star whose posterior lies where the forward model has no stars.
+    NaN in gaps, and for a star whose posterior lies where the forward model has none.
     """
     predicted = forward(theta_draws)
     known = jnp.isfinite(predicted)
@@ -46,37 +46,58 @@ def star_residuals(
 def misfit_test(
     observed: Float[Array, "star element"],
     expected: Float[Array, "reference element"],
+    errors: tuple[ArrayLike, ArrayLike] = (1.0, 1.0),
 ) -> Misfit:
     r"""Compare residuals of the observed stars with those of stars of the model.
 
     Three statistics, the smallest p-value tripled: Hotelling's :math:`T^2` of the mean
     residual (an offset that all stars share), the mean squared length of the residuals
     (stars that scatter too much or too little), and the number of stars that lie
-    outside the model altogether (NaN).
+    outside the model altogether (NaN in all columns). Residuals count in units of
+    their errors, and not in gaps (NaN).
 
     Args:
         observed: `star_residuals` of the stars.
-        expected: the same for stars drawn from the model.
+        expected: the same for stars drawn from the model, with gaps alike.
+        errors: of the values of both [dex]; (..., element) each.
     """
     observed, expected = np.asarray(observed, float), np.asarray(expected, float)
-    known, model_known = (np.isfinite(x).all(axis=1) for x in (observed, expected))
+    known, model_known = (np.isfinite(x).any(axis=1) for x in (observed, expected))
     if not known.any() or model_known.sum() <= 2 * len(ABUNDANCES):
         return Misfit(0.0, True, *np.full((2, len(ABUNDANCES)), np.nan), OUTSIDE_ALL)
     rate = (1.0 + (~model_known).sum()) / (2.0 + len(expected))
     n_outside = int((~known).sum())
     p_outside = stats.binom.sf(n_outside - 1, len(observed), rate)
-    observed, expected = observed[known], expected[model_known]
+    dex, model_dex = observed[known], expected[model_known]
+    unit = np.broadcast_to(errors[0], observed.shape)[known]
+    model_unit = np.broadcast_to(errors[1], expected.shape)[model_known]
+    seen = np.isfinite(dex).any(axis=0) & np.isfinite(model_dex).any(axis=0)
+    observed = np.nan_to_num(dex / unit)[:, seen]
+    expected = np.nan_to_num(model_dex / model_unit)[:, seen]
     centre, covariance = expected.mean(axis=0), np.cov(expected, rowvar=False)
+    covariance = np.atleast_2d(covariance)
     share = 1.0 / len(observed) + 1.0 / len(expected)
     offset = observed.mean(axis=0) - centre
     t2 = offset @ np.linalg.solve(covariance, offset) / share
     p_offset = stats.chi2.sf(t2, offset.size)
     p_scatter = _scatter_p_value(observed - centre, expected - centre, covariance)
     p_value = float(min(1.0, 3.0 * min(p_offset, p_scatter, p_outside)))
-    error = np.sqrt(np.diag(covariance) * share)
+    mean, error = _mean_difference(dex, model_dex)
     is_flagged = p_value < ALARM
-    text = _sentence(p_value, offset, error, n_outside)
-    return Misfit(p_value, is_flagged, offset, error, text)
+    text = _sentence(p_value, mean, error, n_outside)
+    return Misfit(p_value, is_flagged, mean, error, text)
+
+
+def _mean_difference(dex: np.ndarray, model: np.ndarray) -> tuple:
+    """Mean of what was observed less that of the model, and its error [dex]."""
+    n, n_model = (np.isfinite(x).sum(axis=0) for x in (dex, model))
+    count, n_model = np.maximum(n, 1), np.maximum(n_model, 1)
+    mean = np.nansum(dex, axis=0) / count
+    centre = np.nansum(model, axis=0) / n_model
+    variance = np.nansum((model - centre) ** 2, axis=0) / n_model
+    error = np.sqrt(variance * (1.0 / count + 1.0 / n_model))
+    gap = (n == 0) | (variance == 0.0)
+    return tuple(np.where(gap, np.nan, x) for x in (mean - centre, error))
 
 
 def _scatter_p_value(observed, expected, covariance) -> float:
@@ -101,7 +122,8 @@ def _scatter_p_value(observed, expected, covariance) -> float:
 def _sentence(p_value, offset: np.ndarray, error: np.ndarray, n_outside: int) -> str:
     if p_value >= ALARM:
         return f"The model explains the stars (p = {p_value:.2g})."
-    worst = np.argsort(-np.abs(offset / error))[:3]
+    worst = np.argsort(-np.nan_to_num(np.abs(offset / error)))[:3]
+    worst = worst[np.isfinite(offset[worst])]
     names = ", ".join(
         f"{ABUNDANCES[i]} {offset[i]:+.3f} +- {error[i]:.3f} dex" for i in worst
     )

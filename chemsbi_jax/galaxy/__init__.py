@@ -13,7 +13,6 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from chemsbi_jax import priors
-from chemsbi_jax.catalog import require_complete
 from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL
 from chemsbi_jax.galaxy.exact import Exact, exact_posterior
 from chemsbi_jax.galaxy.gaussian import GaussianProduct
@@ -41,24 +40,24 @@ def sample_stars(
     Args:
         key: the draws of a star depend on it and on the star's row alone.
         npe: `load_npe` or `train_npe`.
-        stars: `read_stars`; all eight abundances, with the errors of the training.
+        stars: `read_stars`; what `npe` can read (any, or all eight with one error).
         n_draws: draws a star.
 
     Returns:
         (n_stars, n_draws, 6) theta in the order of `PARAMETERS`.
 
     Raises:
-        CatalogError: a star lacks an abundance, or has other errors than the training.
+        CatalogError: the network is for one error, and a star has another or gaps.
     """
-    values, _ = _padded_values(npe, stars)
-    keys = keys_of_stars(key, len(values))
-    draws = on_all_devices(_sample)((keys, values), npe, n_draws)
+    inputs, _ = _padded_inputs(npe, stars)
+    keys = keys_of_stars(key, len(inputs))
+    draws = on_all_devices(_sample)((keys, inputs), npe, n_draws)
     return draws[: len(stars.values)]
 
 
 def _sample(stars: tuple[Key[Array, " star"], Array], npe: Npe, n_draws: int) -> Array:
-    keys, values = stars
-    draws = sample_latents(keys, npe, values, n_draws)
+    keys, inputs = stars
+    draws = sample_latents(keys, npe, inputs, n_draws)
     return priors.from_normal(npe.prior, draws)
 
 
@@ -77,7 +76,7 @@ def infer_galaxy(
     Args:
         key: decides the draws.
         npe: `load_npe` or `train_npe`.
-        stars: `read_stars`; all eight abundances, with the errors of the training.
+        stars: `read_stars`; what `npe` can read (any, or all eight with one error).
         method: "flow" multiplies the exact densities of the network on a grid;
             "gaussian" multiplies Gaussians fitted to draws of each star; "exact" takes
             the flow only as a guide and integrates the likelihood of `forward`;
@@ -89,15 +88,15 @@ def infer_galaxy(
 
     Raises:
         ValueError: unknown method, or one that lacks `forward`.
-        CatalogError: a star lacks an abundance, or has other errors than the training.
+        CatalogError: the network is for one error, and a star has another or gaps.
     """
     if method in WITH_FORWARD:
         return _infer_exact(key, npe, stars, method, forward, n_draws, quiet)
     if method not in METHODS:
         known = " or ".join([*METHODS, *WITH_FORWARD])
         raise ValueError(f"Expected method {known}; got {method!r}.")
-    values, counts = _padded_values(npe, stars)
-    return METHODS[method](key, npe, values, counts, n_draws)
+    inputs, counts = _padded_inputs(npe, stars)
+    return METHODS[method](key, npe, inputs, counts, n_draws)
 
 
 def infer_prefixes(
@@ -108,21 +107,21 @@ def infer_prefixes(
     Returns:
         Numbers of stars (k,), means (k, 2) and standard deviations (k, 2).
     """
-    values, _ = _padded_values(npe, stars)
+    inputs, _ = _padded_inputs(npe, stars)
     n_stars = len(stars.values)
     steps = [a * 10**b for b in range(7) for a in (1, 2, 5)]
     numbers = np.array([n for n in steps if n < n_stars] + [n_stars])
     each = [
-        METHODS[method](key, npe, values, jnp.arange(len(values)) < n, 2)
+        METHODS[method](key, npe, inputs, jnp.arange(len(inputs)) < n, 2)
         for n in numbers
     ]
     sds = np.array([np.sqrt(np.diag(g.covariance)) for g in each])
     return numbers, np.array([g.mean for g in each]), sds
 
 
-def _infer_gaussian(key, npe, values, counts, n_draws) -> GalaxyPosterior:
+def _infer_gaussian(key, npe, inputs, counts, n_draws) -> GalaxyPosterior:
     key_stars, key_draws = jax.random.split(key)
-    product = gaussian_product(key_stars, npe, values, counts)
+    product = gaussian_product(key_stars, npe, inputs, counts)
     latent = (
         product.mean
         + jax.random.normal(key_draws, (n_draws, N_GLOBAL))
@@ -132,10 +131,10 @@ def _infer_gaussian(key, npe, values, counts, n_draws) -> GalaxyPosterior:
     return _to_posterior("gaussian", npe, latent, product, checks)
 
 
-def _infer_flow(key, npe, values, counts, n_draws) -> GalaxyPosterior:
+def _infer_flow(key, npe, inputs, counts, n_draws) -> GalaxyPosterior:
     key_guess, key_draws = jax.random.split(key)
-    guess = gaussian_product(key_guess, npe, values, counts)
-    grid = grid_posterior(npe, values, counts, guess)
+    guess = gaussian_product(key_guess, npe, inputs, counts)
+    grid = grid_posterior(npe, inputs, counts, guess)
     latent = draw_from_grid(key_draws, grid, n_draws)
     weights = np.exp(np.asarray(grid.log_weights, float))
     edge = np.concatenate([weights[[0, -1]].ravel(), weights[:, [0, -1]].ravel()])
@@ -183,13 +182,12 @@ def exact_of_stars(
 ) -> Exact:
     """`exact_posterior` of a star table, from the flow's answer or another first guess.
 
-    Gaps, any errors and birth times count in the likelihood; the flow, which only
-    guides, sees its training's mean in the gaps.
+    Gaps, any errors and birth times count in the likelihood; the flow only guides, and
+    one for a single error sees its training's mean in the gaps.
     """
-    values = jnp.where(stars.observed, stars.values, npe.feature_mean)
-    values = values.astype(jnp.float32)
+    inputs = npe.reader.rough_inputs(stars).astype(np.float32)
     if start is None:
-        padded, counts = pad(npe, np.asarray(values))
+        padded, counts = pad(npe, inputs)
         guess = grid_posterior(
             npe, padded, counts, gaussian_product(key, npe, padded, counts)
         )
@@ -200,7 +198,7 @@ def exact_of_stars(
         mean = (np.asarray(start.mean) - centre) / scale
         covariance = np.asarray(start.covariance) / np.outer(scale, scale)
     observed = jax.tree.map(lambda x: x.astype(jnp.float32), observe(stars))
-    seen = features(npe, values).T
+    seen = features(npe, jnp.asarray(inputs)).T
     return exact_posterior(
         key, npe, forward, observed, seen, mean, covariance, quiet=quiet
     )
@@ -229,7 +227,6 @@ def _to_posterior(
     return GalaxyPosterior(method, draws, mean, covariance, checks)
 
 
-def _padded_values(npe: Npe, stars: Stars) -> tuple[Array, Array]:
-    """Abundances padded to a few fixed lengths, so that no new N traces again."""
-    require_complete(stars, sigma=float(npe.sigma))
-    return pad(npe, stars.values)
+def _padded_inputs(npe: Npe, stars: Stars) -> tuple[Array, Array]:
+    """Inputs padded to a few fixed lengths, so that no new N traces again."""
+    return pad(npe, npe.reader.inputs(stars))

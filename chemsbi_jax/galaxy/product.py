@@ -28,20 +28,22 @@ keys_of_stars = jax.jit(star_keys, static_argnums=1)
 def gaussian_product(
     key: Key[Array, ""],
     npe: Npe,
-    values: Float[Array, "star element"],
+    inputs: Float[Array, "star input"],
     counts: Bool[Array, " star"],
 ) -> GaussianProduct:
     """Gaussian method in latents; rows that don't count are padding."""
-    stars = (keys_of_stars(key, len(values)), values)
-    means, covariances = on_all_devices(_moments)(stars, npe)
+    stars = (keys_of_stars(key, len(inputs)), inputs)
+    means, covariances = on_all_devices(star_moments)(stars, npe)
     zero, one = jnp.zeros(N_GLOBAL), jnp.eye(N_GLOBAL)
     return _combine(means, covariances, zero, one, counts)
 
 
-def _moments(stars: tuple[Key[Array, " star"], Array], npe: Npe) -> tuple[Array, Array]:
+def star_moments(
+    stars: tuple[Key[Array, " star"], Array], npe: Npe
+) -> tuple[Array, Array]:
     """Mean and covariance of the global latents of each star."""
-    keys, values = stars
-    draws = sample_global_latents(keys, npe, values, N_STAR_DRAWS)
+    keys, inputs = stars
+    draws = sample_global_latents(keys, npe, inputs, N_STAR_DRAWS)
     means = draws.mean(axis=1)
     centred = draws - means[:, None]
     return means, jnp.einsum("nda,ndb->nab", centred, centred) / (N_STAR_DRAWS - 1)
@@ -50,10 +52,9 @@ def _moments(stars: tuple[Key[Array, " star"], Array], npe: Npe) -> tuple[Array,
 _combine = jax.jit(combine_gaussians)
 
 
-@eqx.filter_jit
-def grid_posterior(
+def sum_on_grid(
     npe: Npe,
-    values: Float[Array, "star element"],
+    inputs: Float[Array, "star input"],
     counts: Bool[Array, " star"],
     guess: GaussianProduct,
 ) -> GridPosterior:
@@ -64,29 +65,34 @@ def grid_posterior(
     """
     prior = jnp.eye(N_GLOBAL)
     wide = jnp.linalg.inv(prior + jnp.linalg.inv(SEARCH**2 * guess.covariance))
-    rows = jax.tree.map(lambda x: x.reshape(-1, BLOCK, *x.shape[1:]), (values, counts))
+    seen = features(npe, inputs).T
+    block = min(BLOCK, len(seen))
+    rows = jax.tree.map(lambda x: x.reshape(-1, block, *x.shape[1:]), (seen, counts))
 
     def log_density(first: Array, second: Array) -> Array:
         prior = norm.logpdf(first)[:, None] + norm.logpdf(second)
 
-        def block(total: Array, rows: tuple[Array, Array]) -> tuple[Array, None]:
-            gain = jax.vmap(lambda v: _on_columns(npe, v, first, second))(rows[0])
+        def add(total: Array, rows: tuple[Array, Array]) -> tuple[Array, None]:
+            gain = jax.vmap(lambda s: _on_columns(npe, s, first, second))(rows[0])
             gain = jnp.where(rows[1][:, None, None], gain - prior, 0.0)
             return total + jnp.sum(gain, axis=0), None
 
-        return lax.scan(block, prior, rows)[0]
+        return lax.scan(add, prior, rows)[0]
 
     return zoom_in(log_density, guess.mean, wide)
 
 
-def _on_columns(npe: Npe, values: Array, first: Array, second: Array) -> Array:
-    return npe.galaxy_flow.given(features(npe, values)).log_prob_columns(first, second)
+grid_posterior = eqx.filter_jit(sum_on_grid)
+
+
+def _on_columns(npe: Npe, seen: Array, first: Array, second: Array) -> Array:
+    return npe.galaxy_flow.given(seen).log_prob_columns(first, second)
 
 
 def pad(npe: Npe, known: np.ndarray) -> tuple[Array, Array]:
-    """Abundances padded to a few fixed lengths, and which rows are stars."""
+    """Inputs padded to a few fixed lengths, and which rows are stars."""
     n = len(known)
     length = BLOCK * 2 ** max(0, int(np.ceil(np.log2(n / BLOCK))))
-    values = np.repeat(np.asarray(npe.feature_mean)[None], length, axis=0)
-    values[:n] = known
-    return jnp.asarray(values), jnp.arange(length) < n
+    inputs = np.repeat(np.asarray(npe.reader.blank())[None], length, axis=0)
+    inputs[:n] = known
+    return jnp.asarray(inputs), jnp.arange(length) < n

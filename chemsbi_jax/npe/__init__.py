@@ -2,6 +2,8 @@
 
 from chemsbi_jax.npe.flow import SplineFlow as SplineFlow
 from chemsbi_jax.npe.maf import MafFlow as MafFlow
+from chemsbi_jax.npe.measurements import AnyErrors as AnyErrors
+from chemsbi_jax.npe.measurements import OneError as OneError
 from chemsbi_jax.npe.model import Npe as Npe
 from chemsbi_jax.npe.model import global_latent_log_prob as global_latent_log_prob
 from chemsbi_jax.npe.model import log_prob as log_prob

@@ -11,6 +11,7 @@ from chemsbi_jax import priors
 from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
 from chemsbi_jax.npe.flow import AutoregressiveSpline
 from chemsbi_jax.npe.maf import Maf
+from chemsbi_jax.npe.reading import Reader
 from chemsbi_jax.priors import Prior
 
 N_LOCAL = len(PARAMETERS) - N_GLOBAL
@@ -25,48 +26,46 @@ class Npe(eqx.Module):
 
     galaxy_flow: AutoregressiveSpline | Maf  # noise -> 2 global latents | star
     star_flow: AutoregressiveSpline | Maf  # noise -> 4 local latents | star, global
-    feature_mean: Float[Array, " feature"]  # dex
-    feature_matrix: Float[Array, "feature feature"]  # whitens the abundances [1/dex]
+    reader: Reader  # inputs of a star -> features
     prior: Prior
-    sigma: Float[Array, ""]  # dex, noise of the training stars
 
 
 def features(
-    npe: Npe, values: Float[Array, "*star element"]
+    npe: Npe, inputs: Float[Array, "*star input"]
 ) -> Float[Array, "feature *star"]:
-    """What the flows see of stars: whitened abundances [input in dex]."""
-    return npe.feature_matrix @ (values - npe.feature_mean).T
+    """What the flows see of stars (`reading`)."""
+    return npe.reader(inputs)
 
 
 def latent_log_prob(
-    npe: Npe, latent: Float[Array, "*star param"], values: Float[Array, "*star element"]
+    npe: Npe, latent: Float[Array, "*star param"], inputs: Float[Array, "*star input"]
 ) -> Float[Array, "*star"]:
     """Log density of all six latents of a star, or of each star of a table."""
-    seen, latent = features(npe, values), latent.T
+    seen, latent = features(npe, inputs), latent.T
     first, rest = latent[:N_GLOBAL], latent[N_GLOBAL:]
     of_first = npe.galaxy_flow.given(seen).log_prob(first, first[:0])
     return of_first + npe.star_flow.given(seen).log_prob(rest, first)
 
 
 def global_latent_log_prob(
-    npe: Npe, latent: Float[Array, "*star 2"], values: Float[Array, "*star element"]
+    npe: Npe, latent: Float[Array, "*star 2"], inputs: Float[Array, "*star input"]
 ) -> Float[Array, "*star"]:
     """Exact log density of the two global latents of each star."""
-    flow = npe.galaxy_flow.given(features(npe, values))
+    flow = npe.galaxy_flow.given(features(npe, inputs))
     return flow.log_prob(latent.T, latent.T[:0])
 
 
 def log_prob(
-    npe: Npe, theta: Float[Array, "*star param"], values: Float[Array, "*star element"]
+    npe: Npe, theta: Float[Array, "*star param"], inputs: Float[Array, "*star input"]
 ) -> Float[Array, "*star"]:
-    """Log posterior density of theta, for a star or a table with these abundances."""
+    """Log posterior density of theta, for a star or a table of them."""
     latent = priors.to_normal(npe.prior, theta)
     change = priors.log_prob(npe.prior, theta) - norm.logpdf(latent).sum(axis=-1)
-    return latent_log_prob(npe, latent, values) + change
+    return latent_log_prob(npe, latent, inputs) + change
 
 
 def sample_latents(
-    keys: Key[Array, " star"], npe: Npe, values: Float[Array, "star element"], n: int
+    keys: Key[Array, " star"], npe: Npe, inputs: Float[Array, "star input"], n: int
 ) -> Float[Array, "star draw param"]:
     """`n` draws of the latents of every star, each star with its own key."""
 
@@ -80,11 +79,11 @@ def sample_latents(
 
     # one star after the other: its thousand draws fill the vector units and stay in
     # the cache, which many stars side by side would not
-    return lax.map(one, (keys, features(npe, values).T), batch_size=_stars_at_once(npe))
+    return lax.map(one, (keys, features(npe, inputs).T), batch_size=_stars_at_once(npe))
 
 
 def sample_global_latents(
-    keys: Key[Array, " star"], npe: Npe, values: Float[Array, "star element"], n: int
+    keys: Key[Array, " star"], npe: Npe, inputs: Float[Array, "star input"], n: int
 ) -> Float[Array, "star draw 2"]:
     """Only the two global latents of every star: all that a galaxy needs."""
 
@@ -93,7 +92,7 @@ def sample_global_latents(
         noise = jax.random.normal(key, (N_GLOBAL, n), seen.dtype)
         return npe.galaxy_flow.given(seen).draw(noise, noise[:0]).T
 
-    return lax.map(one, (keys, features(npe, values).T), batch_size=_stars_at_once(npe))
+    return lax.map(one, (keys, features(npe, inputs).T), batch_size=_stars_at_once(npe))
 
 
 def _stars_at_once(npe: Npe) -> int | None:

@@ -18,19 +18,20 @@ from chemsbi_jax.artifacts import (
 )
 from chemsbi_jax.npe.flow import SplineFlow
 from chemsbi_jax.npe.maf import MafFlow
+from chemsbi_jax.npe.measurements import AnyErrors, OneError
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.npe.training import NpeConfig, new_npe
 
 FLOWS = {"spline": SplineFlow, "maf": MafFlow}
+MEASUREMENTS = {"one error": OneError, "any errors": AnyErrors}
 
 
-def save_npe(folder: Path, npe: Npe, flow: SplineFlow | MafFlow, spec: Mapping) -> None:
+def save_npe(folder: Path, npe: Npe, config: NpeConfig, spec: Mapping) -> None:
     """Write npe.safetensors and npe.json (see `artifacts.save_weights`)."""
-    kind = next(k for k, v in FLOWS.items() if isinstance(flow, v))
     full = {
-        "flow": {"kind": kind, **asdict(flow)},
+        "flow": _to_spec(FLOWS, config.flow),
+        "measure": _to_spec(MEASUREMENTS, config.measure),
         "prior": priors.to_spec(npe.prior),
-        "sigma": round(float(npe.sigma), 7),
         **spec,
     }
     save_weights(folder, "npe", _arrays(npe)[0], full)
@@ -45,26 +46,36 @@ def load_npe(name: str | os.PathLike = "tng") -> Npe:
     folder = weights_folder(name)
     spec = load_spec(folder, "npe")
     try:
-        size = {k: _as_tuple(v) for k, v in spec["flow"].items() if k != "kind"}
-        flow = FLOWS[spec["flow"]["kind"]](**size)
-        prior, sigma = priors.from_spec(spec["prior"]), float(spec["sigma"])
+        flow = _from_spec(FLOWS, spec["flow"])
+        measure = _from_spec(MEASUREMENTS, spec["measure"])
+        prior = priors.from_spec(spec["prior"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(
-            f"{folder / 'npe.json'}: expected a flow, a prior and a sigma that this "
-            f"package knows; got {type(error).__name__}: {error}. Train the network "
+            f"{folder / 'npe.json'}: expected a flow, a prior and measurements "
+            f"that this package knows; got {type(error).__name__}: {error}. Train the network "
             "again (experiments/train_npe.py)."
         ) from error
-    npe = new_npe(jax.random.key(0), prior, NpeConfig(flow=flow, sigma=sigma))
+    npe = new_npe(jax.random.key(0), prior, NpeConfig(flow=flow, measure=measure))
     arrays, rest = _arrays(npe)
     return eqx.combine(load_arrays(folder, "npe", arrays), rest)
 
 
 def _arrays(npe: Npe) -> tuple[Npe, Npe]:
-    """Arrays that a file holds, and the rest: prior and sigma are in the JSON."""
+    """Arrays that a file holds, and the rest: the prior is in the JSON."""
     keep = jax.tree.map(eqx.is_array, npe)
     no_prior = jax.tree.map(lambda _: False, npe.prior)
-    keep = eqx.tree_at(lambda n: (n.prior, n.sigma), keep, (no_prior, False))
-    return eqx.partition(npe, keep)
+    return eqx.partition(npe, eqx.tree_at(lambda n: n.prior, keep, no_prior))
+
+
+def _to_spec(kinds: Mapping[str, type], thing) -> dict:
+    return {"type": next(k for k, v in kinds.items() if isinstance(thing, v))} | asdict(
+        thing
+    )
+
+
+def _from_spec(kinds: Mapping[str, type], spec: Mapping):
+    fields = {k: _as_tuple(v) for k, v in spec.items() if k != "type"}
+    return kinds[spec["type"]](**fields)
 
 
 def _as_tuple(value):

@@ -12,14 +12,16 @@ import optax
 from jaxtyping import Array, Float, Key, PyTree
 
 from chemsbi_jax import priors
-from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL, PARAMETERS
-from chemsbi_jax.noise import SIGMA, add_noise
+from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
 from chemsbi_jax.npe.flow import SplineFlow
 from chemsbi_jax.npe.maf import MafFlow
+from chemsbi_jax.npe.measurements import Measurements, OneError
 from chemsbi_jax.npe.model import N_LOCAL, Npe, latent_log_prob
 from chemsbi_jax.priors import Prior
 from chemsbi_jax.train import FitConfig, FitResult, fit
 from chemsbi_jax.types import Forward
+
+BIRTH_TIME = PARAMETERS.index("birth_time")
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,8 @@ class NpeConfig:
     """Of Adam, at the start; it falls to zero along a cosine."""
     n_held_out: int = 10_000
     """Stars that are only used to choose the best epoch."""
-    sigma: float = SIGMA
-    """Noise of every abundance [dex]."""
+    measure: Measurements = OneError()
+    """Which readings the training stars have, and their errors."""
     fit: FitConfig = FitConfig(n_epochs=80, steps_per_epoch=500)
     """Length of the training."""
 
@@ -100,9 +102,9 @@ def train_npe(
         The network, and the losses per epoch: mean -log density of the latents.
     """
     key_init, key_held_out, key_fit = jax.random.split(key, 3)
-    noisy_stars = jax.jit(_noisy_stars, static_argnums=2)
-    held_out = noisy_stars(key_held_out, stars, config.n_held_out, config.sigma)
-    npe = _initial(key_init, held_out[1], prior, config)
+    noisy_stars = jax.jit(_noisy_stars, static_argnums=(3, 4))
+    some = noisy_stars(key_held_out, stars, prior, config.n_held_out, config.measure)
+    npe, held_out = _initial(key_init, some, prior, config), some[:2]
     arrays, static = eqx.partition(npe, eqx.is_array)
     trainable, frozen = eqx.partition(arrays, _is_trainable(arrays))
     n_steps = config.fit.n_epochs * config.fit.steps_per_epoch
@@ -110,7 +112,9 @@ def train_npe(
         key_fit,
         trainable,
         optimizer=_optimizer(config.learning_rate, n_steps),
-        draw=lambda k, data: _noisy_stars(k, data[0], config.batch_size, config.sigma),
+        draw=lambda k, data: _noisy_stars(
+            k, data[0], prior, config.batch_size, config.measure
+        )[:2],
         loss=lambda params, batch, data: _loss(
             eqx.combine(params, data[1], static), batch
         ),
@@ -130,25 +134,21 @@ def train_npe(
 def new_npe(key: Key[Array, ""], prior: Prior, config: NpeConfig) -> Npe:
     """An untrained network; its posterior is the prior."""
     key_galaxy, key_star = jax.random.split(key)
-    n = len(ABUNDANCES)
+    reader = config.measure.blank_reader()
+    n = reader.n_features
     return Npe(
         galaxy_flow=config.flow.build(key_galaxy, N_GLOBAL, n, 0),
         star_flow=config.flow.build(key_star, N_LOCAL, n, N_GLOBAL),
-        feature_mean=jnp.zeros(n),
-        feature_matrix=jnp.eye(n),
+        reader=reader,
         prior=prior,
-        sigma=jnp.asarray(config.sigma),
     )
 
 
-def _initial(key, values: Array, prior: Prior, config: NpeConfig) -> Npe:
-    good = np.asarray(values)[np.isfinite(values).all(axis=-1)]
-    whiten = np.linalg.inv(np.linalg.cholesky(np.cov(good, rowvar=False)))
-    return eqx.tree_at(
-        lambda n: (n.feature_mean, n.feature_matrix),
-        new_npe(key, prior, config),
-        tuple(jnp.asarray(x, values.dtype) for x in (good.mean(axis=0), whiten)),
-    )
+def _initial(key, some: tuple, prior: Prior, config: NpeConfig) -> Npe:
+    _, *known = (np.asarray(x) for x in some)
+    good = np.isfinite(known[0]).all(axis=-1)
+    reader = config.measure.make_reader(*(x[good] for x in known))
+    return eqx.tree_at(lambda n: n.reader, new_npe(key, prior, config), reader)
 
 
 def _is_trainable(npe: Npe) -> PyTree:
@@ -163,15 +163,18 @@ def _optimizer(learning_rate: float, n_steps: int) -> optax.GradientTransformati
     return optax.chain(optax.clip_by_global_norm(5.0), optax.adam(schedule))
 
 
-def _noisy_stars(key, stars, n: int, sigma: float) -> tuple[Array, Array]:
+def _noisy_stars(key, stars, prior: Prior, n: int, measure: Measurements) -> tuple:
+    """Latents, inputs of the network, and what these were made from."""
     key_stars, key_noise = jax.random.split(key)
     latent, abundances = stars.draw(key_stars, n)
-    return latent, add_noise(key_noise, abundances, sigma)
+    birth_time = priors.from_normal(prior, latent)[:, BIRTH_TIME]
+    inputs = measure.observe(key_noise, abundances, birth_time)
+    return latent, inputs, abundances, birth_time
 
 
 def _loss(npe: Npe, batch: tuple[Array, Array]) -> Array:
-    latent, values = batch
-    good = jnp.isfinite(values).all(axis=-1)
-    safe = jnp.where(good[:, None], values, npe.feature_mean)
+    latent, inputs = batch
+    good = jnp.isfinite(inputs).all(axis=-1)
+    safe = jnp.where(good[:, None], inputs, npe.reader.blank())
     density = latent_log_prob(npe, latent, safe)
     return -jnp.sum(jnp.where(good, density, 0.0)) / jnp.sum(good)

@@ -1,0 +1,137 @@
+"""What is measured of the training stars: which readings, with which errors."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Key
+
+from chemsbi_jax.constants import ABUNDANCES
+from chemsbi_jax.noise import SIGMA, add_noise
+from chemsbi_jax.npe.reading import (
+    MAX_E_BIRTH,
+    MAX_ERROR,
+    MIN_E_BIRTH,
+    MIN_ERROR,
+    N_ELEMENTS,
+    AnyStarReader,
+    OneErrorReader,
+)
+
+APOGEE = ("c_fe", "fe_h", "mg_fe", "n_fe", "o_fe", "si_fe")
+GALAH = ("c_fe", "fe_h", "mg_fe", "o_fe", "si_fe")
+GALAH_ERRORS = (0.03, 0.15)  # dex
+SHARE_DATED = 0.5  # of the stars of "any"
+
+
+@dataclass(frozen=True)
+class OneError:
+    """All eight abundances with the same error."""
+
+    sigma: float = SIGMA
+    """Noise of every abundance [dex]."""
+
+    def observe(self, key, abundances, birth_time) -> Float[Array, "n 8"]:
+        """Noisy abundances [dex]."""
+        return add_noise(key, abundances, self.sigma)
+
+    def blank_reader(self) -> OneErrorReader:
+        """A reader that still has to learn its scaling."""
+        n = N_ELEMENTS
+        return OneErrorReader(jnp.zeros(n), jnp.eye(n), jnp.asarray(self.sigma))
+
+    def make_reader(self, inputs, abundances, birth_time) -> OneErrorReader:
+        """A reader scaled by some stars."""
+        matrix = np.linalg.inv(np.linalg.cholesky(np.cov(inputs, rowvar=False)))
+        mean, matrix = (jnp.asarray(x) for x in (inputs.mean(axis=0), matrix))
+        return OneErrorReader(mean, matrix, jnp.asarray(self.sigma))
+
+
+@dataclass(frozen=True)
+class AnyErrors:
+    """Readings, errors and gaps that differ from star to star."""
+
+    kind: Literal["any", "complete", "apogee", "galah"] = "any"
+    """Which abundances and errors; "any" mixes them all."""
+    dated: bool | None = None
+    """Whether stars have birth times; None: half of them."""
+
+    def observe(self, key, abundances, birth_time) -> Float[Array, "n 18"]:
+        """Readings with noise, their errors, and zeros in the gaps."""
+        key_errors, key_noise, key_late = jax.random.split(key, 3)
+        errors, e_birth = self.draw_errors(key_errors, len(abundances))
+        values = add_noise(key_noise, abundances, errors)
+        # a star that the model does not have stays NaN, and does not count
+        values = jnp.where(errors > 0.0, values, 0.0 * abundances)
+        time = birth_time + e_birth * jax.random.normal(key_late, birth_time.shape)
+        time = jnp.where(e_birth > 0.0, time, 0.0)
+        return jnp.column_stack([values, errors, time, e_birth])
+
+    def draw_errors(
+        self, key: Key[Array, ""], n: int
+    ) -> tuple[Float[Array, "n 8"], Float[Array, " n"]]:
+        """Errors of the abundances [dex] and of the birth time [Gyr]; 0 is a gap."""
+        key_errors, key_gaps, key_dated, key_birth = jax.random.split(key, 4)
+        errors = jnp.full((n, N_ELEMENTS), SIGMA)
+        seen = jnp.ones((n, N_ELEMENTS), bool)
+        if self.kind == "any":
+            errors, seen = _any_errors(key_errors, n), _any_gaps(key_gaps, n)
+        elif self.kind != "complete":
+            seen = seen & _mask(APOGEE if self.kind == "apogee" else GALAH)
+        if self.kind == "galah":
+            errors = _log_uniform(key_errors, (n, N_ELEMENTS), *GALAH_ERRORS)
+        share = SHARE_DATED if self.dated is None else float(self.dated)
+        dated = jax.random.uniform(key_dated, (n,)) < share
+        e_birth = _log_uniform(key_birth, (n,), MIN_E_BIRTH, MAX_E_BIRTH)
+        return jnp.where(seen, errors, 0.0), jnp.where(dated, e_birth, 0.0)
+
+    def blank_reader(self) -> AnyStarReader:
+        """A reader that still has to learn its scaling."""
+        n = N_ELEMENTS + 1
+        return AnyStarReader(jnp.zeros(n), jnp.ones(n), jnp.eye(n))
+
+    def make_reader(self, inputs, abundances, birth_time) -> AnyStarReader:
+        """A reader scaled by some stars."""
+        readings = np.column_stack([abundances, birth_time])
+        centre, scale = readings.mean(axis=0), readings.std(axis=0)
+        values, vectors = np.linalg.eigh(np.corrcoef(readings, rowvar=False))
+        basis = vectors * np.sqrt(values)
+        return AnyStarReader(*(jnp.asarray(x) for x in (centre, scale, basis)))
+
+
+Measurements = OneError | AnyErrors
+
+
+def _mask(names: tuple[str, ...]) -> Bool[np.ndarray, " element"]:
+    return np.isin(ABUNDANCES, names)
+
+
+def _any_errors(key: Key[Array, ""], n: int) -> Float[Array, "n 8"]:
+    """One error for all, a spread around one, one for each, or the usual 0.05."""
+    keys = jax.random.split(key, 4)
+    one = _log_uniform(keys[0], (n, 1), MIN_ERROR, MAX_ERROR)
+    around = one * jnp.exp(0.5 * jax.random.normal(keys[1], (n, N_ELEMENTS)))
+    each = _log_uniform(keys[2], (n, N_ELEMENTS), MIN_ERROR, MAX_ERROR)
+    kind = jax.random.uniform(keys[3], (n, 1))
+    errors = jnp.where(kind < 0.3, one, jnp.where(kind < 0.55, around, each))
+    return jnp.where(kind > 0.85, SIGMA, jnp.clip(errors, MIN_ERROR, MAX_ERROR))
+
+
+def _any_gaps(key: Key[Array, ""], n: int) -> Bool[Array, "n 8"]:
+    """Complete stars, those of two surveys, and gaps at random."""
+    key_kind, key_share, key_each = jax.random.split(key, 3)
+    kind = jax.random.uniform(key_kind, (n, 1))
+    share = jax.random.uniform(key_share, (n, 1), minval=0.1)
+    some = jax.random.uniform(key_each, (n, N_ELEMENTS)) < share
+    # nobody measures helium and neon in the stars that live long
+    measured = ~_mask(("he_fe", "ne_fe"))
+    kinds = [kind < 0.3, kind < 0.45, kind < 0.6, kind < 0.8]
+    masks = [np.ones(N_ELEMENTS, bool), _mask(APOGEE), _mask(GALAH), some]
+    return jnp.select(kinds, [jnp.broadcast_to(m, some.shape) for m in masks],
+                      some & measured)  # fmt: skip
+
+
+def _log_uniform(key, shape: tuple, low: float, high: float) -> Array:
+    return jnp.exp(jax.random.uniform(key, shape, float, np.log(low), np.log(high)))

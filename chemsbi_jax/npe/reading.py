@@ -1,0 +1,154 @@
+"""How the flows see a star: numbers of its table to features.
+
+A network for one error reads eight abundances. The network for any star also reads
+their errors and the birth time with its error; a gap has error zero and adds nothing.
+"""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from chemsbi_jax.catalog import require_complete
+from chemsbi_jax.constants import ABUNDANCES
+from chemsbi_jax.types import Stars
+
+N_ELEMENTS = len(ABUNDANCES)
+N_READINGS = N_ELEMENTS + 1  # abundances, and the birth time
+MIN_ERROR, MAX_ERROR = 0.01, 0.3  # dex, of the training
+MIN_E_BIRTH, MAX_E_BIRTH = 0.1, 5.2  # Gyr
+TYPICAL_ERROR = [0.05] * N_ELEMENTS + [1.0]  # dex and Gyr, unit of the features
+SMALL = 1e-3  # of the prior's variance: less is noise of the arithmetic
+
+
+class OneErrorReader(eqx.Module):
+    """Reads stars with all eight abundances and one error: whitened abundances."""
+
+    mean: Float[Array, " element"]  # dex
+    matrix: Float[Array, "element element"]  # whitens the abundances [1/dex]
+    sigma: Float[Array, ""]  # dex, noise of the training stars
+
+    n_features = N_ELEMENTS
+
+    def __call__(self, values: Float[Array, "*star element"]) -> Array:
+        """(feature *star) of abundances [dex]."""
+        return self.matrix @ (values - self.mean).T
+
+    def inputs(self, stars: Stars, name: str = "star table") -> np.ndarray:
+        """(star, 8) abundances.
+
+        Raises:
+            CatalogError: a star lacks an abundance, or has another error.
+        """
+        require_complete(stars, sigma=float(self.sigma), name=name)
+        return np.asarray(stars.values)
+
+    def rough_inputs(self, stars: Stars) -> np.ndarray:
+        """`inputs` of any stars, for a guide: the training's mean stands in gaps."""
+        return np.where(stars.observed, stars.values, np.asarray(self.mean))
+
+    def stars(self, inputs: Float[np.ndarray, "star 8"]) -> Stars:
+        """A table of stars with these abundances; inverse of `inputs`."""
+        errors = np.full(np.shape(inputs), float(self.sigma))
+        return as_table(np.column_stack([inputs, errors, np.zeros((len(inputs), 2))]))
+
+    def blank(self) -> Float[Array, " element"]:
+        """Inputs of a row that is only padding."""
+        return self.mean
+
+
+class AnyStarReader(eqx.Module):
+    """Reads abundances and a birth time with any errors and gaps.
+
+    The features are the standardised readings, their errors, what is there, and the
+    estimate that a linear model makes of the complete and noise-free star, with its
+    uncertainty: that is where readings of different errors can be compared.
+    """
+
+    centre: Float[Array, " reading"]  # dex, Gyr
+    scale: Float[Array, " reading"]
+    basis: Float[Array, "reading mode"]  # of the standardised noise-free readings
+
+    n_features = 5 * N_READINGS
+
+    def __call__(self, inputs: Float[Array, "*star input"]) -> Array:
+        """(feature *star) of (values, errors, birth time, its error)."""
+        x = inputs.T
+        value = jnp.concatenate([x[:N_ELEMENTS], x[-2:-1]])
+        error = jnp.concatenate([x[N_ELEMENTS:-2], x[-1:]])
+        seen = error > 0.0
+        unit, typical, centre = (
+            jnp.reshape(jnp.asarray(v, x.dtype), (-1, *(1,) * (x.ndim - 1)))
+            for v in (self.scale, TYPICAL_ERROR, self.centre)
+        )
+        z = jnp.where(seen, (value - centre) / unit, 0.0)
+        size = jnp.where(seen, jnp.log(jnp.where(seen, error, 1.0) / typical), 0.0)
+        mean, variance = self._estimate(z, jnp.where(seen, error / unit, 0.0))
+        known = mean / jnp.sqrt(1.0 - variance + SMALL)
+        return jnp.concatenate(
+            [known, 0.3 * jnp.log(variance + SMALL) + 1.0, z, size, 1.0 * seen]
+        )
+
+    def _estimate(self, z: Array, error: Array) -> tuple[Array, Array]:
+        """Mean and variance of the modes, one reading after the other (Kalman)."""
+        batch = z.shape[1:]
+        mean = jnp.zeros_like(z)
+        eye = jnp.eye(N_READINGS, dtype=z.dtype).reshape(
+            N_READINGS, N_READINGS, *(1,) * len(batch)
+        )
+        covariance = jnp.broadcast_to(eye, (N_READINGS, N_READINGS, *batch))
+        for row, value, sigma in zip(self.basis, z, error, strict=True):
+            shared = jnp.tensordot(row, covariance, axes=1)
+            total = jnp.tensordot(row, shared, axes=1) + sigma**2
+            gain = jnp.where(sigma > 0.0, shared / total, 0.0)
+            mean = mean + gain * (value - jnp.tensordot(row, mean, axes=1))
+            covariance = covariance - gain[:, None] * shared[None]
+        variance = jnp.diagonal(covariance).T if not batch else _diagonal(covariance)
+        return mean, jnp.clip(variance, 0.0, 1.0)
+
+    def inputs(self, stars: Stars, name: str = "") -> np.ndarray:
+        """(star, 18): values, errors, birth time and its error; gaps are zeros.
+
+        Errors below those of the training count as its smallest, and readings with
+        larger ones, which hardly say anything, count as gaps: never too narrow.
+        """
+        values, errors = _gaps(stars.values, stars.errors, MIN_ERROR, MAX_ERROR)
+        time, e_time = _gaps(
+            stars.birth_time, stars.e_birth_time, MIN_E_BIRTH, MAX_E_BIRTH
+        )
+        return np.column_stack([values, errors, time, e_time])
+
+    rough_inputs = inputs
+
+    def stars(self, inputs: Float[np.ndarray, "star 18"]) -> Stars:
+        """A table of stars with these readings; inverse of `inputs`."""
+        return as_table(inputs)
+
+    def blank(self) -> Float[Array, " input"]:
+        """Inputs of a row that is only padding: nothing was read."""
+        return jnp.zeros(2 * N_READINGS)
+
+
+def _diagonal(covariance: Array) -> Array:
+    return jnp.stack([covariance[i, i] for i in range(N_READINGS)])
+
+
+def as_table(inputs: Float[np.ndarray, "star 18"]) -> Stars:
+    """A table of the stars with these readings (`AnyStarReader.inputs`)."""
+    values, errors, dates = np.split(np.asarray(inputs), [N_ELEMENTS, -2], axis=1)
+    seen = errors > 0.0
+    values, errors = (np.where(seen, x, np.nan) for x in (values, errors))
+    time, e_time = np.where(dates[:, 1:] > 0.0, dates, np.nan).T
+    ids = np.arange(1, len(values) + 1).astype(str)
+    return Stars(values, errors, seen, time, e_time, ids)
+
+
+def _gaps(values, errors, smallest: float, largest: float):
+    """Values and errors with zeros where there is no use of them."""
+    values, errors = np.asarray(values, float), np.asarray(errors, float)
+    known = np.isfinite(values) & np.isfinite(errors) & (errors <= largest)
+    errors = np.where(known, np.maximum(errors, smallest), 0.0)
+    return np.where(known, values, 0.0), errors
+
+
+Reader = OneErrorReader | AnyStarReader

@@ -52,8 +52,8 @@ def load_npe(name: str | os.PathLike = "tng") -> Npe:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(
             f"{folder / 'npe.json'}: expected a flow, a prior and measurements "
-            f"that this package knows; got {type(error).__name__}: {error}. Train the network "
-            "again (experiments/train_npe.py)."
+            f"that this package knows; got {type(error).__name__}: {error}. Train the "
+            "network again (experiments/train_npe.py)."
         ) from error
     npe = new_npe(jax.random.key(0), prior, NpeConfig(flow=flow, measure=measure))
     arrays, rest = _arrays(npe)

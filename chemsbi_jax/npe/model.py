@@ -85,14 +85,29 @@ def sample_latents(
 def sample_global_latents(
     keys: Key[Array, " star"], npe: Npe, inputs: Float[Array, "star input"], n: int
 ) -> Float[Array, "star draw 2"]:
-    """Only the two global latents of every star: all that a galaxy needs."""
+    """Only the two global latents of every star: all that a galaxy needs.
+
+    The noise of each star has mean zero and unit covariance exactly, so that a star
+    that tells nothing has the moments of the prior, without the noise of the draws.
+    """
 
     def one(star: tuple[Array, Array]) -> Array:
         key, seen = star
-        noise = jax.random.normal(key, (N_GLOBAL, n), seen.dtype)
+        noise = even_noise(key, n)
         return npe.galaxy_flow.given(seen).draw(noise, noise[:0]).T
 
     return lax.map(one, (keys, features(npe, inputs).T), batch_size=_stars_at_once(npe))
+
+
+def even_noise(key: Key[Array, ""], n: int) -> Float[Array, "2 n"]:
+    """Normal draws, shifted and sheared to mean zero and unit covariance."""
+    noise = jax.random.normal(key, (N_GLOBAL, n))
+    if n <= N_GLOBAL:
+        return noise
+    noise = noise - noise.mean(axis=1, keepdims=True)
+    first = noise[0] / jnp.sqrt(jnp.sum(noise[0] ** 2) / (n - 1))
+    rest = noise[1] - first * (first @ noise[1]) / (n - 1)
+    return jnp.stack([first, rest / jnp.sqrt(jnp.sum(rest**2) / (n - 1))])
 
 
 def _stars_at_once(npe: Npe) -> int | None:

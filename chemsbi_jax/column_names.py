@@ -122,7 +122,10 @@ def _find_survey(
         )
     released = [s for s in mine if any(mark in names for mark in s.releases)]
     preset = (released or mine)[0]
-    return preset, [f"Read by the rules of {preset.title}."]
+    untold = (
+        "; its columns do not tell the release" if mine[1:] and not released else ""
+    )
+    return preset, [f"Read by the rules of {preset.title}{untold}."]
 
 
 def _of_survey(

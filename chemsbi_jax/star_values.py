@@ -129,8 +129,8 @@ def _subtract_iron(source, present, over_h, values, errors) -> str:
         errors[:, i] = np.where(np.isfinite(values[:, i]), errors[:, i], np.nan)
     return (
         f"[X/Fe] is [X/H] - [Fe/H] for {', '.join(keys)}, with the error "
-        "sqrt(e_xh^2 + e_feh^2): an upper bound, as errors that [X/H] and [Fe/H] share "
-        "cancel, and their covariance is not known."
+        "sqrt(e_xh^2 + e_feh^2): their covariance is not known, and this is an upper "
+        "bound if the two errors rise and fall together."
     )
 
 

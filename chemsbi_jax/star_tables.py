@@ -106,7 +106,8 @@ def _parse_fits(path: Path, hdu: int | None, preferred: int | None) -> Table:
     wanted = [hdu] if hdu is not None else [i for i in rows if i == preferred]
     # a file without any table goes on to astropy, which says so
     chosen = next(iter([*wanted, *filled, *rows]), None)
-    table = Table.read(path, format="fits", hdu=chosen, memmap=False)
+    # mapped, as only the columns in use of a survey's 4 GB are to come into memory
+    table = Table.read(path, format="fits", hdu=chosen, memmap=True, mask_invalid=False)
     if len(rows) > 1:
         table.meta[HDU_NOTE] = f"HDU {chosen} was read; the file has {found}."
     return table

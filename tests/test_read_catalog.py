@@ -1,5 +1,6 @@
 """Tables of surveys and other authors: presets, drops, conversions and the report."""
 
+import gzip
 import importlib.util
 import json
 import subprocess
@@ -242,6 +243,16 @@ def test_sdss5_is_in_the_second_hdu(tmp_path):
     assert "HDU 7 is no table; the file has HDU 1 (0 rows)" in refusal(path, hdu=7)
     csv = save(sdss5(), tmp_path, "stars.csv")
     assert "only a FITS file has HDUs" in refusal(csv, hdu=1)
+
+
+def test_zipped_fits_and_ids_with_null(tmp_path):
+    table = Table(galah(4), masked=True)
+    table["sobject_id"].mask[2] = True
+    path = save(table, tmp_path)
+    zipped = tmp_path / "stars.fits.gz"
+    zipped.write_bytes(gzip.compress(path.read_bytes()))
+    for one in (path, zipped):
+        assert list(read(one).stars.ids) == ["7", "row 3"]
 
 
 def test_two_surveys_in_one_table_is_nobodys(tmp_path):

@@ -1,5 +1,8 @@
 """The IMF slope and the SN Ia rate of a galaxy from the chemistry of its stars."""
 
+from chemsbi_jax.catalog import Catalog as Catalog
+from chemsbi_jax.catalog import CatalogOptions as CatalogOptions
+from chemsbi_jax.catalog import read_catalog as read_catalog
 from chemsbi_jax.catalog import read_stars as read_stars
 from chemsbi_jax.constants import ABUNDANCES as ABUNDANCES
 from chemsbi_jax.constants import PARAMETERS as PARAMETERS

@@ -1,36 +1,75 @@
-"""Star tables: FITS, ECSV, CSV and VOTable to `Stars`, and back."""
+"""Star tables to `Stars`, with a report of what became of the rows; and back."""
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 from astropy import units as u
 from astropy.table import Column, Table
-from jaxtyping import Float
 
+from chemsbi_jax.column_names import Choice, choose_columns
 from chemsbi_jax.columns import (
-    DEX,
     LARGEST,
-    TIMES,
     CatalogError,
     StarTable,
     complain,
-    numbers,
+    lower_names,
     open_columns,
+    refuse_duplicates,
 )
-from chemsbi_jax.constants import ABUNDANCES, T_END
+from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.files import whole_file
-from chemsbi_jax.star_tables import read_table
+from chemsbi_jax.reports import Report
+from chemsbi_jax.solar import OURS, solar_shift
+from chemsbi_jax.star_rows import drop_rows, find_cuts, warn_of_giants
+from chemsbi_jax.star_tables import HDU_NOTE, read_table
+from chemsbi_jax.star_values import present_columns, read_abundances, read_birth_times
+from chemsbi_jax.surveys import SURVEYS
 from chemsbi_jax.types import Stars
 
-__all__ = ["CatalogError", "read_stars", "require_complete", "write_stars"]
+__all__ = [
+    "Catalog",
+    "CatalogError",
+    "CatalogOptions",
+    "read_catalog",
+    "read_stars",
+    "require_complete",
+    "write_stars",
+]
 
-MAX_SIGMA = 5.0  # of a time from the range in which a star can be born
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogOptions:
+    """How to read a star table."""
+
+    survey: Literal["auto", "none", "galah", "apogee", "sdss5"] = "auto"
+    """Whose column names and flags; auto: look; none: our own column names only."""
+    columns: str = ""
+    """Columns by the table's names, as fe_h=FE_H,e_fe_h=FE_H_ERR,mg_h=MG_H,age=AGE."""
+    solar_from: str | None = None
+    """Solar scale of the table, to convert from, as grevesse2007."""
+    without: str = ""
+    """Abundances to leave out, as c_fe,n_fe."""
+    default_error: float | None = None
+    """Error of abundances that have none in the table [dex]."""
+    quality: bool = True
+    """Follow a survey's flags: bad stars are dropped, bad values are not observed."""
+    hdu: int | None = None
+    """Number of the table in a FITS file."""
+
+
+class Catalog(NamedTuple):
+    """Stars of one galaxy and how they were read."""
+
+    stars: Stars
+    report: Report
 
 
 def read_stars(path: str | os.PathLike, *, default_error: float | None = None) -> Stars:
-    """Read the stars of one galaxy from a FITS, ECSV, CSV or VOTable file.
+    """Read every row of a table with our own column names; see `read_catalog`.
 
     Columns, in any case and order: the names of `ABUNDANCES` [dex], their 1-sigma
     errors `e_<name>`, and optionally `birth_time` and `e_birth_time` (since the Big
@@ -46,28 +85,117 @@ def read_stars(path: str | os.PathLike, *, default_error: float | None = None) -
         CatalogError: the file is no such table, or a cell of it can't be used; the
             message names file, row (1 = first star), id, column and remedy.
     """
-    if default_error is not None and not 0 < default_error <= LARGEST:
+    options = CatalogOptions(survey="none", default_error=default_error)
+    source, choice = _open(Path(path), options)
+    refuse_duplicates(source)
+    return _measure(source, choice, options)[0]
+
+
+def read_catalog(
+    path: str | os.PathLike, options: CatalogOptions = CatalogOptions()
+) -> Catalog:
+    """Read a star table of a survey, or of your own, and say what became of its rows.
+
+    As `read_stars`, and: other spellings of the columns ([Mg/Fe], MG_FE_ERR), the
+    columns and flags of surveys (`surveys`), [X/H] in place of [X/Fe], Parquet. A row
+    is dropped, and listed in the report, if its survey advises against the star, no
+    abundance is observed, or its id stands in an earlier row that is used.
+
+    Args:
+        path: FITS, ECSV, CSV, VOTable or Parquet, which needs pyarrow.
+        options: any `CatalogOptions`.
+
+    Raises:
+        CatalogError: as `read_stars`; or an option does not fit the table; or no row
+            can be used.
+    """
+    source, choice = _open(Path(path), options)
+    stars, notes = _measure(source, choice, options)
+    cuts, unmade = find_cuts(source, choice.survey if options.quality else None)
+    cuts["no abundance is observed"] = ~stars.observed.any(axis=1)
+    reasons, dropped = drop_rows(source, cuts)
+    used = np.ones(len(stars.ids), bool)
+    used[dropped.rows - 1] = False
+    if not used.any():
+        listed = "; ".join(f"{reason} ({n})" for reason, n in reasons.items())
         raise CatalogError(
-            f"Expected a default error between 0 and {LARGEST:g} dex; got "
-            f"{default_error}."
+            f"{source.name}: no star can be used: {listed}. --no-quality keeps what a "
+            "survey advises against."
         )
-    path = Path(path)
-    source = open_columns(str(path), read_table(path))
-    present = _present(source)
-    values = np.full((len(source.ids), len(ABUNDANCES)), np.nan)
-    errors = values.copy()
-    for i, name in enumerate(ABUNDANCES):
-        if name in present:
-            values[:, i] = numbers(source, name, DEX)
-            errors[:, i] = _errors(source, name, values[:, i], default_error)
-    observed = np.isfinite(values)
+    stars = Stars(*(part[used] for part in stars))
+    warnings = warn_of_giants(source, stars, used)
+    n_used = int(used.sum())
+    notes = (*choice.notes, *notes, *unmade)
+    report = Report(
+        source.name, len(used), n_used, reasons, dropped, notes, tuple(warnings)
+    )
+    return Catalog(stars, report)
+
+
+def _open(path: Path, options: CatalogOptions) -> tuple[StarTable, Choice]:
+    error = options.default_error
+    if error is not None and not 0 < error <= LARGEST:
+        raise CatalogError(
+            f"Expected a default error between 0 and {LARGEST:g} dex; got {error}."
+        )
+    presets = [preset for preset in SURVEYS if preset.name == options.survey]
+    table = read_table(path, options.hdu, presets[0].hdu if presets else None)
+    name = str(path)
+    names = lower_names(name, table)
+    choice = choose_columns(name, names, options.survey, options.columns)
+    if HDU_NOTE in table.meta:
+        choice = choice._replace(notes=(table.meta[HDU_NOTE], *choice.notes))
+    source = open_columns(name, table, choice.columns, choice.id_column)
+    return source._replace(is_survey=choice.survey is not None), choice
+
+
+def _measure(
+    source: StarTable, choice: Choice, options: CatalogOptions
+) -> tuple[Stars, list[str]]:
+    """All rows, and notes."""
+    without = _without(options.without)
+    measured = read_abundances(
+        source,
+        choice.survey,
+        default_error=options.default_error,
+        without=without,
+        quality=options.quality,
+    )
+    observed = np.isfinite(measured.values)
     if not observed.any():
         raise CatalogError(
             f"{source.name}: every abundance of every star is missing (columns "
-            f"{', '.join(present)}); give at least one value."
+            f"{', '.join(present_columns(source).values())}); give at least one value."
         )
-    birth_time, e_birth_time = _birth_times(source)
-    return Stars(values, errors, observed, birth_time, e_birth_time, source.ids)
+    times = read_birth_times(source)
+    notes = [*measured.notes, *times.notes]
+    if without:
+        notes.append(f"Left out as asked: {', '.join(without)}.")
+    values = measured.values
+    if options.solar_from is not None:
+        shift = solar_shift(options.solar_from)
+        values = values + shift
+        seen = zip(ABUNDANCES, shift, observed.any(axis=0), strict=True)
+        listed = ", ".join(f"{name} {dex:+.3f}" for name, dex, any_ in seen if any_)
+        notes.append(f"From the solar scale {options.solar_from} to {OURS}: {listed}.")
+    elif choice.survey is not None:
+        notes.append(choice.survey.solar)
+    stars = Stars(
+        values, measured.errors, observed, times.birth_time, times.e_birth_time,
+        source.ids,
+    )  # fmt: skip
+    return stars, notes
+
+
+def _without(text: str) -> list[str]:
+    names = [word.strip().lower() for word in text.split(",") if word.strip()]
+    unknown = [name for name in names if name not in ABUNDANCES]
+    if unknown:
+        raise CatalogError(
+            f"Expected --without with some of {', '.join(ABUNDANCES)}; got "
+            f"{', '.join(unknown)}."
+        )
+    return names
 
 
 def require_complete(
@@ -121,87 +249,6 @@ def _add(
 def _label(name: str) -> str:
     over, under = name.split("_")
     return f"[{over.capitalize()}/{under.capitalize()}]"
-
-
-def _present(source: StarTable) -> list[str]:
-    present = [name for name in ABUNDANCES if source.has(name)]
-    if present:
-        return present
-    if any(source.has(f"true_{name}") for name in ABUNDANCES):
-        raise CatalogError(
-            f"{source.name}: the table has only noise-free values (columns true_*), "
-            "which are not observed abundances; add noise once and write the result "
-            f"into columns {', '.join(ABUNDANCES)}."
-        )
-    raise CatalogError(
-        f"{source.name}: no column holds an abundance; expected some of "
-        f"{', '.join(ABUNDANCES)} (in any case); got "
-        f"{', '.join(source.table.colnames)}."
-    )
-
-
-def _errors(
-    source: StarTable,
-    name: str,
-    values: Float[np.ndarray, " star"],
-    default_error: float | None,
-) -> Float[np.ndarray, " star"]:
-    """Errors where a value is observed, NaN elsewhere [dex]."""
-    observed = np.isfinite(values)
-    if source.has(f"e_{name}"):
-        column = source.columns[f"e_{name}"]
-        errors = numbers(source, f"e_{name}", DEX)
-        _refuse_not_positive(source, column, errors, observed)
-    else:
-        column = f"e_{name}"
-        errors = np.full(len(values), np.nan)
-    if default_error is not None:
-        errors = np.where(np.isfinite(errors), errors, default_error)
-    absent = "" if source.has(f"e_{name}") else f" (the table has no column {column})"
-    complain(
-        source.name, source.ids, observed & ~np.isfinite(errors), column,
-        f"{name} is observed but has no error{absent}; give its error in dex, or one "
-        "for all with --default-error 0.05.",
-    )  # fmt: skip
-    return np.where(observed, errors, np.nan)
-
-
-def _refuse_not_positive(
-    source: StarTable, column: str, errors: np.ndarray, known: np.ndarray
-) -> None:
-    bad = known & (errors <= 0)
-    value = errors[np.argmax(bad)]
-    complain(
-        source.name, source.ids, bad, column,
-        f"the error is {value:g}; an error must be positive (a missing value has an "
-        "empty cell as value or as error).",
-    )  # fmt: skip
-
-
-def _birth_times(
-    source: StarTable,
-) -> tuple[Float[np.ndarray, " star"], Float[np.ndarray, " star"]]:
-    """Birth times and errors [Gyr since the Big Bang]; from ages if need be."""
-    name = next((name for name in ("birth_time", "age") if source.has(name)), None)
-    unknown = np.full(len(source.ids), np.nan)
-    if name is None:
-        return unknown, unknown
-    times = numbers(source, name, TIMES)
-    known = np.isfinite(times)
-    sigma = unknown
-    if source.has(f"e_{name}"):
-        sigma = numbers(source, f"e_{name}", TIMES)
-        _refuse_not_positive(source, source.columns[f"e_{name}"], sigma, known)
-        sigma = np.where(known, sigma, np.nan)
-    beyond = np.maximum(-times, times - T_END)  # Gyr out of the range
-    bad = known & (beyond > MAX_SIGMA * np.nan_to_num(sigma))
-    value = times[np.argmax(bad)]
-    complain(
-        source.name, source.ids, bad, source.columns[name],
-        f"{value:g} Gyr is no {name.replace('_', ' ')} between 0 and {T_END:.1f} Gyr; "
-        "correct it, or leave the cell empty if it is not known.",
-    )  # fmt: skip
-    return (T_END - times if name == "age" else times), sigma
 
 
 def _complain_of_stars(name: str, stars: Stars, bad: np.ndarray, problem: str) -> None:

@@ -11,11 +11,12 @@ was given.
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import star_flags
 import tyro
 from infer_checks import (
     N_CHECK_DRAWS,
@@ -38,11 +39,11 @@ OTHER = {"flow": "gaussian", "gaussian": "flow", "exact": "flow", "robust": "exa
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(star_flags.StarFlags):
     """Flags of this script."""
 
     stars: tyro.conf.Positional[Path]
-    """Star table: ECSV, FITS, CSV or VOTable."""
+    """Star table: ECSV, FITS, CSV, VOTable or Parquet."""
     out: Path
     """Folder for the results."""
     method: Literal["auto", "flow", "gaussian", "exact"] = "auto"
@@ -51,8 +52,6 @@ class Config:
     """Give each abundance a model error, as large as the stars ask for."""
     weights: str = "tng"
     """Networks: tng, tng-legacy, or a folder."""
-    default_error: Annotated[float | None, tyro.conf.arg(metavar="DEX")] = None
-    """Error of abundances that have none in the table."""
     truth: tuple[float, float] | None = None
     """Known alpha_imf and log10_n_ia, for the figures."""
     seed: int = 0
@@ -75,7 +74,8 @@ def main(config: Config) -> dict:
     """Run the inference; returns the content of summary.json."""
     watch = Stopwatch(config.quiet)
     with watch("read"):
-        loaded = load(config)
+        catalog = star_flags.read(config.stars, config, config.out, config.quiet)
+        loaded = load(config, catalog.stars)
     stars, npe, forward = loaded
     keys = jax.random.split(jax.random.key(config.seed), 3)
     with watch("inference"):
@@ -109,6 +109,7 @@ def main(config: Config) -> dict:
             stars=config.stars,
         ),
     )
+    summary = star_flags.add_to(summary, catalog.report)
     # last, so that a summary is only there when everything else is
     results.write_summary(config.out / "summary.json", summary)
     if not config.quiet:
@@ -116,9 +117,8 @@ def main(config: Config) -> dict:
     return summary
 
 
-def load(config: Config) -> Loaded:
-    """The table and the networks."""
-    stars = cs.read_stars(config.stars, default_error=config.default_error)
+def load(config: Config, stars: cs.Stars) -> Loaded:
+    """The stars and the networks."""
     npe = cs.load_npe(config.weights)
     npe.reader.inputs(stars, str(config.stars))  # complains with the file's name
     return Loaded(

@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 
 import jax
 import numpy as np
+import star_flags
 import tyro
 from jax.tree_util import Partial
 from nuts_compare import compare_all, report_comparison
@@ -27,11 +28,11 @@ from chemsbi_jax.scripts import Stopwatch, run_script
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(star_flags.StarFlags):
     """Flags of this script."""
 
     stars: Annotated[Path | None, tyro.conf.Positional] = None
-    """Star table: ECSV, FITS, CSV or VOTable."""
+    """Star table: ECSV, FITS, CSV, VOTable or Parquet."""
     out: Path = Path("runs/nuts")
     """Folder for the results."""
     compare: bool = False
@@ -54,8 +55,6 @@ class Config:
     """Steps that adapt the sampler, per chain."""
     n_draws: int = 400
     """Kept steps, per chain."""
-    default_error: Annotated[float | None, tyro.conf.arg(metavar="DEX")] = None
-    """Error of abundances that have none in the table."""
     seed: int = 0
     """Of everything random."""
     strict: bool = False
@@ -72,10 +71,8 @@ def main(config: Config) -> dict:
         raise ValueError("Expected a star table, or --compare; got neither.")
     watch = Stopwatch(config.quiet)
     with watch("read"):
-        stars = first_stars(
-            cs.read_stars(config.stars, default_error=config.default_error),
-            config.n_stars,
-        )
+        catalog = star_flags.read(config.stars, config, config.out, config.quiet)
+        stars = first_stars(catalog.stars, config.n_stars)
         npe = cs.load_npe(config.weights)
         npe.reader.inputs(stars, str(config.stars))  # complains with the file's name
         forward = load_forward(config)
@@ -114,6 +111,7 @@ def main(config: Config) -> dict:
             stars=config.stars,
         ),
     ) | {"convergence": result.convergence}
+    summary = star_flags.add_to(summary, catalog.report)
     results.write_summary(config.out / "summary.json", summary)
     if not config.quiet:
         print(report(summary, config.out))

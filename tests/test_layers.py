@@ -17,10 +17,11 @@ MAX_MODULE, MAX_FUNCTION = 300, 40  # lines; a docstring does not count
 # From the bottom up. A module may import from lower layers, and from its own folder;
 # never sideways or up. A new module needs a place here.
 LAYERS = (
-    {"constants", "types", "files", "devices", "star_tables"},
-    {"priors", "noise", "datasets", "columns", "artifacts", "checkpoints"},
-    {"simulator", "train", "catalog"},
-    {"emulator", "npe", "diagnostics"},
+    {"constants", "types", "files", "devices", "star_tables", "surveys"},
+    {"priors", "noise", "datasets", "artifacts", "checkpoints", "solar", "reports"}
+    | {"columns", "column_names"},
+    {"simulator", "train", "star_values", "star_rows"},
+    {"emulator", "npe", "diagnostics", "catalog"},
     {"galaxy", "results"},
     {"joint", "plots"},
     {"scripts"},

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from chemsbi_jax.constants import ABUNDANCES
+from chemsbi_jax.exports import GLOBAL_PARAMETERS, LATEX
 from chemsbi_jax.files import whole_file
 
 # Okabe & Ito 2008, told apart by all kinds of colour vision; yellow left out (too pale)
@@ -22,8 +23,7 @@ MASS_1_2_3_SIGMA = (0.393, 0.865, 0.989)
 
 DPI = 150
 LABELS = {
-    "alpha_imf": r"$\alpha_{\rm IMF}$",
-    "log10_n_ia": r"$\log_{10} N_{\rm Ia}\ [{\rm M}_\odot^{-1}]$",
+    **{name: f"${text}$" for name, text in zip(GLOBAL_PARAMETERS, LATEX, strict=True)},
     "log10_sfe": r"$\log_{10} {\rm SFE}\ [{\rm Gyr}^{-1}]$",
     "log10_sfr_peak": r"$\log_{10} t_{\rm peak}\ [{\rm Gyr}]$",
     "outflow_fraction": r"$x_{\rm out}$",

@@ -119,7 +119,7 @@ def write_posterior(
     for group in groups:  # ArviZ keeps its notes with each group
         tree[group].attrs |= _notes()
     # in memory first: HDF5 can't close a file on a full disk
-    content = tree.to_netcdf(engine="h5netcdf")
+    content = bytes(tree.to_netcdf(engine="h5netcdf"))
     with whole_file(path) as temporary:
         temporary.write_bytes(content)
 

@@ -1,17 +1,16 @@
-"""Result of a galaxy: its posterior, summary.json and posterior.nc."""
+"""Result of a galaxy: summary.json, posterior.nc and posterior.ecsv."""
 
 import json
-import math
 import os
 from collections.abc import Mapping, Sequence
-from importlib import metadata
+from datetime import UTC, datetime
 
-import jax
 import numpy as np
 import xarray as xr
 from jaxtyping import ArrayLike, Float
 
-from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL, PARAMETERS
+from chemsbi_jax.constants import ABUNDANCES, PARAMETERS
+from chemsbi_jax.exports import GLOBAL_PARAMETERS, checked, package_version, plain
 from chemsbi_jax.files import OutputError, sha256, whole_file
 from chemsbi_jax.types import GalaxyPosterior, Stars
 
@@ -22,9 +21,9 @@ __all__ = [
     "summary",
     "write_posterior",
     "write_summary",
+    "write_table",
 ]
 
-GLOBAL_PARAMETERS = PARAMETERS[:N_GLOBAL]
 QUANTILES = {"q05": 0.05, "q16": 0.16, "q50": 0.5, "q84": 0.84, "q95": 0.95}
 
 
@@ -58,7 +57,7 @@ def summary(
         | dict(zip(QUANTILES, levels[:, i], strict=True))
         for i, name in enumerate(GLOBAL_PARAMETERS)
     }
-    return _plain(
+    return plain(
         {"n_stars": n_stars, "n_used": n_used, "method": posterior.method}
         | parameters
         | {
@@ -79,7 +78,7 @@ def provenance(
     `stars` is the path of the star table, or None for stars without a file.
     """
     return {
-        "version": _version(),
+        "version": package_version(),
         "seed": int(seed),
         "emulator": str(emulator),
         "npe": str(npe),
@@ -89,7 +88,7 @@ def provenance(
 
 def write_summary(path: str | os.PathLike, content: Mapping) -> None:
     """Write JSON with null for every number that is not finite; whole or not at all."""
-    text = json.dumps(_plain(content), indent=1, allow_nan=False, ensure_ascii=False)
+    text = json.dumps(plain(content), indent=1, allow_nan=False, ensure_ascii=False)
     with whole_file(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
@@ -100,7 +99,7 @@ def write_posterior(
     stars: Stars,
     star_draws: Float[ArrayLike, "star draw 6"] | None = None,
 ) -> None:
-    """Write posterior.nc, which `arviz.from_netcdf` opens; whole or not at all.
+    """Write posterior.nc, which ArviZ 0.2x and 1.x open; whole or not at all.
 
     Groups: `posterior` (alpha_imf, log10_n_ia over chain, draw), `sample_stats` (per
     draw: squared Mahalanobis distance from the mean; mean, covariance and checks),
@@ -116,11 +115,37 @@ def write_posterior(
     if star_draws is not None:
         groups["single_star"] = _single_star(stars, np.asarray(star_draws))
     tree = xr.DataTree.from_dict(groups)
-    tree.attrs = {"creation_library": "chemsbi_jax", "version": _version()}
+    tree.attrs = {"creation_library": "chemsbi_jax", "version": package_version()}
+    for group in groups:  # ArviZ keeps its notes with each group
+        tree[group].attrs |= _notes()
     # in memory first: HDF5 can't close a file on a full disk
-    content = tree.to_netcdf(engine="h5netcdf")
+    content = bytes(tree.to_netcdf(engine="h5netcdf"))
     with whole_file(path) as temporary:
         temporary.write_bytes(content)
+
+
+def write_table(
+    path: str | os.PathLike,
+    posterior: GalaxyPosterior,
+    provenance: Mapping | None = None,
+) -> None:
+    """Write the draws as ECSV, see `GalaxyPosterior.to_table`; whole or not at all."""
+    table = posterior.to_table(provenance)
+    with whole_file(path) as temporary:
+        table.write(temporary, format="ascii.ecsv")
+
+
+def _notes() -> dict[str, str]:
+    """What the InferenceData schema asks of each group."""
+    library, version = "chemsbi_jax", package_version()
+    return {
+        "created_at": datetime.now(UTC).isoformat(),
+        "creation_library": library,
+        "creation_library_version": version,
+        "creation_library_language": "Python",
+        "inference_library": library,
+        "inference_library_version": version,
+    }
 
 
 def _galaxy(posterior: GalaxyPosterior) -> xr.Dataset:
@@ -142,7 +167,7 @@ def _statistics(posterior: GalaxyPosterior) -> xr.Dataset:
         "covariance": (("parameter", "parameter_2"), posterior.covariance),
     }
     coords = _chain(len(distance)) | {"parameter": names, "parameter_2": names}
-    checks = json.dumps(_plain(posterior.checks), allow_nan=False)
+    checks = json.dumps(plain(posterior.checks), allow_nan=False)
     return xr.Dataset(variables, coords, {"checks": checks})
 
 
@@ -181,39 +206,7 @@ def _star(stars: Stars) -> dict:
 
 
 def _checked(posterior: GalaxyPosterior) -> GalaxyPosterior:
-    """The posterior as float64 numpy arrays of the right shapes."""
-    draws, mean, covariance = (
-        np.asarray(part, dtype=np.float64)
-        for part in (posterior.draws, posterior.mean, posterior.covariance)
+    draws, mean, covariance = checked(
+        posterior.draws, posterior.mean, posterior.covariance
     )
-    shapes = (draws.shape[1:], mean.shape, covariance.shape)
-    if shapes != ((2,), (2,), (2, 2)) or len(draws) == 0:
-        raise ValueError(
-            "Expected draws (draw, 2), mean (2,), covariance (2, 2) and at least one "
-            f"draw; got {draws.shape}, {mean.shape}, {covariance.shape}."
-        )
     return posterior._replace(draws=draws, mean=mean, covariance=covariance)
-
-
-def _plain(value: object) -> object:
-    """Numbers, strings, lists and dicts that JSON has; None for NaN and infinity."""
-    if isinstance(value, np.ndarray | np.generic | jax.Array):
-        return _plain(value.tolist())
-    if hasattr(value, "_asdict"):
-        return _plain(value._asdict())
-    if isinstance(value, Mapping):
-        return {str(key): _plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple | set):
-        return [_plain(part) for part in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    return str(value)  # paths, dtypes, versions
-
-
-def _version() -> str:
-    try:
-        return metadata.version("chemsbi-jax")
-    except metadata.PackageNotFoundError:  # run from a folder, not installed
-        return "unknown"

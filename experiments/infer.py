@@ -1,6 +1,6 @@
 """The IMF slope and the SN Ia rate of a galaxy from a table of its stars.
 
-Writes summary.json, posterior.nc and figures into --out:
+Writes summary.json, posterior.nc, posterior.ecsv and figures into --out:
 
     python experiments/infer.py STARS --out DIR
 
@@ -110,6 +110,7 @@ def main(config: Config) -> dict:
         ),
     )
     summary = star_flags.add_to(summary, catalog.report)
+    results.write_table(config.out / "posterior.ecsv", galaxy, summary["provenance"])
     # last, so that a summary is only there when everything else is
     results.write_summary(config.out / "summary.json", summary)
     if not config.quiet:

@@ -72,6 +72,15 @@ def test_posterior_file_opens_in_arviz(result):
     assert np.isclose(draws.mean(), result[1]["alpha_imf"]["mean"], atol=1e-3)
 
 
+def test_table_of_the_draws_knows_where_it_came_from(result):
+    table = Table.read(result[0] / "posterior.ecsv")
+    assert table.colnames == list(cs.PARAMETERS[:2])
+    assert table.meta["provenance"] == result[1]["provenance"]
+    assert table.meta["method"] == result[1]["method"]
+    draws = az.from_netcdf(result[0] / "posterior.nc").posterior["log10_n_ia"]
+    np.testing.assert_array_equal(table["log10_n_ia"], draws.values[0])
+
+
 def test_figures_have_different_content(result):
     sizes = {p.stat().st_size for p in result[0].glob("*.png")}
     assert len(sizes) == 4

@@ -1,6 +1,7 @@
 """The house rules, read from the source: layers, dependencies, sizes, docstrings."""
 
 import ast
+import subprocess
 import sys
 import tomllib
 from importlib import metadata
@@ -17,11 +18,14 @@ MAX_MODULE, MAX_FUNCTION = 300, 40  # lines; a docstring does not count
 # From the bottom up. A module may import from lower layers, and from its own folder;
 # never sideways or up. A new module needs a place here.
 LAYERS = (
-    {"constants", "types", "files", "devices", "star_tables", "surveys"},
+    {"constants", "files", "devices", "star_tables", "surveys"},
+    {"exports"},
+    {"types"},
     {"priors", "noise", "datasets", "artifacts", "checkpoints", "solar", "reports"}
     | {"columns", "column_names"},
     {"simulator", "train", "star_values", "star_rows"},
-    {"emulator", "npe", "diagnostics", "catalog"},
+    {"catalog"},
+    {"emulator", "npe", "diagnostics"},
     {"galaxy", "results"},
     {"joint", "plots"},
     {"scripts"},
@@ -38,7 +42,9 @@ HOMES = {
     "numpyro": ("priors", "joint"),
     "optax": ("train", "emulator", "npe"),
     "pooch": ("datasets",),
+    "getdist": ("exports", "types"),
 }
+OPTIONAL = {"getdist"}  # an extra each; imported where it is asked for
 
 
 def place(path: Path) -> str:
@@ -139,7 +145,7 @@ def test_every_library_is_declared():
         for line in project["dependencies"]
     }
     used = {name.split(".")[0] for path in MODULES for name in imported(parse(path))}
-    third_party = used - set(sys.stdlib_module_names) - {PACKAGE.name}
+    third_party = used - set(sys.stdlib_module_names) - {PACKAGE.name} - OPTIONAL
     of_module = metadata.packages_distributions()
     missing = {
         name
@@ -148,6 +154,15 @@ def test_every_library_is_declared():
         and name != "jaxtyping"  # a dependency of equinox and flowjax
     }
     assert missing == set()
+
+
+@pytest.mark.parametrize("library", OPTIONAL)
+def test_optional_libraries_are_extras(library):
+    """None of them is loaded with the package, and each is an extra of its own name."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert library in project["optional-dependencies"]
+    code = f"import sys, chemsbi_jax.results; sys.exit({library!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("path", MODULES + SCRIPTS, ids=label)

@@ -1,10 +1,14 @@
 """Figures: what they show is what they were given, and they leave no state behind."""
 
+import importlib
+import pkgutil
 import re
 import subprocess
 import sys
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
+import matplotlib.style
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -13,7 +17,16 @@ from chemsbi_jax import plots
 from chemsbi_jax.constants import ABUNDANCES, PARAMETERS
 from chemsbi_jax.files import OutputError
 from chemsbi_jax.plots.corner import mass_levels
-from chemsbi_jax.plots.style import MASS_1_2_3_SIGMA, OKABE_ITO, ellipse, label
+from chemsbi_jax.plots.reproduction import plot_recovery
+from chemsbi_jax.plots.simulations import plot_simulations
+from chemsbi_jax.plots.style import (
+    MASS_1_2_3_SIGMA,
+    OKABE_ITO,
+    ellipse,
+    greys,
+    ink,
+    label,
+)
 from chemsbi_jax.results import GalaxyPosterior
 from chemsbi_jax.types import Stars
 
@@ -86,6 +99,12 @@ FIGURES = {
     "ranks": lambda: plots.plot_ranks(RNG.integers(0, 100, (500, 6)), 99),
     "coverage": lambda: plots.plot_coverage(LEVELS, np.tile(LEVELS, (6, 1)).T, BANDS),
     "tarp": lambda: plots.plot_tarp(LEVELS, LEVELS**1.1, BANDS),
+    "simulations": lambda: plot_simulations(
+        theta_draws(), RNG.normal(size=(600, 8)) * SPREAD
+    ),
+    "recovery": lambda: plot_recovery(
+        LEVELS, {100: {"exact": LEVELS, "flow": 30 * LEVELS}}, ["near"]
+    ),
 }
 
 
@@ -135,14 +154,80 @@ def test_no_pyplot():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_users_style_is_honoured():
-    default = FIGURES["tarp"]().axes[0].lines[1]
-    assert default.get_color() == OKABE_ITO[0]
-    cycle = mpl.cycler(color=["#123456", "#654321"])
-    with mpl.rc_context({"axes.prop_cycle": cycle, "axes.facecolor": "#eeeeff"}):
-        ax = FIGURES["tarp"]().axes[0]
-    assert ax.lines[1].get_color() == "#123456"
-    assert mpl.colors.to_hex(ax.get_facecolor()) == "#eeeeff"
+def test_every_public_figure_is_here():
+    modules = [
+        importlib.import_module(f"{plots.__name__}.{module.name}")
+        for module in pkgutil.iter_modules(plots.__path__)
+    ]
+    public = {name for m in modules for name in vars(m) if name.startswith("plot_")}
+    called = {name for make in FIGURES.values() for name in make.__code__.co_names}
+    assert public - called == set()
+
+
+USERS_STYLE = {
+    "font.size": 17.0,
+    "axes.facecolor": "#123456",
+    "text.color": "#fedcba",
+    "axes.grid": True,
+    "axes.spines.top": False,
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_users_style_ends_up_in_the_figure(name):
+    with mpl.rc_context(USERS_STYLE):
+        before = dict(mpl.rcParams)
+        fig = FIGURES[name]()
+        assert dict(mpl.rcParams) == before
+    assert plt.get_fignums() == []
+    panels = [ax for ax in fig.axes if ax.get_label() != "<colorbar>"]
+    for ax in panels:
+        assert ax.xaxis.label.get_fontsize() == 17
+        assert mpl.colors.to_hex(ax.get_facecolor()) == "#123456"
+        assert ax.xaxis.get_tick_params()["gridOn"]
+        assert not ax.spines["top"].get_visible()
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_nothing_is_lost_on_a_dark_background(name):
+    with mpl.style.context("dark_background"):
+        fig = FIGURES[name]()
+    lines = [line for ax in fig.axes for line in ax.lines]
+    assert all(np.mean(mpl.colors.to_rgb(line.get_color())) > 0.3 for line in lines)
+    fills = [f for ax in fig.axes for f in (*ax.patches, *ax.collections)]
+    colours = [c for fill in fills for c in np.atleast_2d(fill.get_facecolor())]
+    grey = [c[:3] for c in colours if c[3] == 1 and np.ptp(c[:3]) == 0]
+    if name != "simulations":  # its cells cover a whole colour map
+        assert all(0 < c[0] < 0.5 for c in grey)  # bands stay dark, but are seen
+
+
+def test_greys_are_between_text_and_background():
+    np.testing.assert_allclose(ink(0.12), 0.88)  # black on white
+    with mpl.rc_context({"axes.facecolor": "none", "figure.facecolor": "#000000"}):
+        np.testing.assert_allclose(ink(0.5), 0.0)
+    with mpl.rc_context({"axes.facecolor": "none", "figure.facecolor": "none"}):
+        np.testing.assert_allclose(ink(0.5), 0.5)
+    assert greys() == "Greys"
+    with mpl.style.context("dark_background"):
+        assert greys() == "Greys_r"
+
+
+def test_colours_are_ours_unless_the_user_chose_some():
+    def first():
+        return FIGURES["tarp"]().axes[0].lines[1].get_color()
+
+    assert first() == OKABE_ITO[0]
+    with mpl.rc_context({"axes.prop_cycle": mpl.cycler(color=["#123456"])}):
+        assert first() == "#123456"
+        with mpl.style.context(plots.STYLE):
+            assert first() == OKABE_ITO[0]
+
+
+def test_users_resolution(tmp_path):
+    fig = FIGURES["losses"]()
+    with mpl.rc_context({"savefig.dpi": 40}):
+        plots.save_figure(fig, tmp_path / "figure.png")
+    assert mpl.image.imread(tmp_path / "figure.png").shape[:2] == (160, 240)
 
 
 @pytest.mark.parametrize("n_sigma", [1, 2, 3])

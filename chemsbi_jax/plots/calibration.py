@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from chemsbi_jax.constants import PARAMETERS
 from chemsbi_jax.diagnostics.bands import bin_band
-from chemsbi_jax.plots.style import BAND, GUIDE, colour, label, new_figure
+from chemsbi_jax.plots.style import BAND, GUIDE, colour, ink, label, new_figure
 
 MAX_BINS = 25
 CONFIDENCE = 0.99
@@ -91,8 +91,8 @@ def _ranks(ax: Axes, ranks: np.ndarray, edges: np.ndarray) -> None:
     share = np.diff(edges) / edges[-1]  # bins may differ by one rank
     low, high = bin_band(len(ranks), tuple(share), CONFIDENCE)
     outside = (counts < low) | (counts > high)
-    ax.stairs(high, edges, baseline=low, fill=True, color=BAND)
-    ax.stairs(len(ranks) * share, edges, color=GUIDE)
+    ax.stairs(high, edges, baseline=low, fill=True, color=ink(BAND))
+    ax.stairs(len(ranks) * share, edges, color=ink(GUIDE))
     ax.stairs(counts, edges, color=colour(0), lw=1.4)
     ax.set(xlim=(edges[0], edges[-1]), ylim=(0, 1.35 * max(counts.max(), high.max())))
     ax.text(0.97, 0.95, f"{outside.sum()} of {len(counts)} bins outside 99 %",
@@ -108,8 +108,8 @@ def _diagonal(
     fig = new_figure(4.8, 6.2)
     top, bottom = fig.subplots(2, 1, sharex=True, height_ratios=(2.2, 1))
     for ax, base in ((top, 0.0), (bottom, x)):
-        ax.fill_between(x, low - base, high - base, color=BAND, lw=0, label="99 %")
-        ax.plot(x, x - base, color=GUIDE, lw=1)
+        ax.fill_between(x, low - base, high - base, color=ink(BAND), lw=0, label="99 %")
+        ax.plot(x, x - base, color=ink(GUIDE), lw=1)
         for i, (name, curve) in enumerate(curves.items()):
             ax.plot(x, curve - base, color=colour(i), lw=1.3, label=name)
     top.set(ylabel=ylabel, xlim=(0, 1), ylim=(0, 1))

@@ -14,6 +14,7 @@ from chemsbi_jax.plots.style import (
     TRUTH,
     colour,
     few_ticks,
+    ink,
     label,
     new_figure,
 )
@@ -84,7 +85,7 @@ def _marginal(ax: Axes, draws: np.ndarray, limits: np.ndarray) -> None:
 def _step(ax: Axes, draws: np.ndarray, limits: np.ndarray) -> None:
     ax.hist(
         draws, bins=BINS // 2, range=tuple(limits), density=True, histtype="step",
-        color=GUIDE,
+        color=ink(GUIDE),
     )  # fmt: skip
 
 
@@ -113,7 +114,7 @@ def mass_levels(
 
 
 def _mark(axes: np.ndarray, truth: np.ndarray) -> None:
-    style = {"color": TRUTH, "ls": "--", "lw": 0.9}
+    style = {"color": ink(TRUTH), "ls": "--", "lw": 0.9}
     for row in range(len(axes)):
         for column in range(row + 1):
             axes[row, column].axvline(truth[column], **style)

@@ -10,11 +10,13 @@ from matplotlib.figure import Figure
 from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
 from chemsbi_jax.plots.style import (
     BAND,
+    FAINT,
     GUIDE,
     TRUTH,
     colour,
     ellipse,
     few_ticks,
+    ink,
     label,
     new_figure,
 )
@@ -91,7 +93,7 @@ def plot_convergence(
     for j, parameter in enumerate(NAMES):
         _guide(axes[-1, j], np.asarray(n_stars), np.asarray(sds)[:, j])
         if truth is not None:
-            axes[0, j].axhline(truth[j], color=TRUTH, ls="--", lw=1, label="truth")
+            axes[0, j].axhline(truth[j], color=ink(TRUTH), ls="--", lw=1, label="truth")
         axes[0, j].set(ylabel=label(parameter))
         width = rf"$\sigma$({label(parameter, unit=False)})"
         axes[-1, j].set(ylabel=width, xlabel="number of stars $N$")
@@ -159,14 +161,14 @@ def _prior(
     inside = False
     for n_sigma in (1, 2, 3):
         line = ellipse(mean, np.diag(sd**2), n_sigma)
-        ax.plot(*line, color=GUIDE, ls=":", lw=1.2)
+        ax.plot(*line, color=ink(GUIDE), ls=":", lw=1.2)
         inside |= ((line.T > low) & (line.T < high)).all(axis=1).any()
     if inside:  # else a legend would name lines that nobody sees
-        ax.plot([], [], color=GUIDE, ls=":", lw=1.2, label="prior")
+        ax.plot([], [], color=ink(GUIDE), ls=":", lw=1.2, label="prior")
 
 
 def _mark_truth(axes: Mapping[str, Axes], truth: ArrayLike) -> None:
-    style = {"color": TRUTH, "ls": "--", "lw": 1}
+    style = {"color": ink(TRUTH), "ls": "--", "lw": 1}
     axes["x"].axvline(truth[0], **style)
     axes["y"].axhline(truth[1], **style)
     axes["xy"].axvline(truth[0], **style, label="truth")
@@ -228,9 +230,9 @@ def _converge(
 def _pulls(axes: np.ndarray, n_stars: Sequence[int], pull: np.ndarray, i: int) -> None:
     for j, ax in enumerate(axes):
         if i == 0:
-            ax.axhspan(-2, 2, color="0.93", lw=0)
-            ax.axhspan(-1, 1, color=BAND, lw=0)
-            ax.axhline(0, color=TRUTH, ls="--", lw=1)
+            ax.axhspan(-2, 2, color=ink(FAINT), lw=0)
+            ax.axhspan(-1, 1, color=ink(BAND), lw=0)
+            ax.axhline(0, color=ink(TRUTH), ls="--", lw=1)
             ax.set(ylabel=r"(mean $-$ truth)/$\sigma$", ylim=(-3, 3))
         ax.plot(n_stars, pull[:, j], marker="o", ms=4, lw=1, color=colour(i))
         half = max(ax.get_ylim()[1], 1.1 * np.abs(pull[:, j]).max())
@@ -240,4 +242,4 @@ def _pulls(axes: np.ndarray, n_stars: Sequence[int], pull: np.ndarray, i: int) -
 def _guide(ax: Axes, n_stars: np.ndarray, sd: np.ndarray) -> None:
     """1/sqrt(N) through the last width."""
     guide = sd[-1] * np.sqrt(n_stars[-1] / n_stars)
-    ax.plot(n_stars, guide, color=GUIDE, ls=":", label=r"$\propto 1/\sqrt{N}$")
+    ax.plot(n_stars, guide, color=ink(GUIDE), ls=":", label=r"$\propto 1/\sqrt{N}$")

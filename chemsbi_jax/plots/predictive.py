@@ -6,7 +6,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from chemsbi_jax.constants import ABUNDANCES
-from chemsbi_jax.plots.style import BAND, GUIDE, colour, few_ticks, label, new_figure
+from chemsbi_jax.plots.style import (
+    BAND,
+    GUIDE,
+    INNER,
+    colour,
+    few_ticks,
+    ink,
+    label,
+    new_figure,
+)
 from chemsbi_jax.types import Stars
 
 MAX_BINS = 30
@@ -57,7 +66,7 @@ def plot_predictive(
 
 def _not_observed(top: Axes, bottom: Axes) -> None:
     top.text(
-        0.5, 0.5, "not observed", ha="center", color=GUIDE, transform=top.transAxes
+        0.5, 0.5, "not observed", ha="center", color=ink(GUIDE), transform=top.transAxes
     )
     for ax in (top, bottom):
         ax.set(xticks=[], yticks=[])
@@ -68,9 +77,9 @@ def _compare(top: Axes, bottom: Axes, observed: np.ndarray, model: np.ndarray) -
     edges = _edges(observed, model)
     counts = np.histogram(observed, edges)[0]
     mean, sd, bands = _expected(model, edges, len(observed))
-    for (low, high), shade in zip(bands, (BAND, "0.75"), strict=True):
-        top.stairs(high, edges, baseline=low, fill=True, color=shade)
-    top.stairs(mean, edges, color=GUIDE)
+    for (low, high), strength in zip(bands, (BAND, INNER), strict=True):
+        top.stairs(high, edges, baseline=low, fill=True, color=ink(strength))
+    top.stairs(mean, edges, color=ink(GUIDE))
     top.stairs(counts, edges, color=colour(0), lw=1.5)
     top.set_ylim(bottom=0)
     top.tick_params(labelbottom=False)
@@ -108,9 +117,9 @@ def _expected(
 
 def _residuals(ax: Axes, edges: np.ndarray, residuals: np.ndarray) -> None:
     centres = 0.5 * (edges[1:] + edges[:-1])
-    ax.axhspan(-2, 2, color=BAND, lw=0)
-    ax.axhspan(-1, 1, color="0.75", lw=0)
-    ax.axhline(0, color=GUIDE, lw=0.8)
+    ax.axhspan(-2, 2, color=ink(BAND), lw=0)
+    ax.axhspan(-1, 1, color=ink(INNER), lw=0)
+    ax.axhline(0, color=ink(GUIDE), lw=0.8)
     ax.plot(centres, residuals, "o", ms=3, color=colour(0))
     half = max(3.5, 1.1 * np.abs(residuals).max())
     ax.set_ylim(-half, half)
@@ -119,8 +128,8 @@ def _residuals(ax: Axes, edges: np.ndarray, residuals: np.ndarray) -> None:
 def _legend(fig: Figure, axes: np.ndarray) -> None:
     handles = [
         axes[0, 0].plot([], [], color=colour(0), label="observed")[0],
-        axes[0, 0].plot([], [], color=GUIDE, label="predicted")[0],
-        axes[0, 0].fill_between([], [], color="0.75", label=r"1 $\sigma$"),
-        axes[0, 0].fill_between([], [], color=BAND, label=r"2 $\sigma$"),
+        axes[0, 0].plot([], [], color=ink(GUIDE), label="predicted")[0],
+        axes[0, 0].fill_between([], [], color=ink(INNER), label=r"1 $\sigma$"),
+        axes[0, 0].fill_between([], [], color=ink(BAND), label=r"2 $\sigma$"),
     ]
     fig.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False)

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 from matplotlib.figure import Figure
 
-from chemsbi_jax.plots.style import BAND, GUIDE, colour, new_figure
+from chemsbi_jax.plots.style import BAND, GUIDE, colour, ink, new_figure
 
 MARKERS = "os^Dvp"
 LOWEST = 0.1  # smaller distances are drawn here
@@ -28,8 +28,8 @@ def plot_recovery(
     fig = new_figure(4.6 * len(pulls), 4.2)
     axes = fig.subplots(1, len(pulls), sharex=True, sharey=True, squeeze=False)[0]
     for ax, (n_stars, by_method) in zip(axes, pulls.items(), strict=True):
-        ax.axhspan(LOWEST / 2, 3, color=BAND, lw=0)
-        ax.axhline(3, color=GUIDE, lw=1, ls=":")
+        ax.axhspan(LOWEST / 2, 3, color=ink(BAND), lw=0)
+        ax.axhline(3, color=ink(GUIDE), lw=1, ls=":")
         for i, (name, pull) in enumerate(by_method.items()):
             ax.plot(
                 distance, np.maximum(pull, LOWEST), MARKERS[i % len(MARKERS)],
@@ -40,7 +40,7 @@ def plot_recovery(
             ax.annotate(
                 text, (x, 1), xycoords=("data", "axes fraction"), rotation=90,
                 xytext=(0, -4), textcoords="offset points", ha="center", va="top",
-                fontsize="small", color=GUIDE,
+                fontsize="small", color=ink(GUIDE),
             )  # fmt: skip
         ax.set(title=f"{n_stars} stars", yscale="log")
         ax.set(xlabel="distance of the truth from the prior mean [prior $\\sigma$]")

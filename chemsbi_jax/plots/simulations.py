@@ -7,12 +7,10 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from chemsbi_jax.constants import ABUNDANCES, PARAMETERS
-from chemsbi_jax.plots.style import GUIDE, few_ticks, label, new_figure
+from chemsbi_jax.plots.style import GUIDE, few_ticks, greys, ink, label, new_figure
 
 SHOWN = (0.5, 99.5)  # percentiles; wide priors have stars far outside
 MAX_CELLS = 60  # across a panel
-COLOURS = "viridis"  # even in lightness, and told apart by all kinds of colour vision
-DENSITY = "Greys"
 
 
 def plot_simulations(
@@ -51,7 +49,7 @@ def plot_simulations(
 def _density(fig: Figure, ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
     extent = _extent(x, y)
     cells = ax.hexbin(
-        x, y, gridsize=_n_cells(len(x)), extent=extent, mincnt=1, cmap=DENSITY,
+        x, y, gridsize=_n_cells(len(x)), extent=extent, mincnt=1, cmap=greys(),
         norm=LogNorm(), linewidths=0.1,
     )  # fmt: skip
     fig.colorbar(cells, ax=ax, label="stars per cell", location="top", shrink=0.9)
@@ -63,10 +61,10 @@ def _mean_time(ax: Axes, x: np.ndarray, y: np.ndarray, birth_time: np.ndarray):
     low, high = np.percentile(birth_time, SHOWN)
     cells = ax.hexbin(
         x, y, C=birth_time, gridsize=_n_cells(len(x)), extent=extent, mincnt=1,
-        cmap=COLOURS, vmin=low, vmax=high, linewidths=0.1,
+        vmin=low, vmax=high, linewidths=0.1,
     )  # fmt: skip
     for draw in (ax.axhline, ax.axvline):  # the Sun
-        draw(0.0, color=GUIDE, lw=0.8, zorder=0)
+        draw(0.0, color=ink(GUIDE), lw=0.8, zorder=0)
     _frame(ax, extent)
     return cells
 

@@ -9,21 +9,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from chemsbi_jax.constants import ABUNDANCES
+from chemsbi_jax.exports import GLOBAL_PARAMETERS, LATEX
 from chemsbi_jax.files import whole_file
 
 # Okabe & Ito 2008, told apart by all kinds of colour vision; yellow left out (too pale)
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-TRUTH = "black"
-GUIDE = "0.55"  # grey of guides, bands and priors
-BAND = "0.88"
+STYLE = {"axes.prop_cycle": mpl.cycler(color=OKABE_ITO)}
+"""Our colours as rcParams, for `matplotlib.rc_context` or `style.context`."""
+
+# shares of the text's colour in that of the background, see `ink`
+TRUTH = 1.0
+GUIDE = 0.45  # guides and priors
+INNER, BAND, FAINT = 0.25, 0.12, 0.07  # bands
 
 MASS_1_2_3_SIGMA = (0.393, 0.865, 0.989)
 """Mass of a 2-D Gaussian inside Mahalanobis distances 1, 2 and 3."""
 
 DPI = 150
 LABELS = {
-    "alpha_imf": r"$\alpha_{\rm IMF}$",
-    "log10_n_ia": r"$\log_{10} N_{\rm Ia}\ [{\rm M}_\odot^{-1}]$",
+    **{name: f"${text}$" for name, text in zip(GLOBAL_PARAMETERS, LATEX, strict=True)},
     "log10_sfe": r"$\log_{10} {\rm SFE}\ [{\rm Gyr}^{-1}]$",
     "log10_sfr_peak": r"$\log_{10} t_{\rm peak}\ [{\rm Gyr}]$",
     "outflow_fraction": r"$x_{\rm out}$",
@@ -55,8 +59,30 @@ def colour(i: int) -> str:
     return colours[i % len(colours)]
 
 
+def ink(strength: float) -> tuple[float, float, float]:
+    """The user's text colour (1) thinned to that of the background (0); RGB, 0 to 1."""
+    return tuple((1 - strength) * _background() + strength * _text())
+
+
+def greys() -> str:
+    """Colour map whose low end is near the background."""
+    return "Greys" if _text().mean() < _background().mean() else "Greys_r"
+
+
+def _text() -> Float[np.ndarray, "3"]:
+    return np.array(mpl.colors.to_rgb(mpl.rcParams["text.color"]))
+
+
+def _background() -> Float[np.ndarray, "3"]:
+    for part in ("axes.facecolor", "figure.facecolor"):
+        *rgb, alpha = mpl.colors.to_rgba(mpl.rcParams[part])
+        if alpha > 0:
+            return np.array(rgb)
+    return np.ones(3)  # both transparent: most likely on white paper
+
+
 def new_figure(width: float, height: float) -> Figure:
-    """A figure of that size [inch] whose layout keeps labels apart."""
+    """A figure of that size [inch] whose layout keeps labels apart; not in pyplot."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
@@ -78,7 +104,11 @@ def few_ticks(ax: Axes, n: int = 4) -> None:
 
 
 def save_figure(fig: Figure, path: str | os.PathLike) -> None:
-    """Write the figure (PNG, or what the suffix says), whole or not at all."""
+    """Write the figure (PNG, or what the suffix says), whole or not at all.
+
+    A PNG has the user's `savefig.dpi` if that is a number, else 150 dots per inch.
+    """
+    dpi = mpl.rcParams["savefig.dpi"]
     suffix = os.path.splitext(path)[1].lstrip(".").lower() or "png"
     with whole_file(path) as temporary:
-        fig.savefig(temporary, dpi=DPI, format=suffix)
+        fig.savefig(temporary, dpi=DPI if dpi == "figure" else dpi, format=suffix)

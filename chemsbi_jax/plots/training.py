@@ -6,7 +6,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from chemsbi_jax.constants import ABUNDANCES, PARAMETERS
-from chemsbi_jax.plots.style import GUIDE, TRUTH, colour, few_ticks, label, new_figure
+from chemsbi_jax.plots.style import (
+    GUIDE,
+    TRUTH,
+    colour,
+    few_ticks,
+    ink,
+    label,
+    new_figure,
+)
 
 QUANTILE_BINS = 20
 LOG_RANGE = 10.0  # a positive loss that falls by more than this is drawn on a log axis
@@ -26,8 +34,8 @@ def plot_losses(
         ax.plot(_steps(loss, n), loss, color=colour(i), lw=1.3, label=name)
     best = int(np.nanargmin(validation))
     ax.plot(
-        _steps(validation, n)[best], validation[best], "o", mfc="none", color=TRUTH,
-        label=f"best validation: ${validation[best]:.4g}$",
+        _steps(validation, n)[best], validation[best], "o", mfc="none",
+        color=ink(TRUTH), label=f"best validation: ${validation[best]:.4g}$",
     )  # fmt: skip
     ax.set(xlabel=xlabel, ylabel="loss")
     both = np.concatenate([train, validation])
@@ -96,7 +104,7 @@ def _errors(ax: Axes, residual: np.ndarray) -> None:
     size = np.percentile(np.abs(residual), 99.9)
     half = max(float(np.percentile(np.abs(residual), 99.5)), 1e-9)
     ax.hist(residual, bins=60, range=(-half, half), color=colour(0), alpha=0.45)
-    ax.axvline(0, color=GUIDE, lw=0.8)
+    ax.axvline(0, color=ink(GUIDE), lw=0.8)
     bias, rms = residual.mean(), np.sqrt(np.mean(residual**2))
     text = f"bias {bias:+.5f}\nrms {rms:.5f}\n99.9 % {size:.4f}"
     ax.text(0.97, 0.95, text, ha="right", va="top", fontsize="small",

@@ -17,7 +17,7 @@ from chemsbi_jax.files import whole_file
 
 FORMAT = 1
 """Version of the layout of the files; a loader refuses any other."""
-PRETRAINED = ("tng", "tng-legacy")
+PRETRAINED = ("tng", "tng-any", "tng-legacy")
 """Names of the weights that ship with the package."""
 
 

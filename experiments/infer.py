@@ -23,8 +23,10 @@ from infer_checks import (
     check_fit,
     compare,
     compare_halves,
+    describe_robust,
     leave_out,
     list_warnings,
+    robust_beside,
 )
 from jax.tree_util import Partial
 
@@ -32,6 +34,7 @@ import chemsbi_jax as cs
 from chemsbi_jax import plots, priors, results
 from chemsbi_jax.galaxy import infer_prefixes
 from chemsbi_jax.noise import add_noise
+from chemsbi_jax.npe import choose_weights
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.scripts import Stopwatch, run_script
 
@@ -50,8 +53,9 @@ class Config(star_flags.StarFlags):
     """How the stars are combined; auto: flow, and exact if the model does not fit."""
     robust: bool = False
     """Give each abundance a model error, as large as the stars ask for."""
-    weights: str = "tng"
-    """Networks: tng, tng-legacy, or a folder."""
+    weights: str = "auto"
+    """Networks: tng-any, tng, tng-legacy, or a folder; auto: tng-any, or tng if all
+    stars have eight abundances, errors of 0.05 dex and no birth times."""
     truth: tuple[float, float] | None = None
     """Known alpha_imf and log10_n_ia, for the figures."""
     seed: int = 0
@@ -68,6 +72,7 @@ class Loaded(NamedTuple):
     stars: cs.Stars
     npe: Npe
     forward: cs.Forward
+    weights: str  # name or folder of the networks
 
 
 def main(config: Config) -> dict:
@@ -76,7 +81,7 @@ def main(config: Config) -> dict:
     with watch("read"):
         catalog = star_flags.read(config.stars, config, config.out, config.quiet)
         loaded = load(config, catalog.stars)
-    stars, npe, forward = loaded
+    stars, npe, forward, weights = loaded
     keys = jax.random.split(jax.random.key(config.seed), 3)
     with watch("inference"):
         method = "flow" if config.method == "auto" else config.method
@@ -88,11 +93,17 @@ def main(config: Config) -> dict:
     if misfit.is_flagged and config.method == "auto" and not config.robust:
         with watch("exact, as the model does not fit"):
             galaxy = try_exact(keys[0], loaded, galaxy, config.quiet)
+    robust = None
+    if misfit.is_flagged and not config.robust:
+        with watch("robust, as the model does not fit"):
+            robust = robust_beside(keys[0], npe, forward, stars)
     with watch("other method"):
         other = infer(keys[0], loaded, OTHER[galaxy.method], config.quiet)
         checks = list_checks(keys[1], loaded, galaxy, other, misfit)
+        checks |= {"robust": describe_robust(robust)} if robust else {}
     with watch("figures and files"):
-        write_figures(config, galaxy, other, npe, stars, draws, forward, keys[1])
+        others = {other.method: other} | ({"robust": robust} if robust else {})
+        write_figures(config, galaxy, others, loaded, draws, keys[1])
         results.write_posterior(
             config.out / "posterior.nc", galaxy, stars, np.asarray(draws[:, :100])
         )
@@ -104,8 +115,8 @@ def main(config: Config) -> dict:
         seconds=watch.seconds,
         provenance=results.provenance(
             seed=config.seed,
-            emulator=config.weights,
-            npe=config.weights,
+            emulator=weights,
+            npe=weights,
             stars=config.stars,
         ),
     )
@@ -120,16 +131,16 @@ def main(config: Config) -> dict:
 
 def load(config: Config, stars: cs.Stars) -> Loaded:
     """The stars and the networks."""
-    npe = cs.load_npe(config.weights)
+    weights = choose_weights(stars) if config.weights == "auto" else config.weights
+    npe = cs.load_npe(weights)
     npe.reader.inputs(stars, str(config.stars))  # complains with the file's name
-    return Loaded(
-        stars, npe, Partial(cs.emulate, emulator=cs.load_emulator(config.weights))
-    )
+    emulator = cs.load_emulator(weights)
+    return Loaded(stars, npe, Partial(cs.emulate, emulator=emulator), weights)
 
 
 def infer(key, loaded: Loaded, method: str, quiet: bool) -> cs.GalaxyPosterior:
     """The galaxy's posterior by one method."""
-    stars, npe, forward = loaded
+    stars, npe, forward, _ = loaded
     return cs.infer_galaxy(key, npe, stars, method, forward=forward, quiet=quiet)
 
 
@@ -143,7 +154,7 @@ def try_exact(key, loaded: Loaded, flow, quiet: bool) -> cs.GalaxyPosterior:
 
 def list_checks(key, loaded: Loaded, galaxy, other, misfit) -> dict:
     """All checks of a result, as summary.json has them."""
-    stars, npe, forward = loaded
+    stars, npe, forward, _ = loaded
     checks = {
         **galaxy.checks,
         "model_fit": {
@@ -151,7 +162,9 @@ def list_checks(key, loaded: Loaded, galaxy, other, misfit) -> dict:
             "p_value": misfit.p_value,
             "text": misfit.text,
             "mean_residual_dex": dict(
-                zip(cs.ABUNDANCES, misfit.mean_residual.tolist(), strict=True)
+                (k, float(v))
+                for k, v in zip(cs.ABUNDANCES, misfit.mean_residual, strict=True)
+                if np.isfinite(v)  # not where nothing was observed
             ),
         },
         "methods_agree": compare(galaxy, other),
@@ -162,14 +175,15 @@ def list_checks(key, loaded: Loaded, galaxy, other, misfit) -> dict:
     return checks
 
 
-def write_figures(config, galaxy, other, npe, stars, draws, forward, key) -> None:
+def write_figures(config, galaxy, others: dict, loaded: Loaded, draws, key) -> None:
     """The four figures of the result."""
+    stars, npe, forward, _ = loaded
     prior = (
         [float(d.mean) for d in npe.prior[:2]],
         [float(d.variance) ** 0.5 for d in npe.prior[:2]],
     )
     plots.save_figure(
-        plots.plot_galaxy(galaxy, config.truth, prior, {other.method: other}),
+        plots.plot_galaxy(galaxy, config.truth, prior, others),
         config.out / "posterior.png",
     )
     method = "gaussian" if galaxy.method == "gaussian" else "flow"

@@ -92,11 +92,37 @@ def leave_out(key, npe, forward, stars: cs.Stars) -> dict:
     return {"n_stars": len(some.values), "shift_sigma": shifts}
 
 
+def robust_beside(key, npe, forward, stars: cs.Stars) -> cs.GalaxyPosterior | None:
+    """What the stars say if each abundance has a model error; None if nothing does."""
+    try:
+        return cs.infer_galaxy(key, npe, stars, "robust", forward=forward)
+    except ValueError:  # no star that the model can make: the first warning says so
+        return None
+
+
+def describe_robust(robust: cs.GalaxyPosterior) -> dict:
+    """The robust interval and its model errors, as summary.json has them."""
+    sd = np.sqrt(np.diag(robust.covariance))
+    each = zip(cs.PARAMETERS[:2], np.asarray(robust.mean), sd, strict=True)
+    content = {name: {"mean": float(m), "sd": float(s)} for name, m, s in each}
+    return content | {"model_error_dex": robust.checks["model_error_dex"]}
+
+
 def list_warnings(checks: dict) -> list[str]:
     """Sentences for the reader of the result."""
     warnings = []
     if checks["model_fit"]["flagged"]:
         warnings.append(checks["model_fit"]["text"])
+    if checks.get("robust"):
+        names = cs.PARAMETERS[:2]
+        interval = ", ".join(
+            f"{n} = {checks['robust'][n]['mean']:.3f} +- {checks['robust'][n]['sd']:.3f}"
+            for n in names
+        )
+        warnings.append(
+            f"With a model error for each abundance (--robust): {interval}. Quote this "
+            "beside the interval; what all stars share it does not cover."
+        )
     agree = checks["methods_agree"]
     if not agree["agree"]:
         warnings.append(

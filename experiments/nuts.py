@@ -9,7 +9,7 @@ instead, for data sets of reproduce.py. Exit codes as in infer.py.
 """
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,6 +24,7 @@ import chemsbi_jax as cs
 from chemsbi_jax import plots, results
 from chemsbi_jax.files import whole_file
 from chemsbi_jax.joint import run_nuts
+from chemsbi_jax.npe import choose_weights
 from chemsbi_jax.scripts import Stopwatch, run_script
 
 
@@ -43,8 +44,8 @@ class Config(star_flags.StarFlags):
     """Data sets of --compare, by their names in reproduce.py."""
     n_stars: int | None = None
     """Use only the first stars of the table."""
-    weights: str = "tng"
-    """Networks: tng, tng-legacy, or a folder."""
+    weights: str = "auto"
+    """Networks: tng-any, tng, tng-legacy, or a folder; auto: the one for the stars."""
     forward: Literal["emulator", "simulator"] = "emulator"
     """Model of the likelihood."""
     yields: str = "tng"
@@ -73,6 +74,8 @@ def main(config: Config) -> dict:
     with watch("read"):
         catalog = star_flags.read(config.stars, config, config.out, config.quiet)
         stars = first_stars(catalog.stars, config.n_stars)
+        if config.weights == "auto":
+            config = replace(config, weights=choose_weights(stars))
         npe = cs.load_npe(config.weights)
         npe.reader.inputs(stars, str(config.stars))  # complains with the file's name
         forward = load_forward(config)
@@ -120,6 +123,8 @@ def main(config: Config) -> dict:
 
 def run_comparison(config: Config) -> dict:
     """Every method against NUTS on the same stars; returns compare.json's content."""
+    if config.weights == "auto":
+        config = replace(config, weights="tng")
     npe = cs.load_npe(config.weights)
     sizes = {"n_chains": config.n_chains, "n_warmup": config.n_warmup}
     sizes |= {"n_draws": config.n_draws, "quiet": config.quiet}

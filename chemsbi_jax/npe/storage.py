@@ -7,6 +7,7 @@ from pathlib import Path
 
 import equinox as eqx
 import jax
+import numpy as np
 
 from chemsbi_jax import priors
 from chemsbi_jax.artifacts import (
@@ -16,13 +17,16 @@ from chemsbi_jax.artifacts import (
     save_weights,
     weights_folder,
 )
+from chemsbi_jax.noise import SIGMA
 from chemsbi_jax.npe.flow import SplineFlow
 from chemsbi_jax.npe.maf import MafFlow
 from chemsbi_jax.npe.measurements import AnyErrors, OneError
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.npe.training import NpeConfig, new_npe
+from chemsbi_jax.types import Stars
 
 FLOWS = {"spline": SplineFlow, "maf": MafFlow}
+ERROR_TOLERANCE = 1e-3  # dex
 MEASUREMENTS = {"one error": OneError, "any errors": AnyErrors}
 
 
@@ -37,8 +41,27 @@ def save_npe(folder: Path, npe: Npe, config: NpeConfig, spec: Mapping) -> None:
     save_weights(folder, "npe", _arrays(npe)[0], full)
 
 
-def load_npe(name: str | os.PathLike = "tng") -> Npe:
-    """Shipped weights "tng" (default) or "tng-legacy", or those in a folder.
+def choose_weights(stars: Stars) -> str:
+    """The shipped network for these stars: "tng-any", or "tng" where it is enough.
+
+    That one knows stars with all eight abundances, errors of 0.05 dex and no birth time
+    only, and those a little better.
+    """
+    is_fixed = stars.observed.all() and not np.isfinite(stars.birth_time).any()
+    return "tng" if is_fixed and is_usual(stars.errors) else "tng-any"
+
+
+def is_usual(errors: np.ndarray) -> bool:
+    """Whether all errors are those of the training with one error."""
+    return bool((np.abs(errors - SIGMA) <= ERROR_TOLERANCE).all())
+
+
+def load_npe(name: str | os.PathLike = "tng-any") -> Npe:
+    """Shipped weights or those in a folder.
+
+    Args:
+        name: "tng-any" for any stars (default), "tng" or "tng-legacy" for complete ones
+            with errors of 0.05 dex, or a folder.
 
     Raises:
         artifacts.WeightsError: unknown name, or weights that do not fit this package.

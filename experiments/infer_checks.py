@@ -114,11 +114,8 @@ def list_warnings(checks: dict) -> list[str]:
     if checks["model_fit"]["flagged"]:
         warnings.append(checks["model_fit"]["text"])
     if checks.get("robust"):
-        names = cs.PARAMETERS[:2]
-        interval = ", ".join(
-            f"{n} = {checks['robust'][n]['mean']:.3f} +- {checks['robust'][n]['sd']:.3f}"
-            for n in names
-        )
+        each = [(n, checks["robust"][n]) for n in cs.PARAMETERS[:2]]
+        interval = ", ".join(f"{n} = {p['mean']:.3f} +- {p['sd']:.3f}" for n, p in each)
         warnings.append(
             f"With a model error for each abundance (--robust): {interval}. Quote this "
             "beside the interval; what all stars share it does not cover."

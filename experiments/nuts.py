@@ -128,17 +128,19 @@ def run_comparison(config: Config) -> dict:
     npe = cs.load_npe(config.weights)
     sizes = {"n_chains": config.n_chains, "n_warmup": config.n_warmup}
     sizes |= {"n_draws": config.n_draws, "quiet": config.quiet}
-    rows = compare_all(
-        jax.random.key(config.seed), npe, load_forward(config), config, sizes
-    )
-    content = {"rows": rows, "warnings": [r["set"] for r in rows if not r["converged"]]}
-    results.write_summary(config.out / "compare.json", content)
-    text = report_comparison(rows)
-    with whole_file(config.out / "compare.md") as path:
-        path.write_text(text, encoding="utf-8")
+
+    def keep(rows: list[dict]) -> None:
+        failed = [r["set"] for r in rows if not r["converged"]]
+        content = {"rows": rows, "warnings": failed}
+        results.write_summary(config.out / "compare.json", content)
+        with whole_file(config.out / "compare.md") as path:
+            path.write_text(report_comparison(rows), encoding="utf-8")
+
+    key, forward = jax.random.key(config.seed), load_forward(config)
+    rows = compare_all(key, npe, forward, config, sizes, keep)
     if not config.quiet:
-        print(text)
-    return content
+        print(report_comparison(rows))
+    return {"rows": rows, "warnings": [r["set"] for r in rows if not r["converged"]]}
 
 
 def first_stars(stars: cs.Stars, n: int | None) -> cs.Stars:

@@ -1,6 +1,7 @@
 """The comparison of `nuts.py --compare`: each method against NUTS on the same stars."""
 
 import time
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -15,7 +16,9 @@ METHODS = ("flow", "gaussian", "exact")
 N_DRAWS = 4000
 
 
-def compare_all(key, npe, forward, config, sizes: dict) -> list[dict]:
+def compare_all(
+    key, npe, forward, config, sizes: dict, keep: Callable[[list[dict]], None]
+) -> list[dict]:
     """One row for each data set, number of stars and method.
 
     Args:
@@ -24,6 +27,7 @@ def compare_all(key, npe, forward, config, sizes: dict) -> list[dict]:
         forward: the model of the likelihood, the same for NUTS and `exact`.
         config: flags of nuts.py.
         sizes: of the chains, for `run_nuts`.
+        keep: gets all rows so far, whenever there are more of them.
     """
     key_data, key_nuts = jax.random.split(key)
     galaxies = load_galaxies(key_data, max(config.compare_n_stars), config.seed)
@@ -37,6 +41,7 @@ def compare_all(key, npe, forward, config, sizes: dict) -> list[dict]:
         stars = galaxies[name].stars
         for n in fitting_numbers(config.compare_n_stars, len(stars.values)):
             rows += compare_one(key_nuts, npe, forward, name, first(stars, n), sizes)
+            keep(rows)
     return rows
 
 

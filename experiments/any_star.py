@@ -1,0 +1,191 @@
+"""The network for any star against networks for one kind of star, and against NUTS.
+
+    python experiments/any_star.py --out runs/any_star
+
+For each kind of star (all eight abundances, APOGEE's six, GALAH's five; with and
+without birth times) trains a network for that kind alone, compares the held-out log
+densities on the same stars, and the galaxy of 200 stars with NUTS. Writes any_star.md
+and .json after each kind; a specialist that is in --out is not trained again.
+"""
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+from nuts_compare import differences
+
+import chemsbi_jax as cs
+from chemsbi_jax import npe as networks
+from chemsbi_jax import priors, results
+from chemsbi_jax.constants import N_GLOBAL
+from chemsbi_jax.files import whole_file
+from chemsbi_jax.joint import run_nuts
+from chemsbi_jax.npe.model import global_latent_log_prob
+from chemsbi_jax.npe.reading import as_table
+from chemsbi_jax.scripts import run_script
+from chemsbi_jax.train import FitConfig
+
+KINDS = ("complete", "apogee", "galah")
+METHODS = ("flow", "gaussian", "exact")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Flags of this script."""
+
+    out: Path = Path("runs/any_star")
+    """Folder for the table and the specialists."""
+    weights: str = "tng-any"
+    """The network for any star."""
+    kinds: tuple[str, ...] = KINDS
+    """Kinds of stars."""
+    n_test: int = 50_000
+    """Held-out stars of each kind."""
+    n_epochs: int = 40
+    """Of each specialist, of 500 steps with 1024 stars."""
+    n_stars: int = 200
+    """Stars of the galaxy; 0 leaves NUTS out."""
+    truth: tuple[float, float] = (-2.1, -2.6)
+    """alpha_imf and log10_n_ia of the galaxy."""
+    seed: int = 5
+    """Of everything random."""
+    quiet: bool = False
+    """No progress."""
+
+
+def main(config: Config) -> dict:
+    """All kinds; returns the rows of the table."""
+    rows = []
+    for kind in config.kinds:
+        for dated in (False, True):
+            measure = networks.AnyErrors(kind, dated)
+            rows.append(compare_kind(measure, config))
+            results.write_summary(config.out / "any_star.json", {"rows": rows})
+            with whole_file(config.out / "any_star.md") as path:
+                path.write_text(report(rows), encoding="utf-8")
+    if not config.quiet:
+        print(report(rows))
+    return {"rows": rows}
+
+
+def compare_kind(measure: networks.AnyErrors, config: Config) -> dict:
+    """One row: log densities of both networks, and the galaxy against NUTS."""
+    key_test, key_train, key_galaxy = jax.random.split(jax.random.key(config.seed), 3)
+    npe = cs.load_npe(config.weights)
+    forward = Partial(cs.emulate, emulator=cs.load_emulator(config.weights))
+    specialist = train_specialist(key_train, measure, forward, config)
+    theta, inputs = make_stars(key_test, npe, forward, measure, config.n_test)
+    both = [held_out(n, theta, inputs) for n in (npe, specialist)]
+    found, special = ({k: float(v.mean()) for k, v in b.items()} for b in both)
+    spread = both[0]["all"] - both[1]["all"]
+    row = {
+        "kind": measure.kind,
+        "dated": bool(measure.dated),
+        "log_prob": found,
+        "specialist": special,
+        "difference_error": float(spread.std() / len(spread) ** 0.5),
+    }
+    if config.n_stars:
+        row["galaxy"] = compare_galaxy(key_galaxy, npe, forward, measure, config)
+    return row
+
+
+def train_specialist(key, measure, forward, config: Config) -> networks.Npe:
+    """A network that knows this kind of star only."""
+    name = f"{measure.kind}{'_dated' if measure.dated else ''}"
+    folder = config.out / name
+    if (folder / "npe.safetensors").is_file():
+        return cs.load_npe(folder)
+    prior = cs.paper_prior()
+    fit = FitConfig(n_epochs=config.n_epochs, steps_per_epoch=500)
+    recipe = replace(networks.NpeConfig(), measure=measure, fit=fit)
+    stars = networks.FreshStars(forward, prior)
+    npe, _ = networks.train_npe(key, stars, prior, recipe, quiet=config.quiet)
+    networks.save_npe(folder, npe, recipe, {"made_by": "any_star.py"})
+    return npe
+
+
+def make_stars(key, npe, forward, measure, n: int, truth=None):
+    """Theta and inputs of noisy stars from the prior, of one galaxy or of many."""
+    key_theta, key_noise = jax.random.split(key)
+    theta = priors.sample(key_theta, npe.prior, n)
+    if truth is not None:
+        theta = theta.at[:, :N_GLOBAL].set(jnp.array(truth))
+    inputs = np.asarray(measure.observe(key_noise, forward(theta), theta[:, -1]))
+    good = np.isfinite(inputs).all(axis=1)
+    return np.asarray(theta)[good], inputs[good]
+
+
+def held_out(npe, theta: np.ndarray, inputs: np.ndarray) -> dict:
+    """Log density of all six parameters of each star, and of the two global latents."""
+    latent = priors.to_normal(npe.prior, jnp.asarray(theta))[:, :N_GLOBAL]
+    of_all = eqx.filter_jit(networks.log_prob)(npe, theta, inputs)
+    of_galaxy = eqx.filter_jit(global_latent_log_prob)(npe, latent, inputs)
+    return {"all": np.asarray(of_all), "galaxy": np.asarray(of_galaxy)}
+
+
+def compare_galaxy(key, npe, forward, measure, config: Config) -> dict:
+    """Each method against NUTS on one galaxy with this kind of stars."""
+    key_stars, key_nuts, key_methods = jax.random.split(key, 3)
+    many = 2 * config.n_stars  # some of them the model does not have
+    _, inputs = make_stars(key_stars, npe, forward, measure, many, config.truth)
+    stars = as_table(inputs[: config.n_stars])
+    nuts = run_nuts(key_nuts, forward, stars, npe, quiet=config.quiet)
+    compared = {
+        method: differences(
+            key_methods,
+            cs.infer_galaxy(key_methods, npe, stars, method, forward=forward),
+            nuts.posterior,
+        )
+        for method in METHODS
+    }
+    posterior = nuts.posterior
+    return {
+        "nuts": {
+            "mean": posterior.mean,
+            "sd": np.sqrt(np.diag(posterior.covariance)),
+            "convergence": nuts.convergence,
+        },
+        "methods": compared,
+    }
+
+
+def report(rows: list[dict]) -> str:
+    """A table in Markdown."""
+    lines = [
+        "| stars | birth times | any: nats | specialist | difference "
+        "| of the galaxy's two | flow: shift [sigma], widths | exact: shift, widths | NUTS |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for r in rows:
+        a, b = r["log_prob"], r["specialist"]
+        cells = [r["kind"], "yes" if r["dated"] else "no"]
+        cells += [f"{a['all']:.3f}", f"{b['all']:.3f}"]
+        cells += [f"{a['all'] - b['all']:+.3f} ± {r['difference_error']:.3f}"]
+        cells += [f"{a['galaxy'] - b['galaxy']:+.3f}"]
+        cells += galaxy_cells(r["galaxy"]) if "galaxy" in r else ["", "", "not run"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def galaxy_cells(galaxy: dict) -> list[str]:
+    """Flow and exact against NUTS, and what NUTS says of itself."""
+    cells = []
+    for method in ("flow", "exact"):
+        found = galaxy["methods"][method]
+        shift, width = found["shift_sigma"], found["width_ratio"]
+        cells.append(
+            f"{shift[0]:+.2f}, {shift[1]:+.2f}; {width[0]:.2f}, {width[1]:.2f}"
+        )
+    convergence = galaxy["nuts"]["convergence"]
+    told = "converged" if convergence["converged"] else "**not converged**"
+    return [*cells, f"{told} ({convergence['divergences']} divergences)"]
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main, Config))

@@ -159,7 +159,7 @@ def report(rows: list[dict]) -> str:
     """A table in Markdown."""
     lines = [
         "| stars | birth times | any: nats | specialist | difference "
-        "| of the galaxy's two | flow: shift [sigma], widths | exact: shift, widths | NUTS |",
+        "| of the two | flow: shift [sigma], widths | exact: shift, widths | NUTS |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for r in rows:

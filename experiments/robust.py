@@ -91,7 +91,7 @@ def compare(name: str, truth, exact, robust) -> dict:
 def report(rows: list[dict]) -> str:
     """A table in Markdown."""
     lines = [
-        "| stars | exact | distance | robust | distance | widths | largest errors [dex] |",
+        "| stars | exact | distance | robust | distance | widths | errors [dex] |",
         "|---|---|---|---|---|---|---|",
     ]
     for r in rows:

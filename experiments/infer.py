@@ -25,7 +25,6 @@ from infer_checks import (
     leave_out,
     list_warnings,
 )
-from jax.tree_util import Partial
 
 import chemsbi_jax as cs
 from chemsbi_jax import plots, priors, results
@@ -33,7 +32,7 @@ from chemsbi_jax.catalog import require_complete
 from chemsbi_jax.galaxy import infer_prefixes
 from chemsbi_jax.noise import add_noise
 from chemsbi_jax.npe.model import Npe
-from chemsbi_jax.scripts import Stopwatch, run_script
+from chemsbi_jax.scripts import Stopwatch, check_flags, load_networks, run_script
 
 OTHER = {"flow": "gaussian", "gaussian": "flow", "exact": "flow", "robust": "exact"}
 
@@ -119,12 +118,11 @@ def main(config: Config) -> dict:
 
 def load(config: Config) -> Loaded:
     """The table and the networks."""
+    check_flags(config)
     stars = cs.read_stars(config.stars, default_error=config.default_error)
-    npe = cs.load_npe(config.weights)
+    npe, forward = load_networks(config.weights)
     require_complete(stars, float(npe.sigma), name=str(config.stars))
-    return Loaded(
-        stars, npe, Partial(cs.emulate, emulator=cs.load_emulator(config.weights))
-    )
+    return Loaded(stars, npe, forward)
 
 
 def infer(key, loaded: Loaded, method: str, quiet: bool) -> cs.GalaxyPosterior:

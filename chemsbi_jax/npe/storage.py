@@ -48,13 +48,13 @@ def load_npe(name: str | os.PathLike = "tng") -> Npe:
         size = {k: _as_tuple(v) for k, v in spec["flow"].items() if k != "kind"}
         flow = FLOWS[spec["flow"]["kind"]](**size)
         prior, sigma = priors.from_spec(spec["prior"]), float(spec["sigma"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        npe = new_npe(jax.random.key(0), prior, NpeConfig(flow=flow, sigma=sigma))
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(
             f"{folder / 'npe.json'}: expected a flow, a prior and a sigma that this "
             f"package knows; got {type(error).__name__}: {error}. Train the network "
             "again (experiments/train_npe.py)."
         ) from error
-    npe = new_npe(jax.random.key(0), prior, NpeConfig(flow=flow, sigma=sigma))
     arrays, rest = _arrays(npe)
     return eqx.combine(load_arrays(folder, "npe", arrays), rest)
 

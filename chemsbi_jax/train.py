@@ -1,6 +1,7 @@
 """One training loop for every network: scanned steps, one host visit per epoch."""
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -136,7 +137,10 @@ def _start(params: PyTree, optimizer, config: FitConfig) -> FitState:
 def _settings(run_epoch, config: FitConfig, *arguments: PyTree) -> dict:
     """All that decides the result, by name; what is large as a short checksum."""
     key, start, data, held_out = arguments
-    step = run_epoch.lower(*arguments).as_text()
+    # numpyro's priors order their leaves by Python's random hashes, anew in each
+    # process, and so the program's arguments: only a sorted list of words is the same
+    text = run_epoch.lower(*arguments).as_text()
+    words = sorted(re.sub(r"[%@#][\w.$:]+", "", text).split())
     return {
         **asdict(config),
         "random key (seed)": jax.random.key_data(key).tolist(),
@@ -144,14 +148,14 @@ def _settings(run_epoch, config: FitConfig, *arguments: PyTree) -> dict:
         "training data": _checksum(data),
         "held-out data": _checksum(held_out),
         "training step (network, loss, batch size, learning rate, version)": (
-            hashlib.sha256(step.encode()).hexdigest()[:N_HEX]
+            hashlib.sha256(" ".join(words).encode()).hexdigest()[:N_HEX]
         ),
     }
 
 
 def _checksum(tree: PyTree) -> str:
-    leaves = jax.tree.leaves(tree)
-    return sha256_of_arrays({f"{i:06d}": x for i, x in enumerate(leaves)})[:N_HEX]
+    leaves = sorted(sha256_of_arrays({"": x}) for x in jax.tree.leaves(tree))
+    return hashlib.sha256(" ".join(leaves).encode()).hexdigest()[:N_HEX]
 
 
 def _is_done(state: FitState, config: FitConfig) -> bool:

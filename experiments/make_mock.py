@@ -51,12 +51,11 @@ def main(config: Config) -> cs.Stars:
     check_flags(config, n=1)
     if not config.sigma > 0.0:
         raise InputError(f"Expected --sigma above 0 dex; got {config.sigma:g}.")
+    yields = cs.load_yields(config.yields)
     key_theta, key_noise = jax.random.split(jax.random.key(config.seed))
     theta = priors.sample(key_theta, cs.paper_prior(), config.n)
     theta = theta.at[:, :N_GLOBAL].set(jnp.asarray(config.truth))
-    clean = simulate_blocks(
-        theta, cs.load_yields(config.yields), cs.CLEAN, config.quiet
-    )
+    clean = simulate_blocks(theta, yields, cs.CLEAN, config.quiet)
     values = np.asarray(add_noise(key_noise, jnp.asarray(clean), config.sigma), float)
     values = values[np.isfinite(values).all(axis=1)].round(DECIMALS)
     if len(values) == 0:

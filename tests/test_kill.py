@@ -20,7 +20,12 @@ from chemsbi_jax.train import FitConfig
 
 N_EPOCHS = 120  # short ones, so that many kills fall into the writing of a state
 FINAL = ["emulator.json", "emulator.safetensors", "losses.json"]
-CHILD = "import sys; sys.path.insert(0, sys.argv[1]); import test_kill as t; t.train(sys.argv[2])"
+CHILD = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from test_kill import train
+train(sys.argv[2])
+"""
 
 
 def train(out, tell=lambda word: print(word, flush=True)):

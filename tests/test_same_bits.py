@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from jax.tree_util import Partial
 
 import chemsbi_jax as cs
 from chemsbi_jax import emulator as em
@@ -35,28 +36,42 @@ def draw(seed):
 
 
 def train(seed):
-    """Weights of both networks after a few steps."""
-    key, prior = jax.random.key(seed), priors.paper_prior()
-    theta = priors.sample(jax.random.key(9), prior, 500)
+    """Weights and losses of an emulator after a few steps."""
+    theta = priors.sample(jax.random.key(9), priors.paper_prior(), 500)
     abundances = np.tanh(np.asarray(theta) @ np.linspace(-0.2, 0.2, 48).reshape(6, 8))
     box = priors.box(priors.wide_prior())
     small = em.EmulatorConfig(hidden=(8,), batch_size=32, fit=SHORT)
-    emulator, _ = em.train_emulator(key, theta, abundances, box, small, quiet=True)
-    noisy = networks.StoredStars(priors.to_normal(prior, theta), abundances)
+    key = jax.random.key(seed)
+    trained = em.train_emulator(key, theta, abundances, box, small, quiet=True)
+    return as_arrays(trained)
+
+
+def train_flow(seed):
+    """Weights and losses of a posterior network after a few steps."""
+    prior, emulator = priors.paper_prior(), cs.load_emulator()
+    fresh = networks.FreshStars(Partial(cs.emulate, emulator=emulator), prior)
     flow = SplineFlow(embedding=(8, 1), hidden=(8,), n_bins=4)
     recipe = networks.NpeConfig(flow, 32, n_held_out=64, fit=SHORT)
-    npe, _ = networks.train_npe(key, noisy, prior, recipe, quiet=True)
-    networks_ = (emulator, npe.galaxy_flow, npe.star_flow)
-    arrays = [x for x in jax.tree.leaves(networks_) if hasattr(x, "shape")]
-    return {str(i): np.asarray(x) for i, x in enumerate(arrays)}
+    key = jax.random.key(seed)
+    npe, result = networks.train_npe(key, fresh, prior, recipe, quiet=True)
+    return as_arrays((npe.galaxy_flow, npe.star_flow, result))
 
 
-@pytest.fixture(scope="module")
-def elsewhere():
-    """Checksums of `draw` and `train` from a new process."""
-    code = "import test_same_bits as t; t.tell()"
+def as_arrays(tree):
+    leaves = [x for x in jax.tree.leaves(tree) if hasattr(x, "shape")]
+    return {str(i): np.asarray(x) for i, x in enumerate(leaves)}
+
+
+def tell(*names):
+    """For the other process: checksums on stdout."""
+    print(*(sha256_of_arrays(globals()[name](3)) for name in names))
+
+
+def elsewhere(*made):
+    """Checksums from a new process with other random hashes."""
+    names = ", ".join(repr(make.__name__) for make in made)
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", f"import test_same_bits as t; t.tell({names})"],
         cwd=Path(__file__).parent,
         env=os.environ | {"PYTHONHASHSEED": "5"},
         capture_output=True,
@@ -66,19 +81,21 @@ def elsewhere():
     return done.stdout.split()
 
 
-def tell():
-    """For the other process."""
-    print(*(sha256_of_arrays(make(3)) for make in (draw, train)))
+def assert_same_bits(*made):
+    here = []
+    for make in made:
+        one, two = make(3), make(3)
+        for name in one:
+            np.testing.assert_array_equal(one[name], two[name], err_msg=name)
+        here.append(sha256_of_arrays(one))
+        assert here[-1] != sha256_of_arrays(make(4))
+    assert here == elsewhere(*made)
 
 
-@pytest.mark.parametrize("make", [draw, train])
-def test_same_seed_same_bits(make, elsewhere):
-    one, two = make(3), make(3)
-    for name in one:
-        np.testing.assert_array_equal(one[name], two[name], err_msg=name)
-    assert sha256_of_arrays(one) == elsewhere[[draw, train].index(make)]
+def test_same_seed_same_bits():
+    assert_same_bits(draw, train)
 
 
-@pytest.mark.parametrize("make", [draw, train])
-def test_another_seed_other_bits(make):
-    assert sha256_of_arrays(make(3)) != sha256_of_arrays(make(4))
+@pytest.mark.slow
+def test_same_seed_same_bits_of_a_flow():
+    assert_same_bits(train_flow)

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from chemsbi_jax.constants import ABUNDANCES, PARAMETERS
 from chemsbi_jax.errors import InputError
@@ -66,9 +66,10 @@ def save_weights(folder: Path, kind: str, tree: PyTree, spec: Mapping) -> None:
         "sha256": sha256_of_arrays(arrays),
     }
     text = json.dumps(full, indent=1) + "\n"  # before any file: it may fail
+    content = save(arrays)  # `save_file` hides a full disk in an error of its own
     files = (folder / f"{kind}.safetensors", folder / f"{kind}.json")
     with whole_files(*files) as (path_arrays, path_text):
-        save_file(arrays, path_arrays)
+        path_arrays.write_bytes(content)
         path_text.write_text(text)
 
 

@@ -154,9 +154,9 @@ def test_nothing_is_half_written(tmp_path, full_disk):
 
 def test_old_weights_survive_a_failure(folder, full_disk):
     before = {name: (folder / name).read_bytes() for name in names(folder)}
-    with full_disk(600), pytest.raises(OutputError):  # the description does not fit
-        note = {"note": "x" * 600}
-        save_weights(folder, "emulator", TREE | {"count": jnp.asarray(8)}, note)
+    tree, spec = TREE | {"count": jnp.asarray(8)}, {"note": "x" * 600}
+    with full_disk(600), pytest.raises(OutputError):  # only the arrays fit
+        save_weights(folder, "emulator", tree, spec)
     assert {name: (folder / name).read_bytes() for name in names(folder)} == before
 
 

@@ -47,6 +47,8 @@ def restore_checkpoint(folder: Path, like: PyTree) -> PyTree:
     Raises:
         InputError: the state there belongs to another network or another length.
     """
+    for leftover in Path(folder).glob(".epoch-*.safetensors"):
+        leftover.unlink(missing_ok=True)  # of a run that was killed while writing
     expected, structure = jax.tree.flatten(like)
     for _, path in sorted(_saved(folder).items(), reverse=True):
         leaves = _read(path)

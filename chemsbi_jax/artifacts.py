@@ -10,10 +10,11 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from chemsbi_jax.constants import ABUNDANCES, PARAMETERS
-from chemsbi_jax.files import whole_file
+from chemsbi_jax.errors import InputError
+from chemsbi_jax.files import sha256_of_arrays, whole_files
 
 FORMAT = 1
 """Version of the layout of the files; a loader refuses any other."""
@@ -21,7 +22,7 @@ PRETRAINED = ("tng", "tng-any", "tng-legacy")
 """Names of the weights that ship with the package."""
 
 
-class WeightsError(ValueError):
+class WeightsError(InputError):
     """Weights that can't be used; says which file, what differs and what to do."""
 
 
@@ -42,7 +43,9 @@ def weights_folder(name: str | os.PathLike) -> Path:
 
 
 def save_weights(folder: Path, kind: str, tree: PyTree, spec: Mapping) -> None:
-    """Write `kind`.safetensors and `kind`.json, each whole or not at all.
+    """Write `kind`.safetensors and `kind`.json, both whole or not at all.
+
+    The JSON holds a checksum of the arrays, so that files of two trainings are told.
 
     Args:
         folder: made if it is not there.
@@ -60,12 +63,14 @@ def save_weights(folder: Path, kind: str, tree: PyTree, spec: Mapping) -> None:
         "parameters": list(PARAMETERS),
         "abundances": list(ABUNDANCES),
         **spec,
+        "sha256": sha256_of_arrays(arrays),
     }
     text = json.dumps(full, indent=1) + "\n"  # before any file: it may fail
-    with whole_file(folder / f"{kind}.safetensors") as path:
-        save_file(arrays, path)
-    with whole_file(folder / f"{kind}.json") as path:
-        path.write_text(text)
+    content = save(arrays)  # `save_file` hides a full disk in an error of its own
+    files = (folder / f"{kind}.safetensors", folder / f"{kind}.json")
+    with whole_files(*files) as (path_arrays, path_text):
+        path_arrays.write_bytes(content)
+        path_text.write_text(text)
 
 
 def load_spec(folder: Path, kind: str) -> dict:
@@ -77,7 +82,7 @@ def load_spec(folder: Path, kind: str) -> dict:
     path = Path(folder) / f"{kind}.json"
     try:
         spec = json.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: no JSON
         raise WeightsError(
             f"{path}: expected the description of {kind} weights; got {error}. Train "
             f"them again (experiments/train_{kind}.py), or name another folder."
@@ -106,7 +111,8 @@ def load_arrays(folder: Path, kind: str, like: PyTree) -> PyTree:
     """The arrays of `kind` in the structure, shapes and dtypes of `like`.
 
     Raises:
-        WeightsError: the file is missing or truncated, or an array has another shape.
+        WeightsError: the file is missing or truncated, an array has another shape or
+            is not finite, or the JSON beside it belongs to other arrays.
     """
     path = Path(folder) / f"{kind}.safetensors"
     try:
@@ -127,8 +133,25 @@ def load_arrays(folder: Path, kind: str, like: PyTree) -> PyTree:
             f"{path}: the arrays do not fit the description beside them: "
             f"{'; '.join(differs[:3])}."
         )
+    _complain_of_content(path, kind, arrays)
     leaves = [jax.numpy.asarray(arrays[k], v.dtype) for k, v in expected.items()]
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def _complain_of_content(path: Path, kind: str, arrays: Mapping) -> None:
+    again = f"Train again with experiments/train_{kind}.py."
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise WeightsError(
+                f"{path}: expected finite weights; got NaN or infinity in {name}. "
+                f"{again}"
+            )
+    expected = load_spec(path.parent, kind).get("sha256")
+    if expected not in (None, sha256_of_arrays(arrays)):
+        raise WeightsError(
+            f"{path}: expected the arrays that {kind}.json was written with; got those "
+            f"of another training (or damaged ones). {again}"
+        )
 
 
 def _named_leaves(tree: PyTree) -> dict:

@@ -13,8 +13,15 @@ import numpy as np
 import optax
 from jaxtyping import Array, ArrayLike, Bool, Float, Key, PyTree
 
-from chemsbi_jax.artifacts import load_arrays, load_spec, save_weights, weights_folder
+from chemsbi_jax.artifacts import (
+    WeightsError,
+    load_arrays,
+    load_spec,
+    save_weights,
+    weights_folder,
+)
 from chemsbi_jax.constants import ABUNDANCES, PARAMETERS
+from chemsbi_jax.errors import InputError
 from chemsbi_jax.train import FitConfig, FitResult, fit
 
 OUTLIER_SCALE = 0.3  # in standard deviations; beyond, the loss grows linearly
@@ -146,7 +153,7 @@ def train_emulator(
         The emulator and its losses, per epoch.
 
     Raises:
-        ValueError: fewer than 100 simulations are finite.
+        InputError: fewer than 100 simulations are finite.
     """
     theta, abundances = _finite_rows(theta, abundances)
     key_init, key_split, key_fit = jax.random.split(key, 3)
@@ -180,7 +187,7 @@ def _finite_rows(theta: ArrayLike, abundances: ArrayLike) -> tuple:
     theta, abundances = np.asarray(theta), np.asarray(abundances)
     good = np.isfinite(abundances).all(axis=-1)
     if good.sum() < 100:
-        raise ValueError(
+        raise InputError(
             f"Expected at least 100 finite simulations; got {good.sum()} of "
             f"{len(good)}."
         )
@@ -236,10 +243,20 @@ def load_emulator(name: str | os.PathLike = "tng") -> Emulator:
         artifacts.WeightsError: unknown name, or weights that do not fit this package.
     """
     folder = weights_folder(name)
-    spec = load_spec(folder, "emulator")
+    hidden = _hidden(folder / "emulator.json", load_spec(folder, "emulator"))
     zeros, one = jnp.zeros(len(PARAMETERS)), jnp.zeros(len(ABUNDANCES))
     network = jax.eval_shape(
-        Mlp((*spec["hidden"], len(ABUNDANCES))).init, jax.random.key(0), zeros
+        Mlp((*hidden, len(ABUNDANCES))).init, jax.random.key(0), zeros
     )
     like = Emulator(network, zeros, zeros, one, one, zeros, zeros)
     return load_arrays(folder, "emulator", like)
+
+
+def _hidden(path: Path, spec: Mapping) -> list[int]:
+    widths = spec.get("hidden")
+    if isinstance(widths, list) and all(type(w) is int and w > 0 for w in widths):
+        return widths
+    raise WeightsError(
+        f"{path}: expected widths of layers under the key hidden; got {widths!r}. "
+        "Train the network again (experiments/train_emulator.py)."
+    )

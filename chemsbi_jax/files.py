@@ -4,9 +4,11 @@ import errno
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+
+import numpy as np
 
 _REMEDIES = {
     errno.ENOSPC: "the disk is full: free some space, or choose another folder",
@@ -35,23 +37,53 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     Raises:
         OutputError: the folder can't be made or written to, or is full.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_files(path) as (temporary,):
         yield temporary
-        _flush(temporary)  # a rename that outlives its data would leave an empty file
-        temporary.replace(path)
+
+
+@contextmanager
+def whole_files(*paths: str | os.PathLike) -> Iterator[list[Path]]:
+    """`whole_file` for files that belong together.
+
+    None is replaced before the content of all is on the disk.
+
+    Raises:
+        OutputError: a folder can't be made or written to, or is full.
+    """
+    paths = [Path(path) for path in paths]
+    temporaries = [
+        path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+        for path in paths
+    ]
+    try:
+        for path in paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporaries
+        for temporary in temporaries:
+            _flush(temporary)  # a rename that outlives its data leaves an empty file
+        for temporary, path in zip(temporaries, paths, strict=True):
+            temporary.replace(path)
     except OSError as error:
-        raise _explain(path, error) from error
+        raise _explain(paths[0], error) from error
     finally:
-        _remove(temporary)
+        for temporary in temporaries:
+            _remove(temporary)
 
 
 def sha256(path: str | os.PathLike) -> str:
     """Hexadecimal SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_arrays(arrays: Mapping[str, np.ndarray]) -> str:
+    """Hexadecimal SHA-256 of named arrays: names, dtypes, shapes and content."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.asarray(arrays[name], order="C")
+        digest.update(f"{name} {array.dtype} {array.shape} ".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def _flush(path: Path) -> None:

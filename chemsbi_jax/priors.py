@@ -1,5 +1,6 @@
 """One prior object decides simulation, training, NUTS and checks."""
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -154,7 +155,8 @@ def from_spec(spec: dict) -> Prior:
     """Inverse of `to_spec`.
 
     Raises:
-        ValueError: a parameter is missing, or its distribution is not known here.
+        ValueError: a parameter is missing, its distribution is not known here, or its
+            numbers make none.
     """
     unknown = [f"{k} {v[0]}" for k, v in spec.items() if v[0] not in _KNOWN]
     if set(spec) != set(Prior._fields) or unknown:
@@ -162,6 +164,14 @@ def from_spec(spec: dict) -> Prior:
             f"Expected a prior of {Prior._fields} with distributions "
             f"{tuple(_KNOWN)}; got {spec}."
         )
+    for name, (_, numbers) in spec.items():
+        low, high = numbers.get("low", -math.inf), numbers.get("high", math.inf)
+        is_finite = all(map(math.isfinite, numbers.values()))
+        if not (is_finite and numbers.get("scale", 1.0) > 0.0 and low < high):
+            raise ValueError(
+                f"Expected finite numbers, a positive scale and low < high of {name}; "
+                f"got {numbers}."
+            )
     return Prior(**{k: _KNOWN[name](**numbers) for k, (name, numbers) in spec.items()})
 
 

@@ -1,6 +1,6 @@
 """What every script shares: flags, exit codes, a stopwatch."""
 
-import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,14 +13,27 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import tyro
+from jax.tree_util import Partial
 from jaxtyping import Array, Float
 from tqdm import tqdm
 
+from chemsbi_jax.artifacts import WeightsError, load_spec, weights_folder
 from chemsbi_jax.devices import spread, use_all_cores
-from chemsbi_jax.files import whole_file
+from chemsbi_jax.emulator import emulate, load_emulator
+from chemsbi_jax.errors import InputError
+from chemsbi_jax.npe import load_npe
+from chemsbi_jax.npe.model import Npe
+from chemsbi_jax.priors import Prior, to_spec
+from chemsbi_jax.results import write_summary
 from chemsbi_jax.simulator import Physics, Yields, simulate
+from chemsbi_jax.types import Forward
 
 UNUSABLE = 2  # exit code: the input can't be used, and the message says why
+MAX_SEED = 2**32 - 1  # JAX cuts off what is larger
+MAX_COUNT = 10**9
+LARGEST = 1e30  # float32 ends at 3.4e38
+N_SIGMA = 3.0  # of an unbounded prior that an emulator must cover
+ROUNDING = 1e-3  # of the ends of a prior, in units of the parameters
 
 
 def run_script(
@@ -30,17 +43,92 @@ def run_script(
 ) -> int:
     """Read the flags, run `main`, and turn bad input into a sentence.
 
-    Every error of this package about a user's input is a ValueError or an OSError with
-    a full sentence; anything else is a fault of ours and shows its traceback.
+    Every error of this package about a user's input is an InputError or an OSError (of
+    a file) with a full sentence; anything else is a fault of ours and shows its
+    traceback.
     """
     flags = tyro.cli(config, description=sys.modules["__main__"].__doc__)
     use_all_cores()
     try:
         result = main(flags)
-    except (ValueError, OSError) as error:
+    except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return UNUSABLE
     return exit_code(result, flags)
+
+
+def check_flags(config: Any, **lowest: int) -> None:
+    """Refuse numbers that no run can use; None, the default of a recipe, passes.
+
+    Args:
+        config: flags; `seed` must be one of JAX's, and all numbers must be finite.
+        lowest: flag -> smallest value of its numbers.
+
+    Raises:
+        InputError: naming the flag, what was expected and what came.
+    """
+    for name, value in asdict(config).items():
+        low, high = (0, MAX_SEED) if name == "seed" else (lowest.get(name), MAX_COUNT)
+        each = value if isinstance(value, tuple) else (value,)
+        numbers = [x for x in each if type(x) in (int, float)]
+        flag = f"--{name.replace('_', '-')}"
+        known = value is None or numbers
+        if low is not None and not (known and all(low <= x <= high for x in numbers)):
+            raise InputError(f"Expected {flag} from {low} to {high}; got {value}.")
+        if not all(abs(x) < LARGEST for x in numbers):
+            raise InputError(f"Expected {flag} to be finite; got {value}.")
+
+
+def training_flags(config: Any) -> dict:
+    """Flags that decide a training, for `checkpoints.require_same_settings`."""
+    others = ("out", "quiet", "n_test")
+    return {k: v for k, v in asdict(config).items() if k not in others}
+
+
+def load_networks(name: str | os.PathLike) -> tuple[Npe, Forward]:
+    """The posterior network and the emulator of one folder, which must fit together.
+
+    Args:
+        name: shipped weights, or a folder with both.
+
+    Raises:
+        WeightsError: one can't be used, or they were trained for different galaxies.
+    """
+    folder = weights_folder(name)
+    npe, emulator = load_npe(name), load_emulator(name)
+    one, other = (load_spec(folder, kind) for kind in ("npe", "emulator"))
+    differs = [
+        f"{key} is {one[key]!r} for npe and {other[key]!r} for the emulator"
+        for key in ("yields", "physics")
+        if key in one and key in other and one[key] != other[key]
+    ]
+    for box, (parameter, (low, high)) in zip(
+        np.stack([emulator.theta_low, emulator.theta_high], axis=-1),
+        _ranges(npe.prior).items(),
+        strict=True,
+    ):
+        if low < box[0] - ROUNDING or high > box[1] + ROUNDING:
+            differs.append(
+                f"the prior of {parameter} goes from {low:.4g} to {high:.4g}, the "
+                f"emulator from {box[0]:.4g} to {box[1]:.4g}"
+            )
+    if differs:
+        raise WeightsError(
+            f"{folder}: expected networks for the same galaxies; got others: "
+            f"{'; '.join(differs)}. Train one of them again (experiments/train_npe.py, "
+            "experiments/train_emulator.py), or name another folder."
+        )
+    return npe, Partial(emulate, emulator=emulator)
+
+
+def _ranges(prior: Prior) -> dict[str, tuple[float, float]]:
+    """Parameter -> where nearly all of its prior lies."""
+    ranges = {}
+    for name, (_, numbers) in to_spec(prior).items():
+        centre, half = numbers.get("loc", 0.0), N_SIGMA * numbers.get("scale", 0.0)
+        ends = numbers.get("low", centre - half), numbers.get("high", centre + half)
+        ranges[name] = ends
+    return ranges
 
 
 class Stopwatch:
@@ -70,11 +158,11 @@ def simulate_blocks(
     """`simulate` on all cores with a progress bar; abundances in dex.
 
     Raises:
-        ValueError: there is nothing to simulate.
+        InputError: there is nothing to simulate.
     """
     n = len(theta)
     if n == 0:
-        raise ValueError("Expected at least 1 star to simulate; got 0.")
+        raise InputError("Expected at least 1 star to simulate; got 0.")
     run = _on_all_devices(simulate)
     size = min(SIMULATE_BLOCK, n)
     padded = jnp.pad(theta, ((0, -n % size), (0, 0)), mode="edge")
@@ -88,7 +176,5 @@ def simulate_blocks(
 
 def write_record(folder: Path, name: str, config: Any, metrics: Mapping) -> None:
     """The flags and the numbers of a run, as `name`.config.json and .metrics.json."""
-    flags = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()}
-    for kind, content in (("config", flags), ("metrics", dict(metrics))):
-        with whole_file(folder / f"{name}.{kind}.json") as path:
-            path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+    write_summary(folder / f"{name}.config.json", asdict(config))
+    write_summary(folder / f"{name}.metrics.json", metrics)

@@ -10,6 +10,8 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 
+from chemsbi_jax.errors import InputError
+
 SUFFIXES = {
     ".fits": "fits",
     ".fit": "fits",
@@ -30,7 +32,7 @@ HDU_NOTE = "hdu_note"
 """Key of a table's meta: which of several HDUs it is."""
 
 
-class CatalogError(ValueError):
+class CatalogError(InputError):
     """A star table that can't be used; names file, row, column and remedy."""
 
 

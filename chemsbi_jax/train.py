@@ -1,7 +1,9 @@
 """One training loop for every network: scanned steps, one host visit per epoch."""
 
+import hashlib
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,8 +15,14 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Key, PyTree
 from tqdm import tqdm
 
-from chemsbi_jax.checkpoints import restore_checkpoint, save_checkpoint
+from chemsbi_jax.checkpoints import (
+    require_same_settings,
+    restore_checkpoint,
+    save_checkpoint,
+)
+from chemsbi_jax.files import sha256_of_arrays
 
+N_HEX = 12  # digits of a checksum, enough to tell two trainings apart
 Draw = Callable[[Key[Array, ""], PyTree], PyTree]
 """(key, data) -> batch"""
 Loss = Callable[[PyTree, PyTree, PyTree], Float[Array, ""]]
@@ -79,16 +87,22 @@ def fit(
         data: arrays for `draw` and `loss` that do not train.
         held_out: a batch that is never trained on; decides early stopping.
         config: length of the training.
-        checkpoint: folder that keeps the state after each epoch; a run with the same
-            folder goes on where the last one ended.
+        checkpoint: folder that keeps the state after each epoch; the same run with the
+            same folder goes on where it ended, or gives its result at once.
         quiet: no progress bar.
         on_epoch: called with (epochs done, params, held-out loss) after each epoch;
             a true return value ends the training.
+
+    Raises:
+        InputError: `checkpoint` holds another training; names what differs.
+        OutputError: `checkpoint` can't be written to, or is full.
     """
     state = _start(params, optimizer, config)
-    if checkpoint is not None:
-        state = restore_checkpoint(checkpoint, state)
     run_epoch = _make_epoch(optimizer, draw, loss, config)
+    if checkpoint is not None:
+        settings = _settings(run_epoch, config, key, state, data, held_out)
+        require_same_settings(checkpoint, "fit", settings)
+        state = restore_checkpoint(checkpoint, state)
     bar = tqdm(total=config.n_epochs, initial=int(state.epoch), disable=quiet)
     with bar:
         while not _is_done(state, config):
@@ -118,6 +132,30 @@ def _start(params: PyTree, optimizer, config: FitConfig) -> FitState:
         train_loss=jnp.full(config.n_epochs, jnp.nan, real),
         held_out_loss=jnp.full(config.n_epochs, jnp.nan, real),
     )
+
+
+def _settings(run_epoch, config: FitConfig, *arguments: PyTree) -> dict:
+    """All that decides the result, by name; what is large as a short checksum."""
+    key, start, data, held_out = arguments
+    # numpyro's priors order their leaves by Python's random hashes, anew in each
+    # process, and so the program's arguments: only a sorted list of words is the same
+    text = run_epoch.lower(*arguments).as_text()
+    words = sorted(re.sub(r"[%@#][\w.$:]+", "", text).split())
+    return {
+        **asdict(config),
+        "random key (seed)": jax.random.key_data(key).tolist(),
+        "first weights": _checksum(start),
+        "training data": _checksum(data),
+        "held-out data": _checksum(held_out),
+        "training step (network, loss, batch size, learning rate, version)": (
+            hashlib.sha256(" ".join(words).encode()).hexdigest()[:N_HEX]
+        ),
+    }
+
+
+def _checksum(tree: PyTree) -> str:
+    leaves = sorted(sha256_of_arrays({"": x}) for x in jax.tree.leaves(tree))
+    return hashlib.sha256(" ".join(leaves).encode()).hexdigest()[:N_HEX]
 
 
 def _is_done(state: FitState, config: FitConfig) -> bool:

@@ -26,7 +26,14 @@ from chemsbi_jax.galaxy.many import infer_galaxies
 from chemsbi_jax.npe.measurements import AnyErrors
 from chemsbi_jax.npe.model import features
 from chemsbi_jax.npe.reading import as_table
-from chemsbi_jax.scripts import Stopwatch, run_script, simulate_blocks, write_record
+from chemsbi_jax.scripts import (
+    Stopwatch,
+    check_flags,
+    load_networks,
+    run_script,
+    simulate_blocks,
+    write_record,
+)
 from chemsbi_jax.types import Stars
 
 CONFIDENCE = 0.99
@@ -69,9 +76,10 @@ class Config:
 
 def main(config: Config) -> dict:
     """Run both parts; returns the verdicts."""
+    check_flags(config, n_single=0, n_galaxies=0, n_stars=1, n_alarms=0)
     watch = Stopwatch(config.quiet)
     key_single, key_galaxies = jax.random.split(jax.random.key(config.seed))
-    npe = cs.load_npe(config.weights)
+    npe, _ = load_networks(config.weights)
     model = star_maker(config)
     rows = []
     if config.n_single:

@@ -28,7 +28,6 @@ from infer_checks import (
     list_warnings,
     robust_beside,
 )
-from jax.tree_util import Partial
 
 import chemsbi_jax as cs
 from chemsbi_jax import plots, priors, results
@@ -36,7 +35,7 @@ from chemsbi_jax.galaxy import infer_prefixes
 from chemsbi_jax.noise import add_noise
 from chemsbi_jax.npe import choose_weights
 from chemsbi_jax.npe.model import Npe
-from chemsbi_jax.scripts import Stopwatch, run_script
+from chemsbi_jax.scripts import Stopwatch, load_networks, run_script
 
 OTHER = {"flow": "gaussian", "gaussian": "flow", "exact": "flow", "robust": "exact"}
 
@@ -77,6 +76,7 @@ class Loaded(NamedTuple):
 
 def main(config: Config) -> dict:
     """Run the inference; returns the content of summary.json."""
+    check_flags(config)
     watch = Stopwatch(config.quiet)
     with watch("read"):
         catalog = star_flags.read(config.stars, config, config.out, config.quiet)
@@ -132,10 +132,9 @@ def main(config: Config) -> dict:
 def load(config: Config, stars: cs.Stars) -> Loaded:
     """The stars and the networks."""
     weights = choose_weights(stars) if config.weights == "auto" else config.weights
-    npe = cs.load_npe(weights)
+    npe, forward = load_networks(weights)
     npe.reader.inputs(stars, str(config.stars))  # complains with the file's name
-    emulator = cs.load_emulator(weights)
-    return Loaded(stars, npe, Partial(cs.emulate, emulator=emulator), weights)
+    return Loaded(stars, npe, forward, weights)
 
 
 def infer(key, loaded: Loaded, method: str, quiet: bool) -> cs.GalaxyPosterior:

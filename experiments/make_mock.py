@@ -19,8 +19,9 @@ import chemsbi_jax as cs
 from chemsbi_jax import priors
 from chemsbi_jax.catalog import write_stars
 from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
+from chemsbi_jax.errors import InputError
 from chemsbi_jax.noise import SIGMA, add_noise
-from chemsbi_jax.scripts import run_script, simulate_blocks
+from chemsbi_jax.scripts import check_flags, run_script, simulate_blocks
 
 DECIMALS = 4  # of the table [dex]
 
@@ -47,19 +48,21 @@ class Config:
 
 def main(config: Config) -> cs.Stars:
     """Simulate the stars and write their table."""
-    if config.n < 1 or not config.sigma > 0.0:
-        raise ValueError(
-            f"Expected --n of at least 1 and --sigma above 0 dex; got {config.n} and "
-            f"{config.sigma:g}."
-        )
+    check_flags(config, n=1)
+    if not config.sigma > 0.0:
+        raise InputError(f"Expected --sigma above 0 dex; got {config.sigma:g}.")
+    yields = cs.load_yields(config.yields)
     key_theta, key_noise = jax.random.split(jax.random.key(config.seed))
     theta = priors.sample(key_theta, cs.paper_prior(), config.n)
     theta = theta.at[:, :N_GLOBAL].set(jnp.asarray(config.truth))
-    clean = simulate_blocks(
-        theta, cs.load_yields(config.yields), cs.CLEAN, config.quiet
-    )
+    clean = simulate_blocks(theta, yields, cs.CLEAN, config.quiet)
     values = np.asarray(add_noise(key_noise, jnp.asarray(clean), config.sigma), float)
     values = values[np.isfinite(values).all(axis=1)].round(DECIMALS)
+    if len(values) == 0:
+        raise InputError(
+            "Expected --truth of a galaxy that has stars; the model makes none with "
+            f"{config.truth}."
+        )
     unknown = np.full(len(values), np.nan)
     stars = cs.Stars(
         values,

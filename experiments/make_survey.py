@@ -18,6 +18,7 @@ from astropy.table import Table
 import chemsbi_jax as cs
 from chemsbi_jax import priors
 from chemsbi_jax.constants import N_GLOBAL, T_END
+from chemsbi_jax.errors import InputError
 from chemsbi_jax.files import whole_file
 from chemsbi_jax.npe import AnyErrors
 from chemsbi_jax.npe.reading import as_table
@@ -47,7 +48,7 @@ class Config:
 def main(config: Config) -> Table:
     """Make the stars and write their table."""
     if config.n < 10:
-        raise ValueError(f"Expected --n of at least 10; got {config.n}.")
+        raise InputError(f"Expected --n of at least 10; got {config.n}.")
     key_theta, key_noise, key_rows = jax.random.split(jax.random.key(config.seed), 3)
     n_try = int(SPARE * config.n) + 50
     theta = priors.sample(key_theta, cs.paper_prior(), n_try)

@@ -22,10 +22,11 @@ from nuts_compare import compare_all, report_comparison
 
 import chemsbi_jax as cs
 from chemsbi_jax import plots, results
+from chemsbi_jax.errors import InputError
 from chemsbi_jax.files import whole_file
 from chemsbi_jax.joint import run_nuts
 from chemsbi_jax.npe import choose_weights
-from chemsbi_jax.scripts import Stopwatch, run_script
+from chemsbi_jax.scripts import Stopwatch, check_flags, load_networks, run_script
 
 
 @dataclass(frozen=True)
@@ -66,19 +67,19 @@ class Config(star_flags.StarFlags):
 
 def main(config: Config) -> dict:
     """Run NUTS; returns the content of summary.json, or of compare.json."""
+    check_flags(config, n_chains=1, n_warmup=1, n_draws=4, compare_n_stars=1)
     if config.compare:
         return run_comparison(config)
     if config.stars is None:
-        raise ValueError("Expected a star table, or --compare; got neither.")
+        raise InputError("Expected a star table, or --compare; got neither.")
     watch = Stopwatch(config.quiet)
     with watch("read"):
         catalog = star_flags.read(config.stars, config, config.out, config.quiet)
         stars = first_stars(catalog.stars, config.n_stars)
         if config.weights == "auto":
             config = replace(config, weights=choose_weights(stars))
-        npe = cs.load_npe(config.weights)
+        npe, forward = load_models(config)
         npe.reader.inputs(stars, str(config.stars))  # complains with the file's name
-        forward = load_forward(config)
     key_flow, key_nuts = jax.random.split(jax.random.key(config.seed))
     with watch("flow"):
         flow = cs.infer_galaxy(key_flow, npe, stars)
@@ -125,7 +126,7 @@ def run_comparison(config: Config) -> dict:
     """Every method against NUTS on the same stars; returns compare.json's content."""
     if config.weights == "auto":
         config = replace(config, weights="tng")
-    npe = cs.load_npe(config.weights)
+    npe, forward = load_models(config)
     sizes = {"n_chains": config.n_chains, "n_warmup": config.n_warmup}
     sizes |= {"n_draws": config.n_draws, "quiet": config.quiet}
 
@@ -136,7 +137,7 @@ def run_comparison(config: Config) -> dict:
         with whole_file(config.out / "compare.md") as path:
             path.write_text(report_comparison(rows), encoding="utf-8")
 
-    key, forward = jax.random.key(config.seed), load_forward(config)
+    key = jax.random.key(config.seed)
     rows = compare_all(key, npe, forward, config, sizes, keep)
     if not config.quiet:
         print(report_comparison(rows))
@@ -146,18 +147,19 @@ def run_comparison(config: Config) -> dict:
 def first_stars(stars: cs.Stars, n: int | None) -> cs.Stars:
     """The first `n` rows of a table."""
     if n is not None and not 1 <= n <= len(stars.values):
-        raise ValueError(
+        raise InputError(
             f"Expected --n-stars between 1 and {len(stars.values)}, the stars of the "
             f"table; got {n}."
         )
     return cs.Stars(*(np.asarray(x)[:n] for x in stars))
 
 
-def load_forward(config: Config):
-    """The emulator, or the exact simulator."""
+def load_models(config: Config):
+    """The posterior network; the emulator, or the exact simulator."""
     if config.forward == "emulator":
-        return Partial(cs.emulate, emulator=cs.load_emulator(config.weights))
-    return Partial(cs.simulate, yields=cs.load_yields(config.yields))
+        return load_networks(config.weights)
+    npe = cs.load_npe(config.weights)
+    return npe, Partial(cs.simulate, yields=cs.load_yields(config.yields))
 
 
 def report(summary: dict, out: Path) -> str:

@@ -10,6 +10,7 @@ from reproduce_inference import first, fitting_numbers
 
 import chemsbi_jax as cs
 from chemsbi_jax.diagnostics import c2st
+from chemsbi_jax.errors import InputError
 from chemsbi_jax.joint import run_nuts
 
 METHODS = ("flow", "gaussian", "exact")
@@ -34,7 +35,7 @@ def compare_all(
     rows = []
     for name in config.compare_sets:
         if name not in galaxies or galaxies[name].stars is None:
-            raise ValueError(
+            raise InputError(
                 f"Expected data sets among {tuple(galaxies)} that are on the machine "
                 f"(experiments/download.py); got {name!r}."
             )

@@ -11,13 +11,12 @@ summaries that experiments/nuts.py made from the tables in stars/.
 """
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import jax
 import numpy as np
 from infer_checks import check_fit
-from jax.tree_util import Partial
 from reproduce_galaxies import (
     Galaxy,
     load_galaxies,
@@ -46,7 +45,7 @@ from chemsbi_jax.catalog import write_stars
 from chemsbi_jax.diagnostics import gaussian_coverage
 from chemsbi_jax.files import whole_file
 from chemsbi_jax.plots.reproduction import plot_recovery
-from chemsbi_jax.scripts import Stopwatch, run_script
+from chemsbi_jax.scripts import Stopwatch, check_flags, load_networks, run_script
 
 
 @dataclass(frozen=True)
@@ -82,13 +81,14 @@ class Config:
 
 def main(config: Config) -> dict:
     """Infer everything that is there; returns the content of reproduction.json."""
+    check_flags(config, n_stars=1, recovery_n_stars=1, recovery_draws=0)
+    check_flags(config.scratch, **dict.fromkeys(asdict(config.scratch), 1))
     watch = Stopwatch(config.quiet)
     keys = jax.random.split(jax.random.key(config.seed), 5)
     if config.from_scratch:
         config = replace(config, weights=str(config.out / "weights"))
         train_from_scratch(keys[0], config.scratch, Path(config.weights), watch)
-    npe = cs.load_npe(config.weights)
-    forward = Partial(cs.emulate, emulator=cs.load_emulator(config.weights))
+    npe, forward = load_networks(config.weights)
     with watch("stars"):
         n = max(config.n_stars)
         galaxies = load_galaxies(keys[1], n, config.seed)
@@ -118,8 +118,7 @@ def reproduce(key, name: str, galaxy: Galaxy, config: Config) -> dict:
     if entry["missing"]:
         return entry
     key_galaxy, key_check, key_draws = jax.random.split(key, 3)
-    npe, stars = cs.load_npe(weights), galaxy.stars
-    forward = Partial(cs.emulate, emulator=cs.load_emulator(weights))
+    stars, (npe, forward) = galaxy.stars, load_networks(weights)
     file = config.out / "stars" / f"{name}.ecsv"
     write_stars(file, stars)
     numbers = fitting_numbers(config.n_stars, len(stars.values))

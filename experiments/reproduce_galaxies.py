@@ -16,6 +16,7 @@ import chemsbi_jax as cs
 from chemsbi_jax import priors
 from chemsbi_jax.artifacts import PRETRAINED, WeightsError, weights_folder
 from chemsbi_jax.datasets import FILES, cache_folder, find_local, sha256
+from chemsbi_jax.errors import InputError
 from chemsbi_jax.noise import SIGMA, add_noise
 
 TRUTH = (-2.3, -2.89)
@@ -103,7 +104,7 @@ def simulate_galaxies(
     for values in noisy.reshape(len(truths), n_try, -1):
         born = values[np.isfinite(values).all(axis=1)][:n]
         if len(born) < n:
-            raise ValueError(
+            raise InputError(
                 f"Expected {n} stars of {n_try} simulations; got {len(born)}."
             )
         galaxies.append(as_stars(born))

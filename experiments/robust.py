@@ -18,6 +18,7 @@ from reproduce_inference import chi2, first
 
 import chemsbi_jax as cs
 from chemsbi_jax import results
+from chemsbi_jax.errors import InputError
 from chemsbi_jax.files import whole_file
 from chemsbi_jax.scripts import Stopwatch, run_script
 
@@ -53,7 +54,7 @@ def main(config: Config) -> dict:
     for name in config.sets:
         galaxy = galaxies.get(name)
         if galaxy is None or galaxy.stars is None:
-            raise ValueError(
+            raise InputError(
                 f"Expected data sets among {tuple(galaxies)} that are on the machine "
                 f"(experiments/download.py); got {name!r}."
             )

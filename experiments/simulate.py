@@ -23,7 +23,12 @@ from chemsbi_jax import plots, priors
 from chemsbi_jax.devices import spread
 from chemsbi_jax.files import whole_file
 from chemsbi_jax.plots.simulations import plot_simulations
-from chemsbi_jax.scripts import SIMULATE_BLOCK, run_script, write_record
+from chemsbi_jax.scripts import (
+    SIMULATE_BLOCK,
+    check_flags,
+    run_script,
+    write_record,
+)
 from chemsbi_jax.simulator.star_formation import star_formation
 
 PHYSICS = {"clean": cs.CLEAN, "legacy": cs.LEGACY}
@@ -53,8 +58,7 @@ class Config:
 
 def main(config: Config) -> dict:
     """Draw, simulate, write; returns the metrics."""
-    if config.n < 1:
-        raise ValueError(f"Expected n of at least 1; got {config.n}.")
+    check_flags(config, n=1)
     yields, physics = cs.load_yields(config.yields), PHYSICS[config.physics]
     theta = draw(jax.random.key(config.seed), config)
     abundances, speed = run_blocks(theta, yields, physics, config.quiet)

@@ -17,7 +17,15 @@ import numpy as np
 import chemsbi_jax as cs
 from chemsbi_jax import emulator as em
 from chemsbi_jax import plots, priors
-from chemsbi_jax.scripts import Stopwatch, run_script, simulate_blocks, write_record
+from chemsbi_jax.checkpoints import require_same_settings
+from chemsbi_jax.scripts import (
+    Stopwatch,
+    check_flags,
+    run_script,
+    simulate_blocks,
+    training_flags,
+    write_record,
+)
 from chemsbi_jax.train import FitConfig
 
 PHYSICS = {"clean": cs.CLEAN, "legacy": cs.LEGACY}
@@ -51,9 +59,12 @@ class Config:
 
 def main(config: Config) -> dict:
     """Simulate, train, measure; returns the metrics."""
+    check_flags(config, n_simulations=1, n_test=1, n_epochs=1, steps_per_epoch=1)
     watch = Stopwatch(config.quiet)
     key_theta, key_test, key_train = jax.random.split(jax.random.key(config.seed), 3)
     yields, physics = cs.load_yields(config.yields), PHYSICS[config.physics]
+    checkpoint = config.out / "checkpoint"
+    require_same_settings(checkpoint, "flags", training_flags(config))
     with watch("simulate"):
         if config.recipe == "reference":
             theta = priors.sample(key_theta, cs.wide_prior(), config.n_simulations)
@@ -71,7 +82,7 @@ def main(config: Config) -> dict:
             abundances,
             priors.box(cs.wide_prior()),
             recipe,
-            checkpoint=config.out / "checkpoint",
+            checkpoint=checkpoint,
             quiet=config.quiet,
         )
     metrics = measure(emulator, test_theta, test) | {"seconds": watch.seconds}

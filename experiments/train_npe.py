@@ -19,7 +19,15 @@ from jax.tree_util import Partial
 import chemsbi_jax as cs
 from chemsbi_jax import npe as networks
 from chemsbi_jax import plots, priors
-from chemsbi_jax.scripts import Stopwatch, run_script, write_record
+from chemsbi_jax.artifacts import load_spec, weights_folder
+from chemsbi_jax.checkpoints import require_same_settings
+from chemsbi_jax.scripts import (
+    Stopwatch,
+    check_flags,
+    run_script,
+    training_flags,
+    write_record,
+)
 from chemsbi_jax.train import FitConfig
 
 N_STORED = 100_000  # simulations of the reference recipe
@@ -57,6 +65,8 @@ class Config:
 
 def main(config: Config) -> dict:
     """Train and measure; returns the metrics."""
+    check_flags(config, n_test=2, n_epochs=1, steps_per_epoch=1, batch_size=1)
+    made_of = load_spec(weights_folder(config.emulator), "emulator")
     watch = Stopwatch(config.quiet)
     key_test, key_stored, key_train = jax.random.split(jax.random.key(config.seed), 3)
     prior = cs.paper_prior()
@@ -66,13 +76,15 @@ def main(config: Config) -> dict:
         recipe = networks.REFERENCE
         stars = networks.StoredStars(*stars.draw(key_stored, N_STORED))
     recipe = with_length(with_stars(recipe, config), config)
+    checkpoint = config.out / "checkpoint"
+    require_same_settings(checkpoint, "flags", training_flags(config))
     with watch("train"):
         npe, result = networks.train_npe(
             key_train,
             stars,
             prior,
             recipe,
-            checkpoint=config.out / "checkpoint",
+            checkpoint=checkpoint,
             quiet=config.quiet,
         )
     metrics = measure(key_test, npe, forward, recipe, config) | {
@@ -80,6 +92,7 @@ def main(config: Config) -> dict:
     }
     spec = {
         "emulator": config.emulator,
+        **{k: v for k, v in made_of.items() if k in ("yields", "physics")},
         "recipe": config.recipe,
         "seed": config.seed,
         "metrics": metrics,

@@ -1,14 +1,13 @@
 """Weights on disk: whole files, and refusals that say what differs."""
 
-import errno
 import json
 import re
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
-from chemsbi_jax import artifacts
 from chemsbi_jax.artifacts import (
     PRETRAINED,
     WeightsError,
@@ -18,7 +17,7 @@ from chemsbi_jax.artifacts import (
     weights_folder,
 )
 from chemsbi_jax.constants import ABUNDANCES, PARAMETERS
-from chemsbi_jax.files import OutputError
+from chemsbi_jax.files import OutputError, sha256_of_arrays
 
 TREE = {
     "layers": [jnp.arange(6.0).reshape(2, 3), jnp.ones(3)],
@@ -141,27 +140,23 @@ def test_a_folder_of_the_user(tmp_path):
 @pytest.mark.parametrize("kind", ["emulator", "npe"])
 def test_shipped_descriptions_fit(kind, name):
     spec = load_spec(weights_folder(name), kind)
+    arrays = load_file(weights_folder(name) / f"{kind}.safetensors")
+    assert spec["sha256"] == sha256_of_arrays(arrays)
+    assert {"yields", "physics"} <= set(spec)
     assert re.fullmatch(r"\d+\.\d+\.\d+.*", spec["version"])
 
 
-def full_disk(arrays, path):
-    """Write a part, as on a disk that is nearly full."""
-    path.write_bytes(b"a part")
-    raise OSError(errno.ENOSPC, "No space left on device")
-
-
-def test_nothing_is_half_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(artifacts, "save_file", full_disk)
-    with pytest.raises(OutputError, match="disk is full"):
+def test_nothing_is_half_written(tmp_path, full_disk):
+    with full_disk(100), pytest.raises(OutputError, match="choose another folder"):
         save_weights(tmp_path, "emulator", TREE, SPEC)
     assert names(tmp_path) == []
 
 
-def test_old_weights_survive_a_failure(folder, monkeypatch):
+def test_old_weights_survive_a_failure(folder, full_disk):
     before = {name: (folder / name).read_bytes() for name in names(folder)}
-    monkeypatch.setattr(artifacts, "save_file", full_disk)
-    with pytest.raises(OutputError):
-        save_weights(folder, "emulator", TREE | {"count": jnp.asarray(8)}, SPEC)
+    tree, spec = TREE | {"count": jnp.asarray(8)}, {"note": "x" * 600}
+    with full_disk(600), pytest.raises(OutputError):  # only the arrays fit
+        save_weights(folder, "emulator", tree, spec)
     assert {name: (folder / name).read_bytes() for name in names(folder)} == before
 
 

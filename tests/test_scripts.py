@@ -1,5 +1,6 @@
 """What scripts share, and the mock maker with wrong and right input."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
@@ -9,17 +10,91 @@ from test_infer import load_script
 
 import chemsbi_jax as cs
 from chemsbi_jax import priors, scripts
+from chemsbi_jax.artifacts import WeightsError
+from chemsbi_jax.catalog import CatalogError
+from chemsbi_jax.errors import InputError
+from chemsbi_jax.files import OutputError
+
+
+@dataclass(frozen=True)
+class NoFlags:
+    """Of a script that has none."""
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Of a script that has one of each kind."""
+
+    seed: int = 0
+    sizes: tuple[int, ...] = (1, 10)
+    n_epochs: int | None = None
+    share: float = 0.5
+    quiet: bool = False
+
 
 TOY = str(Path(__file__).parent / "toy_yields.json")
 
 
-@pytest.mark.parametrize("bad", [{"n": 0}, {"sigma": -1.0}, {"sigma": float("nan")}])
-def test_mock_refuses_what_makes_no_galaxy(tmp_path, bad):
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"n": 0}, "Expected --n from 1 to .* got 0"),
+        ({"sigma": -1.0}, "Expected --sigma above 0 dex; got -1"),
+        ({"sigma": float("nan")}, "Expected --sigma to be finite; got nan"),
+        ({"truth": (-2.3, 9.0)}, "Expected --truth of a galaxy that has stars"),
+    ],
+)
+def test_mock_refuses_what_makes_no_galaxy(tmp_path, bad, message):
     mock = load_script("make_mock")
-    config = mock.Config(tmp_path / "mock.ecsv", yields=TOY, quiet=True, **bad)
-    with pytest.raises(ValueError, match="Expected --n of at least 1 and --sigma"):
+    settings = {"n": 40, "yields": TOY, "quiet": True} | bad
+    config = mock.Config(tmp_path / "mock.ecsv", **settings)
+    with pytest.raises(InputError, match=message):
         mock.main(config)
     assert not config.out.exists()
+
+
+def test_a_fault_of_ours_shows_its_traceback(monkeypatch):
+    """Only what is said about a user's input ends with a sentence."""
+    monkeypatch.setattr("sys.argv", ["script"])
+    for fault in (ValueError, TypeError, KeyError):
+
+        def main(flags, fault=fault):
+            raise fault("a bug")
+
+        with pytest.raises(fault, match="a bug"):
+            scripts.run_script(main, NoFlags)
+
+
+@pytest.mark.parametrize("error", [InputError, WeightsError, CatalogError, OutputError])
+def test_input_errors_become_a_sentence(error, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["script"])
+
+    def main(flags):
+        raise error("Expected this; got that.")
+
+    assert scripts.run_script(main, NoFlags) == 2
+    assert capsys.readouterr().err == "error: Expected this; got that.\n"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"seed": -1}, "Expected --seed from 0 to 4294967295; got -1"),
+        ({"seed": 2**32}, "Expected --seed from 0"),
+        ({"sizes": ()}, r"Expected --sizes from 1 to 1000000000; got \(\)"),
+        ({"sizes": (3, 0)}, r"got \(3, 0\)"),
+        ({"n_epochs": 0}, "Expected --n-epochs from 1"),
+        ({"share": float("inf")}, "Expected --share to be finite; got inf"),
+    ],
+)
+def test_flags_that_no_run_can_use(flags, message):
+    with pytest.raises(InputError, match=message):
+        scripts.check_flags(Flags(**flags), sizes=1, n_epochs=1)
+
+
+def test_flags_that_pass():
+    scripts.check_flags(Flags(), sizes=1, n_epochs=1)
+    scripts.check_flags(Flags(seed=2**32 - 1, sizes=(1,), n_epochs=1), n_epochs=1)
 
 
 def test_mock_is_read_back(tmp_path):

@@ -25,7 +25,7 @@ def script():
 
 
 def test_no_stars_asked_for(script, tmp_path):
-    with pytest.raises(ValueError, match="n of at least 1; got 0"):
+    with pytest.raises(ValueError, match="--n from 1 to .*; got 0"):
         script.main(script.Config(n=0, out=tmp_path))
 
 

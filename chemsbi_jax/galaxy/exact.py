@@ -20,6 +20,7 @@ from scipy import stats
 from tqdm import tqdm
 
 from chemsbi_jax.devices import spread
+from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.chart import Chart, prior_chart
 from chemsbi_jax.galaxy.evidence import (
     Evidence,
@@ -150,12 +151,12 @@ def explained(found: Evidence, observed: Observed) -> Bool[np.ndarray, " star"]:
     One particle that no parameters explain would outweigh all others of its galaxy.
 
     Raises:
-        ValueError: there is no such star.
+        InputError: there is no such star.
     """
     n_seen = np.asarray(observed.weight > 0.0).sum(axis=-1)
     counts = np.asarray(found.chi2) < stats.chi2.isf(UNEXPLAINED, n_seen)
     if not counts.any():
-        raise ValueError(
+        raise InputError(
             "Expected stars that the model can make; no parameters come near to any of "
             f"these {len(counts)}. Check units and solar scale of the table."
         )

@@ -72,13 +72,13 @@ def load_npe(name: str | os.PathLike = "tng-any") -> Npe:
         flow = _from_spec(FLOWS, spec["flow"])
         measure = _from_spec(MEASUREMENTS, spec["measure"])
         prior = priors.from_spec(spec["prior"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        npe = new_npe(jax.random.key(0), prior, NpeConfig(flow=flow, measure=measure))
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(
             f"{folder / 'npe.json'}: expected a flow, a prior and measurements "
             f"that this package knows; got {type(error).__name__}: {error}. Train the "
             "network again (experiments/train_npe.py)."
         ) from error
-    npe = new_npe(jax.random.key(0), prior, NpeConfig(flow=flow, measure=measure))
     arrays, rest = _arrays(npe)
     return eqx.combine(load_arrays(folder, "npe", arrays), rest)
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from chemsbi_jax.constants import AGB_M_MIN, IMF_M_MAX, SN2_M_MIN
 from chemsbi_jax.datasets import fetch
+from chemsbi_jax.errors import InputError
 from chemsbi_jax.simulator.mass_bins import StellarModels, bin_models
 from chemsbi_jax.simulator.tables_alternative import load_alternative
 from chemsbi_jax.simulator.tables_user import read_user_table
@@ -33,14 +34,14 @@ def load_yields(name: str | Path) -> Yields:
             a path to a JSON file of one's own, described in `tables_user`.
 
     Raises:
-        ValueError: the name is unknown, or the user's table is unusable.
+        InputError: the name is unknown, or the user's table is unusable.
         chemsbi_jax.datasets.DatasetError: a published file cannot be had.
     """
     if name in PUBLISHED:
         return PUBLISHED[name]()
     is_path = isinstance(name, Path) or Path(name).suffix or Path(name).exists()
     if not is_path and len(Path(name).parts) == 1:
-        raise ValueError(
+        raise InputError(
             f"Unknown yields {name!r}: expected {', '.join(PUBLISHED)}, or the path of "
             "a JSON file."
         )

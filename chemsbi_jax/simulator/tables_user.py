@@ -29,6 +29,7 @@ allowed beside the three of the top level, and are not read.
 
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ import numpy as np
 from jaxtyping import Float
 
 from chemsbi_jax.constants import AGB_M_MIN, ELEMENTS, IMF_M_MAX, SN2_M_MIN
+from chemsbi_jax.errors import InputError
 from chemsbi_jax.simulator.mass_bins import StellarModels, bin_models
 from chemsbi_jax.simulator.yields import SNIaYields, SourceYields, Yields
 
@@ -53,9 +55,9 @@ class _Table:
         if not isinstance(content, dict):
             raise self.error("expected an object (key: value)", _describe(content))
 
-    def error(self, expected: str, got: str, *keys: str) -> ValueError:
+    def error(self, expected: str, got: str, *keys: str) -> InputError:
         place = ".".join((*self.keys, *keys)) or "the file"
-        return ValueError(f"{self.path}: {place}: {expected}; got {got}.")
+        return InputError(f"{self.path}: {place}: {expected}; got {got}.")
 
     def __getitem__(self, key: str) -> Any:
         if key not in self.content:
@@ -72,7 +74,7 @@ class _Table:
         expected = f"expected {size} finite numbers"
         try:
             array = np.asarray(self[key], dtype=float)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise self.error(expected, _describe(self[key]), key) from None
         fits = array.ndim == len(shape) and all(
             n > 0 if want is None else n == want
@@ -98,16 +100,16 @@ def read_user_table(path: str | Path) -> Yields:
     """Read a yield table in the layout described at the top of this module.
 
     Raises:
-        ValueError: the table is unusable; names the file, the key, what was expected
+        InputError: the table is unusable; names the file, the key, what was expected
             and what came.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))  # unlike Path's, leaves unknown users alone
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ValueError(f"{path}: cannot read the yield table: {error}.") from error
-    except ValueError as error:  # broken JSON, or not text at all
-        raise ValueError(f"{path}: expected a JSON file; got {error}.") from error
+        raise InputError(f"{path}: cannot read the yield table: {error}.") from error
+    except (ValueError, RecursionError) as error:  # broken JSON, or not text at all
+        raise InputError(f"{path}: expected a JSON file; got {error}.") from error
     table = _Table(path, (), content)
     return Yields(
         sn2=_source(table.table("sn2"), SN2_M_MIN, IMF_M_MAX),

@@ -35,7 +35,7 @@ from chemsbi_jax.galaxy import infer_prefixes
 from chemsbi_jax.noise import add_noise
 from chemsbi_jax.npe import choose_weights
 from chemsbi_jax.npe.model import Npe
-from chemsbi_jax.scripts import Stopwatch, load_networks, run_script
+from chemsbi_jax.scripts import Stopwatch, check_flags, load_networks, run_script
 
 OTHER = {"flow": "gaussian", "gaussian": "flow", "exact": "flow", "robust": "exact"}
 

@@ -91,20 +91,35 @@ TABLES = {
     "header only": ("a.csv", csv(0), "columns but no row"),
     "other columns": ("a.csv", lambda: b"ra,dec\n1,2\n", "no column holds an abund"),
     "noise-free columns": ("a.csv", lambda: b"true_fe_h\n0.1\n", "only noise-free"),
-    "one abundance": ("a.csv", lambda: b"fe_h,e_fe_h\n0.1,0.05\n", "is missing"),
     "no errors": ("a.csv", csv(e_fe_h=None), "column 'e_fe_h'"),
     "zero error": ("a.csv", csv(e_fe_h=[0.05, 0, 0.05]), "row 2 (id 'HIP1')"),
     "negative error": ("a.csv", csv(e_mg_fe=[-1, -1, -1]), "error must be positive"),
-    "large error": ("a.csv", csv(e_c_fe=[0.05, 0.05, 0.2]), "the error is 0.2 dex"),
-    "a gap": ("a.csv", csv(o_fe=[0.1, "", 0.1]), "the abundance is missing"),
     "a word": ("a.csv", csv(si_fe=[0.1, "low", 0.1]), "'low' is not a number"),
     "decimal commas": ("a.csv", csv(si_fe=["0,1"] * 3), "cannot be read"),
     "all missing": ("a.csv", csv(1, **dict.fromkeys(ABUNDANCES, [-9999])), "missing"),
-    "same id": ("a.csv", csv(star_id=["a", "b", "a"]), "in row 1 already"),
     "two cases": ("a.csv", csv(FE_H=[0.1] * 3), "differ only in case"),
     "a late birth": ("a.csv", csv(birth_time=[1, 99.0, 15.0]), "no birth time between"),
     "age below zero": ("a.csv", csv(age=[1, -3, 2]), "is no age between"),
 }
+
+# for the network with one error only
+FIXED = {
+    "one abundance": (lambda: b"fe_h,e_fe_h\n0.1,0.05\n", "is missing"),
+    "large error": (csv(e_c_fe=[0.05, 0.05, 0.2]), "the error is 0.2 dex"),
+    "a gap": (csv(o_fe=[0.1, "", 0.1]), "the abundance is missing"),
+}
+
+
+@pytest.mark.parametrize("script", ["infer", "nuts"])
+@pytest.mark.parametrize(("content", "says"), FIXED.values(), ids=FIXED)
+def test_bad_table_for_one_error(script, content, says, refused, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(content())
+    flags = ["--out", tmp_path / "out", "--weights", "tng", "--quiet"]
+    message = refused(script, path, *flags)
+    assert message.startswith("error: ")
+    assert "a.csv" in message
+    assert says in message
 
 
 @pytest.mark.parametrize("script", ["infer", "nuts"])
@@ -258,10 +273,10 @@ WEIGHTS = {
         "parameters is ['a']",
     ),
     "no flow": (edit_json("npe", flow=None), "KeyError: 'flow'"),
-    "unknown flow": (edit_json("npe", flow={"kind": "glow"}), "KeyError: 'glow'"),
+    "unknown flow": (edit_json("npe", flow={"type": "glow"}), "KeyError: 'glow'"),
     "flow of words": (
-        edit_json("npe", flow={"kind": "spline", "n_bins": "8"}),
-        "expected a flow, a prior and a sigma",
+        edit_json("npe", flow={"type": "spline", "n_bins": "8"}),
+        "expected a flow, a prior and measurements",
     ),
     "no prior": (edit_json("npe", prior=None), "KeyError: 'prior'"),
     "a prior without name": (edit_prior(birth_time=[]), "IndexError"),
@@ -283,14 +298,17 @@ WEIGHTS = {
         edit_prior(birth_time=BOX),
         "the prior of birth_time goes from 0.5 to 13.7, the emulator from 1",
     ),
-    "no sigma": (edit_json("npe", sigma=None), "KeyError: 'sigma'"),
-    "other sigma": (edit_json("npe", sigma=0.02), "with 0.02 dex errors only"),
+    "no measure": (edit_json("npe", measure=None), "KeyError: 'measure'"),
+    "other measure": (
+        edit_json("npe", measure={"type": "any errors"}),
+        "do not fit the description",
+    ),
     "no widths": (edit_json("emulator", hidden=None), "under the key hidden; got None"),
     "widths of words": (edit_json("emulator", hidden="128"), "key hidden; got '128'"),
     "other widths": (edit_json("emulator", hidden=[128, 64]), "do not fit the descrip"),
     "one layer more": (edit_json("emulator", hidden=[128] * 4), "do not fit"),
     "other bins": (
-        edit_json("npe", flow={"kind": "spline", "embedding": [128, 3], "n_bins": 4}),
+        edit_json("npe", flow={"type": "spline", "embedding": [128, 3], "n_bins": 4}),
         "do not fit the description",
     ),
     "NaN in NPE": (edit_arrays("npe", nan), "expected finite weights; got NaN"),

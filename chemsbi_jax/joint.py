@@ -33,6 +33,7 @@ with warnings.catch_warnings():
 
 MAX_R_HAT, MIN_ESS = 1.01, 400.0  # the gate (Vehtari+ 2021)
 TAILS = (0.05, 0.95)  # ArviZ 1 has no default; that of 0.2x
+SMALLER = 3.0  # after divergences, of what is missing to certain acceptance
 N_STAR_DRAWS = 100  # of each star, kept in the result
 N_CURVATURE = 32  # draws of a star, for its curvature
 CURVATURES = (0.3, 300.0)  # what lies outside is an accident of the draws
@@ -86,10 +87,11 @@ def run_nuts(
     start: GalaxyPosterior | None = None,
     *,
     n_chains: int = 2,
-    n_warmup: int = 100,
-    n_draws: int = 400,
-    max_tree_depth: int = 6,
+    n_warmup: int = 60,
+    n_draws: int = 350,
+    max_tree_depth: int = 5,
     target_accept: float = 0.95,
+    n_tries: int = 3,
     quiet: bool = False,
 ) -> NutsResult:
     """Joint posterior over 2 global and 4 local parameters a star.
@@ -105,17 +107,31 @@ def run_nuts(
         n_draws: kept steps, per chain.
         max_tree_depth: at most 2 to this power of gradients a step.
         target_accept: closer to one means smaller steps.
+        n_tries: after divergences the chains start anew with smaller steps, as often
+            as this at most; the result is that of the last try.
         quiet: no progress bar.
     """
     key_start, key_joint, key_run = jax.random.split(key, 3)
     joint, counts = make_joint(key_joint, forward, stars, npe, start, quiet)
-    kernel = NUTS(
-        potential_fn=joint.potential,
-        dense_mass=[("galaxy",)],
-        max_tree_depth=max_tree_depth,
-        target_accept_prob=target_accept,
-        adapt_mass_matrix=False,  # the coordinates have unit curvature already
-    )
+    begin = _scatter(key_start, counts.sum(), n_chains)
+    for i in range(n_tries):
+        kernel = NUTS(
+            potential_fn=joint.potential,
+            dense_mass=[("galaxy",)],
+            max_tree_depth=max_tree_depth + (i > 0),
+            target_accept_prob=1.0 - (1.0 - target_accept) / SMALLER**i,
+            adapt_mass_matrix=False,  # the coordinates have unit curvature already
+        )
+        key_try = jax.random.fold_in(key_run, i)
+        sampler = _run(kernel, key_try, begin, n_warmup, n_draws, quiet)
+        if not np.any(sampler.get_extra_fields()["diverging"]):
+            break
+    result = _collect(sampler, joint, counts)
+    return result._replace(convergence=result.convergence | {"tries": i + 1})
+
+
+def _run(kernel: NUTS, key, begin: dict, n_warmup: int, n_draws: int, quiet) -> MCMC:
+    n_chains = len(begin["galaxy"])
     enough = jax.local_device_count() >= n_chains
     sampler = MCMC(
         kernel,
@@ -125,9 +141,8 @@ def run_nuts(
         chain_method="parallel" if enough else "vectorized",
         progress_bar=not quiet,
     )
-    begin = _scatter(key_start, counts.sum(), n_chains)
-    sampler.run(key_run, init_params=begin, extra_fields=("diverging", "num_steps"))
-    return _collect(sampler, joint, counts)
+    sampler.run(key, init_params=begin, extra_fields=("diverging", "num_steps"))
+    return sampler
 
 
 def make_joint(

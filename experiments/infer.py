@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
+import infer_stream
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,7 +30,6 @@ from jax.tree_util import Partial
 
 import chemsbi_jax as cs
 from chemsbi_jax import plots, priors, results
-from chemsbi_jax.galaxy import infer_prefixes
 from chemsbi_jax.noise import add_noise
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.scripts import Stopwatch, run_script
@@ -61,6 +61,12 @@ class Config:
     """Exit with 3 if a check fails."""
     quiet: bool = False
     """No progress, no summary on the screen."""
+    coordinator: str = "localhost:9876"
+    """HOST:PORT of process 0, for several processes or hosts."""
+    n_processes: int = 1
+    """Processes that share the stars, each started with the same flags."""
+    process_id: int = 0
+    """Which of them this is; 0 writes the files."""
 
 
 class Loaded(NamedTuple):
@@ -74,23 +80,31 @@ class Loaded(NamedTuple):
 def main(config: Config) -> dict:
     """Run the inference; returns the content of summary.json."""
     watch = Stopwatch(config.quiet)
+    infer_stream.join(config)
     with watch("read"):
         loaded = load(config)
-    stars, npe, forward = loaded
+    n_stars = len(loaded.stars.values)
     keys = jax.random.split(jax.random.key(config.seed), 3)
     with watch("inference"):
         method = "flow" if config.method == "auto" else config.method
         method = "robust" if config.robust else method
-        galaxy = infer(keys[0], loaded, method, config.quiet)
+        galaxy = infer_stream.infer_all(keys[0], loaded, method, config)
+    if config.process_id > 0:
+        return {"warnings": []}
     with watch("checks"):
+        loaded, part = infer_stream.to_check(keys[0], loaded, galaxy, config.quiet)
+        stars, npe, forward = loaded
         draws = cs.sample_stars(keys[2], npe, stars, 1000)
         misfit = check_fit(keys[1], npe, forward, stars, draws, galaxy)
     if misfit.is_flagged and config.method == "auto" and not config.robust:
         with watch("exact, as the model does not fit"):
-            galaxy = try_exact(keys[0], loaded, galaxy, config.quiet)
+            beside = n_stars > infer_stream.MAX_EXACT
+            run = infer_stream.exact_beside if beside else try_exact
+            galaxy = run(keys[0], loaded, galaxy, config.quiet)
+            part = part if beside else galaxy
     with watch("other method"):
         other = infer(keys[0], loaded, OTHER[galaxy.method], config.quiet)
-        checks = list_checks(keys[1], loaded, galaxy, other, misfit)
+        checks = list_checks(keys[1], loaded, part, other, misfit) | galaxy.checks
     with watch("figures and files"):
         write_figures(config, galaxy, other, npe, stars, draws, forward, keys[1])
         results.write_posterior(
@@ -98,9 +112,9 @@ def main(config: Config) -> dict:
         )
     summary = results.summary(
         galaxy._replace(checks=checks),
-        n_stars=len(stars.values),
-        n_used=len(stars.values) - len(checks.get("left_out", [])),
-        warnings=list_warnings(checks),
+        n_stars=n_stars,
+        n_used=n_stars - len(checks.get("left_out", [])),
+        warnings=list_warnings(checks) + infer_stream.warn_of_subset(checks),
         seconds=watch.seconds,
         provenance=results.provenance(
             seed=config.seed,
@@ -111,6 +125,7 @@ def main(config: Config) -> dict:
     )
     # last, so that a summary is only there when everything else is
     results.write_summary(config.out / "summary.json", summary)
+    (config.out / "progress.json").unlink(missing_ok=True)
     if not config.quiet:
         print(report(summary, config.out))
     return summary
@@ -167,12 +182,13 @@ def write_figures(config, galaxy, other, npe, stars, draws, forward, key) -> Non
         [float(d.mean) for d in npe.prior[:2]],
         [float(d.variance) ** 0.5 for d in npe.prior[:2]],
     )
+    name = infer_stream.name_of_part(other, galaxy)
     plots.save_figure(
-        plots.plot_galaxy(galaxy, config.truth, prior, {other.method: other}),
+        plots.plot_galaxy(galaxy, config.truth, prior, {name: other}),
         config.out / "posterior.png",
     )
     method = "gaussian" if galaxy.method == "gaussian" else "flow"
-    n, means, sds = infer_prefixes(key, npe, stars, method)
+    n, means, sds = infer_stream.prefixes(key, npe, stars, galaxy)
     plots.save_figure(
         plots.plot_convergence(n, means, sds, config.truth, name=method),
         config.out / "convergence.png",

@@ -105,6 +105,7 @@ def main(config: Config) -> dict:
     with watch("other method"):
         other = infer(keys[0], loaded, OTHER[galaxy.method], config.quiet)
         checks = list_checks(keys[1], loaded, part, other, misfit) | galaxy.checks
+        checks |= infer_stream.compare_on_part(galaxy, part, other)
     with watch("figures and files"):
         write_figures(config, galaxy, other, npe, stars, draws, forward, keys[1])
         results.write_posterior(

@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+from infer_checks import AGREE_SIGMA
 
 import chemsbi_jax as cs
 from chemsbi_jax.devices import join_processes, leave_processes
@@ -97,17 +98,38 @@ def exact_beside(key, loaded, galaxy, quiet: bool) -> cs.GalaxyPosterior:
     return galaxy._replace(checks=galaxy.checks | {"exact_subset": found})
 
 
+def compare_on_part(galaxy, part, other) -> dict:
+    """How the methods differ for the same few stars, in sigma of the result for all.
+
+    Both see the same stars, so most of this is no noise: it stays for any number of
+    stars, while the interval narrows.
+    """
+    if "subset" not in galaxy.checks:
+        return {}
+    sd = np.sqrt(np.diag(galaxy.covariance))
+    shift = (np.asarray(other.mean) - np.asarray(part.mean)) / sd
+    return {"methods_differ_sigma_of_all": shift.tolist()}
+
+
 def warn_of_subset(checks: dict) -> list[str]:
-    """What to say if the exact method had only some of the stars."""
+    """What to say of large tables, and of stars that the exact method did not have."""
+    warnings = []
+    shift = checks.get("methods_differ_sigma_of_all", [0.0, 0.0])
+    if np.abs(shift).max() > AGREE_SIGMA:
+        warnings.append(
+            f"For {checks['subset']['n_stars']} of the stars the methods differ by "
+            f"{shift[0]:+.1f} and {shift[1]:+.1f} sigma of the result for all: with so "
+            "many stars the interval is narrower than the error of the method."
+        )
     exact = checks.get("exact_subset")
-    if not exact:
-        return []
-    each = [(n, exact[n]) for n in cs.PARAMETERS[:2]]
-    interval = ", ".join(f"{n} = {p['mean']:.3f} +- {p['sd']:.3f}" for n, p in each)
-    return [
-        f"The exact method had {exact['n_stars']} random stars only, as it takes long: "
-        f"{interval}. For all stars, ask for it with --method exact."
-    ]
+    if exact:
+        each = [(n, exact[n]) for n in cs.PARAMETERS[:2]]
+        interval = ", ".join(f"{n} = {p['mean']:.3f} +- {p['sd']:.3f}" for n, p in each)
+        warnings.append(
+            f"The exact method had {exact['n_stars']} random stars only, as it takes "
+            f"long: {interval}. For all stars, ask for it with --method exact."
+        )
+    return warnings
 
 
 def name_of_part(other: cs.GalaxyPosterior, galaxy: cs.GalaxyPosterior) -> str:

@@ -71,8 +71,20 @@ def test_all_stars_count_and_some_are_checked(
     sd = np.sqrt(np.diag(whole.covariance))
     np.testing.assert_allclose((found - whole.mean) / sd, 0.0, atol=0.01)
     assert len(list(config.out.glob("*.png"))) == 4
+    assert np.abs(summary["checks"]["methods_differ_sigma_of_all"]).max() < 2.0
 
 
+def test_an_interval_narrower_than_the_method_is_told(infer):
+    warn = infer.infer_stream.warn_of_subset
+    checks = {"subset": {"n_stars": 40}, "methods_differ_sigma_of_all": [0.5, -7.0]}
+    (text,) = warn(checks)
+    assert "40 of the stars" in text
+    assert "-7.0 sigma" in text
+    assert warn(checks | {"methods_differ_sigma_of_all": [0.5, -1.0]}) == []
+    assert warn({}) == []
+
+
+@pytest.mark.slow
 def test_an_alarm_of_many_stars_has_the_exact_method_beside(
     infer, table, tmp_path, monkeypatch
 ):

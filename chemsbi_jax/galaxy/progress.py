@@ -59,15 +59,23 @@ def sum_blocks(
 
 
 def fingerprint(*parts: Any) -> str:
-    """SHA-256 of strings, numbers and the arrays of any tree."""
+    """SHA-256 of strings, numbers and the arrays of any tree; the same in every run."""
     digest = hashlib.sha256(jax.__version__.encode())
-    for leaf in jax.tree.leaves(parts):
-        if callable(leaf):  # of a module; its arrays tell what it is
-            continue
-        leaf = np.asarray(leaf)
-        digest.update(f"{leaf.dtype} {leaf.shape}".encode())
-        digest.update(np.ascontiguousarray(leaf).data)
+    for part in parts:
+        # numpyro's distributions list their leaves in another order in each process
+        for leaf in sorted(map(_sha256, jax.tree.leaves(part))):
+            digest.update(leaf)
+        digest.update(b"end of part")
     return digest.hexdigest()
+
+
+def _sha256(leaf: Any) -> bytes:
+    if callable(leaf):  # of a module; its arrays tell what it is
+        return b""
+    leaf = np.asarray(leaf)
+    digest = hashlib.sha256(f"{leaf.dtype} {leaf.shape}".encode())
+    digest.update(np.ascontiguousarray(leaf).data)
+    return digest.digest()
 
 
 def save_state(path: Path | None, settings: str, state: State) -> None:

@@ -1,4 +1,4 @@
-"""All cores for one batch: JAX itself runs a batch on one of them."""
+"""All cores for one batch, and several processes: JAX itself runs on one core."""
 
 import os
 from collections.abc import Callable
@@ -9,8 +9,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from jaxtyping import Float
+
+from chemsbi_jax.errors import InputError
 
 AXIS = "batch"
 
@@ -25,6 +29,45 @@ def use_all_cores() -> None:
         jax.config.update("jax_num_cpu_devices", _n_cores())
     except RuntimeError:  # JAX has started, with the devices that it has
         pass
+
+
+def join_processes(coordinator: str, n_processes: int, process_id: int) -> None:
+    """Make this process one of several, by JAX's own runtime; before its first use.
+
+    Args:
+        coordinator: HOST:PORT of process 0, the same for all of them.
+        n_processes: how many there are; all have to call this.
+        process_id: which of them this is, from 0.
+
+    Raises:
+        InputError: there is no such process, or the address is no HOST:PORT.
+    """
+    if not 0 <= process_id < n_processes:
+        raise InputError(
+            f"Expected a process id from 0 to {n_processes - 1}; got {process_id}."
+        )
+    host, _, port = coordinator.rpartition(":")
+    if not host or not port.isdecimal():
+        raise InputError(
+            f"Expected a coordinator as HOST:PORT; got {coordinator!r}. Give the "
+            "address of process 0, such as localhost:12345."
+        )
+    jax.distributed.initialize(coordinator, n_processes, process_id)
+
+
+def leave_processes() -> None:
+    """Wait for the other processes and go on alone; nothing if there are no others."""
+    if jax.process_count() > 1:
+        jax.distributed.shutdown()
+
+
+def of_all_processes(row: Float[np.ndarray, " n"]) -> Float[np.ndarray, "process n"]:
+    """The float64 row that each process has, in the order of the processes."""
+    if jax.process_count() == 1:
+        return row[None]
+    # as bytes: JAX would round float64 to float32
+    rows = multihost_utils.process_allgather(np.asarray(row, np.float64).view(np.uint8))
+    return np.ascontiguousarray(rows).view(np.float64)
 
 
 def spread(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import infer_stream
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,12 +32,13 @@ from infer_checks import (
 
 import chemsbi_jax as cs
 from chemsbi_jax import plots, priors, results
-from chemsbi_jax.galaxy import infer_prefixes
+from chemsbi_jax.errors import InputError
 from chemsbi_jax.noise import add_noise
 from chemsbi_jax.npe import choose_weights
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.scripts import Stopwatch, check_flags, load_networks, run_script
 
+N_ROBUST = 300  # random stars; each takes as long as with `exact` ten times
 OTHER = {"flow": "gaussian", "gaussian": "flow", "exact": "flow", "robust": "exact"}
 
 
@@ -63,6 +65,12 @@ class Config(star_flags.StarFlags):
     """Exit with 3 if a check fails."""
     quiet: bool = False
     """No progress, no summary on the screen."""
+    coordinator: str = "localhost:9876"
+    """HOST:PORT of process 0, for several processes or hosts."""
+    n_processes: int = 1
+    """Processes that share the stars, each started with the same flags."""
+    process_id: int = 0
+    """Which of them this is; 0 writes the files."""
 
 
 class Loaded(NamedTuple):
@@ -74,59 +82,93 @@ class Loaded(NamedTuple):
     weights: str  # name or folder of the networks
 
 
+class Found(NamedTuple):
+    """The result with what was compared with it."""
+
+    galaxy: cs.GalaxyPosterior
+    checks: dict
+    others: dict[str, cs.GalaxyPosterior]  # label -> posterior
+    loaded: Loaded  # with the stars of checks and figures
+    draws: jax.Array  # of these stars
+
+
 def main(config: Config) -> dict:
     """Run the inference; returns the content of summary.json."""
     check_flags(config)
     watch = Stopwatch(config.quiet)
+    infer_stream.join(config)
     with watch("read"):
         catalog = star_flags.read(config.stars, config, config.out, config.quiet)
         loaded = load(config, catalog.stars)
-    stars, npe, forward, weights = loaded
+    n_stars = len(loaded.stars.values)
     keys = jax.random.split(jax.random.key(config.seed), 3)
     with watch("inference"):
         method = "flow" if config.method == "auto" else config.method
         method = "robust" if config.robust else method
-        galaxy = infer(keys[0], loaded, method, config.quiet)
+        galaxy = infer_stream.infer_all(keys[0], loaded, method, config)
+    if config.process_id > 0:
+        return {"warnings": []}
+    found = check(keys, loaded, galaxy, config, watch)
+    with watch("figures and files"):
+        write_figures(config, found, keys[1])
+        results.write_posterior(
+            config.out / "posterior.nc",
+            found.galaxy,
+            found.loaded.stars,
+            np.asarray(found.draws[:, :100]),
+        )
+    checks, weights = found.checks, loaded.weights
+    summary = results.summary(
+        found.galaxy._replace(checks=checks),
+        n_stars=n_stars,
+        n_used=n_stars - len(checks.get("left_out", [])),
+        warnings=list_warnings(checks) + infer_stream.warn_of_subset(checks),
+        seconds=watch.seconds,
+        provenance=results.provenance(
+            seed=config.seed, emulator=weights, npe=weights, stars=config.stars
+        ),
+    )
+    write_summary(config, star_flags.add_to(summary, catalog.report), found.galaxy)
+    return summary
+
+
+def write_summary(config: Config, summary: dict, galaxy: cs.GalaxyPosterior) -> None:
+    """The numbers, last: summary.json is only there when everything else is."""
+    results.write_table(config.out / "posterior.ecsv", galaxy, summary["provenance"])
+    results.write_summary(config.out / "summary.json", summary)
+    (config.out / "progress.json").unlink(missing_ok=True)
+    if not config.quiet:
+        print(report(summary, config.out))
+
+
+def check(keys, loaded: Loaded, galaxy, config: Config, watch: Stopwatch) -> Found:
+    """All checks of a result; after an alarm `exact` takes its place."""
+    n_stars = len(loaded.stars.values)
     with watch("checks"):
+        loaded, part = infer_stream.to_check(keys[0], loaded, galaxy, config.quiet)
+        stars, npe, forward, _ = loaded
         draws = cs.sample_stars(keys[2], npe, stars, 1000)
         misfit = check_fit(keys[1], npe, forward, stars, draws, galaxy)
     if misfit.is_flagged and config.method == "auto" and not config.robust:
         with watch("exact, as the model does not fit"):
-            galaxy = try_exact(keys[0], loaded, galaxy, config.quiet)
+            beside = n_stars > infer_stream.MAX_EXACT
+            run = infer_stream.exact_beside if beside else try_exact
+            galaxy = run(keys[0], loaded, galaxy, config.quiet)
+            part = part if beside else galaxy
     robust = None
     if misfit.is_flagged and not config.robust:
         with watch("robust, as the model does not fit"):
-            robust = robust_beside(keys[0], npe, forward, stars)
+            some = infer_stream.some_stars(keys[0], stars, N_ROBUST)
+            robust = robust_beside(keys[0], npe, forward, some)
     with watch("other method"):
         other = infer(keys[0], loaded, OTHER[galaxy.method], config.quiet)
-        checks = list_checks(keys[1], loaded, galaxy, other, misfit)
-        checks |= {"robust": describe_robust(robust)} if robust else {}
-    with watch("figures and files"):
-        others = {other.method: other} | ({"robust": robust} if robust else {})
-        write_figures(config, galaxy, others, loaded, draws, keys[1])
-        results.write_posterior(
-            config.out / "posterior.nc", galaxy, stars, np.asarray(draws[:, :100])
-        )
-    summary = results.summary(
-        galaxy._replace(checks=checks),
-        n_stars=len(stars.values),
-        n_used=len(stars.values) - len(checks.get("left_out", [])),
-        warnings=list_warnings(checks),
-        seconds=watch.seconds,
-        provenance=results.provenance(
-            seed=config.seed,
-            emulator=weights,
-            npe=weights,
-            stars=config.stars,
-        ),
-    )
-    summary = star_flags.add_to(summary, catalog.report)
-    results.write_table(config.out / "posterior.ecsv", galaxy, summary["provenance"])
-    # last, so that a summary is only there when everything else is
-    results.write_summary(config.out / "summary.json", summary)
-    if not config.quiet:
-        print(report(summary, config.out))
-    return summary
+        checks = list_checks(keys[1], loaded, part, other, misfit) | galaxy.checks
+        checks |= infer_stream.compare_on_part(galaxy, part, other)
+    others = {infer_stream.name_of_part(other, galaxy): other}
+    if robust:
+        checks |= {"robust": describe_robust(robust, len(some.values))}
+        others[f"robust, {len(some.values)} stars"] = robust
+    return Found(galaxy, checks, others, loaded, draws)
 
 
 def load(config: Config, stars: cs.Stars) -> Loaded:
@@ -147,7 +189,7 @@ def try_exact(key, loaded: Loaded, flow, quiet: bool) -> cs.GalaxyPosterior:
     """The exact posterior, or the flow's with the reason why there is no other."""
     try:
         return infer(key, loaded, "exact", quiet)
-    except ValueError as error:
+    except InputError as error:
         return flow._replace(checks=flow.checks | {"no_exact": str(error)})
 
 
@@ -174,19 +216,20 @@ def list_checks(key, loaded: Loaded, galaxy, other, misfit) -> dict:
     return checks
 
 
-def write_figures(config, galaxy, others: dict, loaded: Loaded, draws, key) -> None:
+def write_figures(config: Config, found: Found, key) -> None:
     """The four figures of the result."""
-    stars, npe, forward, _ = loaded
+    galaxy, draws = found.galaxy, found.draws
+    stars, npe, forward, _ = found.loaded
     prior = (
         [float(d.mean) for d in npe.prior[:2]],
         [float(d.variance) ** 0.5 for d in npe.prior[:2]],
     )
     plots.save_figure(
-        plots.plot_galaxy(galaxy, config.truth, prior, others),
+        plots.plot_galaxy(galaxy, config.truth, prior, found.others),
         config.out / "posterior.png",
     )
     method = "gaussian" if galaxy.method == "gaussian" else "flow"
-    n, means, sds = infer_prefixes(key, npe, stars, method)
+    n, means, sds = infer_stream.prefixes(key, npe, stars, galaxy)
     plots.save_figure(
         plots.plot_convergence(n, means, sds, config.truth, name=method),
         config.out / "convergence.png",

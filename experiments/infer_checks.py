@@ -7,6 +7,7 @@ import numpy as np
 import chemsbi_jax as cs
 from chemsbi_jax import priors
 from chemsbi_jax.diagnostics.misfit import N_REFERENCE, misfit_test, star_residuals
+from chemsbi_jax.errors import InputError
 from chemsbi_jax.noise import observe_like
 
 N_CHECK_DRAWS = 64  # of each star, for the checks in abundance space
@@ -96,16 +97,17 @@ def robust_beside(key, npe, forward, stars: cs.Stars) -> cs.GalaxyPosterior | No
     """What the stars say if each abundance has a model error; None if nothing does."""
     try:
         return cs.infer_galaxy(key, npe, stars, "robust", forward=forward)
-    except ValueError:  # no star that the model can make: the first warning says so
+    except InputError:  # no star that the model can make: the first warning says so
         return None
 
 
-def describe_robust(robust: cs.GalaxyPosterior) -> dict:
+def describe_robust(robust: cs.GalaxyPosterior, n_stars: int) -> dict:
     """The robust interval and its model errors, as summary.json has them."""
     sd = np.sqrt(np.diag(robust.covariance))
     each = zip(cs.PARAMETERS[:2], np.asarray(robust.mean), sd, strict=True)
     content = {name: {"mean": float(m), "sd": float(s)} for name, m, s in each}
-    return content | {"model_error_dex": robust.checks["model_error_dex"]}
+    errors = robust.checks["model_error_dex"]
+    return content | {"n_stars": n_stars, "model_error_dex": errors}
 
 
 def list_warnings(checks: dict) -> list[str]:
@@ -117,8 +119,9 @@ def list_warnings(checks: dict) -> list[str]:
         each = [(n, checks["robust"][n]) for n in cs.PARAMETERS[:2]]
         interval = ", ".join(f"{n} = {p['mean']:.3f} +- {p['sd']:.3f}" for n, p in each)
         warnings.append(
-            f"With a model error for each abundance (--robust): {interval}. Quote this "
-            "beside the interval; what all stars share it does not cover."
+            f"With a model error for each abundance ({checks['robust']['n_stars']} "
+            f"stars; --robust for all): {interval}. Quote this beside the interval; errors "
+            "that all stars share it does not cover."
         )
     agree = checks["methods_agree"]
     if not agree["agree"]:

@@ -3,8 +3,8 @@
     python experiments/real_stars.py --out plots
 
 For each table and set of abundances: the posterior by `exact` and what the misfit alarm
-says; with all abundances the robust posterior, too. Writes real_stars.md, real_stars.json and a
-figure of the stars over the model's predictive range. Needs the published star tables
+says; with all abundances the robust posterior, too. Writes real_stars.md and .json, and
+a figure of the stars over the model's predictive range. Needs the published star tables
 (CHEMSBI_DATA, or experiments/download.py).
 """
 

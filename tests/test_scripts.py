@@ -122,3 +122,12 @@ def test_no_simulations_are_refused():
         scripts.simulate_blocks(
             np.zeros((0, 6)), cs.load_yields(TOY), cs.CLEAN, quiet=True
         )
+
+
+def test_mock_of_the_networks_in_fits(tmp_path):
+    mock = load_script("make_mock")
+    config = mock.Config(tmp_path / "mock.fits", n=300, emulator="tng", quiet=True)
+    made, read = mock.main(config), cs.read_stars(config.out)
+    np.testing.assert_allclose(read.values, made.values, atol=1e-6)  # float32
+    np.testing.assert_allclose(read.errors, config.sigma, rtol=1e-6)
+    assert len(made.values) > 250

@@ -15,8 +15,7 @@ from jaxtyping import Array, Float, Key
 from chemsbi_jax import priors
 from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL
 from chemsbi_jax.galaxy.exact import Exact, exact_posterior
-from chemsbi_jax.galaxy.gaussian import GaussianProduct
-from chemsbi_jax.galaxy.grid import GridPosterior, draw_from_grid
+from chemsbi_jax.galaxy.grid import draw_from_grid
 from chemsbi_jax.galaxy.likelihood import observe
 from chemsbi_jax.galaxy.product import (
     gaussian_product,
@@ -25,11 +24,14 @@ from chemsbi_jax.galaxy.product import (
     on_all_devices,
     pad,
 )
+from chemsbi_jax.galaxy.result import grid_checks, to_posterior
 from chemsbi_jax.galaxy.robust import robust_posterior
+from chemsbi_jax.galaxy.stream import stream_galaxy as stream_galaxy
 from chemsbi_jax.npe.model import Npe, features, sample_latents
 from chemsbi_jax.types import Forward, GalaxyPosterior, Stars
 
 N_GALAXY_DRAWS = 4000
+STREAM_FROM = 20_000  # stars; more of them do not go through the memory at once
 
 
 def sample_stars(
@@ -84,7 +86,8 @@ def infer_galaxy(
             ask for.
         n_draws: draws from the result.
         forward: theta (..., 6) -> abundances [dex], for "exact" and "robust".
-        quiet: no progress bar of these two.
+        quiet: no progress bar of these two, and of more than `STREAM_FROM` stars, which
+            go through `stream_galaxy`.
 
     Raises:
         ValueError: unknown method, or one that lacks `forward`.
@@ -95,6 +98,8 @@ def infer_galaxy(
     if method not in METHODS:
         known = " or ".join([*METHODS, *WITH_FORWARD])
         raise ValueError(f"Expected method {known}; got {method!r}.")
+    if len(stars.values) > STREAM_FROM:
+        return stream_galaxy(key, npe, stars, method, n_draws, quiet=quiet)
     inputs, counts = _padded_inputs(npe, stars)
     return METHODS[method](key, npe, inputs, counts, n_draws)
 
@@ -128,7 +133,7 @@ def _infer_gaussian(key, npe, inputs, counts, n_draws) -> GalaxyPosterior:
         @ jnp.linalg.cholesky(product.covariance).T
     )
     checks = {"guarded_stars": int(product.is_guarded.sum())}
-    return _to_posterior("gaussian", npe, latent, product, checks)
+    return to_posterior("gaussian", npe, latent, product, checks)
 
 
 def _infer_flow(key, npe, inputs, counts, n_draws) -> GalaxyPosterior:
@@ -136,14 +141,7 @@ def _infer_flow(key, npe, inputs, counts, n_draws) -> GalaxyPosterior:
     guess = gaussian_product(key_guess, npe, inputs, counts)
     grid = grid_posterior(npe, inputs, counts, guess)
     latent = draw_from_grid(key_draws, grid, n_draws)
-    weights = np.exp(np.asarray(grid.log_weights, float))
-    edge = np.concatenate([weights[[0, -1]].ravel(), weights[:, [0, -1]].ravel()])
-    checks = {
-        "ess": float(n_draws),  # the draws are independent
-        "grid_points": float(weights.sum() ** 2 / (weights**2).sum()),
-        "mass_at_edge": float(edge.sum() / weights.sum()),
-    }
-    return _to_posterior("flow", npe, latent, grid, checks)
+    return to_posterior("flow", npe, latent, grid, grid_checks(grid, n_draws))
 
 
 WITH_FORWARD = ("exact", "robust")
@@ -168,7 +166,7 @@ def _infer_exact(key, npe, stars, method, forward, n_draws, quiet) -> GalaxyPost
         result = result._replace(checks=result.checks | {"left_out": left_out})
     latent = draw_from_grid(key_draws, result.grid, n_draws)
     checks = {"ess": float(n_draws), **result.checks, **checks}
-    return _to_posterior(method, npe, latent, result.grid, checks)
+    return to_posterior(method, npe, latent, result.grid, checks)
 
 
 def exact_of_stars(
@@ -205,26 +203,6 @@ def exact_of_stars(
 
 
 METHODS: dict[str, Callable] = {"flow": _infer_flow, "gaussian": _infer_gaussian}
-
-
-def _to_posterior(
-    method: str,
-    npe: Npe,
-    latent: Array,
-    result: GaussianProduct | GridPosterior,
-    checks,
-) -> GalaxyPosterior:
-    """From latents to theta; exact where the prior of Lambda is normal."""
-    prior = tuple(npe.prior)[:N_GLOBAL]
-    draws = np.asarray(priors.from_normal(prior, latent))
-    if all(priors.is_normal(d) for d in prior):
-        scale = np.array([d.scale for d in prior], float)
-        shift = np.array([d.loc for d in prior], float)
-        mean = shift + scale * np.asarray(result.mean, float)
-        covariance = np.outer(scale, scale) * np.asarray(result.covariance, float)
-    else:
-        mean, covariance = draws.mean(axis=0), np.cov(draws, rowvar=False)
-    return GalaxyPosterior(method, draws, mean, covariance, checks)
 
 
 def _padded_inputs(npe: Npe, stars: Stars) -> tuple[Array, Array]:

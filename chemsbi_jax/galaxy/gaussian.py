@@ -19,6 +19,14 @@ class GaussianProduct(NamedTuple):
     is_guarded: Bool[Array, " star"]  # weaker than the prior in some direction
 
 
+class StarGain(NamedTuple):
+    """What each star adds to the prior, in units in which that is standard normal."""
+
+    precision: Float[Array, "star 2 2"]  # never negative
+    push: Float[Array, "star 2"]  # precision times mean
+    is_guarded: Bool[Array, " star"]  # weaker than the prior in some direction
+
+
 def combine_gaussians(
     means: Float[Array, "star 2"],
     covariances: Float[Array, "star 2 2"],
@@ -40,6 +48,24 @@ def combine_gaussians(
     """
     root = jnp.linalg.cholesky(prior_covariance)
     counts = jnp.ones(len(means), bool) if counts is None else counts
+    gain = star_gains(means, covariances, prior_mean, root)
+    precision = jnp.where(counts[:, None, None], gain.precision, 0.0)
+    push = jnp.where(counts[:, None], gain.push, 0.0)
+    total = jnp.eye(N_GLOBAL) + jnp.sum(precision, 0)
+    shift = jnp.linalg.solve(total, jnp.sum(push, 0))
+    covariance = root @ jnp.linalg.inv(total) @ root.T
+    return GaussianProduct(
+        prior_mean + root @ shift, covariance, gain.is_guarded & counts
+    )
+
+
+def star_gains(
+    means: Float[Array, "star 2"],
+    covariances: Float[Array, "star 2 2"],
+    prior_mean: Float[Array, " 2"],
+    root: Float[Array, "2 2"],
+) -> StarGain:
+    """What stars add to the prior; `root` is the Cholesky factor of its covariance."""
 
     def one(mean: Array, covariance: Array) -> tuple[Array, Array, Array]:
         # in units of the prior, where its precision is the identity
@@ -51,8 +77,4 @@ def combine_gaussians(
         gain = (vectors * jnp.where(is_weak, 0.0, values)) @ vectors.T
         return gain, vectors @ push, is_weak.any()
 
-    gain, push, is_weak = jax.vmap(one)(means, covariances)
-    total = jnp.eye(N_GLOBAL) + jnp.sum(jnp.where(counts[:, None, None], gain, 0.0), 0)
-    shift = jnp.linalg.solve(total, jnp.sum(jnp.where(counts[:, None], push, 0.0), 0))
-    covariance = root @ jnp.linalg.inv(total) @ root.T
-    return GaussianProduct(prior_mean + root @ shift, covariance, is_weak & counts)
+    return StarGain(*jax.vmap(one)(means, covariances))

@@ -1,0 +1,44 @@
+"""From the latents of a galaxy to its parameters."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Array, Float
+
+from chemsbi_jax import priors
+from chemsbi_jax.constants import N_GLOBAL
+from chemsbi_jax.galaxy.gaussian import GaussianProduct
+from chemsbi_jax.galaxy.grid import GridPosterior
+from chemsbi_jax.npe.model import Npe
+from chemsbi_jax.types import GalaxyPosterior
+
+
+def to_posterior(
+    method: str,
+    npe: Npe,
+    latent: Float[Array, "draw 2"],
+    result: GaussianProduct | GridPosterior,
+    checks: Mapping,
+) -> GalaxyPosterior:
+    """From latents to theta; exact where the prior of Lambda is normal."""
+    prior = tuple(npe.prior)[:N_GLOBAL]
+    draws = np.asarray(priors.from_normal(prior, latent))
+    if all(priors.is_normal(d) for d in prior):
+        scale = np.array([d.scale for d in prior], float)
+        shift = np.array([d.loc for d in prior], float)
+        mean = shift + scale * np.asarray(result.mean, float)
+        covariance = np.outer(scale, scale) * np.asarray(result.covariance, float)
+    else:
+        mean, covariance = draws.mean(axis=0), np.cov(draws, rowvar=False)
+    return GalaxyPosterior(method, draws, mean, covariance, dict(checks))
+
+
+def grid_checks(grid: GridPosterior, n_draws: int) -> dict:
+    """How well the grid holds the posterior."""
+    weights = np.exp(np.asarray(grid.log_weights, float))
+    edge = np.concatenate([weights[[0, -1]].ravel(), weights[:, [0, -1]].ravel()])
+    return {
+        "ess": float(n_draws),  # the draws are independent
+        "grid_points": float(weights.sum() ** 2 / (weights**2).sum()),
+        "mass_at_edge": float(edge.sum() / weights.sum()),
+    }

@@ -120,8 +120,8 @@ def list_warnings(checks: dict) -> list[str]:
         interval = ", ".join(f"{n} = {p['mean']:.3f} +- {p['sd']:.3f}" for n, p in each)
         warnings.append(
             f"With a model error for each abundance ({checks['robust']['n_stars']} "
-            f"stars; --robust for all): {interval}. Quote this beside the interval; errors "
-            "that all stars share it does not cover."
+            f"stars; --robust for all): {interval}. Quote this beside the interval; "
+            "errors that all stars share it does not cover."
         )
     agree = checks["methods_agree"]
     if not agree["agree"]:

@@ -39,6 +39,7 @@ class Stop(Exception):
     """Stands for whatever ends a run."""
 
 
+@pytest.mark.slow
 def test_all_stars_count_and_some_are_checked(
     infer, table, tmp_path, monkeypatch, capsys
 ):

@@ -11,7 +11,7 @@ from chemsbi_jax.catalog import CatalogError
 from chemsbi_jax.diagnostics.misfit import misfit_test
 from chemsbi_jax.galaxy.many import infer_galaxies
 from chemsbi_jax.noise import observe_like
-from chemsbi_jax.npe import AnyErrors, NpeConfig, SplineFlow
+from chemsbi_jax.npe import AnyErrors, NpeConfig, SplineFlow, choose_weights
 from chemsbi_jax.npe.measurements import APOGEE, GALAH
 from chemsbi_jax.npe.model import even_noise
 from chemsbi_jax.npe.reading import AnyStarReader, as_table
@@ -268,3 +268,74 @@ def test_an_offset_is_named_with_gaps():
     assert "o_fe" in found.text.split(",")[0]
     assert np.isnan(found.mean_residual[2])
     assert found.mean_residual[6] == pytest.approx(0.06, abs=0.02)
+
+
+# --- the shipped network
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return cs.load_npe()
+
+
+def measured(kind, n, truth=(-2.1, -2.6), dated=False, seed=0):
+    """Stars of one galaxy by the shipped emulator."""
+    key_theta, key_noise = jax.random.split(jax.random.key(seed))
+    theta = priors.sample(key_theta, PRIOR, 2 * n).at[:, :2].set(jnp.array(truth))
+    clean = jax.jit(cs.emulate)(theta, cs.load_emulator("tng-any"))
+    measure = AnyErrors(kind, dated)
+    inputs = np.asarray(measure.observe(key_noise, clean, theta[:, -1]))
+    return as_table(inputs[np.isfinite(inputs).all(axis=1)][:n])
+
+
+def test_the_default_is_the_network_for_any_star(shipped):
+    assert isinstance(shipped.reader, AnyStarReader)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(shipped))
+    usual = measured("complete", 3)
+    assert choose_weights(usual) == "tng"
+    assert choose_weights(measured("apogee", 3)) == "tng-any"
+    assert choose_weights(usual._replace(errors=2 * usual.errors)) == "tng-any"
+    assert choose_weights(measured("complete", 3, dated=True)) == "tng-any"
+
+
+@pytest.mark.parametrize("kind", ["complete", "apogee", "galah"])
+def test_a_galaxy_of_any_stars(kind, shipped):
+    """Away from the prior's mean, along the degeneracy."""
+    truth = (-2.6, -3.3)
+    galaxy = cs.infer_galaxy(
+        jax.random.key(0), shipped, measured(kind, 200, truth, dated=True)
+    )
+    offset = galaxy.mean - np.array(truth)
+    chi2 = offset @ np.linalg.solve(galaxy.covariance, offset)
+    assert chi2 < 13.8  # 99.9 %
+    assert np.sqrt(np.diag(galaxy.covariance)).max() < 0.05
+
+
+@pytest.mark.parametrize("method", ["flow", "gaussian"])
+def test_stars_that_tell_little_do_no_harm(method, shipped):
+    """300 stars with neon only, to 0.3 dex, beside 50 good ones."""
+    good, poor = measured("apogee", 50), measured("complete", 300, seed=1)
+    seen = np.zeros((300, 8), bool)
+    seen[:, 5] = True
+    errors = np.where(seen, 0.3, np.nan)
+    noise = np.random.default_rng(0).normal(size=300)
+    values = np.where(seen, poor.values + 0.3 * noise[:, None], np.nan)
+    poor = poor._replace(values=values, errors=errors, observed=seen)
+    both = cs.Stars(*map(np.concatenate, zip(good, poor, strict=True)))
+    one, two = (
+        cs.infer_galaxy(jax.random.key(0), shipped, s, method) for s in (good, both)
+    )
+    sd, new = (np.sqrt(np.diag(g.covariance)) for g in (one, two))
+    assert (np.abs(two.mean - one.mean) / sd).max() < 0.5
+    assert (new / sd).max() < 1.05
+    assert (new / sd).min() > 0.8
+
+
+def test_a_value_in_a_gap_does_not_count(shipped):
+    stars = measured("galah", 20)
+    filled = np.where(stars.observed, stars.values, 9.0)
+    draws = [
+        cs.sample_stars(jax.random.key(0), shipped, s, 50)
+        for s in (stars, stars._replace(values=filled))
+    ]
+    np.testing.assert_array_equal(*draws)

@@ -1,4 +1,4 @@
-"""The tutorial is true: each of its commands is one of a script, and all of them run."""
+"""The tutorial is true: its commands and flags exist, and all of them run."""
 
 import os
 import re

@@ -33,6 +33,7 @@ from infer_checks import (
 import chemsbi_jax as cs
 from chemsbi_jax import plots, priors, results
 from chemsbi_jax.errors import InputError
+from chemsbi_jax.galaxy.product import FAR
 from chemsbi_jax.noise import add_noise
 from chemsbi_jax.npe import choose_weights
 from chemsbi_jax.npe.model import Npe
@@ -51,7 +52,8 @@ class Config(star_flags.StarFlags):
     out: Path
     """Folder for the results."""
     method: Literal["auto", "flow", "gaussian", "exact"] = "auto"
-    """How the stars are combined; auto: flow, and exact if the model does not fit."""
+    """How the stars are combined; auto: flow, and exact if the model does not
+    fit or the result lies where networks were hardly trained."""
     robust: bool = False
     """Give each abundance a model error, as large as the stars ask for."""
     weights: str = "auto"
@@ -149,8 +151,11 @@ def check(keys, loaded: Loaded, galaxy, config: Config, watch: Stopwatch) -> Fou
         stars, npe, forward, _ = loaded
         draws = cs.sample_stars(keys[2], npe, stars, 1000)
         misfit = check_fit(keys[1], npe, forward, stars, draws, galaxy)
-    if misfit.is_flagged and config.method == "auto" and not config.robust:
-        with watch("exact, as the model does not fit"):
+    is_far = galaxy.checks["prior_widths"] > FAR
+    auto = config.method == "auto" and not config.robust
+    if auto and (misfit.is_flagged or is_far):
+        why = "the result is far out" if is_far else "the model does not fit"
+        with watch(f"exact, as {why}"):
             beside = n_stars > infer_stream.MAX_EXACT
             run = infer_stream.exact_beside if beside else try_exact
             galaxy = run(keys[0], loaded, galaxy, config.quiet)

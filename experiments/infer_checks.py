@@ -8,6 +8,7 @@ import chemsbi_jax as cs
 from chemsbi_jax import priors
 from chemsbi_jax.diagnostics.misfit import N_REFERENCE, misfit_test, star_residuals
 from chemsbi_jax.errors import InputError
+from chemsbi_jax.galaxy.product import FAR
 from chemsbi_jax.noise import observe_like
 
 N_CHECK_DRAWS = 64  # of each star, for the checks in abundance space
@@ -150,9 +151,20 @@ def list_warnings(checks: dict) -> list[str]:
         warnings.append(
             "The exact method did not come to rest: do not use the interval."
         )
+    if checks.get("weak_stars"):
+        warnings.append(
+            f"{checks['weak_stars']} stars do not count: what is measured of them "
+            "tells too little for a network. --method exact can use them."
+        )
+    if checks["prior_widths"] > FAR:
+        warnings.append(
+            f"The result lies {checks['prior_widths']:.1f} prior widths from the "
+            "prior's mean, where a network has hardly been trained: trust --method "
+            "exact alone."
+        )
     if checks.get("mass_at_edge", 0.0) > 1e-3:
         warnings.append(
-            "The posterior reaches the edge of the grid, 6 sigma from the prior's "
-            "mean: the stars pull the parameters out of the prior."
+            "The posterior reaches the edge of its grid: the stars pull the "
+            "parameters out of the prior."
         )
     return warnings

@@ -89,7 +89,6 @@ def test_figures_have_different_content(result):
 
 BAD = {
     "no abundances": ("a,b\n1,2\n", "no column holds an abundance"),
-    "an element missing": ("fe_h,e_fe_h\n0.1,0.05\n", "abundances"),
     "not a file": (None, "bad.csv"),
 }
 

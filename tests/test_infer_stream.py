@@ -157,7 +157,7 @@ def test_two_processes_write_what_one_writes(table, tmp_path):
 
 def test_quiet_is_silent(infer, table, tmp_path, capsys):
     config = infer.Config(table, tmp_path, method="gaussian", quiet=True)
-    loaded = infer.load(config)
+    loaded = infer.load(config, cs.read_stars(table))
     with Stopwatch(True)("inference"):
         infer.infer_stream.infer_all(
             infer.jax.random.key(0), loaded, "gaussian", config

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 import warnings
 from datetime import datetime
 
@@ -347,7 +348,7 @@ def test_full_disk(posterior, stars, tmp_path, full_disk):
     assert str(tmp_path) in str(info.value)
     with full_disk(), pytest.raises(OutputError, match="choose another folder"):
         write_posterior(tmp_path / "posterior.nc", posterior, stars)
-    with pytest.raises(OutputError, match="choose another folder"):
+    with full_disk(), pytest.raises(OutputError, match="choose another folder"):
         write_table(tmp_path / "posterior.ecsv", posterior)
     assert [file.name for file in tmp_path.iterdir()] == ["summary.json"]
     assert json.loads((tmp_path / "summary.json").read_text()) == {"n_stars": 1}

@@ -20,6 +20,7 @@ from chemsbi_jax.galaxy.likelihood import observe
 from chemsbi_jax.galaxy.product import (
     gaussian_product,
     grid_posterior,
+    is_far,
     keys_of_stars,
     on_all_devices,
     pad,
@@ -27,6 +28,7 @@ from chemsbi_jax.galaxy.product import (
 from chemsbi_jax.galaxy.result import grid_checks, to_posterior
 from chemsbi_jax.galaxy.robust import robust_posterior
 from chemsbi_jax.galaxy.stream import stream_galaxy as stream_galaxy
+from chemsbi_jax.galaxy.weak import find_weak
 from chemsbi_jax.npe.model import Npe, features, sample_latents
 from chemsbi_jax.types import Forward, GalaxyPosterior, Stars
 
@@ -83,7 +85,8 @@ def infer_galaxy(
             "gaussian" multiplies Gaussians fitted to draws of each star; "exact" takes
             the flow only as a guide and integrates the likelihood of `forward`;
             "robust" also gives each abundance a model error, as large as the stars
-            ask for.
+            ask for. Stars that tell too little for a network (`find_weak`) do not count
+            in the first two.
         n_draws: draws from the result.
         forward: theta (..., 6) -> abundances [dex], for "exact" and "robust".
         quiet: no progress bar of these two, and of more than `STREAM_FROM` stars, which
@@ -101,7 +104,9 @@ def infer_galaxy(
     if len(stars.values) > STREAM_FROM:
         return stream_galaxy(key, npe, stars, method, n_draws, quiet=quiet)
     inputs, counts = _padded_inputs(npe, stars)
-    return METHODS[method](key, npe, inputs, counts, n_draws)
+    galaxy = METHODS[method](key, npe, inputs, counts, n_draws)
+    n_weak = len(stars.values) - int(counts.sum())
+    return galaxy._replace(checks=galaxy.checks | {"weak_stars": n_weak})
 
 
 def infer_prefixes(
@@ -112,12 +117,12 @@ def infer_prefixes(
     Returns:
         Numbers of stars (k,), means (k, 2) and standard deviations (k, 2).
     """
-    inputs, _ = _padded_inputs(npe, stars)
+    inputs, counts = _padded_inputs(npe, stars)
     n_stars = len(stars.values)
     steps = [a * 10**b for b in range(7) for a in (1, 2, 5)]
     numbers = np.array([n for n in steps if n < n_stars] + [n_stars])
     each = [
-        METHODS[method](key, npe, inputs, jnp.arange(len(inputs)) < n, 2)
+        METHODS[method](key, npe, inputs, counts & (jnp.arange(len(inputs)) < n), 2)
         for n in numbers
     ]
     sds = np.array([np.sqrt(np.diag(g.covariance)) for g in each])
@@ -185,10 +190,11 @@ def exact_of_stars(
     """
     inputs = npe.reader.rough_inputs(stars).astype(np.float32)
     if start is None:
-        padded, counts = pad(npe, inputs)
-        guess = grid_posterior(
-            npe, padded, counts, gaussian_product(key, npe, padded, counts)
-        )
+        padded, counts = _count(npe, inputs)
+        gaussian = gaussian_product(key, npe, padded, counts)
+        guess = grid_posterior(npe, padded, counts, gaussian)
+        if is_far(guess.mean):
+            guess = gaussian
         mean, covariance = guess.mean, guess.covariance
     else:
         scale = np.array([float(d.variance) ** 0.5 for d in npe.prior[:N_GLOBAL]])
@@ -207,4 +213,12 @@ METHODS: dict[str, Callable] = {"flow": _infer_flow, "gaussian": _infer_gaussian
 
 def _padded_inputs(npe: Npe, stars: Stars) -> tuple[Array, Array]:
     """Inputs padded to a few fixed lengths, so that no new N traces again."""
-    return pad(npe, npe.reader.inputs(stars))
+    return _count(npe, npe.reader.inputs(stars))
+
+
+def _count(npe: Npe, inputs: np.ndarray) -> tuple[Array, Array]:
+    """Padded inputs, and which rows are stars that tell enough to count."""
+    padded, counts = pad(npe, inputs)
+    counts = np.array(counts)
+    counts[: len(inputs)] = ~find_weak(npe, inputs)
+    return padded, jnp.asarray(counts)

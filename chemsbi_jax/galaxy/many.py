@@ -17,6 +17,7 @@ from chemsbi_jax.galaxy.product import (
     star_moments,
     sum_on_grid,
 )
+from chemsbi_jax.galaxy.weak import find_weak
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.types import Stars
 
@@ -42,6 +43,7 @@ def infer_galaxies(
     for i, stars in enumerate(galaxies):
         inputs[i, : len(stars.values)] = npe.reader.inputs(stars)
         counts[i, : len(stars.values)] = True
+    counts[counts] = ~find_weak(npe, inputs[counts])
     of_one = {"flow": _flow_draws, "gaussian": _gaussian_draws}[method]
     keys = keys_of_stars(key, len(galaxies))
     latent = on_all_devices(of_one)((keys, inputs, counts), npe, n_draws)

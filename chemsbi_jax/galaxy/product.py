@@ -18,6 +18,9 @@ from chemsbi_jax.npe.model import Npe, features, sample_global_latents, star_key
 
 N_STAR_DRAWS = 1000  # of each star, for the Gaussian method
 SEARCH = 10.0  # the flow method looks this many times wider than the Gaussian one
+FARTHEST = 4.5  # prior widths: beyond, one training star in 25,000, and no use of it
+FAR = 4.3  # prior widths
+WALL = 1e9  # of the log density, for each prior width: more than any sum of stars
 BLOCK = 32  # stars at a time: their arrays stay in the cache
 
 # at the first call, as JAX starts with it: a script may still ask for all cores before
@@ -77,12 +80,23 @@ def sum_on_grid(
             gain = jnp.where(rows[1][:, None, None], gain - prior, 0.0)
             return total + jnp.sum(gain, axis=0), None
 
-        return lax.scan(add, prior, rows)[0]
+        return lax.scan(add, prior, rows)[0] + outside(first[:, None], second)
 
     return zoom_in(log_density, guess.mean, wide)
 
 
 grid_posterior = eqx.filter_jit(sum_on_grid)
+
+
+def is_far(mean: Float[Array, " 2"]) -> bool:
+    """Whether a posterior lies where the networks were hardly trained."""
+    return bool(np.hypot(*np.asarray(mean)) > FAR)
+
+
+def outside(first: Array, second: Array) -> Array:
+    """Added to a log density: a wall around the place where networks were trained."""
+    radius = (first**2 + second**2) ** 0.5
+    return -WALL * (radius - FARTHEST).clip(0.0)
 
 
 def _on_columns(npe: Npe, seen: Array, first: Array, second: Array) -> Array:
@@ -92,7 +106,7 @@ def _on_columns(npe: Npe, seen: Array, first: Array, second: Array) -> Array:
 def pad(npe: Npe, known: np.ndarray) -> tuple[Array, Array]:
     """Inputs padded to a few fixed lengths, and which rows are stars."""
     n = len(known)
-    length = BLOCK * 2 ** max(0, int(np.ceil(np.log2(n / BLOCK))))
+    length = BLOCK * 2 ** max(0, int(np.ceil(np.log2(max(n, 1) / BLOCK))))
     inputs = np.repeat(np.asarray(npe.reader.blank())[None], length, axis=0)
     inputs[:n] = known
     return jnp.asarray(inputs), jnp.arange(length) < n

@@ -30,7 +30,8 @@ def to_posterior(
         covariance = np.outer(scale, scale) * np.asarray(result.covariance, float)
     else:
         mean, covariance = draws.mean(axis=0), np.cov(draws, rowvar=False)
-    return GalaxyPosterior(method, draws, mean, covariance, dict(checks))
+    checks = {**checks, "prior_widths": float(np.hypot(*np.asarray(result.mean)))}
+    return GalaxyPosterior(method, draws, mean, covariance, checks)
 
 
 def grid_checks(grid: GridPosterior, n_draws: int) -> dict:

@@ -32,6 +32,7 @@ from chemsbi_jax.galaxy.product import (
     gaussian_product,
     grid_posterior,
     on_all_devices,
+    outside,
     pad,
     star_moments,
 )
@@ -43,6 +44,7 @@ from chemsbi_jax.galaxy.progress import (
     sum_blocks,
 )
 from chemsbi_jax.galaxy.result import grid_checks, to_posterior
+from chemsbi_jax.galaxy.weak import find_weak
 from chemsbi_jax.npe.model import Npe, features
 from chemsbi_jax.types import GalaxyPosterior, Stars
 
@@ -113,6 +115,7 @@ def stream_galaxy(
     if method not in METHODS:
         raise ValueError(f"Expected method {' or '.join(METHODS)}; got {method!r}.")
     inputs = np.asarray(npe.reader.inputs(stars), np.float32)
+    inputs = inputs[~find_weak(npe, inputs)]
     blocks = Blocks(npe, inputs, block)
     path = None if checkpoint is None else Path(checkpoint)
     settings = ""
@@ -121,7 +124,9 @@ def stream_galaxy(
         settings = fingerprint(about, inputs, npe, jax.random.key_data(key))
     save = partial(save_state, path, settings)
     load = partial(load_state, path, settings, quiet=quiet)
-    return METHODS[method](key, blocks, load, save, n_draws, quiet)
+    galaxy = METHODS[method](key, blocks, load, save, n_draws, quiet)
+    n_weak = len(stars.values) - len(inputs)
+    return galaxy._replace(checks=galaxy.checks | {"weak_stars": n_weak})
 
 
 def _stream_gaussian(key, blocks: Blocks, load, save, n_draws, quiet):
@@ -240,6 +245,7 @@ def _read_grid(
     log_weights = state.total.reshape(N_GRID, N_GRID) - (n_stars - 1) * (
         prior - prior[CENTRE, CENTRE]
     )
+    log_weights = log_weights + outside(first[:, None], second)
     log_weights = log_weights - log_weights.max()
     log_weights = log_weights - np.log(np.exp(log_weights).sum())
     weights = np.exp(log_weights)

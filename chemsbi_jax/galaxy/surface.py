@@ -10,6 +10,7 @@ from chemsbi_jax.galaxy.grid import GRID_WIDTH, N_GRID, GridPosterior, grid_mome
 from chemsbi_jax.galaxy.likelihood import BAD
 
 MAX_DEGREE = 8  # of the polynomial
+SMALL = 1e-4  # of a grid unit squared
 FLOOR = 0.02  # weight of points where the posterior vanishes
 
 
@@ -66,6 +67,7 @@ def _as_grid(log_weights, mean, factor) -> GridPosterior:
     centre, covariance = (
         np.asarray(x, float) for x in grid_moments(log_weights, units)
     )
+    covariance = covariance + SMALL * np.eye(2)  # all of it may lie in one cell
     return GridPosterior(
         mean=mean + of_grid @ centre,
         covariance=of_grid @ covariance @ of_grid.T,

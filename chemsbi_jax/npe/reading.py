@@ -18,6 +18,7 @@ N_READINGS = N_ELEMENTS + 1  # abundances, and the birth time
 MIN_ERROR, MAX_ERROR = 0.01, 0.3  # dex, of the training
 MIN_E_BIRTH, MAX_E_BIRTH = 0.1, 5.2  # Gyr
 TYPICAL_ERROR = [0.05] * N_ELEMENTS + [1.0]  # dex and Gyr, unit of the features
+KIND = 0.4  # in the logarithm: errors this close make stars of one kind
 SMALL = 1e-3  # of the prior's variance: less is noise of the arithmetic
 
 
@@ -51,6 +52,9 @@ class OneErrorReader(eqx.Module):
         """A table of stars with these abundances; inverse of `inputs`."""
         errors = np.full(np.shape(inputs), float(self.sigma))
         return as_table(np.column_stack([inputs, errors, np.zeros((len(inputs), 2))]))
+
+    def typical(self, inputs: Float[np.ndarray, "star 8"]) -> None:
+        """No need of it: these stars are all of one kind."""
 
     def blank(self) -> Float[Array, " element"]:
         """Inputs of a row that is only padding."""
@@ -123,6 +127,18 @@ class AnyStarReader(eqx.Module):
     def stars(self, inputs: Float[np.ndarray, "star 18"]) -> Stars:
         """A table of stars with these readings; inverse of `inputs`."""
         return as_table(inputs)
+
+    def typical(self, inputs: Float[np.ndarray, "star 18"]) -> np.ndarray:
+        """Inputs of mean stars with about the same errors, and the same gaps."""
+        x = np.asarray(inputs, float)
+        error = np.column_stack([x[:, N_ELEMENTS:-2], x[:, -1]])
+        seen = error > 0.0
+        step = np.round(np.log(np.where(seen, error, 1.0)) / KIND) * KIND
+        error = np.where(seen, np.exp(step), 0.0)
+        value = np.where(seen, np.asarray(self.centre), 0.0)
+        return np.column_stack(
+            [value[:, :-1], error[:, :-1], value[:, -1], error[:, -1]]
+        )
 
     def blank(self) -> Float[Array, " input"]:
         """Inputs of a row that is only padding: nothing was read."""

@@ -1,0 +1,44 @@
+"""Stars that tell too little to count in an amortised product.
+
+A network's density is off by a few hundredths. Stars whose errors leave a direction of
+(alpha_imf, log10_n_ia) as wide as the prior add nothing there but this fault, once for
+each star. Whether a star counts depends on what is measured and how well, never on the
+values: to choose stars by their values would bias the product.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float
+
+from chemsbi_jax.constants import N_GLOBAL
+from chemsbi_jax.galaxy.gaussian import information
+from chemsbi_jax.galaxy.product import keys_of_stars, on_all_devices, pad, star_moments
+from chemsbi_jax.npe.model import Npe
+
+WEAK = 0.2  # least information in any direction, in units of the prior's
+MOST = 8192  # kinds of stars at a time
+
+
+def find_weak(
+    npe: Npe, inputs: Float[np.ndarray, "star input"]
+) -> Bool[np.ndarray, " star"]:
+    """Whether a typical star with these errors and gaps tells less than `WEAK`."""
+    typical = npe.reader.typical(inputs)
+    if typical is None or not len(inputs):
+        return np.zeros(len(inputs), bool)
+    kinds, kind_of_star = np.unique(typical, axis=0, return_inverse=True)
+    parts = [
+        _is_weak(npe, kinds[i : i + MOST].astype(np.float32))
+        for i in range(0, len(kinds), MOST)
+    ]
+    return np.concatenate(parts)[kind_of_star.ravel()]
+
+
+def _is_weak(npe: Npe, inputs: np.ndarray) -> np.ndarray:
+    padded, _ = pad(npe, inputs)
+    # always the same draws: a star's kind does not change from run to run
+    stars = (keys_of_stars(jax.random.key(0), len(padded)), padded)
+    _, covariances = on_all_devices(star_moments)(stars, npe)
+    least = information(covariances, jnp.eye(N_GLOBAL))[:, 0]
+    return np.asarray(least)[: len(inputs)] < WEAK

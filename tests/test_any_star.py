@@ -323,10 +323,9 @@ def poor_stars(n, elements, error):
 
 
 @pytest.mark.parametrize("method", ["flow", "gaussian"])
-@pytest.mark.parametrize("elements", [[5], [7]], ids=["one", "another"])
-def test_stars_that_tell_little_do_no_harm(method, elements, shipped):
+def test_stars_that_tell_little_do_no_harm(method, shipped):
     """300 stars with one abundance, to 0.3 dex, beside 50 good ones: as without."""
-    good, poor = measured("apogee", 50), poor_stars(300, elements, 0.3)
+    good, poor = measured("apogee", 50), poor_stars(300, [5], 0.3)
     both = cs.Stars(*map(np.concatenate, zip(good, poor, strict=True)))
     one, two = (
         cs.infer_galaxy(jax.random.key(0), shipped, s, method) for s in (good, both)

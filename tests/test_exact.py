@@ -46,6 +46,9 @@ def closed_form(matrix, values, sigma):
     return covariance @ first.T @ inverse @ values.sum(axis=0), covariance
 
 
+SHARP = pytest.param(0.2, marks=pytest.mark.slow)
+
+
 @pytest.fixture(scope="module", params=[1.0, 0.2], ids=["vague", "sharp"])
 def problem(request):
     """A linear model with normal priors, and a flow that knows nothing of it."""

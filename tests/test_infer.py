@@ -132,6 +132,7 @@ def misfit_result(tmp_path_factory):
     table["mg_fe"] += 0.2
     table.write(folder / "odd.csv", format="ascii.csv")
     infer = load_script("infer")
+    infer.N_ROBUST, sys.modules["infer_checks"].N_LEAVE_OUT = 10, 20
     config = infer.Config(folder / "odd.csv", folder / "out", seed=3, quiet=True)
     return infer.main(config)
 

@@ -493,7 +493,11 @@ def test_masked_values(tmp_path):
     np.testing.assert_array_equal(observed[:, I["o_fe"]], [False, True])
 
 
-@pytest.mark.parametrize("table", [apogee, lambda: galah(3)], ids=["apogee", "galah"])
+@pytest.mark.parametrize(
+    "table",
+    [pytest.param(apogee, marks=pytest.mark.slow), lambda: galah(3)],
+    ids=["apogee", "galah"],
+)
 def test_script_lists_the_dropped_rows_of_incomplete_stars(tmp_path, table):
     """These stars lack He and Ne; the rows are listed and told all the same."""
     path = save(table(), tmp_path)

@@ -33,6 +33,8 @@ with warnings.catch_warnings():
 
 MAX_R_HAT, MIN_ESS = 1.01, 400.0  # the gate (Vehtari+ 2021)
 TAILS = (0.05, 0.95)  # ArviZ 1 has no default; that of 0.2x
+FIELDS = ("diverging", "num_steps")
+N_MORE = 2  # times that the chains may go on
 SMALLER = 3.0  # after divergences, of what is missing to certain acceptance
 N_STAR_DRAWS = 100  # of each star, kept in the result
 N_CURVATURE = 32  # draws of a star, for its curvature
@@ -104,7 +106,8 @@ def run_nuts(
         start: first guess of the global parameters; None asks the network.
         n_chains: side by side, one a device if there are enough of them.
         n_warmup: steps that adapt the sampler, per chain.
-        n_draws: kept steps, per chain.
+        n_draws: kept steps, per chain; as many again, twice at most, where r-hat or
+            the effective sample size of these misses the gate.
         max_tree_depth: at most 2 to this power of gradients a step.
         target_accept: closer to one means smaller steps.
         n_tries: after divergences the chains start anew with smaller steps, as often
@@ -126,8 +129,30 @@ def run_nuts(
         sampler = _run(kernel, key_try, begin, n_warmup, n_draws, quiet)
         if not np.any(sampler.get_extra_fields()["diverging"]):
             break
-    result = _collect(sampler, joint, counts)
+    result = _until_it_passes(sampler, joint, counts)
     return result._replace(convergence=result.convergence | {"tries": i + 1})
+
+
+def _until_it_passes(sampler: MCMC, joint: Joint, counts: np.ndarray) -> NutsResult:
+    """The chains go on where only their length stands between them and the gate."""
+    sampled = _sampled(sampler)
+    result = _collect(*sampled, joint, counts)
+    for _ in range(N_MORE):
+        if result.convergence["converged"] or result.convergence["divergences"]:
+            break
+        sampler.post_warmup_state = sampler.last_state
+        sampler.run(sampler.last_state.rng_key, extra_fields=FIELDS)
+        sampled = jax.tree.map(
+            lambda *x: jnp.concatenate(x, axis=1), sampled, _sampled(sampler)
+        )
+        result = _collect(*sampled, joint, counts)
+    return result
+
+
+def _sampled(sampler: MCMC) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Draws and what is known of each, (chain, draw, ...)."""
+    at = sampler.get_samples(group_by_chain=True)
+    return at, sampler.get_extra_fields(group_by_chain=True)
 
 
 def _run(kernel: NUTS, key, begin: dict, n_warmup: int, n_draws: int, quiet) -> MCMC:
@@ -141,7 +166,7 @@ def _run(kernel: NUTS, key, begin: dict, n_warmup: int, n_draws: int, quiet) -> 
         chain_method="parallel" if enough else "vectorized",
         progress_bar=not quiet,
     )
-    sampler.run(key, init_params=begin, extra_fields=("diverging", "num_steps"))
+    sampler.run(key, init_params=begin, extra_fields=FIELDS)
     return sampler
 
 
@@ -211,12 +236,10 @@ def _scatter(key, n_stars: int, n_chains: int) -> dict[str, Array]:
     }
 
 
-def _collect(sampler: MCMC, joint: Joint, counts: np.ndarray) -> NutsResult:
-    at = sampler.get_samples(group_by_chain=True)
+def _collect(at: dict, extra: dict, joint: Joint, counts: np.ndarray) -> NutsResult:
     first = joint.centre + at["galaxy"] @ joint.scale.T
     theta = priors.from_normal(tuple(joint.prior)[:N_GLOBAL], first)
     theta = np.asarray(theta, float)
-    extra = sampler.get_extra_fields(group_by_chain=True)
     flat = theta.reshape(-1, N_GLOBAL)
     convergence = check_convergence(theta, np.asarray(extra["diverging"]))
     convergence["gradients_per_draw"] = float(np.mean(extra["num_steps"]))

@@ -120,10 +120,12 @@ def main(config: Config) -> dict:
             np.asarray(found.draws[:, :100]),
         )
     checks, weights = found.checks, loaded.weights
+    n_used = n_stars - len(checks.get("left_out", [])) - checks.get("weak_stars", 0)
+    checks["is_prior"] = n_used == 0
     summary = results.summary(
         found.galaxy._replace(checks=checks),
         n_stars=n_stars,
-        n_used=n_stars - len(checks.get("left_out", [])),
+        n_used=n_used,
         warnings=list_warnings(checks) + infer_stream.warn_of_subset(checks),
         seconds=watch.seconds,
         provenance=results.provenance(
@@ -151,7 +153,7 @@ def check(keys, loaded: Loaded, galaxy, config: Config, watch: Stopwatch) -> Fou
         stars, npe, forward, _ = loaded
         draws = cs.sample_stars(keys[2], npe, stars, 1000)
         misfit = check_fit(keys[1], npe, forward, stars, draws, galaxy)
-    is_far = galaxy.checks["prior_widths"] > FAR
+    is_far = not galaxy.checks["prior_widths"] <= FAR  # NaN, too
     auto = config.method == "auto" and not config.robust
     if auto and (misfit.is_flagged or is_far):
         why = "the result is far out" if is_far else "the model does not fit"
@@ -159,6 +161,7 @@ def check(keys, loaded: Loaded, galaxy, config: Config, watch: Stopwatch) -> Fou
             beside = n_stars > infer_stream.MAX_EXACT
             run = infer_stream.exact_beside if beside else try_exact
             galaxy = run(keys[0], loaded, galaxy, config.quiet)
+            galaxy = galaxy._replace(checks=galaxy.checks | {"flow_was_far": is_far})
             part = part if beside else galaxy
     robust = None
     if misfit.is_flagged and not config.robust:

@@ -49,6 +49,8 @@ def compare(galaxy: cs.GalaxyPosterior, other: cs.GalaxyPosterior) -> dict:
         "width_ratio": (other_sd / sd).tolist(),
         "guarded_stars": other.checks.get("guarded_stars")
         or galaxy.checks.get("guarded_stars", 0),
+        # `exact` counts them, so the two need not agree
+        "weak_stars": other.checks.get("weak_stars", 0),
         "agree": bool(
             (np.abs(shift) < AGREE_SIGMA).all()
             and (np.abs(other_sd / sd - 1.0) < AGREE_WIDTH).all()
@@ -62,6 +64,9 @@ def compare_halves(key, npe, stars: cs.Stars) -> dict | None:
         return None
     halves = [cs.Stars(*(x[i::2] for x in stars)) for i in (0, 1)]
     one, two = (cs.infer_galaxy(key, npe, half) for half in halves)
+    pairs = zip((one, two), halves, strict=True)
+    if any(g.checks["weak_stars"] == len(half.values) for g, half in pairs):
+        return None  # a half that says nothing agrees with everything
     shift = np.asarray(one.mean) - two.mean
     covariance = np.asarray(one.covariance) + two.covariance
     distance = float(np.sqrt(shift @ np.linalg.solve(covariance, shift)))
@@ -79,16 +84,22 @@ def leave_out(key, npe, forward, stars: cs.Stars) -> dict:
     With the first stars only: an abundance that moves the result by many sigma is one
     that the model can't bring together with the others.
     """
-    some = cs.Stars(*(x[:N_LEAVE_OUT] for x in stars))
-    full = cs.infer_galaxy(key, npe, some, "exact", forward=forward)
-    shifts = {}
+    some, shifts = cs.Stars(*(x[:N_LEAVE_OUT] for x in stars)), {}
+
+    def infer(some: cs.Stars) -> cs.GalaxyPosterior:
+        return cs.infer_galaxy(key, npe, some, "exact", forward=forward)
+
+    try:
+        full = infer(some)
+    except InputError:  # nothing explains these rows: they say nothing more
+        return {"n_stars": 0, "shift_sigma": shifts}
     for i, name in enumerate(cs.ABUNDANCES):
         observed = some.observed.copy()
         observed[:, i] = False
         if not observed.any() or (observed == some.observed).all():
             continue
         less = some._replace(observed=observed)
-        found = cs.infer_galaxy(key, npe, less, "exact", forward=forward)
+        found = infer(less)
         sd = np.sqrt(np.diag(found.covariance))
         shifts[name] = ((np.asarray(found.mean) - full.mean) / sd).tolist()
     return {"n_stars": len(some.values), "shift_sigma": shifts}
@@ -111,6 +122,29 @@ def describe_robust(robust: cs.GalaxyPosterior, n_stars: int) -> dict:
     return content | {"n_stars": n_stars, "model_error_dex": errors}
 
 
+def warn_of_place(checks: dict) -> list[str]:
+    """Stars that say too little, and parameters that lie too far out."""
+    warnings, n_weak = [], checks.get("weak_stars", 0)
+    if n_weak:
+        warnings.append(
+            f"{n_weak} stars do not count: what is measured of them tells too little "
+            "for a network. --method exact can use them."
+        )
+    if checks.get("is_prior"):
+        warnings.append("No star counts: this is the prior, not a result.")
+    widths = checks["prior_widths"]
+    if checks.get("flow_was_far"):
+        warnings.append(
+            "The flow's answer lay where it was hardly trained: see that of exact."
+        )
+    if not widths <= FAR:  # NaN, too
+        warnings.append(
+            f"The result lies {widths:.1f} prior widths from the prior's mean, where "
+            "networks and emulator have hardly been trained: do not rely on it."
+        )
+    return warnings
+
+
 def list_warnings(checks: dict) -> list[str]:
     """Sentences for the reader of the result."""
     warnings = []
@@ -128,7 +162,12 @@ def list_warnings(checks: dict) -> list[str]:
     if not agree["agree"]:
         warnings.append(
             f"The methods differ: {agree['other']} gives "
-            f"{agree['shift_sigma'][0]:+.1f} and {agree['shift_sigma'][1]:+.1f} sigma."
+            f"{agree['shift_sigma'][0]:+.1f} and {agree['shift_sigma'][1]:+.1f} sigma"
+            + (
+                f", without {agree['weak_stars']} stars that tell little to a network."
+                if agree["weak_stars"]
+                else "."
+            )
         )
     errors = checks.get("model_error_dex")
     if errors:
@@ -151,17 +190,7 @@ def list_warnings(checks: dict) -> list[str]:
         warnings.append(
             "The exact method did not come to rest: do not use the interval."
         )
-    if checks.get("weak_stars"):
-        warnings.append(
-            f"{checks['weak_stars']} stars do not count: what is measured of them "
-            "tells too little for a network. --method exact can use them."
-        )
-    if checks["prior_widths"] > FAR:
-        warnings.append(
-            f"The result lies {checks['prior_widths']:.1f} prior widths from the "
-            "prior's mean, where a network has hardly been trained: trust --method "
-            "exact alone."
-        )
+    warnings += warn_of_place(checks)
     if checks.get("mass_at_edge", 0.0) > 1e-3:
         warnings.append(
             "The posterior reaches the edge of its grid: the stars pull the "

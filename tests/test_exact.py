@@ -49,7 +49,7 @@ def closed_form(matrix, values, sigma):
 SHARP = pytest.param(0.2, marks=pytest.mark.slow)
 
 
-@pytest.fixture(scope="module", params=[1.0, 0.2], ids=["vague", "sharp"])
+@pytest.fixture(scope="module", params=[1.0, SHARP], ids=["vague", "sharp"])
 def problem(request):
     """A linear model with normal priors, and a flow that knows nothing of it."""
     rng = np.random.default_rng(4)

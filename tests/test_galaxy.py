@@ -13,7 +13,7 @@ from jax.scipy.stats import norm
 import chemsbi_jax as cs
 from chemsbi_jax import priors
 from chemsbi_jax.catalog import CatalogError
-from chemsbi_jax.galaxy import infer_prefixes
+from chemsbi_jax.galaxy import infer_prefixes, stream_galaxy
 from chemsbi_jax.galaxy.gaussian import combine_gaussians
 from chemsbi_jax.galaxy.grid import draw_from_grid, zoom_in
 from chemsbi_jax.npe import MafFlow, NpeConfig
@@ -494,3 +494,16 @@ def test_a_prior_that_is_not_normal_is_not_taken_for_one():
     sd = np.sqrt(np.diag(found.covariance))
     # 20,000 draws of a Laplace: 1.1 % standard error of a standard deviation
     np.testing.assert_allclose(sd, 0.3 * np.sqrt(2.0), rtol=0.06)
+
+
+def test_a_galaxy_outside_the_training_stays_at_its_border(npe):
+    """Truth at 6 prior widths: the product says so, and has a width to go on with."""
+    stars = mock_galaxy((-3.62, -4.21), 640, seed=2)
+    galaxies = [
+        cs.infer_galaxy(jax.random.key(1), npe, stars),
+        stream_galaxy(jax.random.key(1), npe, stars),
+    ]
+    for galaxy in galaxies:
+        assert galaxy.checks["prior_widths"] == pytest.approx(4.5, abs=0.01)
+        assert np.linalg.eigvalsh(galaxy.covariance)[0] > 0.0
+    np.testing.assert_allclose(galaxies[0].mean, galaxies[1].mean, atol=0.02)

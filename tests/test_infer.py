@@ -132,11 +132,12 @@ def misfit_result(tmp_path_factory):
     table["mg_fe"] += 0.2
     table.write(folder / "odd.csv", format="ascii.csv")
     infer = load_script("infer")
-    infer.N_ROBUST, sys.modules["infer_checks"].N_LEAVE_OUT = 10, 20
+    infer.N_ROBUST = 10
     config = infer.Config(folder / "odd.csv", folder / "out", seed=3, quiet=True)
     return infer.main(config)
 
 
+@pytest.mark.slow
 def test_alarm_calls_the_exact_method(misfit_result):
     assert misfit_result["checks"]["model_fit"]["flagged"]
     assert misfit_result["method"] == "exact"
@@ -145,6 +146,7 @@ def test_alarm_calls_the_exact_method(misfit_result):
     assert misfit_result["warnings"]
 
 
+@pytest.mark.slow
 def test_leaving_out_the_culprit_moves_the_result(misfit_result):
     shifts = misfit_result["checks"]["leave_out"]["shift_sigma"]
     assert set(shifts) == set(cs.ABUNDANCES)

@@ -53,7 +53,7 @@ def sample_stars(
     Raises:
         CatalogError: the network is for one error, and a star has another or gaps.
     """
-    inputs, _ = _padded_inputs(npe, stars)
+    inputs, _ = pad(npe, npe.reader.inputs(stars))
     keys = keys_of_stars(key, len(inputs))
     draws = on_all_devices(_sample)((keys, inputs), npe, n_draws)
     return draws[: len(stars.values)]

@@ -13,6 +13,7 @@ N_GRID = 48  # points a side
 GRID_WIDTH = 6.0  # half a side, in standard deviations
 N_ZOOMS = 4  # each narrows the grid by up to a factor of four
 STEP = 2.0 * GRID_WIDTH / (N_GRID - 1)
+SMALL = 1e-4  # of a grid unit squared: all of a posterior may lie in one cell
 
 Density = Callable[[Array, Array], Array]
 """(first (column,), second (column, row)) -> log density (column, row)"""
@@ -54,6 +55,7 @@ def zoom_in(
     (origin, factor), _ = lax.scan(zoom, start, length=N_ZOOMS)
     log_weights = on_grid(origin, factor)
     mean, covariance = grid_moments(log_weights, units)
+    covariance = covariance + SMALL * jnp.eye(2)
     return GridPosterior(
         mean=origin + factor @ mean,
         covariance=factor @ covariance @ factor.T,

@@ -19,7 +19,8 @@ from chemsbi_jax.npe.model import Npe, features, sample_global_latents, star_key
 N_STAR_DRAWS = 1000  # of each star, for the Gaussian method
 SEARCH = 10.0  # the flow method looks this many times wider than the Gaussian one
 FARTHEST = 4.5  # prior widths: beyond, one training star in 25,000, and no use of it
-FAR = 4.3  # prior widths
+FAR = 4.3  # prior widths: hardly any training
+BORDER = 0.3  # prior widths, of a search that starts at the border
 WALL = 1e9  # of the log density, for each prior width: more than any sum of stars
 BLOCK = 32  # stars at a time: their arrays stay in the cache
 
@@ -64,10 +65,14 @@ def sum_on_grid(
     """Flow method in latents: the product of the densities on a grid.
 
     The search starts around the Gaussian answer, ten times wider, but not wider than
-    the prior: far from every star a network's density means nothing.
+    the prior: far from every star a network's density means nothing. Where that answer
+    is outside the networks' training, the search starts at its border.
     """
     prior = jnp.eye(N_GLOBAL)
     wide = jnp.linalg.inv(prior + jnp.linalg.inv(SEARCH**2 * guess.covariance))
+    radius = jnp.sqrt(jnp.sum(guess.mean**2))
+    wide = jnp.where(radius > FAR, wide + BORDER**2 * prior, wide)
+    middle = guess.mean * jnp.minimum(1.0, FAR / radius)
     seen = features(npe, inputs).T
     block = min(BLOCK, len(seen))
     rows = jax.tree.map(lambda x: x.reshape(-1, block, *x.shape[1:]), (seen, counts))
@@ -82,7 +87,7 @@ def sum_on_grid(
 
         return lax.scan(add, prior, rows)[0] + outside(first[:, None], second)
 
-    return zoom_in(log_density, guess.mean, wide)
+    return zoom_in(log_density, middle, wide)
 
 
 grid_posterior = eqx.filter_jit(sum_on_grid)
@@ -90,7 +95,7 @@ grid_posterior = eqx.filter_jit(sum_on_grid)
 
 def is_far(mean: Float[Array, " 2"]) -> bool:
     """Whether a posterior lies where the networks were hardly trained."""
-    return bool(np.hypot(*np.asarray(mean)) > FAR)
+    return not np.hypot(*np.asarray(mean)) <= FAR  # NaN is far
 
 
 def outside(first: Array, second: Array) -> Array:

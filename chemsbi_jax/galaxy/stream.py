@@ -18,16 +18,19 @@ from jaxtyping import Array, Bool, Float, Key
 from tqdm import tqdm
 
 from chemsbi_jax.constants import N_GLOBAL
+from chemsbi_jax.devices import of_all_processes
 from chemsbi_jax.galaxy.gaussian import GaussianProduct, star_gains
 from chemsbi_jax.galaxy.grid import (
     GRID_WIDTH,
     N_GRID,
+    SMALL,
     STEP,
     GridPosterior,
     draw_from_grid,
 )
 from chemsbi_jax.galaxy.product import (
     BLOCK,
+    FARTHEST,
     N_STAR_DRAWS,
     gaussian_product,
     grid_posterior,
@@ -115,12 +118,14 @@ def stream_galaxy(
     if method not in METHODS:
         raise ValueError(f"Expected method {' or '.join(METHODS)}; got {method!r}.")
     inputs = np.asarray(npe.reader.inputs(stars), np.float32)
-    inputs = inputs[~find_weak(npe, inputs)]
+    weak = find_weak(npe, inputs, quiet)
+    inputs = inputs[of_all_processes(weak)[0] == 0.0]  # the same in each, to the bit
     blocks = Blocks(npe, inputs, block)
     path = None if checkpoint is None else Path(checkpoint)
     settings = ""
     if path is not None:
-        about = (method, blocks.size, N_STAR_DRAWS, _version())
+        about = (method, blocks.size, N_STAR_DRAWS, GUESS_STARS, GUESS_WIDTH)
+        about += (FARTHEST, _version())
         settings = fingerprint(about, inputs, npe, jax.random.key_data(key))
     save = partial(save_state, path, settings)
     load = partial(load_state, path, settings, quiet=quiet)
@@ -252,6 +257,7 @@ def _read_grid(
     units = np.stack(np.meshgrid(UNITS, UNITS, indexing="ij"), axis=-1)
     mean = np.einsum("ab,abi->i", weights, units)
     covariance = np.einsum("ab,abi,abj->ij", weights, units - mean, units - mean)
+    covariance = covariance + SMALL * np.eye(N_GLOBAL)
     grid = GridPosterior(
         mean=state.origin + state.factor @ mean,
         covariance=state.factor @ covariance @ state.factor.T,

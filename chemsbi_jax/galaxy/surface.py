@@ -6,11 +6,16 @@ from jax.scipy.special import logsumexp
 from jaxtyping import Float
 from numpy.polynomial.legendre import legvander2d
 
-from chemsbi_jax.galaxy.grid import GRID_WIDTH, N_GRID, GridPosterior, grid_moments
+from chemsbi_jax.galaxy.grid import (
+    GRID_WIDTH,
+    N_GRID,
+    SMALL,
+    GridPosterior,
+    grid_moments,
+)
 from chemsbi_jax.galaxy.likelihood import BAD
 
 MAX_DEGREE = 8  # of the polynomial
-SMALL = 1e-4  # of a grid unit squared
 FLOOR = 0.02  # weight of points where the posterior vanishes
 
 
@@ -67,7 +72,7 @@ def _as_grid(log_weights, mean, factor) -> GridPosterior:
     centre, covariance = (
         np.asarray(x, float) for x in grid_moments(log_weights, units)
     )
-    covariance = covariance + SMALL * np.eye(2)  # all of it may lie in one cell
+    covariance = covariance + SMALL * np.eye(2)
     return GridPosterior(
         mean=mean + of_grid @ centre,
         covariance=of_grid @ covariance @ of_grid.T,
@@ -75,12 +80,6 @@ def _as_grid(log_weights, mean, factor) -> GridPosterior:
         factor=jnp.asarray(of_grid),
         log_weights=log_weights - logsumexp(log_weights),
     )
-
-
-def _not_wider_than_prior(covariance: np.ndarray) -> np.ndarray:
-    """Far from every star a design would leave the model's range."""
-    prior = REACH**2 * np.eye(2)
-    return np.linalg.inv(np.linalg.inv(covariance) + np.linalg.inv(prior))
 
 
 def at_rest(grid: GridPosterior, mean: np.ndarray, factor: np.ndarray) -> bool:

@@ -10,33 +10,40 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
+from tqdm import tqdm
 
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.galaxy.gaussian import information
-from chemsbi_jax.galaxy.product import keys_of_stars, on_all_devices, pad, star_moments
+from chemsbi_jax.galaxy.product import (
+    BLOCK,
+    keys_of_stars,
+    on_all_devices,
+    pad,
+    star_moments,
+)
 from chemsbi_jax.npe.model import Npe
 
 WEAK = 0.2  # least information in any direction, in units of the prior's
-MOST = 8192  # kinds of stars at a time
+MOST = 256  # kinds of stars at a time
 
 
 def find_weak(
-    npe: Npe, inputs: Float[np.ndarray, "star input"]
+    npe: Npe, inputs: Float[np.ndarray, "star input"], quiet: bool = True
 ) -> Bool[np.ndarray, " star"]:
     """Whether a typical star with these errors and gaps tells less than `WEAK`."""
     typical = npe.reader.typical(inputs)
     if typical is None or not len(inputs):
         return np.zeros(len(inputs), bool)
     kinds, kind_of_star = np.unique(typical, axis=0, return_inverse=True)
-    parts = [
-        _is_weak(npe, kinds[i : i + MOST].astype(np.float32))
-        for i in range(0, len(kinds), MOST)
-    ]
+    starts = tqdm(range(0, len(kinds), MOST), desc="kinds of stars", disable=quiet)
+    parts = [_is_weak(npe, kinds[i : i + MOST].astype(np.float32)) for i in starts]
     return np.concatenate(parts)[kind_of_star.ravel()]
 
 
 def _is_weak(npe: Npe, inputs: np.ndarray) -> np.ndarray:
-    padded, _ = pad(npe, inputs)
+    # two lengths only, so that no number of kinds traces again
+    full = np.resize(inputs, (MOST, inputs.shape[1])) if len(inputs) > BLOCK else inputs
+    padded, _ = pad(npe, full)
     # always the same draws: a star's kind does not change from run to run
     stars = (keys_of_stars(jax.random.key(0), len(padded)), padded)
     _, covariances = on_all_devices(star_moments)(stars, npe)

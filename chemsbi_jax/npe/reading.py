@@ -134,7 +134,11 @@ class AnyStarReader(eqx.Module):
         error = np.column_stack([x[:, N_ELEMENTS:-2], x[:, -1]])
         seen = error > 0.0
         step = np.round(np.log(np.where(seen, error, 1.0)) / KIND) * KIND
-        error = np.where(seen, np.exp(step), 0.0)
+        smallest, largest = (
+            np.array([e] * N_ELEMENTS + [e_birth])
+            for e, e_birth in ((MIN_ERROR, MIN_E_BIRTH), (MAX_ERROR, MAX_E_BIRTH))
+        )
+        error = np.where(seen, np.clip(np.exp(step), smallest, largest), 0.0)
         value = np.where(seen, np.asarray(self.centre), 0.0)
         return np.column_stack(
             [value[:, :-1], error[:, :-1], value[:, -1], error[:, -1]]

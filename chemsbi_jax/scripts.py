@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
@@ -131,21 +132,31 @@ def _ranges(prior: Prior) -> dict[str, tuple[float, float]]:
     return ranges
 
 
+COMPILED = "/jax/core/compile/backend_compile_duration"  # XLA alone, without tracing
+
+
 class Stopwatch:
     """Wall-clock seconds of named stages, told on stderr as they begin."""
 
     def __init__(self, quiet: bool):
         self.quiet = quiet
         self.seconds: dict[str, float] = {}
+        self.compiled: dict[str, float] = {}  # of them, how many in the compiler
+        self._compiling = 0.0
+        jax.monitoring.register_event_duration_secs_listener(self._count)
+
+    def _count(self, event: str, seconds: float, **_) -> None:
+        self._compiling += seconds * (event == COMPILED)
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
         """Time one stage."""
         if not self.quiet:
             print(f"{stage} ...", file=sys.stderr, flush=True)
-        start = time.perf_counter()
+        start, before = time.perf_counter(), self._compiling
         yield
         self.seconds[stage] = round(time.perf_counter() - start, 3)
+        self.compiled[stage] = round(self._compiling - before, 3)
 
 
 SIMULATE_BLOCK = 20_000  # simulations between two steps of the progress bar

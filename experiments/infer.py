@@ -33,7 +33,7 @@ from infer_checks import (
 import chemsbi_jax as cs
 from chemsbi_jax import plots, priors, results
 from chemsbi_jax.errors import InputError
-from chemsbi_jax.galaxy.product import FAR
+from chemsbi_jax.galaxy.product import is_far
 from chemsbi_jax.noise import add_noise
 from chemsbi_jax.npe import choose_weights
 from chemsbi_jax.npe.model import Npe
@@ -153,15 +153,15 @@ def check(keys, loaded: Loaded, galaxy, config: Config, watch: Stopwatch) -> Fou
         stars, npe, forward, _ = loaded
         draws = cs.sample_stars(keys[2], npe, stars, 1000)
         misfit = check_fit(keys[1], npe, forward, stars, draws, galaxy)
-    is_far = not galaxy.checks["prior_widths"] <= FAR  # NaN, too
+    far = is_far(galaxy.checks["prior_widths"])
     auto = config.method == "auto" and not config.robust
-    if auto and (misfit.is_flagged or is_far):
-        why = "the result is far out" if is_far else "the model does not fit"
+    if auto and (misfit.is_flagged or far):
+        why = "the result is far out" if far else "the model does not fit"
         with watch(f"exact, as {why}"):
             beside = n_stars > infer_stream.MAX_EXACT
             run = infer_stream.exact_beside if beside else try_exact
             galaxy = run(keys[0], loaded, galaxy, config.quiet)
-            galaxy = galaxy._replace(checks=galaxy.checks | {"flow_was_far": is_far})
+            galaxy = galaxy._replace(checks=galaxy.checks | {"flow_was_far": far})
             part = part if beside else galaxy
     robust = None
     if misfit.is_flagged and not config.robust:

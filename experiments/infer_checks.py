@@ -8,7 +8,7 @@ import chemsbi_jax as cs
 from chemsbi_jax import priors
 from chemsbi_jax.diagnostics.misfit import N_REFERENCE, misfit_test, star_residuals
 from chemsbi_jax.errors import InputError
-from chemsbi_jax.galaxy.product import FAR
+from chemsbi_jax.galaxy.product import is_far
 from chemsbi_jax.noise import observe_like
 
 N_CHECK_DRAWS = 64  # of each star, for the checks in abundance space
@@ -137,7 +137,7 @@ def warn_of_place(checks: dict) -> list[str]:
         warnings.append(
             "The flow's answer lay where it was hardly trained: see that of exact."
         )
-    if not widths <= FAR:  # NaN, too
+    if is_far(widths):
         warnings.append(
             f"The result lies {widths:.1f} prior widths from the prior's mean, where "
             "networks and emulator have hardly been trained: do not rely on it."

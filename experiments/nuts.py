@@ -53,7 +53,7 @@ class Config(star_flags.StarFlags):
     """Yield set of the simulator."""
     n_chains: int = 2
     """Chains side by side."""
-    n_warmup: int = 60
+    n_warmup: int = 150
     """Steps that adapt the sampler, per chain."""
     n_draws: int = 350
     """Kept steps, per chain."""
@@ -83,7 +83,7 @@ def main(config: Config) -> dict:
     key_flow, key_nuts = jax.random.split(jax.random.key(config.seed))
     with watch("flow"):
         flow = cs.infer_galaxy(key_flow, npe, stars)
-    with watch("nuts, with compilation"):
+    with watch("nuts"):
         result = run_nuts(
             key_nuts,
             forward,
@@ -107,7 +107,7 @@ def main(config: Config) -> dict:
         n_stars=len(stars.values),
         n_used=len(stars.values),
         warnings=warnings,
-        seconds=watch.seconds,
+        seconds=watch.seconds | {"nuts, compilation": watch.compiled["nuts"]},
         provenance=results.provenance(
             seed=config.seed,
             emulator=f"{config.forward} {config.weights}",

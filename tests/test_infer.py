@@ -158,3 +158,37 @@ def test_leaving_out_the_culprit_moves_the_result(misfit_result):
 def test_no_alarm_keeps_the_flow(result):
     assert result[1]["method"] == "flow"
     assert result[1]["checks"]["halves"]["stable"]
+
+
+@pytest.mark.parametrize(
+    "checks, says",
+    [
+        ({"prior_widths": 1.0}, []),
+        ({"prior_widths": 1.0, "weak_stars": 3}, ["3 stars do not count"]),
+        (
+            {"prior_widths": 0.0, "weak_stars": 3, "is_prior": True},
+            ["3 stars do not count", "No star counts: this is the prior"],
+        ),
+        ({"prior_widths": 2.0, "flow_was_far": True}, ["hardly trained: see that of"]),
+        ({"prior_widths": 4.5}, ["4.5 prior widths"]),
+        ({"prior_widths": np.nan}, ["nan prior widths"]),
+    ],
+)
+def test_warnings_of_where_a_result_lies(checks, says):
+    found = load_script("infer_checks").warn_of_place(checks)
+    assert len(found) == len(says)
+    for warning, words in zip(found, says, strict=True):
+        assert words in warning
+
+
+def test_a_table_of_neon_alone_gives_the_prior_and_says_so(tmp_path):
+    table = Table.read(EXAMPLE, format="ascii.ecsv")[:30]
+    table = table[["ne_fe"]]
+    table["e_ne_fe"] = 0.3
+    path = tmp_path / "neon.csv"
+    table.write(path, format="ascii.csv")
+    infer = load_script("infer")
+    summary = infer.main(infer.Config(path, tmp_path / "out", quiet=True))
+    assert (summary["n_stars"], summary["n_used"]) == (30, 0)
+    assert any("No star counts: this is the prior" in w for w in summary["warnings"])
+    assert summary["alpha_imf"]["sd"] == pytest.approx(0.3, rel=0.05)

@@ -6,9 +6,10 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 from jax.tree_util import Partial
+from scipy.stats import norm, truncnorm
 
 from chemsbi_jax.galaxy.likelihood import log_likelihood, observe
-from chemsbi_jax.joint import check_convergence, run_nuts
+from chemsbi_jax.joint import EDGE, check_convergence, make_joint, run_nuts, to_theta
 from chemsbi_jax.npe.training import NpeConfig, new_npe
 from chemsbi_jax.priors import Prior
 from chemsbi_jax.types import GalaxyPosterior, Stars
@@ -71,6 +72,40 @@ def test_nuts_finds_the_closed_form(problem):
     assert np.all(np.abs(width - 1.0) < 0.15)
     assert result.star_draws.shape[0] == N_STARS
     assert result.star_draws.shape[2] == 6
+
+
+def walled(theta, matrix):
+    """An emulator that ends at five prior widths of the local parameters."""
+    inside = jnp.all(jnp.abs(theta[..., 2:]) <= 5.0, axis=-1, keepdims=True)
+    return jnp.where(inside, theta @ matrix, jnp.nan)
+
+
+def test_no_cliff_where_the_emulator_ends(problem):
+    """Steps of the chains far beyond its end are no divergences."""
+    matrix, stars, prior, forward = problem
+    npe = new_npe(jax.random.key(0), prior, NpeConfig())
+    start = GalaxyPosterior("guess", np.zeros((2, 2)), np.zeros(2), np.eye(2), {})
+    joint, _ = make_joint(jax.random.key(1), forward, stars, npe, start)
+    ends = Partial(walled, matrix=jnp.asarray(matrix, jnp.float32))
+    joint = joint._replace(forward=ends)
+    far = 20.0 * jax.random.normal(jax.random.key(2), (100, 4, N_STARS))
+    at = {"galaxy": jnp.zeros((100, 2)), "stars": far}
+    value, slope = jax.vmap(jax.value_and_grad(joint.potential))(at)
+    assert np.abs(np.asarray(value)).max() < 1e6  # a star without a model costs 1e10
+    assert np.isfinite(slope["stars"]).all() and np.isfinite(slope["galaxy"]).all()
+
+
+def test_latents_within_the_edge_are_those_of_a_cut_prior():
+    """Against scipy's truncated normal; smooth, and the middle is not moved."""
+    prior = Prior(*(dist.Normal(0.0, 1.0) for _ in range(6)))
+    latent = jnp.linspace(-7.0, 7.0, 57)
+    theta = to_theta(prior, jnp.broadcast_to(latent[:, None], (57, 6)))
+    np.testing.assert_array_equal(theta[:, 0], latent)  # the galaxy's are free
+    u = norm.cdf(-np.abs(np.asarray(latent, float)))
+    expected = -np.sign(latent) * truncnorm.ppf(u, -EDGE, EDGE)
+    np.testing.assert_allclose(theta[:, 3], expected, atol=2e-4)
+    slope = jax.vmap(jax.grad(lambda z: to_theta(prior, jnp.full(6, z))[3]))(latent)
+    assert np.all(np.isfinite(slope)) and np.all(slope > 0.0)
 
 
 def test_gaps_do_not_count(problem):

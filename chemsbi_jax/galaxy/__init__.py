@@ -193,7 +193,7 @@ def exact_of_stars(
         padded, counts = _count(npe, inputs)
         gaussian = gaussian_product(key, npe, padded, counts)
         guess = grid_posterior(npe, padded, counts, gaussian)
-        if is_far(guess.mean):
+        if is_far(np.hypot(*guess.mean)):
             guess = gaussian
         mean, covariance = guess.mean, guess.covariance
     else:

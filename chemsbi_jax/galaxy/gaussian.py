@@ -59,18 +59,6 @@ def combine_gaussians(
     )
 
 
-def information(
-    covariances: Float[Array, "star 2 2"], root: Float[Array, "2 2"]
-) -> Float[Array, "star 2"]:
-    """Eigenvalues of what stars add to the prior, in its units, from the smallest."""
-
-    def one(covariance: Array) -> Array:
-        precision = root.T @ jnp.linalg.inv(covariance) @ root
-        return jnp.linalg.eigvalsh(precision - jnp.eye(N_GLOBAL))
-
-    return jax.vmap(one)(covariances)
-
-
 def star_gains(
     means: Float[Array, "star 2"],
     covariances: Float[Array, "star 2 2"],

@@ -93,9 +93,9 @@ def sum_on_grid(
 grid_posterior = eqx.filter_jit(sum_on_grid)
 
 
-def is_far(mean: Float[Array, " 2"]) -> bool:
-    """Whether a posterior lies where the networks were hardly trained."""
-    return not np.hypot(*np.asarray(mean)) <= FAR  # NaN is far
+def is_far(prior_widths: float) -> bool:
+    """Whether a posterior's mean lies where the networks were hardly trained."""
+    return not prior_widths <= FAR  # NaN is far
 
 
 def outside(first: Array, second: Array) -> Array:

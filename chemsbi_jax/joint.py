@@ -22,7 +22,7 @@ from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
 from chemsbi_jax.galaxy import exact_of_stars
 from chemsbi_jax.galaxy.chart import Chart, push
 from chemsbi_jax.galaxy.exact import local_charts
-from chemsbi_jax.galaxy.likelihood import Observed, log_likelihood
+from chemsbi_jax.galaxy.likelihood import Observed, log_likelihood, standardised
 from chemsbi_jax.npe.model import N_LOCAL, Npe
 from chemsbi_jax.priors import Prior
 from chemsbi_jax.types import Forward, GalaxyPosterior, Stars
@@ -40,7 +40,7 @@ SMALLER = 3.0  # after divergences, of what is missing to certain acceptance
 N_STAR_DRAWS = 100  # of each star, kept in the result
 N_CURVATURE = 32  # draws of a star, for its curvature
 EDGE = 4.98  # prior widths of local parameters: the emulators end at 5
-CURVATURES = (0.3, 300.0)  # what lies outside is an accident of the draws
+CURVATURES = (0.1, 1e5)  # squared; what lies outside is an accident of the draws
 
 
 class NutsResult(NamedTuple):
@@ -113,10 +113,10 @@ def run_nuts(
     start: GalaxyPosterior | None = None,
     *,
     n_chains: int = 2,
-    n_warmup: int = 150,
-    n_draws: int = 350,
-    max_tree_depth: int = 5,
-    target_accept: float = 0.75,
+    n_warmup: int = 120,
+    n_draws: int = 400,
+    max_tree_depth: int = 4,
+    target_accept: float = 0.7,
     n_tries: int = 3,
     quiet: bool = False,
 ) -> NutsResult:
@@ -206,7 +206,7 @@ def make_joint(
 
     Those that no parameters explain are left out, as `exact_posterior` does.
     """
-    result = exact_of_stars(key, npe, forward, stars, start, quiet=quiet)
+    result = exact_of_stars(key, npe, forward, stars, start, rough=True, quiet=quiet)
     charts = local_charts(result, npe, forward)
     kept = np.flatnonzero(result.counts)
     charts, observed = jax.tree.map(lambda x: x[kept], (charts, result.stars.observed))
@@ -233,17 +233,19 @@ def find_stretch(key: Key[Array, ""], joint: Joint) -> Float[Array, "star 4 4"]:
     def one(star: tuple) -> Array:
         key, chart, observed = star
 
-        def potential(noise: Array) -> Array:
-            local, log_det = push(chart, jnp.zeros(N_GLOBAL), noise)
+        def residuals(noise: Array) -> Array:
+            local, _ = push(chart, jnp.zeros(N_GLOBAL), noise)
             theta = to_theta(joint.prior, jnp.concatenate([joint.centre, local]))
-            gain = log_likelihood(joint.forward, theta, observed)
-            return 0.5 * jnp.sum(local**2) - gain - log_det
+            return jnp.concatenate(
+                [local, standardised(joint.forward, theta, observed)]
+            )
 
         noise = jax.random.normal(key, (N_CURVATURE, N_LOCAL))
-        values, vectors = jnp.linalg.eigh(jax.vmap(jax.hessian(potential))(noise))
-        values = jnp.clip(jnp.abs(values), *CURVATURES)
-        square = jnp.einsum("nij,nj,nkj->nik", vectors, values**2, vectors)
-        values, vectors = jnp.linalg.eigh(square.mean(axis=0))
+        slopes = jax.vmap(jax.jacfwd(residuals))(noise)
+        curvature = jnp.einsum("nri,nrj->nij", slopes, slopes)
+        square = jnp.einsum("nij,njk->ik", curvature, curvature) / N_CURVATURE
+        values, vectors = jnp.linalg.eigh(square)
+        values = jnp.clip(values, *CURVATURES)
         return vectors / values**0.25  # columns: its square is their inverse root
 
     keys = jax.random.split(key, len(joint.stretch))

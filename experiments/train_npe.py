@@ -13,6 +13,7 @@ from typing import Literal
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
@@ -21,6 +22,7 @@ from chemsbi_jax import npe as networks
 from chemsbi_jax import plots, priors
 from chemsbi_jax.artifacts import load_spec, weights_folder
 from chemsbi_jax.checkpoints import require_same_settings
+from chemsbi_jax.errors import InputError
 from chemsbi_jax.scripts import (
     Stopwatch,
     check_flags,
@@ -49,12 +51,18 @@ class Config:
     one of the configurations that "any" mixes (`npe.measurements`)."""
     dated: bool | None = None
     """Whether they have birth times (not for fixed); None: half of them."""
+    start: str | None = None
+    """Weights to go on from, of the same recipe and stars: a name or a folder."""
+    galaxy_only: bool = False
+    """Train only the flow of the two global parameters: what a galaxy adds up."""
     n_test: int = 20_000
     """Fresh noisy stars that measure the log density."""
     n_epochs: int | None = None
     """Epochs; None keeps those of the recipe."""
     steps_per_epoch: int | None = None
     """Steps an epoch; None keeps those of the recipe."""
+    learning_rate: float | None = None
+    """Of Adam, at the start; None keeps that of the recipe."""
     batch_size: int | None = None
     """Stars a step; None keeps those of the recipe."""
     seed: int = 0
@@ -76,6 +84,7 @@ def main(config: Config) -> dict:
         recipe = networks.REFERENCE
         stars = networks.StoredStars(*stars.draw(key_stored, N_STORED))
     recipe = with_length(with_stars(recipe, config), config)
+    start = load_start(config, recipe)
     checkpoint = config.out / "checkpoint"
     require_same_settings(checkpoint, "flags", training_flags(config))
     with watch("train"):
@@ -84,6 +93,8 @@ def main(config: Config) -> dict:
             stars,
             prior,
             recipe,
+            start=start,
+            galaxy_only=config.galaxy_only,
             checkpoint=checkpoint,
             quiet=config.quiet,
         )
@@ -95,6 +106,8 @@ def main(config: Config) -> dict:
         **{k: v for k, v in made_of.items() if k in ("yields", "physics")},
         "recipe": config.recipe,
         "seed": config.seed,
+        "start": config.start
+        and load_spec(weights_folder(config.start), "npe").get("sha256"),
         "metrics": metrics,
     }
     networks.save_npe(config.out, npe, recipe, spec)
@@ -128,7 +141,28 @@ def with_length(recipe: networks.NpeConfig, config: Config) -> networks.NpeConfi
         patience=recipe.fit.patience,
     )
     batch_size = config.batch_size or recipe.batch_size
-    return replace(recipe, fit=fit, batch_size=batch_size)
+    rate = config.learning_rate or recipe.learning_rate
+    return replace(recipe, fit=fit, batch_size=batch_size, learning_rate=rate)
+
+
+def load_start(config: Config, recipe: networks.NpeConfig) -> networks.Npe | None:
+    """The network of --start, which must be of the recipe's kind."""
+    if config.start is None:
+        return None
+    start = networks.load_npe(config.start)
+    blank = networks.new_npe(jax.random.key(0), start.prior, recipe)
+    if shapes_of(start) != shapes_of(blank):
+        raise InputError(
+            f"--start {config.start}: expected a network of the recipe and the stars "
+            "of the flags; it has other layers. Give the flags of its training."
+        )
+    return start
+
+
+def shapes_of(npe: networks.Npe) -> list:
+    """Path and shape of each array of a network's flows."""
+    flows = (npe.galaxy_flow, npe.star_flow, npe.reader)
+    return [(str(k), jnp.shape(x)) for k, x in jax.tree.leaves_with_path(flows)]
 
 
 def measure(key, npe, forward, recipe: networks.NpeConfig, config: Config) -> dict:

@@ -351,7 +351,7 @@ def test_stars_that_all_tell_too_little_give_the_prior(method, shipped):
 @pytest.mark.parametrize("truth", [(-2.1, -2.6), (-2.6, -3.3)])
 # 3 sigma of chance and half a sigma of the network's error; posteriors of single stars
 # with such errors are not Gaussian, which costs that method three sigma by itself
-@pytest.mark.parametrize("method, limit", [("flow", 3.5), ("gaussian", 4.0)])
+@pytest.mark.parametrize(("method", "limit"), [("flow", 3.5), ("gaussian", 4.0)])
 def test_many_stars_with_large_errors_stay_near_the_truth(
     method, limit, truth, shipped
 ):

@@ -161,7 +161,7 @@ def test_no_alarm_keeps_the_flow(result):
 
 
 @pytest.mark.parametrize(
-    "checks, says",
+    ("checks", "says"),
     [
         ({"prior_widths": 1.0}, []),
         ({"prior_widths": 1.0, "weak_stars": 3}, ["3 stars do not count"]),

@@ -92,7 +92,8 @@ def test_no_cliff_where_the_emulator_ends(problem):
     at = {"galaxy": jnp.zeros((100, 2)), "stars": far}
     value, slope = jax.vmap(jax.value_and_grad(joint.potential))(at)
     assert np.abs(np.asarray(value)).max() < 1e6  # a star without a model costs 1e10
-    assert np.isfinite(slope["stars"]).all() and np.isfinite(slope["galaxy"]).all()
+    assert np.isfinite(slope["stars"]).all()
+    assert np.isfinite(slope["galaxy"]).all()
 
 
 def test_latents_within_the_edge_are_those_of_a_cut_prior():
@@ -105,7 +106,8 @@ def test_latents_within_the_edge_are_those_of_a_cut_prior():
     expected = -np.sign(latent) * truncnorm.ppf(u, -EDGE, EDGE)
     np.testing.assert_allclose(theta[:, 3], expected, atol=2e-4)
     slope = jax.vmap(jax.grad(lambda z: to_theta(prior, jnp.full(6, z))[3]))(latent)
-    assert np.all(np.isfinite(slope)) and np.all(slope > 0.0)
+    assert np.all(np.isfinite(slope))
+    assert np.all(slope > 0.0)
 
 
 def test_gaps_do_not_count(problem):

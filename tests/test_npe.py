@@ -292,6 +292,38 @@ def test_density_reaches_the_closed_form(trained, test_stars):
     assert got.mean() > prior + 3.0  # the data do tell a lot
 
 
+def test_going_on_with_the_galaxy_alone(trained, test_stars):
+    """The density of the galaxy gains; the flow of the stars keeps its bits."""
+    stars = FreshStars(jax.tree_util.Partial(linear, MIX), PRIOR)
+    config = NpeConfig(
+        flow=SMALL,
+        batch_size=1024,
+        learning_rate=1e-3,
+        n_held_out=2000,
+        fit=FitConfig(n_epochs=4, steps_per_epoch=250),
+    )
+    more, _ = train_npe(
+        jax.random.key(1),
+        stars,
+        PRIOR,
+        config,
+        start=trained,
+        galaxy_only=True,
+        quiet=True,
+    )
+    jax.tree.map(np.testing.assert_array_equal, more.star_flow, trained.star_flow)
+    jax.tree.map(np.testing.assert_array_equal, more.reader, trained.reader)
+    latent, values = test_stars
+    before, after = (
+        np.asarray(global_latent_log_prob(npe, latent[:, :2], values)).mean()
+        for npe in (trained, more)
+    )
+    mean, covariance = closed_form(values)
+    best = multivariate_normal(np.zeros(2), covariance[:2, :2])
+    best = best.logpdf(np.asarray(latent)[:, :2] - mean[:, :2]).mean()
+    assert before < after < best
+
+
 def test_draws_have_the_moments_of_the_closed_form(trained, test_stars):
     values = test_stars[1][:50]
     mean, covariance = closed_form(values)

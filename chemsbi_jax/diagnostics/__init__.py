@@ -11,6 +11,7 @@ from chemsbi_jax.diagnostics.coverage import (
     one_sided_coverage,
 )
 from chemsbi_jax.diagnostics.sbc import RankTest, rank_test, ranks
+from chemsbi_jax.diagnostics.score import ScoreTest, score_test
 from chemsbi_jax.diagnostics.tarp import tarp
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "C2st",
     "Curve",
     "RankTest",
+    "ScoreTest",
     "c2st",
     "central_coverage",
     "density_coverage",
@@ -27,6 +29,7 @@ __all__ = [
     "one_sided_coverage",
     "rank_test",
     "ranks",
+    "score_test",
     "tarp",
     "uniform_curve",
 ]

@@ -117,23 +117,24 @@ def adapt_chart(star: Star, npe: Npe, forward: Forward, point: Array) -> Chart:
     Each round fits the draws of the one before, as adaptive importance sampling does.
     """
 
-    def weigh(chart: Chart, key) -> tuple[Array, Array]:
-        proposed = star._replace(chart=chart, key=key)
-        draws = draw_weighted(proposed, npe, forward, point[:, None], ADAPT_DRAWS)
-        return draws.noise[:, 0], draws.log_weight[0]
-
     def is_poor(state: tuple) -> Array:
-        i, _, (_, log_weight) = state
-        return (i < ADAPT_ROUNDS) & (n_effective(log_weight) < GOOD * ADAPT_DRAWS)
+        i, _, good = state
+        return (i <= ADAPT_ROUNDS) & ~good
 
     def improve(state: tuple) -> tuple:
-        i, _, (noise, log_weight) = state
+        i, chart, _ = state
+        key = jax.random.fold_in(star.key, i)
+        proposed = star._replace(chart=chart, key=key)
+        draws = draw_weighted(proposed, npe, forward, point[:, None], ADAPT_DRAWS)
+        log_weight = draws.log_weight[0]
+        good = n_effective(log_weight) >= GOOD * ADAPT_DRAWS
         tempered = temper(log_weight)
         weight = jax.nn.softmax(tempered) * n_effective(tempered)
-        chart = fit_chart(jnp.zeros_like(noise[:2]), noise, weight)
-        return i + 1, chart, weigh(chart, jax.random.fold_in(star.key, i))
+        better = fit_chart(draws.noise[:2, 0] * 0.0, draws.noise[:, 0], weight)
+        better = jax.tree.map(lambda x, y: jnp.where(good, x, y), chart, better)
+        return i + 1, better, good
 
-    start = (1, star.chart, weigh(star.chart, star.key))
+    start = (1, star.chart, jnp.asarray(False))
     return lax.while_loop(is_poor, improve, start)[1]
 
 

@@ -37,6 +37,7 @@ from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.types import Forward
 
 REACH, SEARCH_REACH = 4.0, 10.0  # half a side of the designs, in standard deviations
+CHART_REACH, CHART_SIDE = 2.5, 3  # of the design that `local_charts` follows
 SIDES = (13, 9, 5)  # points a side: many for few stars, few for many
 STAR_POINTS = 6_000  # stars times points that a round should take
 DRAWS = 128  # of each star, at each point
@@ -64,6 +65,7 @@ def exact_posterior(
     mean: Float[Array, " 2"],
     covariance: Float[Array, "2 2"],
     *,
+    rough: bool = False,
     quiet: bool = True,
 ) -> Exact:
     """Posterior of the global latents by importance sampling, from a first guess.
@@ -76,6 +78,7 @@ def exact_posterior(
         seen: what the flow sees of the stars (`features`, transposed).
         mean: first guess, in latents.
         covariance: and its width; both may be far off.
+        rough: where the first guess was good, one round will do.
         quiet: no progress bar.
 
     Returns:
@@ -99,12 +102,12 @@ def exact_posterior(
         rests = at_rest(grid, mean, factor)
         mean, covariance = np.asarray(grid.mean), np.asarray(grid.covariance)
         bar.update()
-        if rests and is_last:
+        if rests and (is_last or (rough and n_rounds == 1)):
             break
         if rests:
             reach, is_last = REACH, True
     bar.close()
-    checks = {"at_rest": bool(rests and is_last), "rounds": n_rounds}
+    checks = {"at_rest": rests and is_last, "rounds": n_rounds}
     checks |= {"polynomial_rms": error, **_draw_checks(found, counts)}
     return Exact(grid, stars, counts, checks)
 
@@ -169,7 +172,7 @@ def local_charts(result: Exact, npe: Npe, forward: Forward) -> Chart:
     They take the global latents less the posterior's mean, in units of its Cholesky
     factor.
     """
-    units = REACH * square(SIDES[-1])
+    units = CHART_REACH * square(CHART_SIDE)
     factor = np.linalg.cholesky(np.asarray(result.grid.covariance, float))
     points = np.asarray(result.grid.mean, float)[:, None] + factor @ units
     units = jnp.asarray(units, jnp.float32)

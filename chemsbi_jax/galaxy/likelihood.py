@@ -42,10 +42,23 @@ def log_likelihood(
     forward: Forward, theta: Float[Array, "*b param"], observed: Observed
 ) -> Float[Array, "*b"]:
     """Gaussian log likelihood of stars, up to a constant."""
+    bad, each = _residuals(forward, theta, observed)
+    return jnp.where(bad, BAD, -0.5 * jnp.sum(each**2, axis=-1))
+
+
+def standardised(
+    forward: Forward, theta: Float[Array, "*b param"], observed: Observed
+) -> Float[Array, "*b reading"]:
+    """Model less readings in units of their errors; zeros in gaps and without model."""
+    return _residuals(forward, theta, observed)[1]
+
+
+def _residuals(forward: Forward, theta: Array, observed: Observed):
     predicted = forward(theta)
     bad = jnp.any(jnp.isnan(predicted), axis=-1)
     # the inner guard keeps the gradient finite where the outer one drops the value
     predicted = jnp.where(jnp.isnan(predicted), observed.values, predicted)
-    chi2 = jnp.sum(observed.weight * (observed.values - predicted) ** 2, axis=-1)
+    each = jnp.sqrt(observed.weight) * (predicted - observed.values)
     late = theta[..., BIRTH_TIME] - observed.birth_time
-    return jnp.where(bad, BAD, -0.5 * (chi2 + observed.birth_weight * late**2))
+    late = jnp.sqrt(observed.birth_weight) * late
+    return bad, jnp.concatenate([each, late[..., None]], axis=-1)

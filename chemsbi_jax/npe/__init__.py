@@ -6,6 +6,7 @@ from chemsbi_jax.npe.measurements import AnyErrors as AnyErrors
 from chemsbi_jax.npe.measurements import OneError as OneError
 from chemsbi_jax.npe.model import Npe as Npe
 from chemsbi_jax.npe.model import global_latent_log_prob as global_latent_log_prob
+from chemsbi_jax.npe.model import global_score as global_score
 from chemsbi_jax.npe.model import log_prob as log_prob
 from chemsbi_jax.npe.storage import choose_weights as choose_weights
 from chemsbi_jax.npe.storage import load_npe as load_npe
@@ -14,4 +15,5 @@ from chemsbi_jax.npe.training import REFERENCE as REFERENCE
 from chemsbi_jax.npe.training import FreshStars as FreshStars
 from chemsbi_jax.npe.training import NpeConfig as NpeConfig
 from chemsbi_jax.npe.training import StoredStars as StoredStars
+from chemsbi_jax.npe.training import new_npe as new_npe
 from chemsbi_jax.npe.training import train_npe as train_npe

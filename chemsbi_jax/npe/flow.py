@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flowjax.bijections import AbstractBijection
+from jax import lax
 from jax.scipy.stats import norm
 from jaxtyping import Array, Float, Key
 
@@ -91,12 +92,24 @@ class SplineGivenStar(eqx.Module):
         self, noise: Float[Array, "param *batch"], before: Float[Array, "known *batch"]
     ) -> tuple[Float[Array, "param *batch"], Float[Array, "*batch"]]:
         """`draw`, and the log volume that the noise is stretched by."""
-        known, log_det = before, jnp.zeros_like(noise[0])
-        for i in range(noise.shape[0]):
-            loc, log_scale, spline = self._net(i)(self.star[i], known)
-            bent, log_slope = spline_inverse(noise[i], spline)
-            known = jnp.concatenate([known, (loc + jnp.exp(log_scale) * bent)[None]])
-            log_det = log_det + log_scale + log_slope
+        n = noise.shape[0]
+        blank = jnp.zeros((n, *before.shape[1:]), before.dtype)
+
+        def one(carry: tuple[Array, Array], row: tuple) -> tuple:
+            known, log_det = carry
+            i, net, star, value = row
+            loc, log_scale, spline = net(star, known[:-1])
+            bent, log_slope = spline_inverse(value, spline)
+            drawn = loc + jnp.exp(log_scale) * bent
+            known = lax.dynamic_update_index_in_dim(
+                known, drawn, before.shape[0] + i, axis=0
+            )
+            return (known, log_det + log_scale + log_slope), None
+
+        # a scan, as compiling each parameter's network anew would take seconds
+        start = (jnp.concatenate([before, blank]), jnp.zeros_like(noise[0]))
+        rows = (jnp.arange(n), self.conditionals, self.star, noise)
+        known, log_det = lax.scan(one, start, rows)[0]
         return known[before.shape[0] :], log_det
 
     def log_prob(

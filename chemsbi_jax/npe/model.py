@@ -55,6 +55,23 @@ def global_latent_log_prob(
     return flow.log_prob(latent.T, latent.T[:0])
 
 
+def global_score(
+    npe: Npe, latent: Float[Array, " 2"], inputs: Float[Array, "star input"]
+) -> tuple[Float[Array, "star 2"], Float[Array, "star 2 2"]]:
+    """Slope and negative curvature of each star's log likelihood, at one place.
+
+    The likelihood of the two global latents: the network's density without the prior.
+    """
+    flow = npe.galaxy_flow.given(features(npe, inputs))
+
+    def log_likelihood(at: Array) -> Array:
+        each = jnp.broadcast_to(at[:, None], (N_GLOBAL, len(inputs)))
+        return flow.log_prob(each, each[:0]) - norm.logpdf(at).sum()
+
+    slope = jax.jacfwd(log_likelihood)
+    return slope(latent), -jax.jacfwd(slope)(latent)
+
+
 def log_prob(
     npe: Npe, theta: Float[Array, "*star param"], inputs: Float[Array, "*star input"]
 ) -> Float[Array, "*star"]:

@@ -16,7 +16,12 @@ from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
 from chemsbi_jax.npe.flow import SplineFlow
 from chemsbi_jax.npe.maf import MafFlow
 from chemsbi_jax.npe.measurements import Measurements, OneError
-from chemsbi_jax.npe.model import N_LOCAL, Npe, latent_log_prob
+from chemsbi_jax.npe.model import (
+    N_LOCAL,
+    Npe,
+    global_latent_log_prob,
+    latent_log_prob,
+)
 from chemsbi_jax.priors import Prior
 from chemsbi_jax.train import FitConfig, FitResult, fit
 from chemsbi_jax.types import Forward
@@ -81,6 +86,8 @@ def train_npe(
     prior: Prior,
     config: NpeConfig = NpeConfig(),
     *,
+    start: Npe | None = None,
+    galaxy_only: bool = False,
     checkpoint: Path | None = None,
     quiet: bool = False,
     on_epoch=None,
@@ -94,6 +101,9 @@ def train_npe(
         stars: where the training stars come from.
         prior: of the stars; the network's density is relative to it.
         config: flow and schedule.
+        start: a network of the same kind to go on from; None is a new one.
+        galaxy_only: train the flow of the global parameters only. A galaxy adds its
+            error up once for each star, while that of the local ones stays as it is.
         checkpoint: folder for a resumable state.
         quiet: no progress bar.
         on_epoch: see `train.fit`; gets an `Npe` instead of its arrays.
@@ -104,9 +114,10 @@ def train_npe(
     key_init, key_held_out, key_fit = jax.random.split(key, 3)
     noisy_stars = jax.jit(_noisy_stars, static_argnums=(3, 4))
     some = noisy_stars(key_held_out, stars, prior, config.n_held_out, config.measure)
-    npe, held_out = _initial(key_init, some, prior, config), some[:2]
+    npe, held_out = start or _initial(key_init, some, prior, config), some[:2]
     arrays, static = eqx.partition(npe, eqx.is_array)
-    trainable, frozen = eqx.partition(arrays, _is_trainable(arrays))
+    trainable, frozen = eqx.partition(arrays, _is_trainable(arrays, galaxy_only))
+    density = _galaxy_density if galaxy_only else latent_log_prob
     n_steps = config.fit.n_epochs * config.fit.steps_per_epoch
     result = fit(
         key_fit,
@@ -116,7 +127,7 @@ def train_npe(
             k, data[0], prior, config.batch_size, config.measure
         )[:2],
         loss=lambda params, batch, data: _loss(
-            eqx.combine(params, data[1], static), batch
+            density, eqx.combine(params, data[1], static), batch
         ),
         data=(stars, frozen),
         held_out=held_out,
@@ -151,11 +162,14 @@ def _initial(key, some: tuple, prior: Prior, config: NpeConfig) -> Npe:
     return eqx.tree_at(lambda n: n.reader, new_npe(key, prior, config), reader)
 
 
-def _is_trainable(npe: Npe) -> PyTree:
+def _is_trainable(npe: Npe, galaxy_only: bool) -> PyTree:
     """True for the arrays of the flows, False for scaling and prior."""
     no = jax.tree.map(lambda _: False, npe)
-    flows = jax.tree.map(eqx.is_inexact_array, (npe.galaxy_flow, npe.star_flow))
-    return eqx.tree_at(lambda n: (n.galaxy_flow, n.star_flow), no, flows)
+
+    def flows(n: Npe) -> tuple:
+        return (n.galaxy_flow,) if galaxy_only else (n.galaxy_flow, n.star_flow)
+
+    return eqx.tree_at(flows, no, jax.tree.map(eqx.is_inexact_array, flows(npe)))
 
 
 def _optimizer(learning_rate: float, n_steps: int) -> optax.GradientTransformation:
@@ -172,9 +186,13 @@ def _noisy_stars(key, stars, prior: Prior, n: int, measure: Measurements) -> tup
     return latent, inputs, abundances, birth_time
 
 
-def _loss(npe: Npe, batch: tuple[Array, Array]) -> Array:
+def _galaxy_density(npe: Npe, latent: Array, inputs: Array) -> Array:
+    return global_latent_log_prob(npe, latent[:, :N_GLOBAL], inputs)
+
+
+def _loss(density, npe: Npe, batch: tuple[Array, Array]) -> Array:
     latent, inputs = batch
     good = jnp.isfinite(inputs).all(axis=-1)
     safe = jnp.where(good[:, None], inputs, npe.reader.blank())
-    density = latent_log_prob(npe, latent, safe)
-    return -jnp.sum(jnp.where(good, density, 0.0)) / jnp.sum(good)
+    gain = jnp.where(good, density(npe, latent, safe), 0.0)
+    return -jnp.sum(gain) / jnp.sum(good)

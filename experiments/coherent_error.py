@@ -1,0 +1,202 @@
+"""How far the product of N stars ends from the truth on average: the networks' shares.
+
+    python experiments/coherent_error.py --weights tng
+    python experiments/coherent_error.py --weights tng-any --stars galah --dated
+
+An error that all stars of a galaxy share adds up N times, while the width shrinks with
+sqrt(N). It is measured at a few truths with a hundred thousand stars each
+(`diagnostics.score`). With the yield tables on the machine the same stars are also made
+by the exact simulator: the difference is the emulator's share.
+Writes coherent_error_WEIGHTS.md and .json, with a row for each kind of stars so far.
+"""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+import chemsbi_jax as cs
+from chemsbi_jax import npe as networks
+from chemsbi_jax import priors
+from chemsbi_jax.constants import N_GLOBAL
+from chemsbi_jax.datasets import DatasetError
+from chemsbi_jax.diagnostics import ScoreTest, score_test
+from chemsbi_jax.files import whole_files
+from chemsbi_jax.scripts import (
+    Stopwatch,
+    check_flags,
+    load_networks,
+    run_script,
+    simulate_blocks,
+)
+
+FIXED = ((-2.1, -2.6), (-2.6, -3.3))  # along the degeneracy; the others from the prior
+BLOCK = 8192  # stars at a time
+SHOWN = (10, 200, 1000)  # stars of a galaxy
+
+
+@dataclass(frozen=True)
+class Config:
+    """Flags of this script."""
+
+    out: Path = Path("plots")
+    """Folder for the table."""
+    weights: str = "tng"
+    """Networks: tng, tng-any, or a folder."""
+    stars: Literal["complete", "any", "apogee", "galah"] = "complete"
+    """Readings of the stars."""
+    dated: bool = False
+    """Whether they have birth times, with errors."""
+    n_truths: int = 12
+    """Places (alpha_imf, log10_n_ia): two fixed ones, then draws from the prior."""
+    n_stars: int = 131_072
+    """Stars of the emulator, at each place."""
+    n_simulated: int = 16_384
+    """Of them, made by the simulator as well; 0 leaves this part out."""
+    yields: str = "tng"
+    """Yield set of the simulator."""
+    seed: int = 0
+    """Of everything random."""
+    quiet: bool = False
+    """No progress bar."""
+
+
+def main(config: Config) -> dict:
+    """Measure at all truths; returns the row of these stars."""
+    check_flags(config, n_truths=1, n_stars=2, n_simulated=0)
+    npe, emulator = load_networks(config.weights)
+    simulator = load_simulator(config)
+    watch = Stopwatch(config.quiet)
+    key_truth, key_stars = jax.random.split(jax.random.key(config.seed))
+    fixed = jnp.asarray(FIXED)
+    drawn = priors.sample(key_truth, npe.prior, config.n_truths)[:, :N_GLOBAL]
+    truths = jnp.concatenate([fixed, drawn])[: config.n_truths]
+    measure = networks.AnyErrors(config.stars, config.dated)
+    tests, shares = [], []
+    with watch("scores"):
+        for i, truth in enumerate(tqdm(truths, disable=config.quiet)):
+            key = jax.random.fold_in(key_stars, i)
+            of_emulator = scores(key, npe, emulator, truth, measure, config.n_stars)
+            tests.append(score_test(*finite(*of_emulator)))
+            if simulator:
+                n = config.n_simulated
+                other = scores(key, npe, simulator, truth, measure, n)
+                shares.append(share(of_emulator, other))
+    row = describe(tests, shares) | {
+        "stars": config.stars + (", dated" if config.dated else ""),
+        "truths": truths,
+        "seconds": watch.seconds,
+    }
+    rows = keep(row, config)
+    if not config.quiet:
+        print(table(rows))
+    return row
+
+
+def load_simulator(config: Config):
+    """The exact model, or None where its tables are missing (which is said)."""
+    if not config.n_simulated:
+        return None
+    try:
+        yields = cs.load_yields(config.yields)
+    except DatasetError as error:
+        print(f"without the emulator's share: {error}", file=sys.stderr)
+        return None
+    return lambda theta: jnp.asarray(
+        simulate_blocks(np.asarray(theta), yields, cs.CLEAN, quiet=True)
+    )
+
+
+def scores(key, npe, forward, truth, measure, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and curvatures of stars at one truth; NaN where there is no star."""
+    latent = priors.to_normal(tuple(npe.prior)[:N_GLOBAL], truth)
+    parts = []
+    for block in range(-(-n // BLOCK)):
+        key_theta, key_noise = jax.random.split(jax.random.fold_in(key, block))
+        theta = priors.sample(key_theta, npe.prior, BLOCK)
+        theta = theta.at[:, :N_GLOBAL].set(truth)
+        clean = forward(theta)
+        inputs = measure.observe(key_noise, clean, theta[:, -1])
+        inputs = inputs[:, : len(npe.reader.blank())]
+        good = jnp.isfinite(inputs).all(axis=1, keepdims=True)
+        safe = jnp.where(good, inputs, npe.reader.blank())
+        found = _score(npe, latent, safe)
+        parts.append([jnp.where(good.reshape(-1, *(1,) * (x.ndim - 1)), x, jnp.nan)
+                      for x in found])  # fmt: skip
+    slope, curvature = (np.concatenate(x)[:n] for x in zip(*parts, strict=True))
+    return slope.astype(float), curvature.astype(float)
+
+
+_score = eqx.filter_jit(networks.global_score)
+
+
+def share(of_emulator: tuple, of_simulator: tuple) -> ScoreTest:
+    """What the emulator adds: the same stars from both models, in the same units."""
+    n = len(of_simulator[0])
+    difference = of_simulator[0] - of_emulator[0][:n]
+    return score_test(*finite(difference, of_emulator[1][:n]))
+
+
+def finite(slope: np.ndarray, curvature: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Without the rows that the model has no star for."""
+    good = np.isfinite(slope).all(axis=1)
+    return slope[good], curvature[good]
+
+
+def describe(tests: list[ScoreTest], shares: list[ScoreTest]) -> dict:
+    """Rms over truths and parameters of what one star adds, less the chance in it."""
+
+    def rms(each: list[ScoreTest]) -> float:
+        square = np.mean([t.shift**2 - t.error**2 for t in each])
+        return float(np.sqrt(max(square, 0.0)))
+
+    width = np.array([t.width for t in tests])
+    return {
+        "network": rms(tests),
+        "largest": float(np.max(np.abs([t.shift for t in tests]))),
+        "error": float(np.max([t.error for t in tests])),
+        "emulator": rms(shares) if shares else None,
+        "width": [float(width.min()), float(width.mean()), float(width.max())],
+    }
+
+
+def keep(row: dict, config: Config) -> list[dict]:
+    """The rows of these weights so far, with this one; on disk, too."""
+    stem = config.out / f"coherent_error_{Path(config.weights).name}"
+    path = stem.with_name(f"{stem.name}.json")
+    rows = json.loads(path.read_text()) if path.exists() else []
+    rows = [r for r in rows if r["stars"] != row["stars"]]
+    rows.append(row | {"truths": np.asarray(row["truths"]).round(4).tolist()})
+    with whole_files(path, stem.with_name(f"{stem.name}.md")) as (as_json, as_table):
+        as_json.write_text(json.dumps(rows, indent=1) + "\n")
+        as_table.write_text(table(rows))
+    return rows
+
+
+def table(rows: list[dict]) -> str:
+    """Markdown: shifts of the product in sigma at some numbers of stars."""
+    head = " | ".join(f"N = {n}" for n in SHOWN)
+    lines = [
+        f"| stars | network's share [sigma, rms]: {head} | largest at N = 1000 "
+        "| emulator's share at N = 1000 | width over scatter: least, mean, most |",
+        "|---" * (len(SHOWN) + 4) + "|",
+    ]
+    for r in rows:
+        cells = [f"{r['network'] * n**0.5:.2f}" for n in SHOWN]
+        cells.append(f"{r['largest'] * 1000**0.5:.2f} ± {r['error'] * 1000**0.5:.2f}")
+        known = r["emulator"] is not None
+        cells.append(f"{r['emulator'] * 1000**0.5:.2f}" if known else "")
+        cells.append(", ".join(f"{w:.3f}" for w in r["width"]))
+        lines.append(f"| {r['stars']} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main, Config))

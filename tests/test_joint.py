@@ -91,7 +91,7 @@ def test_no_cliff_where_the_emulator_ends(problem):
     far = 20.0 * jax.random.normal(jax.random.key(2), (100, 4, N_STARS))
     at = {"galaxy": jnp.zeros((100, 2)), "stars": far}
     value, slope = jax.vmap(jax.value_and_grad(joint.potential))(at)
-    assert np.abs(np.asarray(value)).max() < 1e6  # a star without a model costs 1e10
+    assert np.abs(np.asarray(value)).max() < 1e8  # a star without a model costs 1e10
     assert np.isfinite(slope["stars"]).all()
     assert np.isfinite(slope["galaxy"]).all()
 

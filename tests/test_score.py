@@ -60,8 +60,8 @@ def test_an_untrained_network_has_no_score():
     npe = new_npe(jax.random.key(0), priors.paper_prior(), NpeConfig())
     inputs = jax.random.normal(jax.random.key(1), (5, 8))
     slope, curvature = global_score(npe, jnp.array([0.5, -1.0]), inputs)
-    np.testing.assert_allclose(slope, 0.0, atol=1e-4)  # rounding of the splines
-    np.testing.assert_allclose(curvature, 0.0, atol=1e-3)
+    np.testing.assert_allclose(slope, 0.0, atol=1e-3)  # rounding of the splines
+    np.testing.assert_allclose(curvature, 0.0, atol=1e-2)
 
 
 def test_the_shipped_network_adds_up_little(tmp_path):

@@ -118,6 +118,7 @@ def train_npe(
     arrays, static = eqx.partition(npe, eqx.is_array)
     trainable, frozen = eqx.partition(arrays, _is_trainable(arrays, galaxy_only))
     density = _galaxy_density if galaxy_only else latent_log_prob
+    whole = lambda params: eqx.combine(params, frozen, static)  # noqa: E731
     n_steps = config.fit.n_epochs * config.fit.steps_per_epoch
     result = fit(
         key_fit,
@@ -134,12 +135,9 @@ def train_npe(
         config=config.fit,
         checkpoint=checkpoint,
         quiet=quiet,
-        on_epoch=on_epoch
-        and (
-            lambda i, params, now: on_epoch(i, eqx.combine(params, frozen, static), now)
-        ),
+        on_epoch=on_epoch and (lambda i, params, now: on_epoch(i, whole(params), now)),
     )
-    return eqx.combine(result.params, frozen, static), result
+    return whole(result.params), result
 
 
 def new_npe(key: Key[Array, ""], prior: Prior, config: NpeConfig) -> Npe:

@@ -5,7 +5,6 @@ that importance sampling has fitted to it, which also follows the galaxy's param
 As it is a bijection, a bad chart costs time and not truth.
 """
 
-import warnings
 from typing import NamedTuple
 
 import equinox as eqx
@@ -18,7 +17,8 @@ from jaxtyping import Array, Bool, Float, Key
 from numpyro.infer import MCMC, NUTS
 
 from chemsbi_jax import priors
-from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
+from chemsbi_jax.constants import N_GLOBAL
+from chemsbi_jax.diagnostics.convergence import check_convergence
 from chemsbi_jax.galaxy import exact_of_stars
 from chemsbi_jax.galaxy.chart import Chart, push
 from chemsbi_jax.galaxy.exact import local_charts
@@ -27,16 +27,12 @@ from chemsbi_jax.npe.model import N_LOCAL, Npe
 from chemsbi_jax.priors import Prior
 from chemsbi_jax.types import Forward, GalaxyPosterior, Stars
 
-with warnings.catch_warnings():
-    # the first import of 0.2x each day announces ArviZ 1.0
-    warnings.filterwarnings("ignore", r"\s*ArviZ is undergoing", FutureWarning)
-    import arviz as az
-
-MAX_R_HAT, MIN_ESS = 1.01, 400.0  # the gate (Vehtari+ 2021)
-TAILS = (0.05, 0.95)  # ArviZ 1 has no default; that of 0.2x
-FIELDS = ("diverging", "num_steps")
+FIELDS = ("diverging", "num_steps", "accept_prob")
 N_MORE = 2  # times that the chains may go on
-SMALLER = 3.0  # after divergences, of what is missing to certain acceptance
+# step times the fourth root of the number of coordinates, at which leapfrog steps of
+# coordinates with unit curvature are accepted three times in four (Beskos+ 2013)
+STEP, SMALLER = 1.25, 1.5  # and how much smaller each new try is
+MIN_ACCEPT = 0.55  # below, the chains start anew as after divergences
 N_STAR_DRAWS = 100  # of each star, kept in the result
 N_CURVATURE = 32  # draws of a star, for its curvature
 EDGE = 4.98  # prior widths of local parameters: the emulators end at 5
@@ -113,10 +109,10 @@ def run_nuts(
     start: GalaxyPosterior | None = None,
     *,
     n_chains: int = 2,
-    n_warmup: int = 120,
-    n_draws: int = 400,
+    n_warmup: int = 80,
+    n_draws: int = 420,
     max_tree_depth: int = 4,
-    target_accept: float = 0.7,
+    step: float = STEP,
     n_tries: int = 3,
     quiet: bool = False,
 ) -> NutsResult:
@@ -129,32 +125,38 @@ def run_nuts(
         npe: gives the prior and the coordinates; it does not change the result.
         start: first guess of the global parameters; None asks the network.
         n_chains: side by side, one a device if there are enough of them.
-        n_warmup: steps that adapt the sampler, per chain.
+        n_warmup: steps that are not kept, per chain.
         n_draws: kept steps, per chain; as many again, twice at most, where r-hat or
             the effective sample size of these misses the gate.
         max_tree_depth: at most 2 to this power of gradients a step.
-        target_accept: closer to one means smaller steps.
-        n_tries: after divergences the chains start anew with smaller steps, as often
-            as this at most; the result is that of the last try.
+        step: of the leapfrog, times the fourth root of the number of coordinates. The
+            coordinates have unit curvature, so that nothing has to be adapted.
+        n_tries: after divergences, or where too few steps are accepted, the chains
+            start anew with smaller steps, as often as this at most; the result is that
+            of the last try.
         quiet: no progress bar.
     """
     key_start, key_joint, key_run = jax.random.split(key, 3)
     joint, counts = make_joint(key_joint, forward, stars, npe, start, quiet)
     begin = _scatter(key_start, counts.sum(), n_chains)
+    n_coordinates = N_GLOBAL + N_LOCAL * int(counts.sum())
     for i in range(n_tries):
         kernel = NUTS(
             potential_fn=joint.potential,
-            dense_mass=[("galaxy",)],
-            max_tree_depth=max_tree_depth + (i > 0),
-            target_accept_prob=1.0 - (1.0 - target_accept) / SMALLER**i,
-            adapt_mass_matrix=False,  # the coordinates have unit curvature already
+            step_size=step * n_coordinates**-0.25 / SMALLER**i,
+            adapt_step_size=False,
+            adapt_mass_matrix=False,
+            max_tree_depth=max_tree_depth + (i > 1),
         )
         key_try = jax.random.fold_in(key_run, i)
         sampler = _run(kernel, key_try, begin, n_warmup, n_draws, quiet)
-        if not np.any(sampler.get_extra_fields()["diverging"]):
+        known = sampler.get_extra_fields()
+        accepted = float(np.mean(known["accept_prob"]))
+        if accepted > MIN_ACCEPT and not np.any(known["diverging"]):
             break
     result = _until_it_passes(sampler, joint, counts)
-    return result._replace(convergence=result.convergence | {"tries": i + 1})
+    tries = {"tries": i + 1, "accepted": accepted}
+    return result._replace(convergence=result.convergence | tries)
 
 
 def _until_it_passes(sampler: MCMC, joint: Joint, counts: np.ndarray) -> NutsResult:
@@ -278,23 +280,3 @@ def _collect(at: dict, extra: dict, joint: Joint, counts: np.ndarray) -> NutsRes
     star_draws = np.full((len(counts), len(some), some.shape[-1]), np.nan)
     star_draws[counts] = some.swapaxes(0, 1)
     return NutsResult(posterior, star_draws, convergence)
-
-
-def check_convergence(
-    draws: Float[np.ndarray, "chain draw 2"], diverging: Bool[np.ndarray, "chain draw"]
-) -> dict:
-    """The gate: r-hat, bulk and tail effective sample size, divergences."""
-    each = {}
-    for i, name in enumerate(PARAMETERS[:N_GLOBAL]):
-        x = draws[..., i]
-        each[name] = {
-            "r_hat": float(az.rhat(x)),
-            "ess_bulk": float(az.ess(x, method="bulk")),
-            "ess_tail": float(az.ess(x, method="tail", prob=TAILS)),
-        }
-    n_divergent = int(diverging.sum())
-    ok = n_divergent == 0 and all(
-        v["r_hat"] <= MAX_R_HAT and min(v["ess_bulk"], v["ess_tail"]) >= MIN_ESS
-        for v in each.values()
-    )
-    return {"converged": bool(ok), "divergences": n_divergent, **each}

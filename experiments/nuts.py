@@ -53,9 +53,9 @@ class Config(star_flags.StarFlags):
     """Yield set of the simulator."""
     n_chains: int = 2
     """Chains side by side."""
-    n_warmup: int = 120
-    """Steps that adapt the sampler, per chain."""
-    n_draws: int = 400
+    n_warmup: int = 80
+    """Steps that are not kept, per chain."""
+    n_draws: int = 420
     """Kept steps, per chain."""
     seed: int = 0
     """Of everything random."""

@@ -8,8 +8,9 @@ import pytest
 from jax.tree_util import Partial
 from scipy.stats import norm, truncnorm
 
+from chemsbi_jax.diagnostics.convergence import check_convergence
 from chemsbi_jax.galaxy.likelihood import log_likelihood, observe
-from chemsbi_jax.joint import EDGE, check_convergence, make_joint, run_nuts, to_theta
+from chemsbi_jax.joint import EDGE, make_joint, run_nuts, to_theta
 from chemsbi_jax.npe.training import NpeConfig, new_npe
 from chemsbi_jax.priors import Prior
 from chemsbi_jax.types import GalaxyPosterior, Stars

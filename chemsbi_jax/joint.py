@@ -31,7 +31,7 @@ FIELDS = ("diverging", "num_steps", "accept_prob")
 N_MORE = 2  # times that the chains may go on
 # step times the fourth root of the number of coordinates, at which leapfrog steps of
 # coordinates with unit curvature are accepted three times in four (Beskos+ 2013)
-STEP, SMALLER = 1.25, 1.5  # and how much smaller each new try is
+STEP, SMALLER = 1.35, 1.5  # and how much smaller each new try is
 MIN_ACCEPT = 0.55  # below, the chains start anew as after divergences
 N_STAR_DRAWS = 100  # of each star, kept in the result
 N_CURVATURE = 32  # draws of a star, for its curvature
@@ -110,7 +110,7 @@ def run_nuts(
     *,
     n_chains: int = 2,
     n_warmup: int = 80,
-    n_draws: int = 420,
+    n_draws: int = 500,
     max_tree_depth: int = 4,
     step: float = STEP,
     n_tries: int = 3,

@@ -55,7 +55,7 @@ class Config(star_flags.StarFlags):
     """Chains side by side."""
     n_warmup: int = 80
     """Steps that are not kept, per chain."""
-    n_draws: int = 420
+    n_draws: int = 500
     """Kept steps, per chain."""
     seed: int = 0
     """Of everything random."""

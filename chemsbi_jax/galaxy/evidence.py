@@ -130,7 +130,8 @@ def adapt_chart(star: Star, npe: Npe, forward: Forward, point: Array) -> Chart:
         good = n_effective(log_weight) >= GOOD * ADAPT_DRAWS
         tempered = temper(log_weight)
         weight = jax.nn.softmax(tempered) * n_effective(tempered)
-        better = fit_chart(draws.noise[:2, 0] * 0.0, draws.noise[:, 0], weight)
+        nothing = jnp.zeros_like(draws.noise[:2, 0])
+        better = fit_chart(nothing, draws.noise[:, 0], weight)
         better = jax.tree.map(lambda x, y: jnp.where(good, x, y), chart, better)
         return i + 1, better, good
 

@@ -28,7 +28,9 @@ from chemsbi_jax import priors
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.datasets import DatasetError
 from chemsbi_jax.diagnostics import ScoreTest, score_test
+from chemsbi_jax.errors import InputError
 from chemsbi_jax.files import whole_files
+from chemsbi_jax.npe.reading import AnyStarReader
 from chemsbi_jax.scripts import (
     Stopwatch,
     check_flags,
@@ -72,6 +74,13 @@ def main(config: Config) -> dict:
     """Measure at all truths; returns the row of these stars."""
     check_flags(config, n_truths=1, n_stars=2, n_simulated=0)
     npe, emulator = load_networks(config.weights)
+    if not isinstance(npe.reader, AnyStarReader) and (
+        config.dated or config.stars != "complete"
+    ):
+        raise InputError(
+            f"--weights {config.weights} reads complete stars without birth times only; "
+            f"got --stars {config.stars}{' --dated' if config.dated else ''}."
+        )
     simulator = load_simulator(config)
     watch = Stopwatch(config.quiet)
     key_truth, key_stars = jax.random.split(jax.random.key(config.seed))
@@ -86,7 +95,7 @@ def main(config: Config) -> dict:
             of_emulator = scores(key, npe, emulator, truth, measure, config.n_stars)
             tests.append(score_test(*finite(*of_emulator)))
             if simulator:
-                n = config.n_simulated
+                n = min(config.n_simulated, config.n_stars)
                 other = scores(key, npe, simulator, truth, measure, n)
                 shares.append(share(of_emulator, other))
     row = describe(tests, shares) | {

@@ -95,7 +95,7 @@ def main(config: Config) -> dict:
             quiet=config.quiet,
         )
     converged = result.convergence["converged"]
-    warnings = [] if converged else ["not converged: use more --n-draws or --n-warmup"]
+    warnings = [] if converged else [why_not(result.convergence)]
     if converged:
         figure = plots.plot_galaxy(result.posterior, others={"flow": flow})
         plots.save_figure(figure, config.out / "posterior.png")
@@ -120,6 +120,17 @@ def main(config: Config) -> dict:
     if not config.quiet:
         print(report(summary, config.out))
     return summary
+
+
+def why_not(convergence: dict) -> str:
+    """What a user can do about chains that did not pass the gate."""
+    n = convergence["divergences"]
+    if n:
+        return (
+            f"not converged: {n} steps diverged, with smaller steps too. Some stars lie "
+            "where the model ends: look at the residuals of infer.py."
+        )
+    return "not converged: use more --n-draws"
 
 
 def run_comparison(config: Config) -> dict:

@@ -106,6 +106,7 @@ def main(config: Config) -> dict:
         **{k: v for k, v in made_of.items() if k in ("yields", "physics")},
         "recipe": config.recipe,
         "seed": config.seed,
+        "galaxy_only": config.galaxy_only,
         "start": config.start
         and load_spec(weights_folder(config.start), "npe").get("sha256"),
         "metrics": metrics,
@@ -148,6 +149,10 @@ def with_length(recipe: networks.NpeConfig, config: Config) -> networks.NpeConfi
 def load_start(config: Config, recipe: networks.NpeConfig) -> networks.Npe | None:
     """The network of --start, which must be of the recipe's kind."""
     if config.start is None:
+        if config.galaxy_only:
+            raise InputError(
+                "--galaxy-only goes on from a network: name it by --start."
+            )
         return None
     start = networks.load_npe(config.start)
     blank = networks.new_npe(jax.random.key(0), start.prior, recipe)

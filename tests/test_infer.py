@@ -184,6 +184,8 @@ def test_warnings_of_where_a_result_lies(checks, says):
 def test_a_table_of_neon_alone_gives_the_prior_and_says_so(tmp_path):
     table = Table.read(EXAMPLE, format="ascii.ecsv")[:30]
     table = table[["ne_fe"]]
+    # as noisy as the errors say, or the alarm fires and `exact` takes over
+    table["ne_fe"] = table["ne_fe"] + np.random.default_rng(0).normal(0.0, 0.3, 30)
     table["e_ne_fe"] = 0.3
     path = tmp_path / "neon.csv"
     table.write(path, format="ascii.csv")

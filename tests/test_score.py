@@ -65,7 +65,7 @@ def test_an_untrained_network_has_no_score():
 
 
 def test_the_shipped_network_adds_up_little(tmp_path):
-    """The networks' own error of 1000 stars stays below half of the width."""
+    """What 1000 stars add up stays below half of the width, and 3 sigma of chance."""
     script = importlib.import_module("coherent_error")
     config = script.Config(
         tmp_path, n_truths=2, n_stars=32_768, n_simulated=0, quiet=True
@@ -77,6 +77,18 @@ def test_the_shipped_network_adds_up_little(tmp_path):
     (kept,) = json.loads((tmp_path / "coherent_error_tng.json").read_text())
     assert kept["stars"] == "complete"
     assert "complete" in (tmp_path / "coherent_error_tng.md").read_text()
+
+
+def test_stars_that_the_network_does_not_read_are_refused(tmp_path):
+    script = importlib.import_module("coherent_error")
+    with pytest.raises(InputError, match="complete stars"):
+        script.main(script.Config(tmp_path, stars="galah", quiet=True))
+
+
+def test_the_galaxy_alone_needs_a_start(tmp_path):
+    script = importlib.import_module("train_npe")
+    with pytest.raises(InputError, match="--start"):
+        script.main(script.Config(tmp_path, galaxy_only=True, quiet=True))
 
 
 def test_a_start_of_another_kind_is_refused(tmp_path):

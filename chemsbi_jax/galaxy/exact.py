@@ -78,7 +78,7 @@ def exact_posterior(
         seen: what the flow sees of the stars (`features`, transposed).
         mean: first guess, in latents.
         covariance: and its width; both may be far off.
-        rough: where the first guess was good, one round will do.
+        rough: where the first guess was good to one sigma, one round will do.
         quiet: no progress bar.
 
     Returns:
@@ -89,7 +89,7 @@ def exact_posterior(
     stars = Star(keys, seen, observed, prior_chart(len(seen)))
     mean, covariance = np.asarray(mean, float), np.asarray(covariance, float)
     bar = tqdm(total=MAX_ROUNDS, desc="exact", unit=" rounds", disable=quiet)
-    reach, is_last = SEARCH_REACH, False
+    reach, is_last = (REACH, True) if rough else (SEARCH_REACH, False)
     for n_rounds in range(1, MAX_ROUNDS + 1):
         if n_rounds == 1 or is_last:  # the charts belong to a place
             stars = adapt_charts(stars, npe, forward, mean)
@@ -102,10 +102,9 @@ def exact_posterior(
         rests = at_rest(grid, mean, factor)
         mean, covariance = np.asarray(grid.mean), np.asarray(grid.covariance)
         bar.update()
-        if rests and (is_last or (rough and n_rounds == 1)):
+        if rests and is_last:
             break
-        if rests:
-            reach, is_last = REACH, True
+        reach, is_last = (REACH, True) if rests else (SEARCH_REACH, False)
     bar.close()
     checks = {"at_rest": rests and is_last, "rounds": n_rounds}
     checks |= {"polynomial_rms": error, **_draw_checks(found, counts)}

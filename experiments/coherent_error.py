@@ -78,8 +78,8 @@ def main(config: Config) -> dict:
         config.dated or config.stars != "complete"
     ):
         raise InputError(
-            f"--weights {config.weights} reads complete stars without birth times only; "
-            f"got --stars {config.stars}{' --dated' if config.dated else ''}."
+            f"--weights {config.weights} reads complete stars without birth times "
+            f"only; got --stars {config.stars}{' --dated' if config.dated else ''}."
         )
     simulator = load_simulator(config)
     watch = Stopwatch(config.quiet)

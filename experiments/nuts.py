@@ -127,8 +127,8 @@ def why_not(convergence: dict) -> str:
     n = convergence["divergences"]
     if n:
         return (
-            f"not converged: {n} steps diverged, with smaller steps too. Some stars lie "
-            "where the model ends: look at the residuals of infer.py."
+            f"not converged: {n} steps diverged, with smaller steps too. Some stars "
+            "lie where the model ends: look at the residuals of infer.py."
         )
     return "not converged: use more --n-draws"
 

@@ -104,7 +104,10 @@ def exact_posterior(
         bar.update()
         if rests and is_last:
             break
-        reach, is_last = (REACH, True) if rests else (SEARCH_REACH, False)
+        if rests:
+            reach, is_last = REACH, True
+        elif n_rounds == 1:
+            reach, is_last = SEARCH_REACH, False
     bar.close()
     checks = {"at_rest": rests and is_last, "rounds": n_rounds}
     checks |= {"polynomial_rms": error, **_draw_checks(found, counts)}

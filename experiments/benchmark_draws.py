@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from benchmark_clock import NOT_RUN, has_peer, measure, run_peer
 from benchmark_npe import make_data
+from jax.tree_util import Partial
 from jaxtyping import Array
 
 import chemsbi_jax as cs
@@ -88,11 +89,16 @@ def _sample_on_one(key, npe: networks.Npe, values: Array, n_draws: int) -> Array
 def time_network(npe: networks.Npe, stars: cs.Stars, n_draws: int) -> dict:
     """Draws on one core and on all, and the galaxy by both methods on all."""
     key, values = jax.random.key(1), jnp.asarray(stars.values)
+    forward = Partial(cs.emulate, emulator=cs.load_emulator("tng"))
+
+    def infer(method: str):
+        return cs.infer_galaxy(key, npe, stars, method, forward=forward)
+
     return {
         "sample_one_core": measure(lambda: _sample_on_one(key, npe, values, n_draws)),
         "sample_all_cores": measure(lambda: cs.sample_stars(key, npe, stars, n_draws)),
-        "infer_flow": measure(lambda: cs.infer_galaxy(key, npe, stars, "flow")),
-        "infer_gaussian": measure(lambda: cs.infer_galaxy(key, npe, stars, "gaussian")),
+        "infer_flow": measure(lambda: infer("flow")),
+        "infer_gaussian": measure(lambda: infer("gaussian")),
     }
 
 

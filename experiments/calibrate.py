@@ -198,7 +198,7 @@ def check_galaxies(key, npe, model, n: int, config: Config) -> list[dict]:
                 found = cs.infer_galaxy(seed, npe, stars, m, N_DRAWS, forward=emulator)
                 draws[m].append(found.draws)
             else:
-                draws[m].extend(infer_galaxies(seed, npe, some, m, N_DRAWS))
+                draws[m].extend(infer_galaxies(seed, npe, some, m, N_DRAWS, emulator))
             bar.update(len(some))
     bar.close()
     return [

@@ -35,7 +35,7 @@ def check_alarms(
         keys = jax.random.split(jax.random.fold_in(key_each, i), 5)
         theta = priors.sample(keys[0], npe.prior, n).at[:, :N_GLOBAL].set(truths[i])
         stars = make_stars(keys[1], theta)
-        galaxy = cs.infer_galaxy(keys[2], npe, stars)
+        galaxy = cs.infer_galaxy(keys[2], npe, stars, forward=forward)
         draws = cs.sample_stars(keys[3], npe, stars, N_CHECK_DRAWS)
         fit = check_fit(keys[4], npe, forward, stars, draws, galaxy)
         p_values.append((fit.p_value, fit.is_flagged))

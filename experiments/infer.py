@@ -217,7 +217,7 @@ def list_checks(key, loaded: Loaded, galaxy, other, misfit) -> dict:
             ),
         },
         "methods_agree": compare(galaxy, other),
-        "halves": compare_halves(key, npe, stars),
+        "halves": compare_halves(key, npe, forward, stars),
     }
     if galaxy.method == "exact":
         checks["leave_out"] = leave_out(key, npe, forward, stars)
@@ -237,7 +237,7 @@ def write_figures(config: Config, found: Found, key) -> None:
         config.out / "posterior.png",
     )
     method = "gaussian" if galaxy.method == "gaussian" else "flow"
-    n, means, sds = infer_stream.prefixes(key, npe, stars, galaxy)
+    n, means, sds = infer_stream.prefixes(key, found.loaded, stars, galaxy)
     plots.save_figure(
         plots.plot_convergence(n, means, sds, config.truth, name=method),
         config.out / "convergence.png",

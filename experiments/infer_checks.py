@@ -58,12 +58,12 @@ def compare(galaxy: cs.GalaxyPosterior, other: cs.GalaxyPosterior) -> dict:
     }
 
 
-def compare_halves(key, npe, stars: cs.Stars) -> dict | None:
+def compare_halves(key, npe, forward, stars: cs.Stars) -> dict | None:
     """Even rows against odd rows, by the flow; None for fewer than four stars."""
     if len(stars.values) < 4:
         return None
     halves = [cs.Stars(*(x[i::2] for x in stars)) for i in (0, 1)]
-    one, two = (cs.infer_galaxy(key, npe, half) for half in halves)
+    one, two = (cs.infer_galaxy(key, npe, half, forward=forward) for half in halves)
     pairs = zip((one, two), halves, strict=True)
     if any(g.checks["weak_stars"] == len(half.values) for g, half in pairs):
         return None  # a half that says nothing agrees with everything

@@ -36,7 +36,13 @@ def infer_all(key, loaded, method: str, config) -> cs.GalaxyPosterior:
         # beside the results, until they are complete
         path = config.out / "progress.json"
         galaxy = stream_galaxy(
-            key, npe, stars, method, checkpoint=path, quiet=config.quiet
+            key,
+            npe,
+            stars,
+            method,
+            forward=loaded.forward,
+            checkpoint=path,
+            quiet=config.quiet,
         )
         leave_processes()
     else:
@@ -139,16 +145,17 @@ def name_of_part(other: cs.GalaxyPosterior, galaxy: cs.GalaxyPosterior) -> str:
     return f"{other.method}, {subset['n_stars']} stars" if subset else other.method
 
 
-def prefixes(key, npe, stars: cs.Stars, galaxy: cs.GalaxyPosterior) -> tuple:
+def prefixes(key, loaded, stars: cs.Stars, galaxy: cs.GalaxyPosterior) -> tuple:
     """`infer_prefixes` of a table, or of some stars of a large one and of all."""
     method = "gaussian" if galaxy.method == "gaussian" else "flow"
+    npe, forward = loaded.npe, loaded.forward
     subset = galaxy.checks.get("subset")
     if not subset:
-        return infer_prefixes(key, npe, stars, method)
+        return infer_prefixes(key, npe, stars, method, forward)
     # the rows are random, but in the order of the table
     part = some_stars(key, stars, N_PREFIXES)
     order = np.random.default_rng(0).permutation(len(part.values))
     part = cs.Stars(*(x[order] for x in part))
-    n, means, sds = infer_prefixes(key, npe, part, method)
+    n, means, sds = infer_prefixes(key, npe, part, method, forward)
     sd = np.sqrt(np.diag(galaxy.covariance))
     return np.append(n, subset["of"]), np.vstack([means, galaxy.mean]), [*sds, sd]

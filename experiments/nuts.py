@@ -82,7 +82,7 @@ def main(config: Config) -> dict:
         npe.reader.inputs(stars, str(config.stars))  # complains with the file's name
     key_flow, key_nuts = jax.random.split(jax.random.key(config.seed))
     with watch("flow"):
-        flow = cs.infer_galaxy(key_flow, npe, stars)
+        flow = cs.infer_galaxy(key_flow, npe, stars, forward=forward)
     with watch("nuts"):
         result = run_nuts(
             key_nuts,

@@ -79,7 +79,7 @@ def infer_set(name, path: Path, without: str, npe, forward, config: Config) -> d
     stars = catalog.stars
     keys = jax.random.split(jax.random.key(config.seed), 4)
     draws = cs.sample_stars(keys[0], npe, stars, N_CHECK_DRAWS)
-    flow = cs.infer_galaxy(keys[1], npe, stars)
+    flow = cs.infer_galaxy(keys[1], npe, stars, forward=forward)
     exact = cs.infer_galaxy(keys[1], npe, stars, "exact", forward=forward)
     misfit = check_fit(keys[2], npe, forward, stars, draws, flow)
     seen = [n for i, n in enumerate(cs.ABUNDANCES) if stars.observed[:, i].any()]

@@ -88,7 +88,7 @@ def main(config: Config) -> dict:
     if config.from_scratch:
         config = replace(config, weights=str(config.out / "weights"))
         train_from_scratch(keys[0], config.scratch, Path(config.weights), watch)
-    npe, forward = load_networks(config.weights)
+    networks = load_networks(config.weights)
     with watch("stars"):
         n = max(config.n_stars)
         galaxies = load_galaxies(keys[1], n, config.seed)
@@ -100,7 +100,7 @@ def main(config: Config) -> dict:
     content["published_draws"] = combine_published()
     if not (config.skip_recovery or config.from_scratch):
         with watch("recovery"):
-            content["recovery"] = run_recovery(keys[3], npe, forward, config)
+            content["recovery"] = run_recovery(keys[3], networks, config)
     return finish(content, config, watch)
 
 
@@ -122,7 +122,7 @@ def reproduce(key, name: str, galaxy: Galaxy, config: Config) -> dict:
     file = config.out / "stars" / f"{name}.ecsv"
     write_stars(file, stars)
     numbers = fitting_numbers(config.n_stars, len(stars.values))
-    found = combine_all(key_galaxy, npe, stars, numbers)
+    found = combine_all(key_galaxy, (npe, forward), stars, numbers)
     draws = cs.sample_stars(key_draws, npe, stars, 1000)
     fit = check_fit(key_check, npe, forward, stars, draws, found[numbers[-1]]["flow"])
     draw_galaxy(name, found, galaxy.truth, prior_moments(npe.prior), config.out)
@@ -155,8 +155,9 @@ def draw_galaxy(name: str, found: dict, truth, prior, out: Path) -> None:
     plots.save_figure(fig, out / f"posterior_{name}.png")
 
 
-def run_recovery(key, npe, forward, config: Config) -> dict:
+def run_recovery(key, networks: tuple, config: Config) -> dict:
     """Known truths with every formula: cases, summary and figure."""
+    npe, forward = networks
     note = "Stars of our simulator (TNG yields, clean), 0.05 dex noise."
     if missing_yields("tng"):
         note = (
@@ -165,9 +166,8 @@ def run_recovery(key, npe, forward, config: Config) -> dict:
         )
     else:
         forward = simulator("tng")
-    cases = recover(
-        key, npe, forward, config.recovery_n_stars, config.recovery_draws, config.quiet
-    )
+    numbers, n_random = config.recovery_n_stars, config.recovery_draws
+    cases = recover(key, networks, forward, numbers, n_random, config.quiet)
     draw_recovery(cases, prior_moments(npe.prior), config.out)
     draw_coverage(cases, config.out)
     return {

@@ -45,9 +45,13 @@ def prior_moments(prior: priors.Prior) -> tuple[list[float], list[float]]:
 
 
 def combine_all(
-    key: Key[Array, ""], npe, stars: cs.Stars, numbers: Sequence[int]
+    key: Key[Array, ""], networks: tuple, stars: cs.Stars, numbers: Sequence[int]
 ) -> dict[int, dict[str, cs.GalaxyPosterior]]:
-    """Number of stars -> formula -> posterior, for the first N stars of a table."""
+    """Number of stars -> formula -> posterior, for the first N stars of a table.
+
+    `networks` are the posterior's and the emulator, as `load_networks` gives them.
+    """
+    npe, emulator = networks
     key_stars, key_galaxy = jax.random.split(key)
     draws = cs.sample_stars(key_stars, npe, stars, N_STAR_DRAWS)
     draws = np.asarray(draws)[..., :N_GLOBAL]
@@ -55,7 +59,7 @@ def combine_all(
     for n in numbers:
         some = first(stars, n)
         results[n] = {
-            "flow": cs.infer_galaxy(key_galaxy, npe, some, "flow"),
+            "flow": cs.infer_galaxy(key_galaxy, npe, some, "flow", forward=emulator),
             "gaussian": cs.infer_galaxy(key_galaxy, npe, some, "gaussian"),
             "wrong sign": wrong_sign(draws[:n], *prior_moments(npe.prior)),
             "marginal product": marginal_product(draws[:n]),
@@ -135,7 +139,7 @@ def find_nuts(folder: Path, table: Path) -> dict[int, dict]:
 
 def recover(
     key: Key[Array, ""],
-    npe,
+    networks: tuple,
     forward,
     numbers: Sequence[int],
     n_random: int,
@@ -145,21 +149,23 @@ def recover(
 
     Args:
         key: decides truths, stars and draws.
-        npe: the network under test.
+        networks: the posterior's, under test, and the emulator.
         forward: makes the stars.
         numbers: numbers of stars.
         n_random: truths from the prior, besides the named ones.
         quiet: no progress bar.
     """
     key_truth, key_stars, key_infer = jax.random.split(key, 3)
-    random = np.asarray(priors.sample(key_truth, npe.prior, n_random))[:, :N_GLOBAL]
+    random = np.asarray(priors.sample(key_truth, networks[0].prior, n_random))[
+        :, :N_GLOBAL
+    ]
     truths = np.concatenate([NAMED_TRUTHS, random])
     galaxies = simulate_galaxies(key_stars, truths, max(numbers), forward)
     keys = jax.random.split(key_infer, len(truths))
     cases = []
     for i, stars in enumerate(tqdm(galaxies, desc="recovery", disable=quiet)):
         truth = tuple(float(x) for x in truths[i])
-        for n, results in combine_all(keys[i], npe, stars, numbers).items():
+        for n, results in combine_all(keys[i], networks, stars, numbers).items():
             for method, posterior in results.items():
                 value = chi2(posterior, truth)
                 is_named = i < len(NAMED_TRUTHS)

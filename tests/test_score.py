@@ -11,7 +11,7 @@ import pytest
 from chemsbi_jax import priors
 from chemsbi_jax.diagnostics import score_test
 from chemsbi_jax.errors import InputError
-from chemsbi_jax.npe import NpeConfig, global_score, new_npe
+from chemsbi_jax.npe import NpeConfig, new_npe
 
 N = 200_000
 COVARIANCE = np.array([[0.09, 0.1], [0.1, 0.16]])  # of one star's posterior
@@ -59,9 +59,10 @@ def test_an_untrained_network_has_no_score():
     """Its posterior is the prior: the likelihood is flat."""
     npe = new_npe(jax.random.key(0), priors.paper_prior(), NpeConfig())
     inputs = jax.random.normal(jax.random.key(1), (5, 8))
-    slope, curvature = global_score(npe, jnp.array([0.5, -1.0]), inputs)
+    script = importlib.import_module("coherent_error")
+    slope, curvature = script.slope_and_curvature(npe, jnp.array([0.5, -1.0]), inputs)
     np.testing.assert_allclose(slope, 0.0, atol=1e-3)  # rounding of the splines
-    np.testing.assert_allclose(curvature, 0.0, atol=1e-2)
+    np.testing.assert_allclose(curvature, 0.0, atol=2e-2)
 
 
 def test_the_shipped_network_adds_up_little(tmp_path):

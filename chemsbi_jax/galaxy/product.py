@@ -61,8 +61,11 @@ def sum_on_grid(
     inputs: Float[Array, "star input"],
     counts: Bool[Array, " star"],
     guess: GaussianProduct,
+    score: Float[Array, " 2"] | None = None,
 ) -> GridPosterior:
     """Flow method in latents: the product of the densities on a grid.
+
+    `score` is what each star's slope is off by (`centre.mean_score`), None for zero.
 
     The search starts around the Gaussian answer, ten times wider, but not wider than
     the prior: far from every star a network's density means nothing. Where that answer
@@ -73,6 +76,7 @@ def sum_on_grid(
     radius = jnp.sqrt(jnp.sum(guess.mean**2))
     wide = jnp.where(radius > FAR, wide + BORDER**2 * prior, wide)
     middle = guess.mean * jnp.minimum(1.0, FAR / radius)
+    tilt = jnp.zeros(N_GLOBAL) if score is None else counts.sum() * score
     seen = features(npe, inputs).T
     block = min(BLOCK, len(seen))
     rows = jax.tree.map(lambda x: x.reshape(-1, block, *x.shape[1:]), (seen, counts))
@@ -85,7 +89,9 @@ def sum_on_grid(
             gain = jnp.where(rows[1][:, None, None], gain - prior, 0.0)
             return total + jnp.sum(gain, axis=0), None
 
-        return lax.scan(add, prior, rows)[0] + outside(first[:, None], second)
+        total = lax.scan(add, prior, rows)[0] + outside(first[:, None], second)
+        shift = tilt[0] * (first - middle[0])[:, None] + tilt[1] * (second - middle[1])
+        return total - shift
 
     return zoom_in(log_density, middle, wide)
 

@@ -43,3 +43,14 @@ def grid_checks(grid: GridPosterior, n_draws: int) -> dict:
         "grid_points": float(weights.sum() ** 2 / (weights**2).sum()),
         "mass_at_edge": float(edge / weights.sum()),
     }
+
+
+def mean_error(
+    grid: GridPosterior, score: Float[Array, " 2"] | None, n_stars: int
+) -> dict:
+    """How far the network's mean error would have moved the result, in sigma of it."""
+    if score is None:
+        return {}
+    covariance = np.asarray(grid.covariance, float)
+    moved = int(n_stars) * covariance @ np.asarray(score, float)
+    return {"network_error_sigma": (moved / np.sqrt(np.diag(covariance))).tolist()}

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.devices import of_all_processes
+from chemsbi_jax.galaxy.centre import LOG2_MANY, mean_score
 from chemsbi_jax.galaxy.gaussian import GaussianProduct, star_gains
 from chemsbi_jax.galaxy.grid import (
     GRID_WIDTH,
@@ -46,10 +47,10 @@ from chemsbi_jax.galaxy.progress import (
     save_state,
     sum_blocks,
 )
-from chemsbi_jax.galaxy.result import grid_checks, to_posterior
+from chemsbi_jax.galaxy.result import grid_checks, mean_error, to_posterior
 from chemsbi_jax.galaxy.weak import find_weak
 from chemsbi_jax.npe.model import Npe, features
-from chemsbi_jax.types import GalaxyPosterior, Stars
+from chemsbi_jax.types import Forward, GalaxyPosterior, Stars
 
 BLOCK_STARS = 8192  # stars between two steps of the progress bar
 GUESS_STARS = 8192  # drawn from the table to place the first grid
@@ -88,6 +89,7 @@ def stream_galaxy(
     method: str = "flow",
     n_draws: int = 4000,
     *,
+    forward: Forward | None = None,
     checkpoint: Path | None = None,
     quiet: bool = True,
     block: int = BLOCK_STARS,
@@ -104,6 +106,7 @@ def stream_galaxy(
         stars: `read_stars`, the whole table in every process.
         method: "flow" or "gaussian".
         n_draws: draws from the result.
+        forward: as in `infer_galaxy`.
         checkpoint: file that keeps the sums so far. An interrupted call that is
             repeated goes on from there, to the same bits; the file stays until the
             caller deletes it.
@@ -126,15 +129,15 @@ def stream_galaxy(
     if path is not None:
         about = (method, blocks.size, N_STAR_DRAWS, GUESS_STARS, GUESS_WIDTH)
         about += (FARTHEST, _version())
-        settings = fingerprint(about, inputs, npe, jax.random.key_data(key))
+        settings = fingerprint(about, inputs, (npe, forward), jax.random.key_data(key))
     save = partial(save_state, path, settings)
     load = partial(load_state, path, settings, quiet=quiet)
-    galaxy = METHODS[method](key, blocks, load, save, n_draws, quiet)
+    galaxy = METHODS[method](key, blocks, forward, load, save, n_draws, quiet)
     n_weak = len(stars.values) - len(inputs)
     return galaxy._replace(checks=galaxy.checks | {"weak_stars": n_weak})
 
 
-def _stream_gaussian(key, blocks: Blocks, load, save, n_draws, quiet):
+def _stream_gaussian(key, blocks: Blocks, forward, load, save, n_draws, quiet):
     key_stars, key_draws = jax.random.split(key)
 
     def gains(i: int) -> np.ndarray:
@@ -172,37 +175,41 @@ def _gain_sums(
     return lax.map(of_chunk, chunks)
 
 
-def _stream_flow(key, blocks: Blocks, load, save, n_draws, quiet):
+def _stream_flow(key, blocks: Blocks, forward, load, save, n_draws, quiet):
     key_guess, key_draws = jax.random.split(key)
-    state = load(
-        lambda: State(0, 0, *_first_grid(key_guess, blocks), np.zeros(N_GRID**2))
-    )
+    *first_grid, score = _first_grid(key_guess, blocks, forward)
+    state = load(lambda: State(0, 0, *first_grid, np.zeros(N_GRID**2)))
     while True:
         first, second = _columns(state)
         sums = partial(_block_densities, blocks, first, second)
         with _bar(blocks, f"flow, pass {state.stage + 1}", quiet) as bar:
             state = sum_blocks(sums, blocks.n_blocks, state, save, bar)
-        grid, fits = _read_grid(state, first, second, blocks.n_stars)
+        grid, fits = _read_grid(state, first, second, blocks.n_stars, score)
         if fits or state.stage + 1 == MAX_PASSES:
             break
         factor = _next_factor(grid, state.factor)
         state = State(state.stage + 1, 0, grid.mean, factor, np.zeros(N_GRID**2))
     latent = draw_from_grid(key_draws, jax.tree.map(jnp.asarray, grid), n_draws)
     checks = grid_checks(grid, n_draws) | {"passes": state.stage + 1}
+    checks |= mean_error(grid, score, blocks.n_stars)
     return to_posterior("flow", blocks.npe, latent, grid, checks)
 
 
-def _first_grid(key: Key[Array, ""], blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:
-    """Origin and factor from the flow's answer for some stars of the table."""
+def _first_grid(key: Key[Array, ""], blocks: Blocks, forward) -> tuple:
+    """Origin, factor and mean score, from the flow's answer for some of the stars."""
     rows = np.arange(blocks.n_stars)
     if blocks.n_stars > GUESS_STARS:  # a table may be sorted, so not its first rows
         draw = np.random.default_rng(np.asarray(jax.random.key_data(key)))
         rows = np.sort(draw.choice(blocks.n_stars, GUESS_STARS, replace=False))
     inputs, counts = pad(blocks.npe, blocks.inputs[rows])
     gaussian = gaussian_product(key, blocks.npe, inputs, counts)
-    guess = grid_posterior(blocks.npe, inputs, counts, gaussian)
-    covariance = np.asarray(guess.covariance, float)
-    return np.asarray(guess.mean, float), GUESS_WIDTH * np.linalg.cholesky(covariance)
+    table, score = (inputs, counts), None
+    guess = grid_posterior(blocks.npe, *table, gaussian)
+    if forward is not None:
+        place = (jax.random.fold_in(key, 2), blocks.npe, forward, *table, guess)
+        score = mean_score(*place, LOG2_MANY)
+    factor = np.linalg.cholesky(np.asarray(guess.covariance, float))
+    return np.asarray(guess.mean, float), GUESS_WIDTH * factor, score
 
 
 def _columns(state: State) -> tuple[np.ndarray, np.ndarray]:
@@ -242,7 +249,7 @@ def _density_sums(
 
 
 def _read_grid(
-    state: State, first: np.ndarray, second: np.ndarray, n_stars: int
+    state: State, first: np.ndarray, second: np.ndarray, n_stars: int, score
 ) -> tuple[GridPosterior, bool]:
     """The posterior on the grid, and whether the grid fits it."""
     first, second = first.astype(float), second.astype(float)
@@ -250,6 +257,10 @@ def _read_grid(
     log_weights = state.total.reshape(N_GRID, N_GRID) - (n_stars - 1) * (
         prior - prior[CENTRE, CENTRE]
     )
+    if score is not None:
+        off = np.asarray(score, float)
+        at = off[0] * (first[:, None] - state.origin[0]) + off[1] * second
+        log_weights = log_weights - n_stars * at
     log_weights = log_weights + outside(first[:, None], second)
     log_weights = log_weights - log_weights.max()
     log_weights = log_weights - np.log(np.exp(log_weights).sum())

@@ -6,7 +6,7 @@ from chemsbi_jax.npe.measurements import AnyErrors as AnyErrors
 from chemsbi_jax.npe.measurements import OneError as OneError
 from chemsbi_jax.npe.model import Npe as Npe
 from chemsbi_jax.npe.model import global_latent_log_prob as global_latent_log_prob
-from chemsbi_jax.npe.model import global_score as global_score
+from chemsbi_jax.npe.model import global_slope as global_slope
 from chemsbi_jax.npe.model import log_prob as log_prob
 from chemsbi_jax.npe.storage import choose_weights as choose_weights
 from chemsbi_jax.npe.storage import load_npe as load_npe

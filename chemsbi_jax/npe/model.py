@@ -55,21 +55,22 @@ def global_latent_log_prob(
     return flow.log_prob(latent.T, latent.T[:0])
 
 
-def global_score(
-    npe: Npe, latent: Float[Array, " 2"], inputs: Float[Array, "star input"]
-) -> tuple[Float[Array, "star 2"], Float[Array, "star 2 2"]]:
-    """Slope and negative curvature of each star's log likelihood, at one place.
+def global_slope(
+    npe: Npe, latent: Float[Array, "star 2"], inputs: Float[Array, "star input"]
+) -> Float[Array, "star 2"]:
+    """Slope of each star's log likelihood of the global latents, each at its own place.
 
-    The likelihood of the two global latents: the network's density without the prior.
+    The likelihood is the network's density without the prior.
     """
     flow = npe.galaxy_flow.given(features(npe, inputs))
 
     def log_likelihood(at: Array) -> Array:
-        each = jnp.broadcast_to(at[:, None], (N_GLOBAL, len(inputs)))
-        return flow.log_prob(each, each[:0]) - norm.logpdf(at).sum()
+        return flow.log_prob(at, at[:0]) - norm.logpdf(at).sum(axis=0)
 
-    slope = jax.jacfwd(log_likelihood)
-    return slope(latent), -jax.jacfwd(slope)(latent)
+    at = latent.T
+    axes = jnp.eye(N_GLOBAL, dtype=at.dtype)[:, :, None]
+    along = [jnp.broadcast_to(axis, at.shape) for axis in axes]
+    return jnp.stack([jax.jvp(log_likelihood, (at,), (t,))[1] for t in along], axis=-1)
 
 
 def log_prob(

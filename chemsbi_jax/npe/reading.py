@@ -44,6 +44,12 @@ class OneErrorReader(eqx.Module):
         require_complete(stars, sigma=float(self.sigma), name=name)
         return np.asarray(stars.values)
 
+    def measure(
+        self, like: Array, abundances: Array, birth_time: Array, noise: Array
+    ) -> Float[Array, "star 8"]:
+        """Inputs of other stars: the error is the same for all."""
+        return abundances + self.sigma * noise[:, :N_ELEMENTS]
+
     def rough_inputs(self, stars: Stars) -> np.ndarray:
         """`inputs` of any stars, for a guide: the training's mean stands in gaps."""
         return np.where(stars.observed, stars.values, np.asarray(self.mean))
@@ -123,6 +129,28 @@ class AnyStarReader(eqx.Module):
         return np.column_stack([values, errors, time, e_time])
 
     rough_inputs = inputs
+
+    def measure(
+        self,
+        like: Float[Array, "star 18"],
+        abundances: Float[Array, "star 8"],
+        birth_time: Float[Array, " star"],
+        noise: Float[Array, "star 9"],
+    ) -> Float[Array, "star 18"]:
+        """Inputs of other stars with the errors and gaps of `like`, row by row.
+
+        Args:
+            like: inputs whose errors are taken.
+            abundances: of the other stars, without noise [dex].
+            birth_time: of the other stars [Gyr].
+            noise: standard normals, one a reading.
+        """
+        errors, e_birth = like[:, N_ELEMENTS:-2], like[:, -1]
+        values = abundances + errors * noise[:, :N_ELEMENTS]
+        # a star that the model does not have stays NaN, in gaps too
+        values = jnp.where(errors > 0.0, values, 0.0 * abundances)
+        time = jnp.where(e_birth > 0.0, birth_time + e_birth * noise[:, -1], 0.0)
+        return jnp.column_stack([values, errors, time, e_birth])
 
     def stars(self, inputs: Float[np.ndarray, "star 18"]) -> Stars:
         """A table of stars with these readings; inverse of `inputs`."""

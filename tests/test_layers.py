@@ -28,6 +28,7 @@ LAYERS = (
     {"catalog"},
     {"emulator", "npe", "diagnostics"},
     {"galaxy", "results"},
+    {"coordinates"},
     {"joint", "plots"},
     {"scripts"},
     {"experiments"},

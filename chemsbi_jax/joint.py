@@ -24,6 +24,7 @@ N_MORE = 2  # times that the chains may go on
 # step times the fourth root of the number of coordinates (Beskos+ 2013 for the power);
 # the number is empirical: of 200 and 1000 stars four in five or more are accepted
 STEP, SMALLER = 1.5, 1.5  # and how much smaller each new try is
+MAX_STEP = 0.25  # of few stars: the steepest places are as steep as those of many
 MIN_ACCEPT = 0.55  # below, the chains start anew as after divergences
 N_STAR_DRAWS = 100  # of each star, kept in the result
 CHUNK = 20  # draws between two steps of the progress bar
@@ -74,8 +75,9 @@ def run_nuts(
         n_draws: kept steps, per chain; as many again, twice at most, where r-hat or
             the effective sample size of these misses the gate.
         max_tree_depth: at most 2 to this power of gradients a step.
-        step: of the leapfrog, times the fourth root of the number of coordinates. The
-            coordinates have unit curvature, so that nothing has to be adapted.
+        step: of the leapfrog, times the fourth root of the number of coordinates;
+            at most `MAX_STEP`. The coordinates have unit curvature, so that nothing has
+            to be adapted.
         n_tries: after divergences, or where too few steps are accepted, the chains
             start anew with smaller steps, as often as this at most; the result is that
             of the last try.
@@ -86,7 +88,7 @@ def run_nuts(
     begin = _scatter(key_start, counts.sum(), n_chains)
     n_coordinates = N_GLOBAL + N_LOCAL * int(counts.sum())
     for i in range(n_tries):
-        size = step * n_coordinates**-0.25 / SMALLER**i
+        size = min(step * n_coordinates**-0.25, MAX_STEP) / SMALLER**i
         chains = Chains(joint, size, max_tree_depth + (i > 1), quiet)
         key_warm, key_more = jax.random.split(jax.random.fold_in(key_run, i))
         at = _last(chains(key_warm, begin, n_warmup))

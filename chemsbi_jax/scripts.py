@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
@@ -132,7 +132,34 @@ def _ranges(prior: Prior) -> dict[str, tuple[float, float]]:
     return ranges
 
 
-COMPILED = "/jax/core/compile/backend_compile_duration"  # XLA alone, without tracing
+# what JAX does to a function before its first run: tracing, lowering, compiling
+COMPILATION = tuple(
+    f"/jax/core/compile/{stage}_duration"
+    for stage in ("jaxpr_trace", "jaxpr_to_mlir_module", "backend_compile")
+)
+
+
+@cache
+def _compilations() -> list[tuple[float, float]]:
+    """Begin and end of all compilations of this process from the first call on."""
+    spans: list[tuple[float, float]] = []
+
+    def keep(event: str, duration: float, **_) -> None:
+        if event in COMPILATION:
+            now = time.perf_counter()
+            spans.append((now - duration, now))
+
+    jax.monitoring.register_event_duration_secs_listener(keep)
+    return spans
+
+
+def union_length(spans: Sequence[tuple[float, float]]) -> float:
+    """Length of the union of intervals: one function is traced inside another."""
+    total, reached = 0.0, -np.inf
+    for begin, end in sorted(spans):
+        total += max(0.0, end - max(begin, reached))
+        reached = max(reached, end)
+    return total
 
 
 class Stopwatch:
@@ -141,22 +168,18 @@ class Stopwatch:
     def __init__(self, quiet: bool):
         self.quiet = quiet
         self.seconds: dict[str, float] = {}
-        self.compiled: dict[str, float] = {}  # of them, how many in the compiler
-        self._compiling = 0.0
-        jax.monitoring.register_event_duration_secs_listener(self._count)
-
-    def _count(self, event: str, seconds: float, **_) -> None:
-        self._compiling += seconds * (event == COMPILED)
+        self.compiled: dict[str, float] = {}  # of them, how many JAX compiled
+        _compilations()
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
         """Time one stage."""
         if not self.quiet:
             print(f"{stage} ...", file=sys.stderr, flush=True)
-        start, before = time.perf_counter(), self._compiling
+        start, before = time.perf_counter(), len(_compilations())
         yield
         self.seconds[stage] = round(time.perf_counter() - start, 3)
-        self.compiled[stage] = round(self._compiling - before, 3)
+        self.compiled[stage] = round(union_length(_compilations()[before:]), 3)
 
 
 SIMULATE_BLOCK = 20_000  # simulations between two steps of the progress bar

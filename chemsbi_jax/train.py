@@ -72,6 +72,7 @@ def fit(
     data: PyTree,
     held_out: PyTree,
     config: FitConfig,
+    start_counts: bool = False,
     checkpoint: Path | None = None,
     quiet: bool = False,
     on_epoch: Callable[[int, PyTree, float], Any] | None = None,
@@ -87,6 +88,7 @@ def fit(
         data: arrays for `draw` and `loss` that do not train.
         held_out: a batch that is never trained on; decides early stopping.
         config: length of the training.
+        start_counts: whether `params` are a result, too, if no epoch is better.
         checkpoint: folder that keeps the state after each epoch; the same run with the
             same folder goes on where it ended, or gives its result at once.
         quiet: no progress bar.
@@ -97,7 +99,8 @@ def fit(
         InputError: `checkpoint` holds another training; names what differs.
         OutputError: `checkpoint` can't be written to, or is full.
     """
-    state = _start(params, optimizer, config)
+    first = jax.jit(loss)(params, held_out, data) if start_counts else jnp.inf
+    state = _start(params, optimizer, config, first)
     run_epoch = _make_epoch(optimizer, draw, loss, config)
     if checkpoint is not None:
         settings = _settings(run_epoch, config, key, state, data, held_out)
@@ -119,14 +122,14 @@ def fit(
     return FitResult(state.best_params, *losses)
 
 
-def _start(params: PyTree, optimizer, config: FitConfig) -> FitState:
+def _start(params: PyTree, optimizer, config: FitConfig, loss) -> FitState:
     # dtypes as after an epoch: the second one must not be compiled anew
     real, integer = jnp.result_type(float), jnp.result_type(int)
     return FitState(
         params=params,
         opt_state=optimizer.init(params),
         best_params=params,
-        best_loss=jnp.asarray(jnp.inf, real),
+        best_loss=jnp.asarray(loss, real),
         epoch=jnp.asarray(0, integer),
         best_epoch=jnp.asarray(0, integer),
         train_loss=jnp.full(config.n_epochs, jnp.nan, real),

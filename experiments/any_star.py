@@ -8,6 +8,7 @@ densities on the same stars, and the galaxy of 200 stars with NUTS. Writes any_s
 and .json after each kind; a specialist that is in --out is not trained again.
 """
 
+import json
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ import chemsbi_jax as cs
 from chemsbi_jax import npe as networks
 from chemsbi_jax import priors, results
 from chemsbi_jax.constants import N_GLOBAL
+from chemsbi_jax.errors import InputError
 from chemsbi_jax.files import whole_file
 from chemsbi_jax.joint import run_nuts
 from chemsbi_jax.npe.model import global_latent_log_prob
@@ -52,6 +54,8 @@ class Config:
     """Stars of the galaxy; 0 leaves NUTS out."""
     truth: tuple[float, float] = (-2.1, -2.6)
     """alpha_imf and log10_n_ia of the galaxy."""
+    galaxies_only: bool = False
+    """Keep the log densities that any_star.json in --out has; only galaxies anew."""
     seed: int = 5
     """Of everything random."""
     quiet: bool = False
@@ -60,11 +64,11 @@ class Config:
 
 def main(config: Config) -> dict:
     """All kinds; returns the rows of the table."""
-    rows = []
+    known, rows = earlier_rows(config), []
     for kind in config.kinds:
         for dated in (False, True):
             measure = networks.AnyErrors(kind, dated)
-            rows.append(compare_kind(measure, config))
+            rows.append(compare_kind(measure, config, known))
             results.write_summary(config.out / "any_star.json", {"rows": rows})
             with whole_file(config.out / "any_star.md") as path:
                 path.write_text(report(rows), encoding="utf-8")
@@ -73,26 +77,45 @@ def main(config: Config) -> dict:
     return {"rows": rows}
 
 
-def compare_kind(measure: networks.AnyErrors, config: Config) -> dict:
+def earlier_rows(config: Config) -> dict:
+    """(kind, dated) -> the row of an earlier run, without its galaxy."""
+    if not config.galaxies_only:
+        return {}
+    path = config.out / "any_star.json"
+    if not path.is_file():
+        raise InputError(f"{path}: expected the rows of an earlier run; it is missing.")
+    rows = json.loads(path.read_text())["rows"]
+    return {(r["kind"], r["dated"]): r for r in rows}
+
+
+def compare_kind(measure: networks.AnyErrors, config: Config, known: dict) -> dict:
     """One row: log densities of both networks, and the galaxy against NUTS."""
     key_test, key_train, key_galaxy = jax.random.split(jax.random.key(config.seed), 3)
     npe = cs.load_npe(config.weights)
     forward = Partial(cs.emulate, emulator=cs.load_emulator(config.weights))
-    specialist = train_specialist(key_train, measure, forward, config)
-    theta, inputs = make_stars(key_test, npe, forward, measure, config.n_test)
-    both = [held_out(n, theta, inputs) for n in (npe, specialist)]
+    row = known.get((measure.kind, bool(measure.dated)))
+    if row is None:
+        specialist = train_specialist(key_train, measure, forward, config)
+        row = compare_densities(key_test, (npe, specialist), forward, measure, config)
+    if config.n_stars:
+        galaxy = compare_galaxy(key_galaxy, npe, forward, measure, config)
+        row = row | {"galaxy": galaxy}
+    return row
+
+
+def compare_densities(key, both: tuple, forward, measure, config: Config) -> dict:
+    """Held-out log densities of the network for any star and of the specialist."""
+    theta, inputs = make_stars(key, both[0], forward, measure, config.n_test)
+    both = [held_out(npe, theta, inputs) for npe in both]
     found, special = ({k: float(v.mean()) for k, v in b.items()} for b in both)
     spread = both[0]["all"] - both[1]["all"]
-    row = {
+    return {
         "kind": measure.kind,
         "dated": bool(measure.dated),
         "log_prob": found,
         "specialist": special,
         "difference_error": float(spread.std() / len(spread) ** 0.5),
     }
-    if config.n_stars:
-        row["galaxy"] = compare_galaxy(key_galaxy, npe, forward, measure, config)
-    return row
 
 
 def train_specialist(key, measure, forward, config: Config) -> networks.Npe:

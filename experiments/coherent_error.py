@@ -6,7 +6,9 @@
 An error that all stars of a galaxy share adds up N times, while the width shrinks with
 sqrt(N). It is measured at a few truths with a hundred thousand stars each
 (`diagnostics.score`). With the yield tables on the machine the same stars are also made
-by the exact simulator: the difference is the emulator's share.
+by the exact simulator: the difference is the emulator's share. With --n-galaxy 1000 the
+method `flow`, which takes the mean error out, is compared with `exact` on a galaxy at
+each truth, and so is the plain product.
 Writes coherent_error_WEIGHTS.md and .json, with a row for each kind of stars so far.
 """
 
@@ -25,12 +27,13 @@ from tqdm import tqdm
 import chemsbi_jax as cs
 from chemsbi_jax import npe as networks
 from chemsbi_jax import priors
+from chemsbi_jax.artifacts import load_spec, weights_folder
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.datasets import DatasetError
 from chemsbi_jax.diagnostics import ScoreTest, score_test
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.files import whole_files
-from chemsbi_jax.npe.reading import AnyStarReader
+from chemsbi_jax.npe.reading import AnyStarReader, as_table
 from chemsbi_jax.scripts import (
     Stopwatch,
     check_flags,
@@ -63,6 +66,8 @@ class Config:
     """Stars of the emulator, at each place."""
     n_simulated: int = 16_384
     """Of them, made by the simulator as well; 0 leaves this part out."""
+    n_galaxy: int = 0
+    """Stars of a galaxy at each truth that `exact` checks; 0 leaves this part out."""
     yields: str = "tng"
     """Yield set of the simulator."""
     seed: int = 0
@@ -73,7 +78,7 @@ class Config:
 
 def main(config: Config) -> dict:
     """Measure at all truths; returns the row of these stars."""
-    check_flags(config, n_truths=1, n_stars=2, n_simulated=0)
+    check_flags(config, n_truths=1, n_stars=2, n_simulated=0, n_galaxy=0)
     npe, emulator = load_networks(config.weights)
     if not isinstance(npe.reader, AnyStarReader) and (
         config.dated or config.stars != "complete"
@@ -89,7 +94,7 @@ def main(config: Config) -> dict:
     drawn = priors.sample(key_truth, npe.prior, config.n_truths)[:, :N_GLOBAL]
     truths = jnp.concatenate([fixed, drawn])[: config.n_truths]
     measure = networks.AnyErrors(config.stars, config.dated)
-    tests, shares = [], []
+    tests, shares, galaxies = [], [], []
     with watch("scores"):
         for i, truth in enumerate(tqdm(truths, disable=config.quiet)):
             key = jax.random.fold_in(key_stars, i)
@@ -99,11 +104,23 @@ def main(config: Config) -> dict:
                 n = min(config.n_simulated, config.n_stars)
                 other = scores(key, npe, simulator, truth, measure, n)
                 shares.append(share(of_emulator, other))
-    row = describe(tests, shares) | {
-        "stars": config.stars + (", dated" if config.dated else ""),
-        "truths": truths,
-        "seconds": watch.seconds,
-    }
+            if config.n_galaxy:
+                stars = make_galaxy(key, npe, emulator, truth, measure, config.n_galaxy)
+                galaxies.append(compare_with_exact(key, npe, emulator, stars))
+    row = (
+        describe(tests, shares)
+        | describe_galaxies(galaxies, config.n_galaxy)
+        | {
+            "stars": config.stars + (", dated" if config.dated else ""),
+            "truths": truths,
+            "seconds": watch.seconds,
+            "n_stars": config.n_stars,
+            "seed": config.seed,
+            "weights_sha256": load_spec(weights_folder(config.weights), "npe")[
+                "sha256"
+            ],
+        }
+    )
     rows = keep(row, config)
     if not config.quiet:
         print(table(rows))
@@ -160,6 +177,31 @@ def slope_and_curvature(npe, latent, inputs) -> tuple[jax.Array, jax.Array]:
     return at(latent), jnp.stack(change, axis=-1)
 
 
+def make_galaxy(key, npe, forward, truth, measure, n: int) -> cs.Stars:
+    """Noisy stars of the emulator at one truth; fewer where it has no star."""
+    key_theta, key_noise = jax.random.split(jax.random.fold_in(key, -1))
+    theta = priors.sample(key_theta, npe.prior, n).at[:, :N_GLOBAL].set(truth)
+    inputs = np.asarray(measure.observe(key_noise, forward(theta), theta[:, -1]))
+    return as_table(inputs[np.isfinite(inputs).all(axis=1)])
+
+
+def compare_with_exact(key, npe, forward, stars: cs.Stars) -> list[list[float]]:
+    """Shifts of the plain product and of `flow`, in sigma of `exact`."""
+    exact = cs.infer_galaxy(key, npe, stars, "exact", forward=forward)
+    both = (cs.infer_galaxy(key, npe, stars, forward=f) for f in (None, forward))
+    sd = np.sqrt(np.diag(exact.covariance))
+    return [((np.asarray(g.mean) - exact.mean) / sd).tolist() for g in both]
+
+
+def describe_galaxies(shifts: list, n: int) -> dict:
+    """Rms and largest shift from `exact`, of the plain product and of `flow`."""
+    if not shifts:
+        return {}
+    each = np.abs(np.array(shifts))  # (truth, method, parameter)
+    rms, most = np.sqrt((each**2).mean(axis=(0, 2))), each.max(axis=(0, 2))
+    return {"n_galaxy": n, "galaxy_rms": rms.tolist(), "galaxy_largest": most.tolist()}
+
+
 def share(of_emulator: tuple, of_simulator: tuple) -> ScoreTest:
     """What the emulator adds: the same stars from both models, in the same units."""
     n = len(of_simulator[0])
@@ -195,7 +237,9 @@ def keep(row: dict, config: Config) -> list[dict]:
     stem = config.out / f"coherent_error_{Path(config.weights).name}"
     path = stem.with_name(f"{stem.name}.json")
     rows = json.loads(path.read_text()) if path.exists() else []
-    rows = [r for r in rows if r["stars"] != row["stars"]]
+    # those of other networks of this name say nothing of these
+    same = [r for r in rows if r.get("weights_sha256") == row["weights_sha256"]]
+    rows = [r for r in same if r["stars"] != row["stars"]]
     rows.append(row | {"truths": np.asarray(row["truths"]).round(4).tolist()})
     with whole_files(path, stem.with_name(f"{stem.name}.md")) as (as_json, as_table):
         as_json.write_text(json.dumps(rows, indent=1) + "\n")
@@ -208,8 +252,9 @@ def table(rows: list[dict]) -> str:
     head = " | ".join(f"N = {n}" for n in SHOWN)
     lines = [
         f"| stars | network's share [sigma, rms]: {head} | largest at N = 1000 "
-        "| emulator's share at N = 1000 | width over scatter: least, mean, most |",
-        "|---" * (len(SHOWN) + 4) + "|",
+        "| emulator's share at N = 1000 | width over scatter: least, mean, most "
+        "| from `exact` at N: plain product, rms (largest) | `flow` |",
+        "|---" * (len(SHOWN) + 6) + "|",
     ]
     for r in rows:
         cells = [f"{r['network'] * n**0.5:.2f}" for n in SHOWN]
@@ -217,8 +262,18 @@ def table(rows: list[dict]) -> str:
         known = r["emulator"] is not None
         cells.append(f"{r['emulator'] * 1000**0.5:.2f}" if known else "")
         cells.append(", ".join(f"{w:.3f}" for w in r["width"]))
+        cells += galaxy_cells(r)
         lines.append(f"| {r['stars']} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def galaxy_cells(row: dict) -> list[str]:
+    """How far the plain product and `flow` are from `exact`; blank if not measured."""
+    if "n_galaxy" not in row:
+        return ["", ""]
+    each = zip(row["galaxy_rms"], row["galaxy_largest"], strict=True)
+    plain, flow = (f"{rms:.2f} ({most:.2f})" for rms, most in each)
+    return [f"{row['n_galaxy']}: {plain}", flow]
 
 
 if __name__ == "__main__":

@@ -142,7 +142,10 @@ def with_length(recipe: networks.NpeConfig, config: Config) -> networks.NpeConfi
         patience=recipe.fit.patience,
     )
     batch_size = config.batch_size or recipe.batch_size
-    rate = config.learning_rate or recipe.learning_rate
+    rate = config.learning_rate
+    if rate is not None and not rate > 0.0:
+        raise InputError(f"Expected --learning-rate above 0; got {rate}.")
+    rate = recipe.learning_rate if rate is None else rate
     return replace(recipe, fit=fit, batch_size=batch_size, learning_rate=rate)
 
 

@@ -8,6 +8,7 @@ import pytest
 from jax.tree_util import Partial
 from scipy.stats import norm, truncnorm
 
+import chemsbi_jax.joint
 from chemsbi_jax.coordinates import EDGE, make_joint, to_theta
 from chemsbi_jax.diagnostics.convergence import check_convergence
 from chemsbi_jax.galaxy.likelihood import log_likelihood, observe
@@ -74,6 +75,21 @@ def test_nuts_finds_the_closed_form(problem):
     assert np.all(np.abs(width - 1.0) < 0.15)
     assert result.star_draws.shape[0] == N_STARS
     assert result.star_draws.shape[2] == 6
+
+
+def test_chains_that_hardly_move_start_anew(problem, monkeypatch):
+    """With an acceptance that no chain has: each try takes smaller steps."""
+    monkeypatch.setattr(chemsbi_jax.joint, "MIN_ACCEPT", 1.1)
+    _, stars, prior, forward = problem
+    npe = new_npe(jax.random.key(0), prior, NpeConfig())
+    start = GalaxyPosterior("guess", np.zeros((2, 2)), np.zeros(2), np.eye(2), {})
+    few = {"n_draws": 20, "n_warmup": 20, "quiet": True}
+    one, two = (
+        run_nuts(jax.random.key(1), forward, stars, npe, start, n_tries=n, **few)
+        for n in (1, 2)
+    )
+    assert [r.convergence["tries"] for r in (one, two)] == [1, 2]
+    assert two.convergence["accepted"] > one.convergence["accepted"]
 
 
 def walled(theta, matrix):

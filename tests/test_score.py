@@ -96,3 +96,9 @@ def test_a_start_of_another_kind_is_refused(tmp_path):
     script = importlib.import_module("train_npe")
     with pytest.raises(InputError, match="other layers"):
         script.main(script.Config(tmp_path, start="tng-any", quiet=True))
+
+
+def test_no_learning_rate_is_refused(tmp_path):
+    script = importlib.import_module("train_npe")
+    with pytest.raises(InputError, match="--learning-rate above 0"):
+        script.main(script.Config(tmp_path, learning_rate=0.0, quiet=True))

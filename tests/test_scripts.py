@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from test_infer import load_script
@@ -14,6 +15,7 @@ from chemsbi_jax.artifacts import WeightsError
 from chemsbi_jax.catalog import CatalogError
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.files import OutputError
+from chemsbi_jax.scripts import Stopwatch, union_length
 
 
 @dataclass(frozen=True)
@@ -131,3 +133,16 @@ def test_mock_of_the_networks_in_fits(tmp_path):
     np.testing.assert_allclose(read.values, made.values, atol=1e-6)  # float32
     np.testing.assert_allclose(read.errors, config.sigma, rtol=1e-6)
     assert len(made.values) > 250
+
+
+def test_compilation_counts_once_and_apart():
+    """Tracing within tracing is no second time, and a second call compiles nothing."""
+    spans = [(0.0, 10.0), (1.0, 2.0), (9.0, 12.0), (20.0, 21.0), (20.2, 20.8)]
+    assert union_length(spans) == pytest.approx(13.0)
+    assert union_length([]) == 0.0
+    watch, f = Stopwatch(quiet=True), jax.jit(lambda x: jnp.sin(x) @ jnp.cos(x))
+    for stage in ("first", "second"):
+        with watch(stage):
+            f(jnp.ones(3)).block_until_ready()
+    assert 0.0 < watch.compiled["first"] <= watch.seconds["first"] + 0.002
+    assert watch.compiled["second"] == 0.0

@@ -182,6 +182,23 @@ def test_stops_early():
     assert len(towards_one(config=forever).held_out_loss) == 50
 
 
+@pytest.mark.parametrize(("counts", "expected"), [(True, 0.5), (False, 1.0)])
+def test_a_start_that_no_epoch_betters_is_the_result(counts, expected):
+    result = fit(
+        jax.random.key(0),
+        jnp.asarray(0.5),
+        optimizer=optax.sgd(0.5),
+        draw=lambda key, data: data,
+        loss=lambda w, batch, data: (w - batch) ** 2,
+        data=jnp.asarray(1.0),
+        held_out=jnp.asarray(0.5),
+        config=FitConfig(n_epochs=3, steps_per_epoch=1),
+        start_counts=counts,
+        quiet=True,
+    )
+    assert float(result.params) == pytest.approx(expected, abs=1e-6)
+
+
 def test_a_loss_that_is_not_a_number_is_never_the_best():
     result = fit(
         jax.random.key(0),

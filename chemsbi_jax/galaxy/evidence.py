@@ -114,7 +114,8 @@ def local_chart(
 def adapt_chart(star: Star, npe: Npe, forward: Forward, point: Array) -> Chart:
     """A chart that follows the star where the flow does not; the identity if it does.
 
-    Each round fits the draws of the one before, as adaptive importance sampling does.
+    Each round draws from the chart of the one before and fits a new one to the weighted
+    draws, as adaptive importance sampling does.
     """
 
     def is_poor(state: tuple) -> Array:

@@ -101,7 +101,8 @@ def train_npe(
         stars: where the training stars come from.
         prior: of the stars; the network's density is relative to it.
         config: flow and schedule.
-        start: a network of the same kind to go on from; None is a new one.
+        start: a network of the same kind to go on from, which is the result if no
+            epoch is better; None is a new one.
         galaxy_only: train the flow of the global parameters only. A galaxy adds its
             error up once for each star, while that of the local ones stays as it is.
         checkpoint: folder for a resumable state.
@@ -133,6 +134,7 @@ def train_npe(
         data=(stars, frozen),
         held_out=held_out,
         config=config.fit,
+        start_counts=start is not None,
         checkpoint=checkpoint,
         quiet=quiet,
         on_epoch=on_epoch and (lambda i, params, now: on_epoch(i, whole(params), now)),

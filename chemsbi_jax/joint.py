@@ -25,6 +25,7 @@ N_MORE = 2  # times that the chains may go on
 # the number is empirical: of 200 and 1000 stars four in five or more are accepted
 STEP, SMALLER = 1.5, 1.5  # and how much smaller each new try is
 MAX_STEP = 0.25  # of few stars: the steepest places are as steep as those of many
+STEEP = 2.0 * N_LOCAL  # squared slope of a star: twice that of a normal
 MIN_ACCEPT = 0.55  # below, the chains start anew as after divergences
 N_STAR_DRAWS = 100  # of each star, kept in the result
 CHUNK = 20  # draws between two steps of the progress bar
@@ -45,6 +46,7 @@ class Draws(NamedTuple):
     diverging: np.ndarray  # (chain, draw)
     num_steps: np.ndarray  # (chain, draw), gradients
     accept_prob: np.ndarray  # (chain, draw)
+    steepness: np.ndarray  # (chain, draw, star), squared slope of the potential
 
 
 def run_nuts(
@@ -85,17 +87,20 @@ def run_nuts(
     """
     key_start, key_joint, key_run = jax.random.split(key, 3)
     joint, counts = make_joint(key_joint, forward, stars, npe, start, quiet)
-    begin = _scatter(key_start, counts.sum(), n_chains)
+    at = _scatter(key_start, counts.sum(), n_chains)
     n_coordinates = N_GLOBAL + N_LOCAL * int(counts.sum())
     for i in range(n_tries):
         size = min(step * n_coordinates**-0.25, MAX_STEP) / SMALLER**i
         chains = Chains(joint, size, max_tree_depth + (i > 1), quiet)
         key_warm, key_more = jax.random.split(jax.random.fold_in(key_run, i))
-        at = _last(chains(key_warm, begin, n_warmup))
+        drawn = chains(key_warm, at, n_warmup)
+        chains, at = _soften(chains, drawn)
         drawn = chains(jax.random.fold_in(key_more, 0), at, n_draws)
         accepted = float(drawn.accept_prob.mean())
         if accepted > MIN_ACCEPT and not drawn.diverging.any():
             break
+        softer, at = _soften(chains, drawn)
+        joint = softer.joint
     result = _until_it_passes(key_more, chains, drawn, counts)
     tries = {"tries": i + 1, "accepted": accepted}
     return result._replace(convergence=result.convergence | tries)
@@ -135,6 +140,20 @@ class Chains(NamedTuple):
         return jax.tree.map(lambda x: x[:, :n], _joined(parts))
 
 
+def _soften(chains: Chains, drawn: Draws) -> tuple[Chains, dict]:
+    """Smaller units for the stars that are steeper than a normal where the chains were.
+
+    The mean squared slope is the mean curvature (an identity of every density). A star
+    at the end of the model's range would else make all steps unstable.
+    """
+    late = drawn.steepness[:, drawn.steepness.shape[1] // 2 :].mean(axis=(0, 1))
+    factor = np.sqrt(np.maximum(1.0, late / STEEP)).astype(np.float32)
+    stretch = chains.joint.stretch / factor[:, None, None]
+    at = _last(drawn)
+    at = at | {"stars": at["stars"] * factor}
+    return chains._replace(joint=chains.joint._replace(stretch=stretch)), at
+
+
 _on_all_devices = cache(spread)
 
 
@@ -152,7 +171,7 @@ def _walk(chains: tuple, joint: Joint, step: Array, depth: int) -> Draws:
         def go_on(state, _) -> tuple:
             state = kernel.sample(state, (), {})
             known = (state.z, state.diverging, state.num_steps, state.accept_prob)
-            return state, Draws(*known)
+            return state, Draws(*known, jnp.sum(state.z_grad["stars"] ** 2, axis=0))
 
         return lax.scan(go_on, kernel.init(key, 0, at), length=CHUNK)[1]
 

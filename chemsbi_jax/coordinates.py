@@ -26,6 +26,7 @@ from chemsbi_jax.types import Forward, GalaxyPosterior, Stars
 
 N_CURVATURE, WIDEN = 64, 1.3  # draws of a star for its curvature, and their spread
 EDGE = 4.98  # prior widths of local parameters: the emulators end at 5
+FLATTEST = 0.02  # of the steepest direction: the fourth root of float32's rounding
 CURVATURES = (0.3, 300.0)  # what lies outside is an accident of the draws
 
 
@@ -133,13 +134,17 @@ def find_stretch(key: Key[Array, ""], joint: Joint) -> Float[Array, "star 4 4"]:
 
         noise = WIDEN * jax.random.normal(key, (N_CURVATURE, N_LOCAL))
         slopes = jax.vmap(jax.jacfwd(residuals))(noise)
+        slopes = jnp.where(jnp.isfinite(slopes), slopes, 0.0)
         curvature = jnp.einsum("nri,nrj->nij", slopes, slopes)
+        trace = jnp.trace(curvature, axis1=1, axis2=2)
+        curvature *= jnp.minimum(1.0, CURVATURES[1] / trace.clip(1.0))[:, None, None]
         # of float32 the fourth power of a large number would be too much
-        largest = jnp.trace(curvature, axis1=1, axis2=2).max()
+        largest = jnp.trace(curvature, axis1=1, axis2=2).max().clip(1.0)
         square = jnp.einsum("nij,njk->nik", curvature, curvature) / largest**2
         fourth = jnp.einsum("nij,njk->ik", square, square) / N_CURVATURE
         values, vectors = jnp.linalg.eigh(fourth)
-        values = largest * jnp.clip(values, 0.0) ** 0.25
+        # and of a direction that is fifty times flatter, the digits are lost
+        values = largest * jnp.clip(values, FLATTEST**4) ** 0.25
         return vectors / jnp.clip(values, *CURVATURES) ** 0.5  # columns
 
     keys = jax.random.split(key, len(joint.stretch))

@@ -26,6 +26,7 @@ N_MORE = 2  # times that the chains may go on
 STEP, SMALLER = 1.5, 1.5  # and how much smaller each new try is
 MAX_STEP = 0.25  # of few stars: the steepest places are as steep as those of many
 STEEP = 2.0 * N_LOCAL  # squared slope of a star: twice that of a normal
+SOFTEST = 10.0  # times smaller units, in one round
 MIN_ACCEPT = 0.55  # below, the chains start anew as after divergences
 N_STAR_DRAWS = 100  # of each star, kept in the result
 CHUNK = 20  # draws between two steps of the progress bar
@@ -81,8 +82,8 @@ def run_nuts(
             at most `MAX_STEP`. The coordinates have unit curvature, so that nothing has
             to be adapted.
         n_tries: after divergences, or where too few steps are accepted, the chains
-            start anew with smaller steps, as often as this at most; the result is that
-            of the last try.
+            go on with smaller steps, as often as this at most; the result is what the
+            last try alone has drawn.
         quiet: no progress bar.
     """
     key_start, key_joint, key_run = jax.random.split(key, 3)
@@ -147,7 +148,8 @@ def _soften(chains: Chains, drawn: Draws) -> tuple[Chains, dict]:
     at the end of the model's range would else make all steps unstable.
     """
     late = drawn.steepness[:, drawn.steepness.shape[1] // 2 :].mean(axis=(0, 1))
-    factor = np.sqrt(np.maximum(1.0, late / STEEP)).astype(np.float32)
+    late = np.where(np.isfinite(late), late, STEEP)
+    factor = np.sqrt(np.clip(late / STEEP, 1.0, SOFTEST**2)).astype(np.float32)
     stretch = chains.joint.stretch / factor[:, None, None]
     at = _last(drawn)
     at = at | {"stars": at["stars"] * factor}

@@ -100,6 +100,7 @@ def fit(
         OutputError: `checkpoint` can't be written to, or is full.
     """
     first = jax.jit(loss)(params, held_out, data) if start_counts else jnp.inf
+    first = jnp.where(jnp.isfinite(first), first, jnp.inf)
     state = _start(params, optimizer, config, first)
     run_epoch = _make_epoch(optimizer, draw, loss, config)
     if checkpoint is not None:

@@ -69,7 +69,8 @@ def main(config: Config) -> dict:
         for dated in (False, True):
             measure = networks.AnyErrors(kind, dated)
             rows.append(compare_kind(measure, config, known))
-            results.write_summary(config.out / "any_star.json", {"rows": rows})
+            left = [r for k, r in known.items() if k not in map(_kind_of, rows)]
+            results.write_summary(config.out / "any_star.json", {"rows": rows + left})
             with whole_file(config.out / "any_star.md") as path:
                 path.write_text(report(rows), encoding="utf-8")
     if not config.quiet:
@@ -78,14 +79,18 @@ def main(config: Config) -> dict:
 
 
 def earlier_rows(config: Config) -> dict:
-    """(kind, dated) -> the row of an earlier run, without its galaxy."""
+    """(kind, dated) -> the row of an earlier run."""
     if not config.galaxies_only:
         return {}
     path = config.out / "any_star.json"
     if not path.is_file():
         raise InputError(f"{path}: expected the rows of an earlier run; it is missing.")
     rows = json.loads(path.read_text())["rows"]
-    return {(r["kind"], r["dated"]): r for r in rows}
+    return {_kind_of(r): r for r in rows}
+
+
+def _kind_of(row: dict) -> tuple[str, bool]:
+    return row["kind"], row["dated"]
 
 
 def compare_kind(measure: networks.AnyErrors, config: Config, known: dict) -> dict:
@@ -94,6 +99,11 @@ def compare_kind(measure: networks.AnyErrors, config: Config, known: dict) -> di
     npe = cs.load_npe(config.weights)
     forward = Partial(cs.emulate, emulator=cs.load_emulator(config.weights))
     row = known.get((measure.kind, bool(measure.dated)))
+    if row is None and config.galaxies_only:
+        raise InputError(
+            f"{config.out / 'any_star.json'}: expected a row of {measure.kind} stars; "
+            "there is none. Leave --galaxies-only out."
+        )
     if row is None:
         specialist = train_specialist(key_train, measure, forward, config)
         row = compare_densities(key_test, (npe, specialist), forward, measure, config)

@@ -14,6 +14,7 @@ from chemsbi_jax.noise import observe_like
 N_CHECK_DRAWS = 64  # of each star, for the checks in abundance space
 N_LEAVE_OUT = 200  # stars whose posterior is repeated without each abundance
 AGREE_SIGMA, AGREE_WIDTH = 2.0, 0.2  # the methods differ by more: a warning
+LARGE_ERROR = 2.0  # sigma, of what was taken out; a tenth of it may be left
 STABLE = 3.0  # sigma; a larger change is a warning
 
 
@@ -133,6 +134,12 @@ def warn_of_place(checks: dict) -> list[str]:
     if checks.get("is_prior"):
         warnings.append("No star counts: this is the prior, not a result.")
     widths = checks["prior_widths"]
+    moved = np.abs(checks.get("network_error_sigma", 0.0)).max()
+    if moved > LARGE_ERROR:
+        warnings.append(
+            f"The network's mean error, which was taken out, is {moved:.1f} times the "
+            "width: what is left of it may matter. Compare with --method exact."
+        )
     if checks.get("flow_was_far"):
         warnings.append(
             "The flow's answer lay where it was hardly trained: see that of exact."

@@ -63,7 +63,9 @@ def mean_score(
     normals = even_normals(key, log2_stars).reshape(-1, CHUNK, N_NORMALS)
     table = (inputs, counts, place.mean, place.covariance)
     scores = (run or on_all_devices(model_scores))(normals, npe, forward, *table)
-    return jnp.nan_to_num(jnp.nanmean(scores, axis=(0, 1)))
+    finite = jnp.isfinite(scores).all(axis=-1, keepdims=True)
+    total = jnp.where(finite, scores, 0.0).sum(axis=(0, 1))
+    return total / finite.sum().clip(1)  # NaN: a star that the model does not have
 
 
 def model_scores(

@@ -207,7 +207,7 @@ def _first_grid(key: Key[Array, ""], blocks: Blocks, forward) -> tuple:
     guess = grid_posterior(blocks.npe, *table, gaussian)
     if forward is not None:
         place = (jax.random.fold_in(key, 2), blocks.npe, forward, *table, guess)
-        score = mean_score(*place, LOG2_MANY)
+        score = of_all_processes(np.asarray(mean_score(*place, LOG2_MANY), float))[0]
     factor = np.linalg.cholesky(np.asarray(guess.covariance, float))
     return np.asarray(guess.mean, float), GUESS_WIDTH * factor, score
 

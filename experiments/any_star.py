@@ -84,7 +84,10 @@ def earlier_rows(config: Config) -> dict:
         return {}
     path = config.out / "any_star.json"
     if not path.is_file():
-        raise InputError(f"{path}: expected the rows of an earlier run; it is missing.")
+        raise InputError(
+            f"{path}: expected the rows of an earlier run; it is missing. Run once "
+            "without --galaxies-only."
+        )
     rows = json.loads(path.read_text())["rows"]
     return {_kind_of(r): r for r in rows}
 

@@ -86,19 +86,15 @@ def test_stars_that_the_network_does_not_read_are_refused(tmp_path):
         script.main(script.Config(tmp_path, stars="galah", quiet=True))
 
 
-def test_the_galaxy_alone_needs_a_start(tmp_path):
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"galaxy_only": True}, "--start"),
+        ({"start": "tng-any"}, "other layers"),
+        ({"learning_rate": 0.0}, "--learning-rate above 0"),
+    ],
+)
+def test_a_training_that_makes_no_sense_is_refused(flags, message, tmp_path):
     script = importlib.import_module("train_npe")
-    with pytest.raises(InputError, match="--start"):
-        script.main(script.Config(tmp_path, galaxy_only=True, quiet=True))
-
-
-def test_a_start_of_another_kind_is_refused(tmp_path):
-    script = importlib.import_module("train_npe")
-    with pytest.raises(InputError, match="other layers"):
-        script.main(script.Config(tmp_path, start="tng-any", quiet=True))
-
-
-def test_no_learning_rate_is_refused(tmp_path):
-    script = importlib.import_module("train_npe")
-    with pytest.raises(InputError, match="--learning-rate above 0"):
-        script.main(script.Config(tmp_path, learning_rate=0.0, quiet=True))
+    with pytest.raises(InputError, match=message):
+        script.main(script.Config(tmp_path, quiet=True, **flags))

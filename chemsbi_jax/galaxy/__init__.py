@@ -121,7 +121,7 @@ def infer_prefixes(
     method: str = "flow",
     forward: Forward | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The posterior of the first 1, 2, 5, 10, ... stars of the table.
+    """The posterior of the first 1, 2, 5, 10, ... stars; arguments as `infer_galaxy`.
 
     Returns:
         Numbers of stars (k,), means (k, 2) and standard deviations (k, 2).

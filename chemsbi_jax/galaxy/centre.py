@@ -1,4 +1,4 @@
-r"""What the network errs by on average, measured at the galaxy's own place.
+r"""What the network errs by on average, measured near the galaxy's answer.
 
 The score of a right network, :math:`s = \nabla_\Lambda [\log q(\Lambda|D) - \log
 p(\Lambda)]`, has mean zero over the stars that the model makes at :math:`\Lambda`.
@@ -29,8 +29,8 @@ from chemsbi_jax.npe.model import Npe, global_slope
 from chemsbi_jax.npe.reading import N_READINGS
 from chemsbi_jax.types import Forward
 
-# evenly spread, eight thousand stars are worth a million at random: their mean score is
-# off by 0.02 sigma of a galaxy of 1000 stars, and by half of one of a million
+# evenly spread, eight thousand stars are worth two million at random: their mean score
+# is off by 0.02 sigma of a galaxy of 1000 stars; 2^17 by 0.2 of one of a million
 LOG2_STARS, LOG2_MANY = 13, 17
 CHUNK = 1024  # stars at a time: their arrays stay in the cache
 # which row of the table, the parameters, and the noise of each reading
@@ -56,7 +56,8 @@ def mean_score(
         forward: theta (..., 6) -> abundances [dex].
         inputs: of the table's stars, for their errors and gaps.
         counts: which rows are stars.
-        place: where the galaxy is, with its width, in latents.
+        place: a first answer with its width, in latents: on stars of the model it is
+            within a width of the truth, and the mean score changes over twenty widths.
         log2_stars: so many stars, as a power of two.
         run: `model_scores`, or that on several devices; None is the latter.
     """

@@ -96,7 +96,7 @@ def make_joint(
 
     Those that no parameters explain are left out, as `exact_posterior` does.
     """
-    result = exact_of_stars(key, npe, forward, stars, start, rough=True, quiet=quiet)
+    result = exact_of_stars(key, npe, forward, stars, start, quiet=quiet)
     charts = local_charts(result, npe, forward)
     kept = np.flatnonzero(result.counts)
     charts, observed = jax.tree.map(lambda x: x[kept], (charts, result.stars.observed))

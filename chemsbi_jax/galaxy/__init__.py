@@ -197,7 +197,6 @@ def exact_of_stars(
     stars: Stars,
     start: GalaxyPosterior | None = None,
     *,
-    rough: bool = False,
     quiet: bool = True,
 ) -> Exact:
     """`exact_posterior` of a star table, from the flow's answer or another first guess.
@@ -221,7 +220,7 @@ def exact_of_stars(
     observed = jax.tree.map(lambda x: x.astype(jnp.float32), observe(stars))
     seen = features(npe, jnp.asarray(inputs)).T
     return exact_posterior(
-        key, npe, forward, observed, seen, mean, covariance, rough=rough, quiet=quiet
+        key, npe, forward, observed, seen, mean, covariance, quiet=quiet
     )
 
 

@@ -28,6 +28,7 @@ class Evidence(NamedTuple):
 
     log_likelihood: Float[Array, "*star point"]  # up to a constant of the star
     n_effective: Float[Array, "*star point"]  # draws
+    n_draws: Float[Array, "*star"]
     chi2: Float[Array, "*star"]  # of the best draw
 
 
@@ -74,16 +75,29 @@ def star_evidence(
     """Importance sampling over one star's local parameters, at all points."""
     draws = draw_weighted(star, npe, forward, points, n)
     total = logsumexp(draws.log_weight, axis=-1) - jnp.log(n)
-    return Evidence(total, n_effective(draws.log_weight), draws.chi2.min())
+    worth = n_effective(draws.log_weight)
+    return Evidence(total, worth, jnp.asarray(float(n)), draws.chi2.min())
+
+
+def more_evidence(
+    star: Star, found: Evidence, npe: Npe, forward: Forward, points: Array, lot, n: int
+) -> Evidence:
+    """Evidence of one star from what was found, and a further lot of draws."""
+    key = jax.random.fold_in(star.key, 1 + lot.astype(int))
+    more = star_evidence(star._replace(key=key), npe, forward, points, n)
+    return merge(jax.tree.map(lambda *x: jnp.stack(x), found, more))
 
 
 def merge(parts: Evidence) -> Evidence:
-    """One star's evidence from several lots of as many draws (first axis)."""
-    total, worth, chi2 = parts
-    squares = 2.0 * total - jnp.log(worth)  # log of the sum of squared weights
-    worth = jnp.exp(2.0 * logsumexp(total, axis=0) - logsumexp(squares, axis=0))
-    mean = logsumexp(total, axis=0) - jnp.log(len(total))
-    return Evidence(mean, worth, chi2.min())
+    """One star's evidence from several lots of draws (first axis)."""
+    n = parts.n_draws[:, None]
+    sums = parts.log_likelihood + jnp.log(n)
+    squares = 2.0 * sums - jnp.log(parts.n_effective)
+    total = logsumexp(sums, axis=0)
+    worth = jnp.exp(2.0 * total - logsumexp(squares, axis=0))
+    return Evidence(
+        total - jnp.log(n.sum()), worth, parts.n_draws.sum(), parts.chi2.min()
+    )
 
 
 def local_chart(

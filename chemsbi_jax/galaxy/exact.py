@@ -23,16 +23,17 @@ from chemsbi_jax.devices import spread
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.chart import Chart, prior_chart
 from chemsbi_jax.galaxy.evidence import (
+    GOOD,
     Evidence,
     Star,
     adapt_chart,
     local_chart,
-    merge,
+    more_evidence,
     star_evidence,
 )
 from chemsbi_jax.galaxy.grid import GridPosterior
 from chemsbi_jax.galaxy.likelihood import Observed
-from chemsbi_jax.galaxy.surface import at_rest, join_points, square
+from chemsbi_jax.galaxy.surface import at_rest, join_points, piles_up, square
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.types import Forward
 
@@ -40,8 +41,9 @@ REACH, SEARCH_REACH = 4.0, 10.0  # half a side of the designs, in standard devia
 CHART_REACH, CHART_SIDE = 2.5, 3  # of the design that `local_charts` follows
 SIDES = (13, 9, 5)  # points a side: many for few stars, few for many
 STAR_POINTS = 6_000  # stars times points that a round should take
-DRAWS = 128  # of each star, at each point
-POOR, MORE = 0.25, 8  # below this share of effective draws a star gets more of them
+DRAWS = 64  # of each star, at each point
+# below as many effective draws a star gets so many times more of them, so many times
+POOR, MORE, LOTS = 24.0, 8, 4
 BLOCK = 64  # stars a call
 MAX_ROUNDS = 12
 UNEXPLAINED = 1e-25  # chance of a star's chi2 (10 sigma) below which it does not count
@@ -65,7 +67,6 @@ def exact_posterior(
     mean: Float[Array, " 2"],
     covariance: Float[Array, "2 2"],
     *,
-    rough: bool = False,
     quiet: bool = True,
 ) -> Exact:
     """Posterior of the global latents by importance sampling, from a first guess.
@@ -77,8 +78,8 @@ def exact_posterior(
         observed: what the likelihood needs of the stars.
         seen: what the flow sees of the stars (`features`, transposed).
         mean: first guess, in latents.
-        covariance: and its width; both may be far off.
-        rough: where the first guess was good to one sigma, one round will do.
+        covariance: and its width; both may be far off. One round will do where the
+            guess was good to one sigma.
         quiet: no progress bar.
 
     Returns:
@@ -89,29 +90,36 @@ def exact_posterior(
     stars = Star(keys, seen, observed, prior_chart(len(seen)))
     mean, covariance = np.asarray(mean, float), np.asarray(covariance, float)
     bar = tqdm(total=MAX_ROUNDS, desc="exact", unit=" rounds", disable=quiet)
-    reach, is_last = (REACH, True) if rough else (SEARCH_REACH, False)
-    for n_rounds in range(1, MAX_ROUNDS + 1):
-        if n_rounds == 1 or is_last:  # the charts belong to a place
-            stars = adapt_charts(stars, npe, forward, mean)
+    reach = REACH
+    for n_rounds in range(1, 1 + MAX_ROUNDS):
         factor = design_factor(covariance, reach)
-        found = all_evidence(stars, npe, forward, mean, factor)
-        counts = explained(found, observed)
-        # float64: thousands of stars add up
-        total = np.asarray(found.log_likelihood, float)[counts].sum(axis=0)
-        grid, error = join_points(_square(len(seen)), total, mean, factor)
-        rests = at_rest(grid, mean, factor)
-        mean, covariance = np.asarray(grid.mean), np.asarray(grid.covariance)
+        points = mean[:, None] + factor @ _square(len(seen))
+        found = in_blocks(_evidence, stars, npe, forward, points)
+        grid, error, counts = _posterior(found, observed, mean, factor)
+        lost = piles_up(grid, mean, factor)
+        if reach == REACH and not lost:  # a search needs no digits
+            stars, found = improve(stars, found, npe, forward, points)
+            grid, error, counts = _posterior(found, observed, mean, factor)
+            lost = piles_up(grid, mean, factor)
+        rests = reach == REACH and at_rest(grid, mean, factor)
+        if not lost:  # else its width is that of the edge
+            covariance = np.asarray(grid.covariance)
+        mean = np.asarray(grid.mean)
+        reach = SEARCH_REACH if lost else REACH
         bar.update()
-        if rests and is_last:
-            break
         if rests:
-            reach, is_last = REACH, True
-        elif n_rounds == 1:
-            reach, is_last = SEARCH_REACH, False
+            break
     bar.close()
-    checks = {"at_rest": rests and is_last, "rounds": n_rounds}
+    checks = {"at_rest": rests, "rounds": n_rounds}
     checks |= {"polynomial_rms": error, **_draw_checks(found, counts)}
     return Exact(grid, stars, counts, checks)
+
+
+def _posterior(found: Evidence, observed: Observed, mean, factor):
+    counts = explained(found, observed)
+    # float64: thousands of stars add up
+    total = np.asarray(found.log_likelihood, float)[counts].sum(axis=0)
+    return *join_points(_square(len(counts)), total, mean, factor), counts
 
 
 def _draw_checks(found: Evidence, counts: np.ndarray) -> dict:
@@ -123,31 +131,54 @@ def _draw_checks(found: Evidence, counts: np.ndarray) -> dict:
     }
 
 
-def adapt_charts(stars: Star, npe: Npe, forward: Forward, mean: np.ndarray) -> Star:
-    """Stars with charts that fit around these global latents."""
-    stars = stars._replace(chart=prior_chart(len(stars.key)))
-    return stars._replace(chart=in_blocks(_charts, stars, npe, forward, mean))
+def adapt_charts(
+    stars: Star, npe: Npe, forward: Forward, mean, rows: np.ndarray | None = None
+) -> Star:
+    """Stars, of which some (or all) get charts that fit around these global latents."""
+    anew = stars._replace(chart=prior_chart(len(stars.key)))  # one belongs to a place
+    charts = in_blocks(_charts, anew, npe, forward, mean, rows)
+    return stars._replace(chart=_put(stars.chart, rows, charts))
 
 
-def all_evidence(
-    stars: Star, npe: Npe, forward: Forward, mean: np.ndarray, factor: np.ndarray
-) -> Evidence:
-    """Evidence of all stars at a design; stars with few effective draws get more."""
-    points = mean[:, None] + factor @ _square(len(stars.key))
-    found = in_blocks(_evidence, stars, npe, forward, points)
-    poor = np.flatnonzero(found.n_effective.min(axis=1) < POOR * DRAWS)
-    if len(poor) == 0:
-        return found
-    # more stars of the same kind, so that nothing is compiled again
-    rows = np.repeat(poor, MORE)
-    again = jax.tree.map(lambda x: x[rows], stars)
-    keys = jax.vmap(jax.random.fold_in)(again.key, jnp.arange(len(rows)))
-    size = _block_size(len(stars.key))
-    more = in_blocks(_evidence, again._replace(key=keys), npe, forward, points, size)
-    merged = jax.vmap(merge)(
-        jax.tree.map(lambda x: x.reshape(len(poor), MORE, *x.shape[1:]), more)
-    )
-    return jax.tree.map(lambda x, y: x.at[poor].set(y), found, merged)
+def improve(
+    stars: Star, found: Evidence, npe: Npe, forward: Forward, points: np.ndarray
+) -> tuple[Star, Evidence]:
+    """Better charts for stars that the flow does not know; more draws where few count.
+
+    Args:
+        stars: with their charts.
+        found: their evidence at the points.
+        npe: see `exact_posterior`, as `forward`.
+        forward: the model.
+        points: a design; its middle comes in the middle.
+    """
+    middle = points.shape[1] // 2
+    unknown = np.flatnonzero(found.n_effective[:, middle] < GOOD * DRAWS)
+    if len(unknown):
+        stars = adapt_charts(stars, npe, forward, points[:, middle], unknown)
+        again = in_blocks(_evidence, stars, npe, forward, points, unknown)
+        found = _put(found, unknown, again)
+    for lot in range(LOTS):
+        poor = np.flatnonzero(found.n_effective.min(axis=1) < POOR)
+        if len(poor) == 0:
+            break
+        found = _put(
+            found,
+            poor,
+            in_blocks(_more, (stars, found), npe, forward, (points, lot), poor),
+        )
+    return stars, found
+
+
+def _put(every, rows: np.ndarray | None, some):
+    """Replaces some rows, on the host: there nothing is compiled for their number."""
+
+    def put(x, y) -> np.ndarray:
+        x = np.array(x)
+        x[slice(None) if rows is None else rows] = y
+        return x
+
+    return jax.tree.map(put, every, some)
 
 
 def explained(found: Evidence, observed: Observed) -> Bool[np.ndarray, " star"]:
@@ -181,22 +212,35 @@ def local_charts(result: Exact, npe: Npe, forward: Forward) -> Chart:
     return in_blocks(_local_charts, result.stars, npe, forward, (points, units))
 
 
-def in_blocks(function, stars: Star, npe, forward, points, size: int | None = None):
-    """Apply a function of stars to blocks of one size, each over all devices."""
+def in_blocks(function, stars, npe, forward, points, rows: np.ndarray | None = None):
+    """Apply a function to stars (some, or all), in blocks of one size on all devices.
+
+    Blocks keep their size, so that nothing is compiled for a number of stars.
+    """
     points = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), points)
-    n_stars = len(stars.key)
-    size = size or _block_size(n_stars)
+    n_stars = len(jax.tree.leaves(stars)[0])
+    rows = np.arange(n_stars) if rows is None else rows
+    size = _block_size(n_stars)
     parts = []
-    for i in range(0, n_stars, size):
-        rows = np.arange(i, i + size) % n_stars  # the last block wraps around
-        block = jax.tree.map(lambda x, rows=rows: x[rows], stars)
+    for i in range(0, len(rows), size):
+        some = np.resize(rows[i : i + size], size)  # the last ones come again
+        block = jax.tree.map(lambda x, some=some: x[some], stars)
         part = _on_all_devices(function)(block, npe, forward, points)
-        parts.append(jax.tree.map(lambda x, i=i: x[: n_stars - i], part))
-    return jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
+        parts.append(jax.tree.map(np.asarray, part))
+    return jax.tree.map(lambda *x: np.concatenate(x)[: len(rows)], *parts)
 
 
 def _evidence(stars: Star, npe: Npe, forward: Forward, points) -> Evidence:
     return lax.map(lambda s: star_evidence(s, npe, forward, points, DRAWS), stars)
+
+
+def _more(both: tuple[Star, Evidence], npe: Npe, forward: Forward, design) -> Evidence:
+    points, lot = design
+
+    def one(both: tuple[Star, Evidence]) -> Evidence:
+        return more_evidence(*both, npe, forward, points, lot, MORE * DRAWS)
+
+    return lax.map(one, both)
 
 
 def _charts(stars: Star, npe: Npe, forward: Forward, point) -> Chart:

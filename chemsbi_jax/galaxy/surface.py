@@ -17,6 +17,7 @@ from chemsbi_jax.galaxy.likelihood import BAD
 
 MAX_DEGREE = 8  # of the polynomial
 FLOOR = 0.02  # weight of points where the posterior vanishes
+EDGE = 0.75  # half sides of a design from its centre
 
 
 def square(side: int) -> Float[np.ndarray, "2 point"]:
@@ -84,10 +85,19 @@ def _as_grid(log_weights, mean, factor) -> GridPosterior:
 
 def at_rest(grid: GridPosterior, mean: np.ndarray, factor: np.ndarray) -> bool:
     """Whether the posterior lies well within its design, and fills enough of it."""
-    shift = np.linalg.solve(factor, np.asarray(grid.mean, float) - mean)
     spread = np.linalg.solve(factor, np.linalg.cholesky(grid.covariance))
     width = np.linalg.svd(spread, compute_uv=False)
     # a design reaches 4 sigma: a quarter of half a side
     return bool(
-        np.abs(shift).max() < 0.25 and width.max() < 0.33 and width.min() > 0.06
+        _shift(grid, mean, factor) < 0.25 and width.max() < 0.33 and width.min() > 0.06
     )
+
+
+def piles_up(grid: GridPosterior, mean: np.ndarray, factor: np.ndarray) -> bool:
+    """Whether the posterior ends where its design does."""
+    return bool(_shift(grid, mean, factor) > EDGE)
+
+
+def _shift(grid: GridPosterior, mean: np.ndarray, factor: np.ndarray) -> float:
+    """From the centre of the design, in half sides."""
+    return np.abs(np.linalg.solve(factor, np.asarray(grid.mean, float) - mean)).max()

@@ -39,11 +39,12 @@ from chemsbi_jax.types import Forward
 
 REACH, SEARCH_REACH = 4.0, 10.0  # half a side of the designs, in standard deviations
 CHART_REACH, CHART_SIDE = 2.5, 3  # of the design that `local_charts` follows
-SIDES = (13, 9, 5)  # points a side: many for few stars, few for many
-STAR_POINTS = 6_000  # stars times points that a round should take
+SIDES = {13: 5, 9: 70}  # points a side of the designs of up to so many stars
+LEAST = 5  # points a side of all others
+INNER = 0.51  # half sides of the design
 DRAWS = 64  # of each star, at each point
 # below as many effective draws a star gets so many times more of them, so many times
-POOR, MORE, LOTS = 24.0, 8, 4
+POOR, MORE, LOTS = 24.0, 4, 6
 BLOCK = 64  # stars a call
 MAX_ROUNDS = 12
 UNEXPLAINED = 1e-25  # chance of a star's chi2 (10 sigma) below which it does not count
@@ -90,8 +91,8 @@ def exact_posterior(
     stars = Star(keys, seen, observed, prior_chart(len(seen)))
     mean, covariance = np.asarray(mean, float), np.asarray(covariance, float)
     bar = tqdm(total=MAX_ROUNDS, desc="exact", unit=" rounds", disable=quiet)
-    reach = REACH
-    for n_rounds in range(1, 1 + MAX_ROUNDS):
+    reach, n_rounds = REACH, 0
+    for _ in range(MAX_ROUNDS):
         factor = design_factor(covariance, reach)
         points = mean[:, None] + factor @ _square(len(seen))
         found = in_blocks(_evidence, stars, npe, forward, points)
@@ -106,6 +107,7 @@ def exact_posterior(
             covariance = np.asarray(grid.covariance)
         mean = np.asarray(grid.mean)
         reach = SEARCH_REACH if lost else REACH
+        n_rounds += 1
         bar.update()
         if rests:
             break
@@ -123,7 +125,7 @@ def _posterior(found: Evidence, observed: Observed, mean, factor):
 
 
 def _draw_checks(found: Evidence, counts: np.ndarray) -> dict:
-    worth = np.asarray(found.n_effective).min(axis=1)[counts]
+    worth = _worth(found)[counts]
     return {
         "left_out": np.flatnonzero(~counts).tolist(),
         "effective_draws_median": float(np.median(worth)),
@@ -159,7 +161,7 @@ def improve(
         again = in_blocks(_evidence, stars, npe, forward, points, unknown)
         found = _put(found, unknown, again)
     for lot in range(LOTS):
-        poor = np.flatnonzero(found.n_effective.min(axis=1) < POOR)
+        poor = np.flatnonzero(_worth(found) < POOR)
         if len(poor) == 0:
             break
         found = _put(
@@ -168,6 +170,13 @@ def improve(
             in_blocks(_more, (stars, found), npe, forward, (points, lot), poor),
         )
     return stars, found
+
+
+def _worth(found: Evidence) -> Float[np.ndarray, " star"]:
+    """Effective draws of the stars where the posterior is, to two sigma."""
+    n_effective = np.asarray(found.n_effective)
+    units = _square(len(n_effective))
+    return n_effective[:, np.abs(units).max(axis=0) <= INNER].min(axis=1)
 
 
 def _put(every, rows: np.ndarray | None, some):
@@ -260,8 +269,7 @@ def _block_size(n_stars: int) -> int:
 
 
 def _square(n_stars: int) -> Float[np.ndarray, "2 point"]:
-    fits = [side for side in SIDES if n_stars * side**2 <= STAR_POINTS]
-    return square(fits[0] if fits else SIDES[-1])
+    return square(next((k for k, n in SIDES.items() if n_stars <= n), LEAST))
 
 
 def design_factor(covariance: np.ndarray, reach: float) -> Float[np.ndarray, "2 2"]:

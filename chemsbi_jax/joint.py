@@ -20,7 +20,7 @@ from chemsbi_jax.diagnostics.convergence import check_convergence
 from chemsbi_jax.npe.model import N_LOCAL, Npe
 from chemsbi_jax.types import Forward, GalaxyPosterior, Stars
 
-N_MORE = 2  # times that the chains may go on
+N_MORE, PART = 8, 4  # times that the chains may go on, by this part of their length
 # step times the fourth root of the number of coordinates (Beskos+ 2013 for the power);
 # the number is empirical: of 200 and 1000 stars four in five or more are accepted
 STEP, SMALLER = 1.5, 1.5  # and how much smaller each new try is
@@ -75,8 +75,8 @@ def run_nuts(
         start: first guess of the global parameters; None asks the network.
         n_chains: side by side, shared out among the devices.
         n_warmup: steps that are not kept, per chain.
-        n_draws: kept steps, per chain; as many again, twice at most, where r-hat or
-            the effective sample size of these misses the gate.
+        n_draws: kept steps, per chain; a quarter of these more, up to three times as
+            many in all, while r-hat or the effective sample size misses the gate.
         max_tree_depth: at most 2 to this power of gradients a step.
         step: of the leapfrog, times the fourth root of the number of coordinates;
             at most `MAX_STEP`. The coordinates have unit curvature, so that nothing has
@@ -109,7 +109,8 @@ def run_nuts(
 
 def _until_it_passes(key, chains: "Chains", drawn: Draws, counts) -> NutsResult:
     """The chains go on where only their length stands between them and the gate."""
-    result, n = _collect(drawn, chains.joint, counts), drawn.diverging.shape[1]
+    result = _collect(drawn, chains.joint, counts)
+    n = -(-drawn.diverging.shape[1] // PART)
     for i in range(N_MORE):
         if result.convergence["converged"] or result.convergence["divergences"]:
             break

@@ -38,7 +38,8 @@ from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.types import Forward
 
 REACH, SEARCH_REACH = 4.0, 10.0  # half a side of the designs, in standard deviations
-CHART_REACH, CHART_SIDE = 2.5, 3  # of the design that `local_charts` follows
+# of the design that `local_charts` follows, and the draws at each of its points
+CHART_REACH, CHART_SIDE, CHART_DRAWS = 2.5, 3, 256
 SIDES = {13: 5, 9: 70}  # points a side of the designs of up to so many stars
 LEAST = 5  # points a side of all others
 INNER = 0.51  # half sides of the design
@@ -257,7 +258,7 @@ def _charts(stars: Star, npe: Npe, forward: Forward, point) -> Chart:
 
 
 def _local_charts(stars: Star, npe: Npe, forward: Forward, design) -> Chart:
-    return lax.map(lambda s: local_chart(s, npe, forward, *design, DRAWS), stars)
+    return lax.map(lambda s: local_chart(s, npe, forward, *design, CHART_DRAWS), stars)
 
 
 # at the first call, as JAX starts with it

@@ -20,12 +20,14 @@ from chemsbi_jax.diagnostics.convergence import check_convergence
 from chemsbi_jax.npe.model import N_LOCAL, Npe
 from chemsbi_jax.types import Forward, GalaxyPosterior, Stars
 
-N_MORE, PART = 8, 4  # times that the chains may go on, by this part of their length
+PARTS, MOST_PARTS = 4, 12  # of the draws; after the first ones the gate is asked
+N_WARM = 3  # warm-ups at most, each in softer units
 # step times the fourth root of the number of coordinates (Beskos+ 2013 for the power);
 # the number is empirical: of 200 and 1000 stars four in five or more are accepted
 STEP, SMALLER = 1.5, 1.5  # and how much smaller each new try is
 MAX_STEP = 0.25  # of few stars: the steepest places are as steep as those of many
-STEEP = 2.0 * N_LOCAL  # squared slope of a star: twice that of a normal
+# squared slope of a star: mean of a normal's, twice, and what its draws hardly reach
+STEEP, STEEPEST = 2.0 * N_LOCAL, 15.0 * N_LOCAL
 SOFTEST = 10.0  # times smaller units, in one round
 MIN_ACCEPT = 0.55  # below, the chains start anew as after divergences
 N_STAR_DRAWS = 100  # of each star, kept in the result
@@ -62,7 +64,7 @@ def run_nuts(
     n_draws: int = 500,
     max_tree_depth: int = 4,
     step: float = STEP,
-    n_tries: int = 3,
+    n_tries: int = 4,
     quiet: bool = False,
 ) -> NutsResult:
     """Joint posterior over 2 global and 4 local parameters a star.
@@ -82,8 +84,8 @@ def run_nuts(
             at most `MAX_STEP`. The coordinates have unit curvature, so that nothing has
             to be adapted.
         n_tries: after divergences, or where too few steps are accepted, the chains
-            go on with smaller steps, as often as this at most; the result is what the
-            last try alone has drawn.
+            start anew with smaller steps, as often as this at most; the result is what
+            the last try alone has drawn.
         quiet: no progress bar.
     """
     key_start, key_joint, key_run = jax.random.split(key, 3)
@@ -93,31 +95,47 @@ def run_nuts(
     for i in range(n_tries):
         size = min(step * n_coordinates**-0.25, MAX_STEP) / SMALLER**i
         chains = Chains(joint, size, max_tree_depth + (i > 1), quiet)
-        key_warm, key_more = jax.random.split(jax.random.fold_in(key_run, i))
-        drawn = chains(key_warm, at, n_warmup)
-        chains, at = _soften(chains, drawn)
-        drawn = chains(jax.random.fold_in(key_more, 0), at, n_draws)
-        accepted = float(drawn.accept_prob.mean())
-        if accepted > MIN_ACCEPT and not drawn.diverging.any():
+        keys = jax.random.split(jax.random.fold_in(key_run, i), 2)
+        chains, at = _warm_up(keys[0], chains, at, n_warmup)
+        drawn, result = _until_it_passes(keys[1], chains, at, n_draws, counts)
+        if _is_sound(drawn):
             break
         softer, at = _soften(chains, drawn)
         joint = softer.joint
-    result = _until_it_passes(key_more, chains, drawn, counts)
-    tries = {"tries": i + 1, "accepted": accepted}
+    tries = {"tries": i + 1, "accepted": float(drawn.accept_prob.mean())}
     return result._replace(convergence=result.convergence | tries)
 
 
-def _until_it_passes(key, chains: "Chains", drawn: Draws, counts) -> NutsResult:
-    """The chains go on where only their length stands between them and the gate."""
-    result = _collect(drawn, chains.joint, counts)
-    n = -(-drawn.diverging.shape[1] // PART)
-    for i in range(N_MORE):
-        if result.convergence["converged"] or result.convergence["divergences"]:
+def _warm_up(key, chains: "Chains", at: dict, n: int) -> tuple["Chains", dict]:
+    """Chains where the posterior is, in units with which their steps are sound."""
+    for k in jax.random.split(key, N_WARM):
+        drawn = chains(k, at, n)
+        chains, at = _soften(chains, drawn)
+        if _is_sound(drawn):
             break
-        more = chains(jax.random.fold_in(key, i + 1), _last(drawn), n)
-        drawn = _joined([drawn, more])
-        result = _collect(drawn, chains.joint, counts)
-    return result
+    return chains, at
+
+
+def _until_it_passes(
+    key, chains: "Chains", at: dict, n: int, counts
+) -> tuple[Draws, NutsResult]:
+    """So many draws, and more while only their number is between them and the gate."""
+    parts, size = [], -(-n // PARTS)
+    for k in jax.random.split(key, MOST_PARTS):
+        parts.append(chains(k, at, size))
+        at = _last(parts[-1])
+        if not _is_sound(parts[-1]):
+            break
+        if len(parts) >= PARTS:
+            result = _collect(_joined(parts), chains.joint, counts)
+            if result.convergence["converged"]:
+                break
+    drawn = _joined(parts)
+    return drawn, _collect(drawn, chains.joint, counts)
+
+
+def _is_sound(drawn: Draws) -> bool:
+    return not drawn.diverging.any() and float(drawn.accept_prob.mean()) > MIN_ACCEPT
 
 
 class Chains(NamedTuple):
@@ -146,11 +164,15 @@ def _soften(chains: Chains, drawn: Draws) -> tuple[Chains, dict]:
     """Smaller units for the stars that are steeper than a normal where the chains were.
 
     The mean squared slope is the mean curvature (an identity of every density). A star
-    at the end of the model's range would else make all steps unstable.
+    at the end of the model's range would else make all steps unstable, even where it
+    is steep in a few draws only.
     """
-    late = drawn.steepness[:, drawn.steepness.shape[1] // 2 :].mean(axis=(0, 1))
-    late = np.where(np.isfinite(late), late, STEEP)
-    factor = np.sqrt(np.clip(late / STEEP, 1.0, SOFTEST**2)).astype(np.float32)
+    late = drawn.steepness[:, drawn.steepness.shape[1] // 2 :]
+    late = np.where(np.isfinite(late), late, STEEPEST)
+    excess = np.maximum(
+        late.mean(axis=(0, 1)) / STEEP, late.max(axis=(0, 1)) / STEEPEST
+    )
+    factor = np.sqrt(np.clip(excess, 1.0, SOFTEST**2)).astype(np.float32)
     stretch = chains.joint.stretch / factor[:, None, None]
     at = _last(drawn)
     at = at | {"stars": at["stars"] * factor}

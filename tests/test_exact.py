@@ -11,7 +11,7 @@ import chemsbi_jax as cs
 from chemsbi_jax.galaxy import exact_of_stars
 from chemsbi_jax.galaxy.chart import fit_chart, prior_chart, push
 from chemsbi_jax.galaxy.evidence import Evidence, merge, n_effective, temper
-from chemsbi_jax.galaxy.exact import explained
+from chemsbi_jax.galaxy.exact import _evidence, draw_more, explained, follow, in_blocks
 from chemsbi_jax.galaxy.likelihood import observe
 from chemsbi_jax.galaxy.surface import at_rest, join_points, square
 from chemsbi_jax.npe.training import NpeConfig, new_npe
@@ -165,16 +165,49 @@ def test_prior_chart_is_the_identity():
 
 
 def test_lots_of_draws_merge_into_one():
-    log_weight = jax.random.normal(jax.random.key(0), (3, 2, 50))
+    log_weight = jax.random.normal(jax.random.key(0), (2, 50))
 
     def evidence(w):
         total = jax.scipy.special.logsumexp(w, axis=-1) - jnp.log(w.shape[-1])
-        return Evidence(total, n_effective(w), w.min())
+        return Evidence(total, n_effective(w), jnp.asarray(1.0 * w.shape[-1]), w.min())
 
-    merged = merge(jax.vmap(evidence)(log_weight))
-    whole = evidence(jnp.moveaxis(log_weight, 0, 1).reshape(2, -1))
-    for one, other in zip(merged, whole, strict=True):
+    lots = [evidence(w) for w in jnp.split(log_weight, [10, 22], axis=1)]
+    merged = merge(jax.tree.map(lambda *x: jnp.stack(x), *lots))
+    for one, other in zip(merged, evidence(log_weight), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4)
+
+
+def test_stars_with_few_effective_draws_get_more(problem):
+    _, stars, npe, forward, _ = problem
+    start = GalaxyPosterior("guess", np.zeros((2, 2)), np.zeros(2), np.eye(2), {})
+    result = exact_of_stars(jax.random.key(1), npe, forward, stars, start)
+    points = np.asarray(result.grid.mean, float)[:, None] + 0.1 * square(9)
+    plain = result.stars._replace(chart=prior_chart(N_STARS))
+    found = in_blocks(_evidence, plain, npe, forward, points)
+    few = found.n_effective.min(axis=1) < 10.0
+    assert few.any()  # the flow knows nothing
+    more = draw_more(plain, found, npe, forward, points)
+    assert np.all(more.n_draws[few] > found.n_draws[few])
+    assert np.median((more.n_effective / found.n_effective)[few]) > 1.5
+    better, charted = follow(plain, found, npe, forward, points)
+    assert np.median(charted.n_effective.min(axis=1)[few]) > 20.0
+    known = (better.chart.centre == plain.chart.centre).all(axis=1)
+    for one, other in zip(charted, found, strict=True):  # as they were
+        np.testing.assert_array_equal(one[known], other[known])
+
+
+def test_a_guess_far_off_is_searched_and_a_good_one_is_not(problem):
+    matrix, stars, npe, forward, sigma = problem
+    mean, covariance = closed_form(matrix, stars.values, sigma)
+    rounds = []
+    for off in (0.0, 15.0):
+        at = mean + off * np.sqrt(np.diag(covariance))
+        start = GalaxyPosterior("guess", at[None], at, covariance, {})
+        result = exact_of_stars(jax.random.key(1), npe, forward, stars, start)
+        assert result.checks["at_rest"]
+        rounds.append(result.checks["rounds"])
+    assert rounds[0] == 1
+    assert rounds[1] > 2
 
 
 def test_tempering_leaves_enough_draws():
@@ -210,12 +243,13 @@ def test_polynomial_joins_the_points_of_a_gaussian():
 def test_which_stars_are_explained():
     stars = galaxy_of(np.zeros((3, 8)), 0.05)
     chi2 = jnp.array([8.0, 100.0, 400.0])
-    found = Evidence(jnp.zeros((3, 1)), jnp.ones((3, 1)), chi2)
+    found = Evidence(jnp.zeros((3, 1)), jnp.ones((3, 1)), jnp.ones(3), chi2)
     assert explained(found, observe(stars)).tolist() == [True, True, False]
 
 
 def test_stars_that_nothing_explains_are_refused():
     stars = galaxy_of(np.zeros((2, 8)), 0.05)
-    found = Evidence(jnp.zeros((2, 1)), jnp.ones((2, 1)), jnp.array([400.0, 500.0]))
+    chi2 = jnp.array([400.0, 500.0])
+    found = Evidence(jnp.zeros((2, 1)), jnp.ones((2, 1)), jnp.ones(2), chi2)
     with pytest.raises(ValueError, match="no parameters come near to any of these 2"):
         explained(found, observe(stars))

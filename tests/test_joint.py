@@ -12,7 +12,7 @@ import chemsbi_jax.joint
 from chemsbi_jax.coordinates import EDGE, make_joint, to_theta
 from chemsbi_jax.diagnostics.convergence import check_convergence
 from chemsbi_jax.galaxy.likelihood import log_likelihood, observe
-from chemsbi_jax.joint import run_nuts
+from chemsbi_jax.joint import STEEP, STEEPEST, Chains, Draws, _soften, run_nuts
 from chemsbi_jax.npe.training import NpeConfig, new_npe
 from chemsbi_jax.priors import Prior
 from chemsbi_jax.types import GalaxyPosterior, Stars
@@ -90,6 +90,36 @@ def test_chains_that_hardly_move_start_anew(problem, monkeypatch):
     )
     assert [r.convergence["tries"] for r in (one, two)] == [1, 2]
     assert two.convergence["accepted"] > one.convergence["accepted"]
+
+
+def test_steep_stars_get_smaller_units_and_stay_where_they_are(problem):
+    """Two draws of two chains; a steep star, a star that is steep once, and NaN."""
+    _, stars, prior, forward = problem
+    npe = new_npe(jax.random.key(0), prior, NpeConfig())
+    start = GalaxyPosterior("guess", np.zeros((2, 2)), np.zeros(2), np.eye(2), {})
+    joint, _ = make_joint(jax.random.key(1), forward, stars, npe, start)
+    rng = np.random.default_rng(0)
+    at = {
+        "galaxy": rng.normal(size=(2, 8, 2)).astype(np.float32),
+        "stars": rng.normal(size=(2, 8, 4, N_STARS)).astype(np.float32),
+    }
+    steepness = np.full((2, 8, N_STARS), 4.0)
+    steepness[..., 1] = 4.0 * STEEP
+    steepness[1, -1, 2] = 9.0 * STEEPEST
+    steepness[:, 0, 3] = 1e6  # before the half that counts
+    steepness[..., 4] = np.nan
+    no = np.zeros((2, 8), bool)
+    chains = Chains(joint, 0.2, 4, True)
+    softer, last = _soften(chains, Draws(at, no, no, no, steepness))
+    factor = np.asarray(joint.stretch / softer.joint.stretch)[:, 0, 0]
+    assert factor[0] == factor[3] == factor[5] == 1.0
+    np.testing.assert_allclose(factor[1], 2.0, rtol=1e-5)
+    assert 3.0 * 0.999 < factor[2] < 2.0 * 3.0  # the peak, or the mean that it makes
+    assert factor[4] > 1.0
+    for c in range(2):
+        before, _ = joint.to_latents(at["galaxy"][c, -1], at["stars"][c, -1])
+        after, _ = softer.joint.to_latents(last["galaxy"][c], last["stars"][c])
+        np.testing.assert_allclose(before, after, atol=1e-4)
 
 
 def walled(theta, matrix):

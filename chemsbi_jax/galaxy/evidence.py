@@ -16,9 +16,9 @@ from chemsbi_jax.npe.model import N_LOCAL, Npe
 from chemsbi_jax.types import Forward
 
 WIDEN = 1.25  # of the proposal's noise: heavier tails than the flow's
-ADAPT_DRAWS, ADAPT_ROUNDS = 512, 6  # for the charts of stars unlike the training
+ADAPT_DRAWS, ADAPT_ROUNDS = 2048, 12  # for the charts of stars unlike the training
 GOOD = 0.4  # share of effective draws with which a star needs no (better) chart
-ENOUGH = 60.0  # effective draws that fit a chart
+ENOUGH = 200.0  # effective draws that fit a chart
 # additive recurrence with the real root of x^5 = x + 1: evenly spread in 4-D
 RECURRENCE = [1.1673039782614187 ** -(i + 1) for i in range(N_LOCAL)]
 

@@ -45,7 +45,7 @@ LEAST = 5  # points a side of all others
 INNER = 0.51  # half sides of the design
 DRAWS = 64  # of each star, at each point
 # below as many effective draws a star gets so many times more of them, so many times
-POOR, MORE, LOTS = 24.0, 4, 6
+POOR, MORE, LOTS = 32.0, 4, 4
 BLOCK = 64  # stars a call
 MAX_ROUNDS = 12
 UNEXPLAINED = 1e-25  # chance of a star's chi2 (10 sigma) below which it does not count
@@ -97,11 +97,13 @@ def exact_posterior(
         factor = design_factor(covariance, reach)
         points = mean[:, None] + factor @ _square(len(seen))
         found = in_blocks(_evidence, stars, npe, forward, points)
-        grid, error, counts = _posterior(found, observed, mean, factor)
+        if n_rounds == 0 or reach == REACH:
+            stars, found = follow(stars, found, npe, forward, points)
+        grid, error = _posterior(found, _near(found, observed), mean, factor)
         lost = piles_up(grid, mean, factor)
         if reach == REACH and not lost:  # a search needs no digits
-            stars, found = improve(stars, found, npe, forward, points)
-            grid, error, counts = _posterior(found, observed, mean, factor)
+            found = draw_more(stars, found, npe, forward, points)
+            grid, error = _posterior(found, explained(found, observed), mean, factor)
             lost = piles_up(grid, mean, factor)
         rests = reach == REACH and at_rest(grid, mean, factor)
         if not lost:  # else its width is that of the edge
@@ -114,15 +116,16 @@ def exact_posterior(
             break
     bar.close()
     checks = {"at_rest": rests, "rounds": n_rounds}
+    counts = explained(found, observed)
     checks |= {"polynomial_rms": error, **_draw_checks(found, counts)}
     return Exact(grid, stars, counts, checks)
 
 
-def _posterior(found: Evidence, observed: Observed, mean, factor):
-    counts = explained(found, observed)
+def _posterior(found: Evidence, counts: np.ndarray, mean, factor):
+    counts = counts if counts.any() else ~counts  # a search needs a direction
     # float64: thousands of stars add up
     total = np.asarray(found.log_likelihood, float)[counts].sum(axis=0)
-    return *join_points(_square(len(counts)), total, mean, factor), counts
+    return join_points(_square(len(counts)), total, mean, factor)
 
 
 def _draw_checks(found: Evidence, counts: np.ndarray) -> dict:
@@ -143,10 +146,10 @@ def adapt_charts(
     return stars._replace(chart=_put(stars.chart, rows, charts))
 
 
-def improve(
+def follow(
     stars: Star, found: Evidence, npe: Npe, forward: Forward, points: np.ndarray
 ) -> tuple[Star, Evidence]:
-    """Better charts for stars that the flow does not know; more draws where few count.
+    """Charts, and the evidence with them, for stars that the flow does not know.
 
     Args:
         stars: with their charts.
@@ -157,10 +160,17 @@ def improve(
     """
     middle = points.shape[1] // 2
     unknown = np.flatnonzero(found.n_effective[:, middle] < GOOD * DRAWS)
-    if len(unknown):
-        stars = adapt_charts(stars, npe, forward, points[:, middle], unknown)
-        again = in_blocks(_evidence, stars, npe, forward, points, unknown)
-        found = _put(found, unknown, again)
+    if len(unknown) == 0:
+        return stars, found
+    stars = adapt_charts(stars, npe, forward, points[:, middle], unknown)
+    again = in_blocks(_evidence, stars, npe, forward, points, unknown)
+    return stars, _put(found, unknown, again)
+
+
+def draw_more(
+    stars: Star, found: Evidence, npe: Npe, forward: Forward, points: np.ndarray
+) -> Evidence:
+    """Further lots of draws for stars of which few count; arguments as `follow`."""
     for lot in range(LOTS):
         poor = np.flatnonzero(_worth(found) < POOR)
         if len(poor) == 0:
@@ -170,7 +180,7 @@ def improve(
             poor,
             in_blocks(_more, (stars, found), npe, forward, (points, lot), poor),
         )
-    return stars, found
+    return found
 
 
 def _worth(found: Evidence) -> Float[np.ndarray, " star"]:
@@ -199,14 +209,18 @@ def explained(found: Evidence, observed: Observed) -> Bool[np.ndarray, " star"]:
     Raises:
         InputError: there is no such star.
     """
-    n_seen = np.asarray(observed.weight > 0.0).sum(axis=-1)
-    counts = np.asarray(found.chi2) < stats.chi2.isf(UNEXPLAINED, n_seen)
+    counts = _near(found, observed)
     if not counts.any():
         raise InputError(
             "Expected stars that the model can make; no parameters come near to any of "
             f"these {len(counts)}. Check units and solar scale of the table."
         )
     return counts
+
+
+def _near(found: Evidence, observed: Observed) -> Bool[np.ndarray, " star"]:
+    n_seen = np.asarray(observed.weight > 0.0).sum(axis=-1)
+    return np.asarray(found.chi2) < stats.chi2.isf(UNEXPLAINED, n_seen)
 
 
 def local_charts(result: Exact, npe: Npe, forward: Forward) -> Chart:

@@ -28,7 +28,7 @@ from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.types import Forward
 
 N_ROUNDS = 12
-MOVE_EVERY = 4  # rounds; then the galaxy's parameters follow
+MOVE_EVERY = 4  # rounds; then the galaxy's parameters and the charts follow
 SPEED = 1.5  # over-relaxation of the steps, which are small where an error is
 
 
@@ -84,7 +84,8 @@ def robust_posterior(key, npe: Npe, forward: Forward, start: Exact) -> Robust:
             )
         if i == N_ROUNDS:
             break
-        stars = adapt_charts(stars, npe, forward, mean)
+        if i % MOVE_EVERY == 0:  # between, they fit well enough to propose
+            stars = adapt_charts(stars, npe, forward, mean)
         squares = np.asarray(in_blocks(_squares, stars, npe, forward, mean), float)
         total = variance + extra
         # of each star, in units of its own variance: errors may differ

@@ -18,8 +18,10 @@ from chemsbi_jax import priors
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.galaxy import exact_of_stars
 from chemsbi_jax.galaxy.chart import Chart, push
-from chemsbi_jax.galaxy.exact import local_charts
+from chemsbi_jax.galaxy.evidence import Star, local_chart
+from chemsbi_jax.galaxy.exact import Exact, in_blocks
 from chemsbi_jax.galaxy.likelihood import Observed, log_likelihood, standardised
+from chemsbi_jax.galaxy.surface import square
 from chemsbi_jax.npe.model import N_LOCAL, Npe
 from chemsbi_jax.priors import Prior
 from chemsbi_jax.types import Forward, GalaxyPosterior, Stars
@@ -28,6 +30,8 @@ N_CURVATURE, WIDEN = 64, 1.3  # draws of a star for its curvature, and their spr
 EDGE = 4.98  # prior widths of local parameters: the emulators end at 5
 FLATTEST = 0.02  # of the steepest direction: the fourth root of float32's rounding
 CURVATURES = (0.3, 300.0)  # what lies outside is an accident of the draws
+# of the design that `local_charts` follows, and the draws at each of its points
+CHART_REACH, CHART_SIDE, CHART_DRAWS = 2.5, 3, 256
 
 
 class Joint(NamedTuple):
@@ -111,6 +115,23 @@ def make_joint(
     )
     stretch = find_stretch(jax.random.fold_in(key, 1), joint)
     return joint._replace(stretch=stretch), result.counts
+
+
+def local_charts(result: Exact, npe: Npe, forward: Forward) -> Chart:
+    """Coordinates of all stars' local latents, that follow the galaxy's.
+
+    They take the global latents less the posterior's mean, in units of its Cholesky
+    factor.
+    """
+    units = CHART_REACH * square(CHART_SIDE)
+    factor = np.linalg.cholesky(np.asarray(result.grid.covariance, float))
+    points = np.asarray(result.grid.mean, float)[:, None] + factor @ units
+    units = jnp.asarray(units, jnp.float32)
+    return in_blocks(_local_charts, result.stars, npe, forward, (points, units))
+
+
+def _local_charts(stars: Star, npe: Npe, forward: Forward, design) -> Chart:
+    return lax.map(lambda s: local_chart(s, npe, forward, *design, CHART_DRAWS), stars)
 
 
 @eqx.filter_jit

@@ -159,8 +159,7 @@ def check(keys, loaded: Loaded, galaxy, config: Config, watch: Stopwatch) -> Fou
         why = "the result is far out" if far else "the model does not fit"
         with watch(f"exact, as {why}"):
             beside = n_stars > infer_stream.MAX_EXACT
-            run = infer_stream.exact_beside if beside else try_exact
-            galaxy = run(keys[0], loaded, galaxy, config.quiet)
+            galaxy = after_alarm(keys[0], loaded, galaxy, beside, config.quiet)
             galaxy = galaxy._replace(checks=galaxy.checks | {"flow_was_far": far})
             part = part if beside else galaxy
     robust = None
@@ -170,6 +169,11 @@ def check(keys, loaded: Loaded, galaxy, config: Config, watch: Stopwatch) -> Fou
             robust = robust_beside(keys[0], npe, forward, some)
     with watch("other method"):
         other = infer(keys[0], loaded, OTHER[galaxy.method], config.quiet)
+    if auto and galaxy.method == "flow" and n_stars <= infer_stream.MAX_EXACT:
+        with watch("exact, if the methods differ"):
+            galaxy, other = settle(keys[0], loaded, galaxy, other, config.quiet)
+            part = galaxy
+    with watch("other checks"):
         checks = list_checks(keys[1], loaded, part, other, misfit) | galaxy.checks
         checks |= infer_stream.compare_on_part(galaxy, part, other)
     others = {infer_stream.name_of_part(other, galaxy): other}
@@ -199,6 +203,20 @@ def try_exact(key, loaded: Loaded, flow, quiet: bool) -> cs.GalaxyPosterior:
         return infer(key, loaded, "exact", quiet)
     except InputError as error:
         return flow._replace(checks=flow.checks | {"no_exact": str(error)})
+
+
+def after_alarm(key, loaded: Loaded, flow, beside: bool, quiet: bool):
+    """The exact posterior, or that of a part of very many stars beside the flow's."""
+    run = infer_stream.exact_beside if beside else try_exact
+    return run(key, loaded, flow, quiet)
+
+
+def settle(key, loaded: Loaded, flow, other, quiet: bool) -> tuple:
+    """The exact posterior beside the flow's, where two ways of the network differ."""
+    if "no_exact" in flow.checks or compare(flow, other)["agree"]:
+        return flow, other
+    exact = try_exact(key, loaded, flow, quiet)
+    return (exact, flow) if exact.method == "exact" else (exact, other)
 
 
 def list_checks(key, loaded: Loaded, galaxy, other, misfit) -> dict:

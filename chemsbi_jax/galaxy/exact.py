@@ -27,7 +27,6 @@ from chemsbi_jax.galaxy.evidence import (
     Evidence,
     Star,
     adapt_chart,
-    local_chart,
     more_evidence,
     star_evidence,
 )
@@ -38,8 +37,6 @@ from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.types import Forward
 
 REACH, SEARCH_REACH = 4.0, 10.0  # half a side of the designs, in standard deviations
-# of the design that `local_charts` follows, and the draws at each of its points
-CHART_REACH, CHART_SIDE, CHART_DRAWS = 2.5, 3, 256
 SIDES = {13: 5, 9: 70}  # points a side of the designs of up to so many stars
 LEAST = 5  # points a side of all others
 INNER = 0.51  # half sides of the design
@@ -94,18 +91,13 @@ def exact_posterior(
     bar = tqdm(total=MAX_ROUNDS, desc="exact", unit=" rounds", disable=quiet)
     reach, n_rounds = REACH, 0
     for _ in range(MAX_ROUNDS):
-        factor = design_factor(covariance, reach)
-        points = mean[:, None] + factor @ _square(len(seen))
-        found = in_blocks(_evidence, stars, npe, forward, points)
-        if n_rounds == 0 or reach == REACH:
-            stars, found = follow(stars, found, npe, forward, points)
-        grid, error = _posterior(found, _near(found, observed), mean, factor)
+        factor, is_last = design_factor(covariance, reach), reach == REACH
+        charts = is_last or n_rounds == 0
+        stars, found, grid, error = _look(
+            stars, npe, forward, mean, factor, charts, is_last
+        )
         lost = piles_up(grid, mean, factor)
-        if reach == REACH and not lost:  # a search needs no digits
-            found = draw_more(stars, found, npe, forward, points)
-            grid, error = _posterior(found, explained(found, observed), mean, factor)
-            lost = piles_up(grid, mean, factor)
-        rests = reach == REACH and at_rest(grid, mean, factor)
+        rests = is_last and at_rest(grid, mean, factor)
         if not lost:  # else its width is that of the edge
             covariance = np.asarray(grid.covariance)
         mean = np.asarray(grid.mean)
@@ -119,6 +111,23 @@ def exact_posterior(
     counts = explained(found, observed)
     checks |= {"polynomial_rms": error, **_draw_checks(found, counts)}
     return Exact(grid, stars, counts, checks)
+
+
+def _look(
+    stars: Star, npe: Npe, forward: Forward, mean, factor, charts: bool, is_last: bool
+) -> tuple[Star, Evidence, GridPosterior, float]:
+    """One round: the posterior at one design, and what it was made with."""
+    points = mean[:, None] + factor @ _square(len(stars.key))
+    found = in_blocks(_evidence, stars, npe, forward, points)
+    if charts:
+        stars, found = follow(stars, found, npe, forward, points)
+    counts = _near(found, stars.observed)
+    grid, error = _posterior(found, counts, mean, factor)
+    if is_last and not piles_up(grid, mean, factor):  # a search needs no digits
+        found = draw_more(stars, found, npe, forward, points)
+        counts = explained(found, stars.observed)
+        grid, error = _posterior(found, counts, mean, factor)
+    return stars, found, grid, error
 
 
 def _posterior(found: Evidence, counts: np.ndarray, mean, factor):
@@ -223,19 +232,6 @@ def _near(found: Evidence, observed: Observed) -> Bool[np.ndarray, " star"]:
     return np.asarray(found.chi2) < stats.chi2.isf(UNEXPLAINED, n_seen)
 
 
-def local_charts(result: Exact, npe: Npe, forward: Forward) -> Chart:
-    """Coordinates of all stars' local latents, for `joint`.
-
-    They take the global latents less the posterior's mean, in units of its Cholesky
-    factor.
-    """
-    units = CHART_REACH * square(CHART_SIDE)
-    factor = np.linalg.cholesky(np.asarray(result.grid.covariance, float))
-    points = np.asarray(result.grid.mean, float)[:, None] + factor @ units
-    units = jnp.asarray(units, jnp.float32)
-    return in_blocks(_local_charts, result.stars, npe, forward, (points, units))
-
-
 def in_blocks(function, stars, npe, forward, points, rows: np.ndarray | None = None):
     """Apply a function to stars (some, or all), in blocks of one size on all devices.
 
@@ -269,10 +265,6 @@ def _more(both: tuple[Star, Evidence], npe: Npe, forward: Forward, design) -> Ev
 
 def _charts(stars: Star, npe: Npe, forward: Forward, point) -> Chart:
     return lax.map(lambda s: adapt_chart(s, npe, forward, point), stars)
-
-
-def _local_charts(stars: Star, npe: Npe, forward: Forward, design) -> Chart:
-    return lax.map(lambda s: local_chart(s, npe, forward, *design, CHART_DRAWS), stars)
 
 
 # at the first call, as JAX starts with it

@@ -20,7 +20,7 @@ from chemsbi_jax.diagnostics.convergence import check_convergence
 from chemsbi_jax.npe.model import N_LOCAL, Npe
 from chemsbi_jax.types import Forward, GalaxyPosterior, Stars
 
-PARTS, MOST_PARTS = 4, 12  # of the draws; after the first ones the gate is asked
+PARTS, MOST_PARTS = 4, 20  # of the draws; after the first ones the gate is asked
 N_WARM = 3  # warm-ups at most, each in softer units
 # step times the fourth root of the number of coordinates (Beskos+ 2013 for the power);
 # the number is empirical: of 200 and 1000 stars four in five or more are accepted
@@ -77,7 +77,7 @@ def run_nuts(
         start: first guess of the global parameters; None asks the network.
         n_chains: side by side, shared out among the devices.
         n_warmup: steps that are not kept, per chain.
-        n_draws: kept steps, per chain; a quarter of these more, up to three times as
+        n_draws: kept steps, per chain; a quarter of these more, up to five times as
             many in all, while r-hat or the effective sample size misses the gate.
         max_tree_depth: at most 2 to this power of gradients a step.
         step: of the leapfrog, times the fourth root of the number of coordinates;

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import arviz as az
+import jax
 import numpy as np
 import pytest
 from astropy.table import Table
@@ -64,6 +65,23 @@ def test_result_lies_near_the_truth_of_the_mock(result):
     for name, truth in zip(cs.PARAMETERS[:2], (-2.1, -2.6), strict=True):
         p = result[1][name]
         assert abs(p["mean"] - truth) < 4 * p["sd"]
+
+
+def test_exact_settles_where_two_ways_of_the_network_differ(few_stars, tmp_path):
+    infer = load_script("infer")
+    key = jax.random.key(3)
+    loaded = infer.load(infer.Config(few_stars, tmp_path), cs.read_stars(few_stars))
+    flow = infer.infer(key, loaded, "flow", quiet=True)
+    off = 3.0 * np.sqrt(np.diag(flow.covariance))
+    other = flow._replace(method="gaussian", mean=flow.mean + off)
+    assert infer.settle(key, loaded, flow, flow, quiet=True) == (flow, flow)
+    found, beside = infer.settle(key, loaded, flow, other, quiet=True)
+    assert found.method == "exact"
+    assert beside.method == "flow"
+    # 30 stars of the model: the network is right to a fraction of its width
+    assert np.all(np.abs(found.mean - flow.mean) < off / 6.0)
+    failed = flow._replace(checks={**flow.checks, "no_exact": "why"})
+    assert infer.settle(key, loaded, failed, other, quiet=True) == (failed, other)
 
 
 def test_posterior_file_opens_in_arviz(result):

@@ -18,7 +18,7 @@ from chemsbi_jax.types import Forward
 WIDEN = 1.25  # of the proposal's noise: heavier tails than the flow's
 ADAPT_DRAWS, ADAPT_ROUNDS = 2048, 12  # for the charts of stars unlike the training
 GOOD = 0.4  # share of effective draws with which a star needs no (better) chart
-ENOUGH = 200.0  # effective draws that fit a chart
+ENOUGH = 0.1  # share of effective draws that fits a chart
 # additive recurrence with the real root of x^5 = x + 1: evenly spread in 4-D
 RECURRENCE = [1.1673039782614187 ** -(i + 1) for i in range(N_LOCAL)]
 
@@ -158,7 +158,10 @@ def temper(log_weight: Float[Array, " draw"]) -> Float[Array, " draw"]:
     """Flatter weights where only a few draws count: enough of them for a fit."""
     powers = jnp.array([1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05])
     worth = jax.vmap(lambda p: n_effective(p * log_weight))(powers)
-    return powers[jnp.argmax(worth > ENOUGH)] * log_weight
+    enough = (
+        (worth > ENOUGH * len(log_weight)).at[-1].set(True)
+    )  # the flattest, at last
+    return powers[jnp.argmax(enough)] * log_weight
 
 
 def n_effective(log_weight: Float[Array, "*point draw"]) -> Float[Array, "*point"]:

@@ -84,8 +84,8 @@ def run_nuts(
             at most `MAX_STEP`. The coordinates have unit curvature, so that nothing has
             to be adapted.
         n_tries: after divergences, or where too few steps are accepted, the chains
-            start anew with smaller steps, as often as this at most; the result is what
-            the last try alone has drawn.
+            go on from where they are with smaller steps, as often as this at most; the
+            result is what the last try alone has drawn.
         quiet: no progress bar.
     """
     key_start, key_joint, key_run = jax.random.split(key, 3)
@@ -124,7 +124,7 @@ def _until_it_passes(
     for k in jax.random.split(key, MOST_PARTS):
         parts.append(chains(k, at, size))
         at = _last(parts[-1])
-        if not _is_sound(parts[-1]):
+        if not _is_sound(_joined(parts)):
             break
         if len(parts) >= PARTS:
             result = _collect(_joined(parts), chains.joint, counts)
@@ -230,9 +230,10 @@ def _collect(drawn: Draws, joint: Joint, counts: np.ndarray) -> NutsResult:
     posterior = GalaxyPosterior(
         "nuts", flat, flat.mean(axis=0), np.cov(flat, rowvar=False), checks
     )
-    thin = max(1, len(flat) // N_STAR_DRAWS)
+    # always as many, so that nothing is compiled for a number of draws
+    rows = np.linspace(0, len(flat) - 1, N_STAR_DRAWS).astype(int)
     galaxy, stars = (
-        drawn.at[k].reshape(-1, *drawn.at[k].shape[2:])[::thin]
+        drawn.at[k].reshape(-1, *drawn.at[k].shape[2:])[rows]
         for k in ("galaxy", "stars")
     )
     some = np.asarray(_to_theta(joint, galaxy, stars))

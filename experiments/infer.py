@@ -216,7 +216,11 @@ def settle(key, loaded: Loaded, flow, other, quiet: bool) -> tuple:
     if "no_exact" in flow.checks or compare(flow, other)["agree"]:
         return flow, other
     exact = try_exact(key, loaded, flow, quiet)
-    return (exact, flow) if exact.method == "exact" else (exact, other)
+    if not exact.checks.get("at_rest", False):  # or it failed, and tells why
+        why = exact.checks.get("no_exact", "it did not come to rest.")
+        return flow._replace(checks=flow.checks | {"no_exact": why}), other
+    differed = {"network_methods_differed": compare(flow, other)["shift_sigma"]}
+    return exact._replace(checks=exact.checks | differed), flow
 
 
 def list_checks(key, loaded: Loaded, galaxy, other, misfit) -> dict:

@@ -78,6 +78,7 @@ def test_exact_settles_where_two_ways_of_the_network_differ(few_stars, tmp_path)
     found, beside = infer.settle(key, loaded, flow, other, quiet=True)
     assert found.method == "exact"
     assert beside.method == "flow"
+    assert np.abs(found.checks["network_methods_differed"]).max() > 2.0
     # 30 stars of the model: the network is right to a fraction of its width
     assert np.all(np.abs(found.mean - flow.mean) < off / 6.0)
     failed = flow._replace(checks={**flow.checks, "no_exact": "why"})

@@ -17,6 +17,7 @@ from chemsbi_jax.types import Forward
 
 WIDEN = 1.25  # of the proposal's noise: heavier tails than the flow's
 ADAPT_DRAWS, ADAPT_ROUNDS = 2048, 12  # for the charts of stars unlike the training
+LOT_KEYS = 1000  # beyond those of the rounds that fit a chart
 GOOD = 0.4  # share of effective draws with which a star needs no (better) chart
 ENOUGH = 0.1  # share of effective draws that fits a chart
 # additive recurrence with the real root of x^5 = x + 1: evenly spread in 4-D
@@ -83,7 +84,7 @@ def more_evidence(
     star: Star, found: Evidence, npe: Npe, forward: Forward, points: Array, lot, n: int
 ) -> Evidence:
     """Evidence of one star from what was found, and a further lot of draws."""
-    key = jax.random.fold_in(star.key, 1 + lot.astype(int))
+    key = jax.random.fold_in(star.key, LOT_KEYS + lot.astype(int))
     more = star_evidence(star._replace(key=key), npe, forward, points, n)
     return merge(jax.tree.map(lambda *x: jnp.stack(x), found, more))
 

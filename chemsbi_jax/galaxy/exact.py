@@ -41,7 +41,7 @@ SIDES = {13: 5, 9: 70}  # points a side of the designs of up to so many stars
 LEAST = 5  # points a side of all others
 INNER = 0.51  # half sides of the design
 DRAWS = 64  # of each star, at each point
-# below as many effective draws a star gets so many times more of them, so many times
+# below POOR effective draws a star gets a lot of MORE times as many, at most LOTS times
 POOR, MORE, LOTS = 32.0, 4, 4
 BLOCK = 64  # stars a call
 MAX_ROUNDS = 12
@@ -91,13 +91,10 @@ def exact_posterior(
     bar = tqdm(total=MAX_ROUNDS, desc="exact", unit=" rounds", disable=quiet)
     reach, n_rounds = REACH, 0
     for _ in range(MAX_ROUNDS):
-        factor, is_last = design_factor(covariance, reach), reach == REACH
-        charts = is_last or n_rounds == 0
-        stars, found, grid, error = _look(
-            stars, npe, forward, mean, factor, charts, is_last
-        )
+        factor, is_search = design_factor(covariance, reach), reach > REACH
+        stars, found, grid, error = _look(stars, npe, forward, mean, factor, is_search)
         lost = piles_up(grid, mean, factor)
-        rests = is_last and at_rest(grid, mean, factor)
+        rests = not is_search and at_rest(grid, mean, factor)
         if not lost:  # else its width is that of the edge
             covariance = np.asarray(grid.covariance)
         mean = np.asarray(grid.mean)
@@ -114,16 +111,16 @@ def exact_posterior(
 
 
 def _look(
-    stars: Star, npe: Npe, forward: Forward, mean, factor, charts: bool, is_last: bool
+    stars: Star, npe: Npe, forward: Forward, mean, factor, is_search: bool
 ) -> tuple[Star, Evidence, GridPosterior, float]:
     """One round: the posterior at one design, and what it was made with."""
     points = mean[:, None] + factor @ _square(len(stars.key))
     found = in_blocks(_evidence, stars, npe, forward, points)
-    if charts:
+    if not is_search:  # which needs a direction and no digits
         stars, found = follow(stars, found, npe, forward, points)
     counts = _near(found, stars.observed)
     grid, error = _posterior(found, counts, mean, factor)
-    if is_last and not piles_up(grid, mean, factor):  # a search needs no digits
+    if not is_search and not piles_up(grid, mean, factor):
         found = draw_more(stars, found, npe, forward, points)
         counts = explained(found, stars.observed)
         grid, error = _posterior(found, counts, mean, factor)
@@ -168,7 +165,8 @@ def follow(
         points: a design; its middle comes in the middle.
     """
     middle = points.shape[1] // 2
-    unknown = np.flatnonzero(found.n_effective[:, middle] < GOOD * DRAWS)
+    known = found.n_effective[:, middle] >= GOOD * DRAWS
+    unknown = np.flatnonzero(~known)  # NaN are, too
     if len(unknown) == 0:
         return stars, found
     stars = adapt_charts(stars, npe, forward, points[:, middle], unknown)
@@ -181,7 +179,7 @@ def draw_more(
 ) -> Evidence:
     """Further lots of draws for stars of which few count; arguments as `follow`."""
     for lot in range(LOTS):
-        poor = np.flatnonzero(_worth(found) < POOR)
+        poor = np.flatnonzero(~(_worth(found) >= POOR))
         if len(poor) == 0:
             break
         found = _put(
@@ -243,7 +241,7 @@ def in_blocks(function, stars, npe, forward, points, rows: np.ndarray | None = N
     size = _block_size(n_stars)
     parts = []
     for i in range(0, len(rows), size):
-        some = np.resize(rows[i : i + size], size)  # the last ones come again
+        some = np.resize(rows[i : i + size], size)  # to its end, they come again
         block = jax.tree.map(lambda x, some=some: x[some], stars)
         part = _on_all_devices(function)(block, npe, forward, points)
         parts.append(jax.tree.map(np.asarray, part))

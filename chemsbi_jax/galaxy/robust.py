@@ -18,7 +18,6 @@ from jaxtyping import Array, Float
 from chemsbi_jax import priors
 from chemsbi_jax.galaxy.evidence import Star, draw_weighted
 from chemsbi_jax.galaxy.exact import (
-    DRAWS,
     Exact,
     adapt_charts,
     exact_posterior,
@@ -27,7 +26,7 @@ from chemsbi_jax.galaxy.exact import (
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.types import Forward
 
-N_ROUNDS = 12
+N_ROUNDS, DRAWS = 12, 128  # and draws of each star
 MOVE_EVERY = 4  # rounds; then the galaxy's parameters and the charts follow
 SPEED = 1.5  # over-relaxation of the steps, which are small where an error is
 

@@ -89,7 +89,7 @@ def at_rest(grid: GridPosterior, mean: np.ndarray, factor: np.ndarray) -> bool:
     width = np.linalg.svd(spread, compute_uv=False)
     # a design reaches 4 sigma: a quarter of half a side
     return bool(
-        _shift(grid, mean, factor) < 0.25 and width.max() < 0.33 and width.min() > 0.06
+        _shift(grid, mean, factor) < 0.25 and width.max() < 0.33 and width.min() > 0.12
     )
 
 

@@ -302,12 +302,17 @@ def test_going_on_with_the_galaxy_alone(trained, test_stars):
         n_held_out=2000,
         fit=FitConfig(n_epochs=4, steps_per_epoch=250),
     )
+    # a start with something to gain: weights that are 3 % off
+    off = jax.tree.map(
+        lambda x: 1.03 * x if eqx.is_inexact_array(x) else x, trained.galaxy_flow
+    )
+    start = eqx.tree_at(lambda npe: npe.galaxy_flow, trained, off)
     more, _ = train_npe(
         jax.random.key(1),
         stars,
         PRIOR,
         config,
-        start=trained,
+        start=start,
         galaxy_only=True,
         quiet=True,
     )
@@ -316,7 +321,7 @@ def test_going_on_with_the_galaxy_alone(trained, test_stars):
     latent, values = test_stars
     before, after = (
         np.asarray(global_latent_log_prob(npe, latent[:, :2], values)).mean()
-        for npe in (trained, more)
+        for npe in (start, more)
     )
     mean, covariance = closed_form(values)
     best = multivariate_normal(np.zeros(2), covariance[:2, :2])

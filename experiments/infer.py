@@ -146,7 +146,7 @@ def write_summary(config: Config, summary: dict, galaxy: cs.GalaxyPosterior) -> 
 
 
 def check(keys, loaded: Loaded, galaxy, config: Config, watch: Stopwatch) -> Found:
-    """All checks of a result; after an alarm `exact` takes its place."""
+    """All checks; after an alarm, or where methods differ, `exact` takes its place."""
     n_stars = len(loaded.stars.values)
     with watch("checks"):
         loaded, part = infer_stream.to_check(keys[0], loaded, galaxy, config.quiet)
@@ -159,7 +159,8 @@ def check(keys, loaded: Loaded, galaxy, config: Config, watch: Stopwatch) -> Fou
         why = "the result is far out" if far else "the model does not fit"
         with watch(f"exact, as {why}"):
             beside = n_stars > infer_stream.MAX_EXACT
-            galaxy = after_alarm(keys[0], loaded, galaxy, beside, config.quiet)
+            run = infer_stream.exact_beside if beside else try_exact
+            galaxy = run(keys[0], loaded, galaxy, config.quiet)
             galaxy = galaxy._replace(checks=galaxy.checks | {"flow_was_far": far})
             part = part if beside else galaxy
     robust = None
@@ -169,8 +170,7 @@ def check(keys, loaded: Loaded, galaxy, config: Config, watch: Stopwatch) -> Fou
             robust = robust_beside(keys[0], npe, forward, some)
     with watch("other method"):
         other = infer(keys[0], loaded, OTHER[galaxy.method], config.quiet)
-    if auto and galaxy.method == "flow" and n_stars <= infer_stream.MAX_EXACT:
-        with watch("exact, if the methods differ"):
+        if auto and galaxy.method == "flow" and n_stars <= infer_stream.MAX_EXACT:
             galaxy, other = settle(keys[0], loaded, galaxy, other, config.quiet)
             part = galaxy
     with watch("other checks"):
@@ -203,12 +203,6 @@ def try_exact(key, loaded: Loaded, flow, quiet: bool) -> cs.GalaxyPosterior:
         return infer(key, loaded, "exact", quiet)
     except InputError as error:
         return flow._replace(checks=flow.checks | {"no_exact": str(error)})
-
-
-def after_alarm(key, loaded: Loaded, flow, beside: bool, quiet: bool):
-    """The exact posterior, or that of a part of very many stars beside the flow's."""
-    run = infer_stream.exact_beside if beside else try_exact
-    return run(key, loaded, flow, quiet)
 
 
 def settle(key, loaded: Loaded, flow, other, quiet: bool) -> tuple:

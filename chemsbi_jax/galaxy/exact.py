@@ -39,7 +39,7 @@ from chemsbi_jax.types import Forward
 REACH, SEARCH_REACH = 4.0, 10.0  # half a side of the designs, in standard deviations
 SIDES = {13: 5, 9: 70}  # points a side of the designs of up to so many stars
 LEAST = 5  # points a side of all others
-INNER = 0.51  # half sides of the design
+INNER = 0.51  # half sides of the design: its half, and rounding
 DRAWS = 64  # of each star, at each point
 # below POOR effective draws a star gets a lot of MORE times as many, at most LOTS times
 POOR, MORE, LOTS = 32.0, 4, 4
@@ -118,8 +118,7 @@ def _look(
     found = in_blocks(_evidence, stars, npe, forward, points)
     if not is_search:  # which needs a direction and no digits
         stars, found = follow(stars, found, npe, forward, points)
-    counts = _near(found, stars.observed)
-    grid, error = _posterior(found, counts, mean, factor)
+    grid, error = _posterior(found, _near(found, stars.observed), mean, factor)
     if not is_search and not piles_up(grid, mean, factor):
         found = draw_more(stars, found, npe, forward, points)
         counts = explained(found, stars.observed)
@@ -191,7 +190,7 @@ def draw_more(
 
 
 def _worth(found: Evidence) -> Float[np.ndarray, " star"]:
-    """Effective draws of the stars where the posterior is, to two sigma."""
+    """Effective draws of the stars in the inner half of the design (some two sigma)."""
     n_effective = np.asarray(found.n_effective)
     units = _square(len(n_effective))
     return n_effective[:, np.abs(units).max(axis=0) <= INNER].min(axis=1)

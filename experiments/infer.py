@@ -52,8 +52,8 @@ class Config(star_flags.StarFlags):
     out: Path
     """Folder for the results."""
     method: Literal["auto", "flow", "gaussian", "exact"] = "auto"
-    """How the stars are combined; auto: flow, and exact if the model does not
-    fit or the result lies where networks were hardly trained."""
+    """How the stars are combined; auto: exact for up to 5000 stars, flow for more
+    (with exact for some of them beside it, where the model does not fit)."""
     robust: bool = False
     """Give each abundance a model error, as large as the stars ask for."""
     weights: str = "auto"
@@ -105,9 +105,7 @@ def main(config: Config) -> dict:
     n_stars = len(loaded.stars.values)
     keys = jax.random.split(jax.random.key(config.seed), 3)
     with watch("inference"):
-        method = "flow" if config.method == "auto" else config.method
-        method = "robust" if config.robust else method
-        galaxy = infer_stream.infer_all(keys[0], loaded, method, config)
+        galaxy = first_answer(keys[0], loaded, config)
     if config.process_id > 0:
         return {"warnings": []}
     found = check(keys, loaded, galaxy, config, watch)
@@ -145,24 +143,44 @@ def write_summary(config: Config, summary: dict, galaxy: cs.GalaxyPosterior) -> 
         print(report(summary, config.out))
 
 
+def first_answer(key, loaded: Loaded, config: Config) -> cs.GalaxyPosterior:
+    """The posterior by the method that was asked for; auto chooses by what there is."""
+    method = "robust" if config.robust else config.method
+    if method != "auto":
+        return infer_stream.infer_all(key, loaded, method, config)
+    if len(loaded.stars.values) > infer_stream.MAX_EXACT or config.n_processes > 1:
+        return infer_stream.infer_all(key, loaded, "flow", config)
+    exact, why = try_exact(key, loaded, config.quiet)
+    if exact is None:
+        flow = infer(key, loaded, "flow", config.quiet)
+        return flow._replace(checks=flow.checks | {"no_exact": why})
+    return exact
+
+
+def try_exact(key, loaded: Loaded, quiet: bool) -> tuple:
+    """The exact posterior, or None and the reason why there is no such."""
+    try:
+        exact = infer(key, loaded, "exact", quiet)
+    except InputError as error:
+        return None, str(error)
+    return (exact, "") if exact.checks["at_rest"] else (None, "it did not come to rest")
+
+
 def check(keys, loaded: Loaded, galaxy, config: Config, watch: Stopwatch) -> Found:
-    """All checks; after an alarm, or where methods differ, `exact` takes its place."""
-    n_stars = len(loaded.stars.values)
+    """All checks; after an alarm `flow` and `exact` stand side by side."""
     with watch("checks"):
         loaded, part = infer_stream.to_check(keys[0], loaded, galaxy, config.quiet)
         stars, npe, forward, _ = loaded
         draws = cs.sample_stars(keys[2], npe, stars, 1000)
         misfit = check_fit(keys[1], npe, forward, stars, draws, galaxy)
     far = is_far(galaxy.checks["prior_widths"])
-    auto = config.method == "auto" and not config.robust
-    if auto and (misfit.is_flagged or far):
+    is_default = config.method == "auto" and not config.robust
+    can_exact = galaxy.method == "flow" and "no_exact" not in galaxy.checks
+    if is_default and can_exact and (misfit.is_flagged or far):
         why = "the result is far out" if far else "the model does not fit"
         with watch(f"exact, as {why}"):
-            beside = n_stars > infer_stream.MAX_EXACT
-            run = infer_stream.exact_beside if beside else try_exact
+            run = infer_stream.exact_beside
             galaxy = run(keys[0], loaded, galaxy, config.quiet)
-            galaxy = galaxy._replace(checks=galaxy.checks | {"flow_was_far": far})
-            part = part if beside else galaxy
     robust = None
     if misfit.is_flagged and not config.robust:
         with watch("robust, as the model does not fit"):
@@ -170,9 +188,6 @@ def check(keys, loaded: Loaded, galaxy, config: Config, watch: Stopwatch) -> Fou
             robust = robust_beside(keys[0], npe, forward, some)
     with watch("other method"):
         other = infer(keys[0], loaded, OTHER[galaxy.method], config.quiet)
-        if auto and galaxy.method == "flow" and n_stars <= infer_stream.MAX_EXACT:
-            galaxy, other = settle(keys[0], loaded, galaxy, other, config.quiet)
-            part = galaxy
     with watch("other checks"):
         checks = list_checks(keys[1], loaded, part, other, misfit) | galaxy.checks
         checks |= infer_stream.compare_on_part(galaxy, part, other)
@@ -197,26 +212,6 @@ def infer(key, loaded: Loaded, method: str, quiet: bool) -> cs.GalaxyPosterior:
     return cs.infer_galaxy(key, npe, stars, method, forward=forward, quiet=quiet)
 
 
-def try_exact(key, loaded: Loaded, flow, quiet: bool) -> cs.GalaxyPosterior:
-    """The exact posterior, or the flow's with the reason why there is no other."""
-    try:
-        return infer(key, loaded, "exact", quiet)
-    except InputError as error:
-        return flow._replace(checks=flow.checks | {"no_exact": str(error)})
-
-
-def settle(key, loaded: Loaded, flow, other, quiet: bool) -> tuple:
-    """The exact posterior beside the flow's, where two ways of the network differ."""
-    if "no_exact" in flow.checks or compare(flow, other)["agree"]:
-        return flow, other
-    exact = try_exact(key, loaded, flow, quiet)
-    if not exact.checks.get("at_rest", False):  # or it failed, and tells why
-        why = exact.checks.get("no_exact", "it did not come to rest.")
-        return flow._replace(checks=flow.checks | {"no_exact": why}), other
-    differed = {"network_methods_differed": compare(flow, other)["shift_sigma"]}
-    return exact._replace(checks=exact.checks | differed), flow
-
-
 def list_checks(key, loaded: Loaded, galaxy, other, misfit) -> dict:
     """All checks of a result, as summary.json has them."""
     stars, npe, forward, _ = loaded
@@ -235,7 +230,7 @@ def list_checks(key, loaded: Loaded, galaxy, other, misfit) -> dict:
         "methods_agree": compare(galaxy, other),
         "halves": compare_halves(key, npe, forward, stars),
     }
-    if galaxy.method == "exact":
+    if galaxy.method == "exact" and misfit.is_flagged:
         checks["leave_out"] = leave_out(key, npe, forward, stars)
     return checks
 

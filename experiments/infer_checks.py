@@ -140,10 +140,6 @@ def warn_of_place(checks: dict) -> list[str]:
             f"The network's mean error, which was taken out, is {moved:.1f} times the "
             "width: what is left of it may matter. Compare with --method exact."
         )
-    if checks.get("flow_was_far"):
-        warnings.append(
-            "The flow's answer lay where it was hardly trained: see that of exact."
-        )
     if is_far(widths):
         warnings.append(
             f"The result lies {widths:.1f} prior widths from the prior's mean, where "

@@ -11,7 +11,7 @@ from chemsbi_jax.galaxy import STREAM_FROM, infer_prefixes, stream_galaxy
 from chemsbi_jax.galaxy.stream import METHODS
 
 N_CHECKED = 8192  # stars of a large table for checks and figures; nothing to pad
-MAX_EXACT = 5000  # stars; more would take the exact method hours
+MAX_EXACT = 5000  # stars; more would take the exact method minutes
 N_EXACT = 2000  # of them, beside the answer for all
 N_PREFIXES = 2048  # stars of the figure of convergence
 
@@ -133,8 +133,8 @@ def warn_of_subset(checks: dict) -> list[str]:
         each = [(n, exact[n]) for n in cs.PARAMETERS[:2]]
         interval = ", ".join(f"{n} = {p['mean']:.3f} +- {p['sd']:.3f}" for n, p in each)
         warnings.append(
-            f"The exact method had {exact['n_stars']} random stars only, as it takes "
-            f"long: {interval}. For all stars, ask for it with --method exact."
+            f"The exact method had {exact['n_stars']} of the stars, drawn at random, "
+            f"as it takes long: {interval}. For all of them: --method exact."
         )
     return warnings
 

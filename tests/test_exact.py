@@ -11,7 +11,14 @@ import chemsbi_jax as cs
 from chemsbi_jax.galaxy import exact_of_stars
 from chemsbi_jax.galaxy.chart import fit_chart, prior_chart, push
 from chemsbi_jax.galaxy.evidence import Evidence, merge, n_effective, temper
-from chemsbi_jax.galaxy.exact import _evidence, draw_more, explained, follow, in_blocks
+from chemsbi_jax.galaxy.exact import (
+    _evidence,
+    design_factor,
+    draw_more,
+    explained,
+    follow,
+    in_blocks,
+)
 from chemsbi_jax.galaxy.likelihood import observe
 from chemsbi_jax.galaxy.surface import at_rest, join_points, square
 from chemsbi_jax.npe.training import NpeConfig, new_npe
@@ -61,6 +68,35 @@ def problem(request):
     npe = new_npe(jax.random.key(0), prior, NpeConfig())
     forward = Partial(linear, matrix=jnp.asarray(matrix, jnp.float32))
     return matrix, galaxy_of(values, request.param), npe, forward, request.param
+
+
+def test_posteriors_as_wide_as_the_prior_come_to_rest():
+    rng = np.random.default_rng(4)
+    matrix, sigma = 0.5 * rng.normal(size=(6, 8)), 20.0
+    values = rng.normal(size=(9, 6)) @ matrix + sigma * rng.normal(size=(9, 8))
+    mean, covariance = closed_form(matrix, values, sigma)
+    prior = Prior(*(dist.Normal(0.0, 1.0) for _ in range(6)))
+    npe = new_npe(jax.random.key(0), prior, NpeConfig())
+    forward = Partial(linear, matrix=jnp.asarray(matrix, jnp.float32))
+    start = GalaxyPosterior("guess", mean[None], mean, np.eye(2), {})
+    stars = galaxy_of(values, sigma)
+    result = exact_of_stars(jax.random.key(1), npe, forward, stars, start)
+    assert result.checks["at_rest"]
+    assert np.diag(covariance).min() > 0.9  # of the prior's
+    np.testing.assert_allclose(result.grid.mean, mean, atol=0.02)
+    np.testing.assert_allclose(result.grid.covariance, covariance, atol=0.03)
+
+
+def test_designs_reach_as_far_as_asked_but_not_out_of_the_model():
+    narrow, wide = 0.01 * np.array([[2.0, 1.0], [1.0, 2.0]]), 4.0 * np.eye(2)
+    factor = design_factor(narrow, 4.0)
+    np.testing.assert_allclose(factor @ factor.T, 16.0 * narrow)
+    np.testing.assert_allclose(design_factor(wide, 4.0), 4.0 * np.eye(2))
+    # along the degeneracy the search ends at the model, across it goes on
+    turned = np.array([[1.0, -1.0], [1.0, 1.0]]) / np.sqrt(2.0)
+    squares = design_factor(turned * [1.0, 1e-4] @ turned.T, 10.0)
+    squares = squares @ squares.T
+    np.testing.assert_allclose(np.linalg.eigvalsh(squares), [0.01, 16.0])
 
 
 def test_exact_finds_the_closed_form_from_a_useless_flow(problem):

@@ -278,6 +278,6 @@ def _square(n_stars: int) -> Float[np.ndarray, "2 point"]:
 
 def design_factor(covariance: np.ndarray, reach: float) -> Float[np.ndarray, "2 2"]:
     """Lower triangle of a design that reaches so many sigma, but within the model."""
-    prior = REACH**2 * np.eye(2)
-    both = np.linalg.inv(reach**2 * covariance) + np.linalg.inv(prior)
-    return np.linalg.cholesky(np.linalg.inv(both))
+    squares, axes = np.linalg.eigh(covariance)
+    half_sides = np.minimum(reach * np.sqrt(squares), REACH)  # of prior widths
+    return np.linalg.cholesky(axes * half_sides**2 @ axes.T)

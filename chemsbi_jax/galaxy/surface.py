@@ -60,7 +60,8 @@ def join_points(
     scaled = basis * weight[:, None]
     coefficients = np.linalg.lstsq(scaled, target * weight, rcond=None)[0]
     share = np.where(np.isfinite(log_post), np.exp(log_post), 0.0)
-    error = (basis @ coefficients - target) ** 2 @ share / share.sum()
+    error = (basis @ coefficients - target) ** 2 @ share
+    error = error / (share.sum() or 1.0)  # the model may have no star in the design
     fine = square(N_GRID).reshape(2, N_GRID, N_GRID)
     grid = _as_grid(terms(fine) @ coefficients, mean, factor)
     return grid, float(error**0.5)

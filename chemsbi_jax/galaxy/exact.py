@@ -43,7 +43,7 @@ INNER = 0.51  # half sides of the design: its half, and rounding
 DRAWS = 64  # of each star, at each point
 # below POOR effective draws a star gets a lot of MORE times as many, at most LOTS times
 POOR, MORE, LOTS = 32.0, 4, 4
-BLOCK = 64  # stars a call
+BLOCK, FEW = 64, 4  # stars a call; of those that take long, on each device
 MAX_ROUNDS = 12
 UNEXPLAINED = 1e-25  # chance of a star's chi2 (10 sigma) below which it does not count
 
@@ -147,7 +147,7 @@ def adapt_charts(
 ) -> Star:
     """Stars, of which some (or all) get charts that fit around these global latents."""
     anew = stars._replace(chart=prior_chart(len(stars.key)))  # one belongs to a place
-    charts = in_blocks(_charts, anew, npe, forward, mean, rows)
+    charts = in_blocks(_charts, anew, npe, forward, mean, rows, _few())
     return stars._replace(chart=_put(stars.chart, rows, charts))
 
 
@@ -184,7 +184,7 @@ def draw_more(
         found = _put(
             found,
             poor,
-            in_blocks(_more, (stars, found), npe, forward, (points, lot), poor),
+            in_blocks(_more, (stars, found), npe, forward, (points, lot), poor, _few()),
         )
     return found
 
@@ -229,7 +229,9 @@ def _near(found: Evidence, observed: Observed) -> Bool[np.ndarray, " star"]:
     return np.asarray(found.chi2) < stats.chi2.isf(UNEXPLAINED, n_seen)
 
 
-def in_blocks(function, stars, npe, forward, points, rows: np.ndarray | None = None):
+def in_blocks(
+    function, stars, npe, forward, points, rows: np.ndarray | None = None, most=BLOCK
+):
     """Apply a function to stars (some, or all), in blocks of one size on all devices.
 
     Blocks keep their size, so that nothing is compiled for a number of stars.
@@ -237,7 +239,7 @@ def in_blocks(function, stars, npe, forward, points, rows: np.ndarray | None = N
     points = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), points)
     n_stars = len(jax.tree.leaves(stars)[0])
     rows = np.arange(n_stars) if rows is None else rows
-    size = _block_size(n_stars)
+    size = min(most, _block_size(n_stars))
     parts = []
     for i in range(0, len(rows), size):
         some = np.resize(rows[i : i + size], size)  # to its end, they come again
@@ -270,6 +272,10 @@ _on_all_devices = cache(spread)
 
 def _block_size(n_stars: int) -> int:
     return min(BLOCK, 1 << (n_stars - 1).bit_length())
+
+
+def _few() -> int:
+    return FEW * jax.local_device_count()
 
 
 def _square(n_stars: int) -> Float[np.ndarray, "2 point"]:

@@ -32,7 +32,6 @@ from infer_checks import (
 
 import chemsbi_jax as cs
 from chemsbi_jax import plots, priors, results
-from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.product import is_far
 from chemsbi_jax.noise import add_noise
 from chemsbi_jax.npe import choose_weights
@@ -108,6 +107,7 @@ def main(config: Config) -> dict:
         galaxy = first_answer(keys[0], loaded, config)
     if config.process_id > 0:
         return {"warnings": []}
+    loaded, galaxy = without_left_out(loaded, galaxy)
     found = check(keys, loaded, galaxy, config, watch)
     with watch("figures and files"):
         write_figures(config, found, keys[1])
@@ -148,26 +148,34 @@ def first_answer(key, loaded: Loaded, config: Config) -> cs.GalaxyPosterior:
     method = "robust" if config.robust else config.method
     if method != "auto":
         return infer_stream.infer_all(key, loaded, method, config)
-    if len(loaded.stars.values) > infer_stream.MAX_EXACT or config.n_processes > 1:
+    if len(loaded.stars.values) > infer_stream.MAX_EXACT:
         return infer_stream.infer_all(key, loaded, "flow", config)
-    exact, why = try_exact(key, loaded, config.quiet)
+    infer_stream.leave_processes()  # for so few stars process 0 needs no others
+    if config.process_id > 0:
+        return None
+    exact, why = infer_stream.try_exact(key, loaded, config.quiet)
     if exact is None:
         flow = infer(key, loaded, "flow", config.quiet)
+        why = f"The exact method failed, so this is the answer of flow. {why}"
         return flow._replace(checks=flow.checks | {"no_exact": why})
     return exact
 
 
-def try_exact(key, loaded: Loaded, quiet: bool) -> tuple:
-    """The exact posterior, or None and the reason why there is no such."""
-    try:
-        exact = infer(key, loaded, "exact", quiet)
-    except InputError as error:
-        return None, str(error)
-    return (exact, "") if exact.checks["at_rest"] else (None, "it did not come to rest")
+def without_left_out(loaded: Loaded, galaxy) -> tuple:
+    """The stars that count, for checks and figures; the others by their names."""
+    rows = galaxy.checks.get("left_out", [])
+    if not rows:
+        return loaded, galaxy
+    names = [str(name) for name in loaded.stars.ids[rows]]
+    counts = np.ones(len(loaded.stars.values), bool)
+    counts[rows] = False
+    stars = cs.Stars(*(x[counts] for x in loaded.stars))
+    checks = galaxy.checks | {"left_out": names}
+    return loaded._replace(stars=stars), galaxy._replace(checks=checks)
 
 
 def check(keys, loaded: Loaded, galaxy, config: Config, watch: Stopwatch) -> Found:
-    """All checks; after an alarm `flow` and `exact` stand side by side."""
+    """All checks; beside the flow's answer for many stars stands that of `exact`."""
     with watch("checks"):
         loaded, part = infer_stream.to_check(keys[0], loaded, galaxy, config.quiet)
         stars, npe, forward, _ = loaded
@@ -178,9 +186,8 @@ def check(keys, loaded: Loaded, galaxy, config: Config, watch: Stopwatch) -> Fou
     can_exact = galaxy.method == "flow" and "no_exact" not in galaxy.checks
     if is_default and can_exact and (misfit.is_flagged or far):
         why = "the result is far out" if far else "the model does not fit"
-        with watch(f"exact, as {why}"):
-            run = infer_stream.exact_beside
-            galaxy = run(keys[0], loaded, galaxy, config.quiet)
+        with watch(f"exact for some stars, as {why}"):
+            galaxy = infer_stream.exact_beside(keys[0], loaded, galaxy, config.quiet)
     robust = None
     if misfit.is_flagged and not config.robust:
         with watch("robust, as the model does not fit"):

@@ -15,6 +15,7 @@ N_CHECK_DRAWS = 64  # of each star, for the checks in abundance space
 N_LEAVE_OUT = 200  # stars whose posterior is repeated without each abundance
 AGREE_SIGMA, AGREE_WIDTH = 2.0, 0.2  # the methods differ by more: a warning
 LARGE_ERROR = 2.0  # sigma, of what was taken out; a tenth of it may be left
+N_NAMED = 5  # stars in a sentence
 STABLE = 3.0  # sigma; a larger change is a warning
 
 
@@ -43,18 +44,21 @@ def check_fit(key, npe, forward, stars, draws, galaxy):
 def compare(galaxy: cs.GalaxyPosterior, other: cs.GalaxyPosterior) -> dict:
     """Difference of the two methods, in units of the result's own width."""
     sd, other_sd = (np.sqrt(np.diag(g.covariance)) for g in (galaxy, other))
-    shift = (np.asarray(other.mean) - galaxy.mean) / sd
+    shift, ratio = (np.asarray(other.mean) - galaxy.mean) / sd, other_sd / sd
+    n_weak = other.checks.get("weak_stars", 0)
+    # `exact` counts weak stars and the network does not: it may be wider, and farther
+    knows_less = bool(n_weak) and "weak_stars" not in galaxy.checks
+    unit = np.maximum(ratio, 1.0) if knows_less else 1.0
     return {
         "other": other.method,
         "shift_sigma": shift.tolist(),
-        "width_ratio": (other_sd / sd).tolist(),
+        "width_ratio": ratio.tolist(),
         "guarded_stars": other.checks.get("guarded_stars")
         or galaxy.checks.get("guarded_stars", 0),
-        # `exact` counts them, so the two need not agree
-        "weak_stars": other.checks.get("weak_stars", 0),
+        "weak_stars": n_weak,
         "agree": bool(
-            (np.abs(shift) < AGREE_SIGMA).all()
-            and (np.abs(other_sd / sd - 1.0) < AGREE_WIDTH).all()
+            (np.abs(shift) < AGREE_SIGMA * unit).all()
+            and (np.abs(ratio / unit - 1.0) < AGREE_WIDTH).all()
         ),
     }
 
@@ -126,10 +130,11 @@ def describe_robust(robust: cs.GalaxyPosterior, n_stars: int) -> dict:
 def warn_of_place(checks: dict) -> list[str]:
     """Stars that say too little, and parameters that lie too far out."""
     warnings, n_weak = [], checks.get("weak_stars", 0)
+    can_exact = not checks.get("no_exact")
     if n_weak:
         warnings.append(
             f"{n_weak} stars do not count: what is measured of them tells too little "
-            "for a network. --method exact can use them."
+            "for a network." + (" --method exact can use them." if can_exact else "")
         )
     if checks.get("is_prior"):
         warnings.append("No star counts: this is the prior, not a result.")
@@ -138,7 +143,8 @@ def warn_of_place(checks: dict) -> list[str]:
     if moved > LARGE_ERROR:
         warnings.append(
             f"The network's mean error, which was taken out, is {moved:.1f} times the "
-            "width: what is left of it may matter. Compare with --method exact."
+            "width: what is left of it may matter."
+            + (" Compare with --method exact." if can_exact else "")
         )
     if is_far(widths):
         warnings.append(
@@ -150,7 +156,14 @@ def warn_of_place(checks: dict) -> list[str]:
 
 def list_warnings(checks: dict) -> list[str]:
     """Sentences for the reader of the result."""
-    warnings = []
+    warnings = [checks["no_exact"]] if checks.get("no_exact") else []
+    left_out = checks.get("left_out", [])
+    if left_out:
+        some = ", ".join(left_out[:N_NAMED]) + ", ..." * (len(left_out) > N_NAMED)
+        warnings.append(
+            f"Stars that no parameters explain, and which do not count: "
+            f"{len(left_out)} ({some}). Everything else is about the others."
+        )
     if checks["model_fit"]["flagged"]:
         warnings.append(checks["model_fit"]["text"])
     if checks.get("robust"):
@@ -166,6 +179,8 @@ def list_warnings(checks: dict) -> list[str]:
         warnings.append(
             f"The methods differ: {agree['other']} gives "
             f"{agree['shift_sigma'][0]:+.1f} and {agree['shift_sigma'][1]:+.1f} sigma"
+            f", widths {agree['width_ratio'][0]:.2f} and "
+            f"{agree['width_ratio'][1]:.2f} times those of the result"
             + (
                 f", without {agree['weak_stars']} stars that tell little to a network."
                 if agree["weak_stars"]
@@ -177,17 +192,11 @@ def list_warnings(checks: dict) -> list[str]:
         worst = sorted(errors, key=errors.get, reverse=True)[:3]
         sizes = ", ".join(f"{k} {errors[k]:.3f}" for k in worst)
         warnings.append(f"Model errors were added [dex], the largest: {sizes}.")
-    if checks.get("no_exact"):
-        warnings.append(f"The exact method failed: {checks['no_exact']}")
     halves = checks.get("halves")
     if halves and not halves["stable"]:
         warnings.append(
             f"Even and odd rows of the table differ by {halves['distance']:.1f} sigma: "
             "they are not a sample of one galaxy, or the model does not fit them."
-        )
-    if checks.get("left_out"):
-        warnings.append(
-            f"{len(checks['left_out'])} stars that no parameters explain do not count."
         )
     if not checks.get("at_rest", True):
         warnings.append(

@@ -87,21 +87,30 @@ def some_stars(key, stars: cs.Stars, n: int) -> cs.Stars:
     return cs.Stars(*(x[rows] for x in stars))
 
 
+def try_exact(key, loaded, quiet: bool) -> tuple:
+    """The exact posterior, or None and the reason why there is no such."""
+    stars, npe, forward = loaded.stars, loaded.npe, loaded.forward
+    try:
+        exact = cs.infer_galaxy(key, npe, stars, "exact", forward=forward, quiet=quiet)
+    except (InputError, np.linalg.LinAlgError) as error:
+        return None, str(error)
+    rests = exact.checks["at_rest"]
+    return (exact, "") if rests else (None, "It did not come to rest.")
+
+
 def exact_beside(key, loaded, galaxy, quiet: bool) -> cs.GalaxyPosterior:
     """The answer for all stars, with the exact one for a few in its checks."""
     stars = some_stars(key, loaded.stars, N_EXACT)
-    try:
-        exact = cs.infer_galaxy(
-            key, loaded.npe, stars, "exact", forward=loaded.forward, quiet=quiet
-        )
-    except InputError as error:
-        return galaxy._replace(checks=galaxy.checks | {"no_exact": str(error)})
+    exact, why = try_exact(key, loaded._replace(stars=stars), quiet)
+    if exact is None:
+        why = f"The exact method failed for {len(stars.values)} of the stars. {why}"
+        return galaxy._replace(checks=galaxy.checks | {"no_exact": why})
     sd = np.sqrt(np.diag(exact.covariance))
     found = {
         name: {"mean": float(exact.mean[i]), "sd": float(sd[i])}
         for i, name in enumerate(cs.PARAMETERS[:2])
     }
-    found |= {"n_stars": len(stars.values), "at_rest": exact.checks.get("at_rest")}
+    found |= {"n_stars": len(stars.values)}
     return galaxy._replace(checks=galaxy.checks | {"exact_subset": found})
 
 
@@ -134,7 +143,7 @@ def warn_of_subset(checks: dict) -> list[str]:
         interval = ", ".join(f"{n} = {p['mean']:.3f} +- {p['sd']:.3f}" for n, p in each)
         warnings.append(
             f"The exact method had {exact['n_stars']} of the stars, drawn at random, "
-            f"as it takes long: {interval}. For all of them: --method exact."
+            f"as it takes long: {interval}. For all: --method exact, in one process."
         )
     return warnings
 
@@ -151,7 +160,11 @@ def prefixes(key, loaded, stars: cs.Stars, galaxy: cs.GalaxyPosterior) -> tuple:
     npe, forward = loaded.npe, loaded.forward
     subset = galaxy.checks.get("subset")
     if not subset:
-        return infer_prefixes(key, npe, stars, method, forward)
+        n, means, sds = infer_prefixes(key, npe, stars, method, forward)
+        means, sds = np.array(means), np.array(sds)
+        # the last one is the result, also where another method made it
+        means[-1], sds[-1] = galaxy.mean, np.sqrt(np.diag(galaxy.covariance))
+        return n, means, sds
     # the rows are random, but in the order of the table
     part = some_stars(key, stars, N_PREFIXES)
     order = np.random.default_rng(0).permutation(len(part.values))

@@ -77,7 +77,54 @@ def test_stars_that_no_parameters_explain_leave_the_flow(few_stars, tmp_path):
     assert summary["method"] == "flow"
     assert summary["checks"]["model_fit"]["flagged"]
     assert "no parameters come near" in summary["checks"]["no_exact"]
-    assert any("The exact method failed" in w for w in summary["warnings"])
+    assert summary["warnings"][0].startswith("The exact method failed, so this is")
+    assert "--method exact" not in " ".join(summary["warnings"])
+
+
+def test_a_star_that_nothing_explains_is_named_and_blames_no_other(few_stars, tmp_path):
+    table = Table.read(few_stars)[:12]
+    table["mg_fe"][4] += 3.0
+    table.write(tmp_path / "odd.csv", format="ascii.csv")
+    infer = load_script("infer")
+    config = infer.Config(tmp_path / "odd.csv", tmp_path / "out", quiet=True)
+    summary = infer.main(config)
+    (name,) = summary["checks"]["left_out"]
+    assert name == str(cs.read_stars(tmp_path / "odd.csv").ids[4])
+    assert (summary["n_stars"], summary["n_used"]) == (12, 11)
+    assert f"do not count: 1 ({name})" in summary["warnings"][0]
+    assert not summary["checks"]["model_fit"]["flagged"]
+    assert summary["checks"]["methods_agree"]["agree"]
+    data = az.from_netcdf(tmp_path / "out" / "posterior.nc")
+    assert data.observed_data.abundances.sizes["star"] == 11
+
+
+@pytest.mark.parametrize(
+    ("shift", "width", "n_weak", "agrees"),
+    [
+        (0.5, 1.1, 0, True),
+        (0.5, 1.5, 0, False),  # wider
+        (2.5, 1.0, 0, False),  # elsewhere
+        (2.5, 1.5, 3, True),  # has fewer stars, so it may be both
+        (3.5, 1.5, 3, False),
+        (0.5, 0.7, 3, False),  # but not narrower
+    ],
+)
+def test_methods_are_compared_by_what_they_know(shift, width, n_weak, agrees):
+    compare = load_script("infer_checks").compare
+    sd = np.array([0.01, 0.02])
+    draws = np.zeros((1, 2))
+    mean = np.array([-2.3, -2.9])
+    exact = cs.GalaxyPosterior("exact", draws, mean, np.diag(sd**2), {})
+    flow = cs.GalaxyPosterior(
+        "flow",
+        draws,
+        mean + shift * sd,
+        np.diag((width * sd) ** 2),
+        {"weak_stars": n_weak},
+    )
+    found = compare(exact, flow)
+    assert found["agree"] == agrees
+    assert found["width_ratio"] == pytest.approx([width, width])
 
 
 def test_posterior_file_opens_in_arviz(result):

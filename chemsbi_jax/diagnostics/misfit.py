@@ -119,6 +119,10 @@ def _scatter_p_value(observed, expected, covariance) -> float:
     return 2.0 * stats.norm.sf(abs(z))
 
 
+def _chance(p_value: float) -> str:
+    return f"p = {p_value:.1g}" if p_value > 0.0 else "p < 1e-300"
+
+
 def _sentence(p_value, offset: np.ndarray, error: np.ndarray, n_outside: int) -> str:
     if p_value >= ALARM:
         return f"The model explains the stars (p = {p_value:.2g})."
@@ -129,6 +133,6 @@ def _sentence(p_value, offset: np.ndarray, error: np.ndarray, n_outside: int) ->
     )
     outside = f"; {n_outside} stars outside its range" if n_outside else ""
     return (
-        f"The model does not explain these stars (p = {p_value:.1g}; {names} on "
+        f"The model does not explain these stars ({_chance(p_value)}; {names} on "
         f"average{outside}): the interval describes the model, not the galaxy."
     )

@@ -45,6 +45,7 @@ DRAWS = 64  # of each star, at each point
 POOR, MORE, LOTS = 32.0, 4, 4
 BLOCK, FEW = 64, 4  # stars a call; of those that take long, on each device
 MAX_ROUNDS = 12
+TINY = 1e-12  # prior widths squared
 UNEXPLAINED = 1e-25  # chance of a star's chi2 (10 sigma) below which it does not count
 
 
@@ -285,5 +286,6 @@ def _square(n_stars: int) -> Float[np.ndarray, "2 point"]:
 def design_factor(covariance: np.ndarray, reach: float) -> Float[np.ndarray, "2 2"]:
     """Lower triangle of a design that reaches so many sigma, but within the model."""
     squares, axes = np.linalg.eigh(covariance)
-    half_sides = np.minimum(reach * np.sqrt(squares), REACH)  # of prior widths
+    # rounding may leave a square below zero
+    half_sides = np.minimum(reach * np.sqrt(squares.clip(TINY)), REACH)
     return np.linalg.cholesky(axes * half_sides**2 @ axes.T)

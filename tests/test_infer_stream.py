@@ -66,12 +66,11 @@ def test_all_stars_count_and_some_are_checked(
     assert summary["checks"]["subset"]["of"] == N_STARS
     assert summary["method"] == "flow"
     # the result is that of all stars
-    whole = cs.infer_galaxy(
-        infer.jax.random.key(1), cs.load_npe("tng"), cs.read_stars(table)
-    )
+    loaded = infer.load(config, cs.read_stars(table))
+    whole = infer.infer(infer.jax.random.key(1), loaded, "flow", quiet=True)
     found = np.array([summary[name]["mean"] for name in cs.PARAMETERS[:2]])
     sd = np.sqrt(np.diag(whole.covariance))
-    np.testing.assert_allclose((found - whole.mean) / sd, 0.0, atol=0.01)
+    np.testing.assert_allclose((found - whole.mean) / sd, 0.0, atol=0.02)
     assert len(list(config.out.glob("*.png"))) == 4
     assert np.abs(summary["checks"]["methods_differ_sigma_of_all"]).max() < 2.0
 

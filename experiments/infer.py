@@ -143,8 +143,11 @@ def write_summary(config: Config, summary: dict, galaxy: cs.GalaxyPosterior) -> 
         print(report(summary, config.out))
 
 
-def first_answer(key, loaded: Loaded, config: Config) -> cs.GalaxyPosterior:
-    """The posterior by the method that was asked for; auto chooses by what there is."""
+def first_answer(key, loaded: Loaded, config: Config) -> cs.GalaxyPosterior | None:
+    """The posterior by the method that was asked for; auto chooses by what there is.
+
+    None in a process that process 0 has no use for.
+    """
     method = "robust" if config.robust else config.method
     if method != "auto":
         return infer_stream.infer_all(key, loaded, method, config)

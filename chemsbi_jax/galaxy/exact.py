@@ -103,6 +103,8 @@ def exact_posterior(
         n_rounds += 1
         bar.update()
         if rests:
+            bar.total = n_rounds  # no more are needed: the bar is full
+            bar.refresh()
             break
     bar.close()
     checks = {"at_rest": rests, "rounds": n_rounds}

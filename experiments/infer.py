@@ -179,15 +179,15 @@ def without_left_out(loaded: Loaded, galaxy) -> tuple:
 
 def check(keys, loaded: Loaded, galaxy, config: Config, watch: Stopwatch) -> Found:
     """All checks; beside the flow's answer for many stars stands that of `exact`."""
+    is_default = config.method == "auto" and not config.robust
+    can_add_exact = is_default and len(loaded.stars.values) > infer_stream.MAX_EXACT
     with watch("checks"):
         loaded, part = infer_stream.to_check(keys[0], loaded, galaxy, config.quiet)
         stars, npe, forward, _ = loaded
         draws = cs.sample_stars(keys[2], npe, stars, 1000)
         misfit = check_fit(keys[1], npe, forward, stars, draws, galaxy)
     far = is_far(galaxy.checks["prior_widths"])
-    is_default = config.method == "auto" and not config.robust
-    can_exact = galaxy.method == "flow" and "no_exact" not in galaxy.checks
-    if is_default and can_exact and (misfit.is_flagged or far):
+    if can_add_exact and (misfit.is_flagged or far):
         why = "the result is far out" if far else "the model does not fit"
         with watch(f"exact for some stars, as {why}"):
             galaxy = infer_stream.exact_beside(keys[0], loaded, galaxy, config.quiet)

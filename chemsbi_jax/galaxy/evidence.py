@@ -159,9 +159,8 @@ def temper(log_weight: Float[Array, " draw"]) -> Float[Array, " draw"]:
     """Flatter weights where only a few draws count: enough of them for a fit."""
     powers = jnp.array([1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05])
     worth = jax.vmap(lambda p: n_effective(p * log_weight))(powers)
-    enough = (
-        (worth > ENOUGH * len(log_weight)).at[-1].set(True)
-    )  # the flattest, at last
+    enough = worth > ENOUGH * len(log_weight)
+    enough = enough.at[-1].set(True)  # the flattest, at last
     return powers[jnp.argmax(enough)] * log_weight
 
 

@@ -22,9 +22,10 @@ LAYERS = (
     {"constants", "files", "devices", "star_tables", "surveys"},
     {"exports"},
     {"types"},
-    {"priors", "noise", "datasets", "artifacts", "checkpoints", "solar", "reports"}
+    {"priors", "noise", "datasets", "artifacts", "checkpoints", "reports"}
     | {"columns", "column_names"},
-    {"simulator", "train", "star_values", "star_rows"},
+    {"yields"},
+    {"simulator", "solar", "train", "star_values", "star_rows"},
     {"catalog"},
     {"emulator", "npe", "diagnostics"},
     {"galaxy", "results"},

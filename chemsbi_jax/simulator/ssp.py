@@ -11,7 +11,7 @@ from chemsbi_jax.constants import AGB_M_MIN
 from chemsbi_jax.simulator.imf import Imf, fraction_above
 from chemsbi_jax.simulator.lifetimes import log10_metallicity, log10_turnoff_mass
 from chemsbi_jax.simulator.physics import Physics
-from chemsbi_jax.simulator.yields import SourceYields, Yields
+from chemsbi_jax.yields.types import SourceYields, Yields
 
 LOG10_Z_ZERO = -10.0  # a table for Z = 0 stands here
 
@@ -89,5 +89,5 @@ def _interpolation_weights(nodes: Array, metallicity: Array, physics: Physics) -
         lower = jnp.where(is_trace, -jnp.inf, 0.0)
     position = (zeta - nodes[:-1]) / jnp.diff(nodes)
     share = jnp.clip(position, lower, 1.0)
-    one, zero = jnp.ones_like(share[:1]), jnp.zeros_like(share[:1])
+    one, zero = jnp.ones_like(nodes[:1]), jnp.zeros_like(nodes[:1])
     return jnp.concatenate([one, share]) - jnp.concatenate([share, zero])

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from chemsbi_jax.constants import AGB_M_MIN, IMF_M_MAX, SN2_M_MIN
 from chemsbi_jax.datasets import fetch
 from chemsbi_jax.errors import InputError
-from chemsbi_jax.simulator.mass_bins import StellarModels, bin_models
-from chemsbi_jax.simulator.tables_alternative import load_alternative
-from chemsbi_jax.simulator.tables_user import read_user_table
-from chemsbi_jax.simulator.yields import SNIaYields, SourceYields, Yields
+from chemsbi_jax.yields.mass_bins import StellarModels, bin_models
+from chemsbi_jax.yields.tables_alternative import load_alternative
+from chemsbi_jax.yields.tables_user import read_user_table
+from chemsbi_jax.yields.types import SNIaYields, SourceYields, Yields
 
 SPECIES = (
     "Carbon", "Iron", "Hydrogen", "Helium", "Magnesium", "Nitrogen", "Neon", "Oxygen",

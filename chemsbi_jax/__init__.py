@@ -22,6 +22,7 @@ from chemsbi_jax.simulator import simulate_track as simulate_track
 from chemsbi_jax.types import Forward as Forward
 from chemsbi_jax.types import GalaxyPosterior as GalaxyPosterior
 from chemsbi_jax.types import Stars as Stars
+from chemsbi_jax.yields import list_yields as list_yields
 
 
 def __getattr__(name: str):

@@ -10,7 +10,7 @@ import pytest
 
 from chemsbi_jax.constants import ELEMENTS
 from chemsbi_jax.yields.mass_bins import StellarModels, bin_models
-from chemsbi_jax.yields.tables import load_yields
+from chemsbi_jax.yields import load_yields
 
 TOY = Path(__file__).parent / "toy_yields.json"
 FE = ELEMENTS.index("Fe")

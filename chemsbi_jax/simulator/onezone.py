@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from chemsbi_jax.constants import PRIMORDIAL_H, PRIMORDIAL_HE, SNIA_WD_MASS
+from chemsbi_jax.constants import METALS, PRIMORDIAL_H, PRIMORDIAL_HE, SNIA_WD_MASS
 from chemsbi_jax.simulator.delay_times import snia_numbers
 from chemsbi_jax.simulator.imf import make_imf
 from chemsbi_jax.simulator.physics import Physics
@@ -57,15 +57,14 @@ def evolve(theta: Float[Array, " param"], yields: Yields, physics: Physics) -> T
     log10_age = jnp.log10(history.dt * jnp.arange(1, physics.n_steps + 1))
     gas_per_star = 1.0 / (10.0**log10_sfe * history.dt)  # Schmidt law, exponent 1
     explosions = _snia_explosions(log10_n_ia, history, physics)
-    snia = _snia_ejecta(yields)
-    primordial = _primordial(yields.elements, history.formed.dtype)
+    snia, elements = _snia_ejecta(yields), yields.elements
 
     def step(gas: Gas, now: tuple[Array, Array, Array]) -> tuple[Gas, tuple]:
         formed_before, formed, exploding = now
         unprocessed = gas.previous if physics.lagged_composition else gas.composition
         returned = ssp_ejecta(
             log10_age[: gas.coming.shape[0]],
-            metal_fraction(gas.composition, yields.elements),
+            metal_fraction(gas.composition, elements),
             unprocessed,
             imf,
             bins,
@@ -76,22 +75,22 @@ def evolve(theta: Float[Array, " param"], yields: Yields, physics: Physics) -> T
         ejecta = coming[0] + exploding * snia
         arrived = gas._replace(coming=_advance(coming))
         after, infall = _exchange(
-            arrived, ejecta, formed, gas_per_star, outflow_fraction, primordial, physics
+            arrived, ejecta, formed, gas_per_star, outflow_fraction, elements, physics
         )
         record = (after.mass, after.composition, after.reservoir, infall, ejecta)
         return after, record
 
-    start = _initial_gas(history, gas_per_star, primordial, physics)
+    start = _initial_gas(history, gas_per_star, elements, physics)
     inputs = (history.formed[:-1], history.formed[1:], explosions)
     records = _scan_in_segments(step, start, inputs)
-    return _make_track(start, records, history, yields.elements)
+    return _make_track(start, records, history, elements)
 
 
 def metal_fraction(
     composition: Float[Array, "*b traced"], elements: Elements = NINE
 ) -> Float[Array, "*b"]:
-    """Metallicity Z: the mass fraction of the traced metals."""
-    is_metal = jnp.array([e not in ("H", "He") for e in elements])
+    """Metallicity Z: the mass fraction of the metals among the nine main elements."""
+    is_metal = jnp.array([e in METALS for e in elements])
     return jnp.sum(jnp.where(is_metal, composition, 0.0), axis=-1)
 
 
@@ -127,8 +126,9 @@ def _snia_ejecta(yields: Yields) -> Array:
 
 
 def _initial_gas(
-    history: StarFormation, gas_per_star: Array, primordial: Array, physics: Physics
+    history: StarFormation, gas_per_star: Array, elements: Elements, physics: Physics
 ) -> Gas:
+    primordial = _primordial(elements, history.formed.dtype)
     factor = NEED_FACTOR if physics.rounding_factors else 1.0
     needed = history.formed[0] * jnp.maximum(factor, gas_per_star)
     mass = needed - history.formed[0]
@@ -144,14 +144,14 @@ def _exchange(
     formed: Array,
     gas_per_star: Array,
     outflow_fraction: Array,
-    primordial: Array,
+    elements: Elements,
     physics: Physics,
 ) -> tuple[Gas, Array]:
     """Ejecta arrive, gas falls in until stars can form, stars form."""
     inside = gas.mass * gas.composition + (1.0 - outflow_fraction) * ejecta
-    accreted = primordial * formed  # from the cosmic web
+    accreted = _primordial(elements, formed.dtype) * formed  # from the cosmic web
     outside = gas.reservoir + outflow_fraction * ejecta + accreted
-    total, available = jnp.sum(inside), jnp.sum(outside)
+    total, available = _gas_mass(inside, elements), _gas_mass(outside, elements)
     factor = INFALL_FACTOR if physics.rounding_factors else 1.0
     infall = jnp.maximum((formed * gas_per_star - total) * factor, 0.0)
     too_little = infall + total <= formed
@@ -159,7 +159,7 @@ def _exchange(
     infall = jnp.minimum(infall, available)
     moved = infall * outside / available
     inside = inside + moved
-    total = jnp.sum(inside)
+    total = _gas_mass(inside, elements)
     after = Gas(
         mass=total - formed,
         composition=inside / total,
@@ -168,6 +168,18 @@ def _exchange(
         coming=gas.coming,
     )
     return after, infall
+
+
+def _gas_mass(masses: Array, elements: Elements) -> Array:
+    """Mass of the nine main elements; the others are traced without weight.
+
+    So the gas, its metallicity and the abundances of the nine do not depend on which
+    others are traced.
+    """
+    counted = [i for i, e in enumerate(elements) if e in NINE]
+    return jnp.sum(
+        masses if len(counted) == len(elements) else masses[jnp.array(counted)]
+    )
 
 
 def _primordial(elements: Elements, dtype: jnp.dtype) -> Float[Array, " traced"]:

@@ -13,7 +13,8 @@ from chemsbi_jax.errors import InputError
 class Elements(tuple):
     """Symbols of the traced elements; static under `jit`, a tuple in all else.
 
-    Gas mass and metallicity are sums over these elements alone.
+    Gas mass and metallicity are sums over those of the nine default ones that are
+    traced; further elements are traced without weight.
     """
 
 

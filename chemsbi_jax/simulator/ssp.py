@@ -57,9 +57,7 @@ def ssp_ejecta(
         whole_steps = jnp.where(log10_mass >= math.log10(AGB_M_MIN), dead, 0.0)
         dead_agb = lax.cummax(whole_steps)
     died = jnp.concatenate([_died(dead, bins[0]), _died(dead_agb, bins[1])], axis=-1)
-    tables = [
-        _at_metallicity(s, metallicity, physics) for s in (yields.sn2, yields.agb)
-    ]
+    tables = [at_metallicity(s, metallicity, physics) for s in (yields.sn2, yields.agb)]
     net, unprocessed = (jnp.concatenate(parts) for parts in zip(*tables, strict=True))
     return died @ (net + unprocessed[:, None] * composition)
 
@@ -69,7 +67,7 @@ def _died(dead: Array, bins: MassBins) -> Array:
     return jnp.clip(dead[:, None] - bins.above, 0.0, bins.inside)
 
 
-def _at_metallicity(
+def at_metallicity(
     source: SourceYields, metallicity: Array, physics: Physics
 ) -> tuple[Array, Array]:
     """Yields interpolated in log10 Z: net (bin, element) and unprocessed (bin,)."""

@@ -3,12 +3,14 @@
 import difflib
 from collections.abc import Callable
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import NamedTuple
 
 from chemsbi_jax.yields import crimsons, galcem, vice
 from chemsbi_jax.yields.closure import checked
 from chemsbi_jax.yields.elements import SIXTEEN
 from chemsbi_jax.yields.errors import YieldsError
+from chemsbi_jax.yields.packages import vice_path
 from chemsbi_jax.yields.parts import CHANNELS, Part, traceable
 
 VELOCITIES = (0, 150, 300)  # km/s
@@ -34,7 +36,7 @@ class Entry(NamedTuple):
     channel: str  # a key of `CHANNELS`
     paper: str
     source: str
-    read: Callable[[], Part]
+    read: Callable[..., Part]  # takes the path of VICE's source if it is from there
 
 
 class YieldRecord(NamedTuple):
@@ -101,12 +103,15 @@ PARTS = _entries()
 """Name -> where the part comes from and how it is read."""
 
 
-def load_part(name: str, channel: str | None = None) -> Part:
+def load_part(
+    name: str, channel: str | None = None, vice_source: Path | None = None
+) -> Part:
     """One channel of one study, read and checked for closure.
 
     Args:
         name: a key of `PARTS`, "nkt13" say.
         channel: the channel that it must be of; any by default.
+        vice_source: archive or folder of VICE; by default that in `CHEMSBI_VICE`.
 
     Raises:
         YieldsError: the name is unknown or of another channel, its package or VICE's
@@ -121,12 +126,14 @@ def load_part(name: str, channel: str | None = None) -> Part:
             f"Expected a {kind} ({near(name, names)}); got {name!r}{is_of}. "
             "cs.list_yields() lists all."
         )
-    return _load(name)
+    if entry.source != vice.SOURCE:
+        return _load(name)
+    return _load(name, path=vice_source or vice_path())
 
 
-@lru_cache(maxsize=64)
-def _load(name: str) -> Part:
-    return checked(PARTS[name].read())
+@lru_cache(maxsize=128)
+def _load(name: str, **path: Path | None) -> Part:
+    return checked(PARTS[name].read(**path))
 
 
 def near(name: str, names: list[str]) -> str:
@@ -135,12 +142,12 @@ def near(name: str, names: list[str]) -> str:
     return ", ".join(close or names[:6]) + ", ..."
 
 
-def record(name: str) -> YieldRecord:
+def record(name: str, vice_source: Path | None = None) -> YieldRecord:
     """What is known of a part; whether it can be used here."""
     entry = PARTS[name]
     about = name, entry.channel, entry.paper, entry.source
     try:
-        part = load_part(name)
+        part = load_part(name, None, vice_source)
     except YieldsError as error:
         return YieldRecord(*about, False, str(error))
     masses = sorted({float(x) for m in part.models for x in m.masses})

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Bool
 
+from chemsbi_jax.constants import IMF_M_MAX
 from chemsbi_jax.yields.errors import YieldsError
 from chemsbi_jax.yields.parts import CHANNELS, Models, Part
 
@@ -16,6 +17,7 @@ MAX_IRON = 0.05  # net Fe of AGB stars, in units of the Fe that they return
 IRON_SHARE = 0.095  # of the metals at birth (Anders & Grevesse 1989), without X0
 EXPLODED_IRON = 0.02  # Msun of new Fe, more than any star makes that collapses whole
 MAX_REMNANT = 0.2  # of the initial mass, left by a star that explodes, with fallback
+MIN_REMNANT = 1.1  # Msun, lighter than any neutron star
 MAX_STEP = 0.22  # of the initial mass: remnant minus what its neighbours' would give
 
 
@@ -42,7 +44,8 @@ def find_faults(part: Part) -> list[str]:
     The ejected mass must not exceed the star's; H, He and metals must sum to it (where
     the table has all of them), and X0 to 1; net yields must sum to 0; no star makes
     hydrogen or destroys more of an element than it was born with; an exploded star
-    leaves a small remnant, and remnants are smooth in mass; AGB stars make no iron.
+    leaves a neutron star or a small black hole, and remnants are smooth in mass; AGB
+    stars make no iron.
     """
     tests = {
         "sn2": (
@@ -137,6 +140,8 @@ def _explosions(part: Part, m: Models) -> Iterator[str]:
     for star, left, exploded in table:
         if exploded and left > MAX_REMNANT * star:
             yield f"{star:g} Msun explode, but leave {left:.3g} Msun: no wind?"
+        if exploded and left < MIN_REMNANT and star <= IMF_M_MAX:
+            yield f"{star:g} Msun leave {left:.3g} Msun, less than a neutron star"
 
 
 def _iron(part: Part, m: Models) -> Iterator[str]:

@@ -27,6 +27,9 @@ LIMONGI_SETS = {
     "m": "mixing and fallback in all stars, 0.07 Msun of 56Ni",
     "f": "0.07 Msun of 56Ni from all stars",
 }
+# In sets I and F the solar star of 15 Msun and 150 km/s is cut inside of its neutron
+# star (0.88 Msun are left, 1.35 Msun of Ni ejected): it is left out
+CUT_TOO_DEEP = {("i", 150, "015a150"), ("f", 150, "015a150")}
 KARAKAS_METALLICITIES = ("0.0001", "0.004", "0.008", "0.02")
 # Z = 0.02 has a model of 6.5 Msun too; without it the stars up to 8 Msun are those of
 # 6 Msun at every metallicity, and no jump of the mass enters the interpolation in Z
@@ -41,6 +44,7 @@ def limongi(which: str, velocity: int) -> Part:
     """Core collapse of rotating stars (Limongi & Chieffi 2018).
 
     Z is the sum of the initial metals: the stars of [Fe/H] < 0 are alpha-enhanced.
+    One star is left out (`CUT_TOO_DEEP`).
 
     Args:
         which: set r, i, m or f (`LIMONGI_SETS`).
@@ -53,10 +57,13 @@ def limongi(which: str, velocity: int) -> Part:
             continue
         symbols = tuple(row[0] for row in rows)
         table = np.array([[float(x) for x in row[3:]] for row in rows])
-        masses = np.array([float(label[:3]) for label in header[4:]])
+        kept = [(which, velocity, label) not in CUT_TOO_DEEP for label in header[4:]]
+        masses = np.array([float(label[:3]) for label in header[4:]])[kept]
         is_metal = np.array([symbol not in ("H", "He") for symbol in symbols])
         metallicity = float(table[is_metal, 0].sum())
-        models.append(from_gross(metallicity, masses, table[:, 0], table[:, 1:].T))
+        models.append(
+            from_gross(metallicity, masses, table[:, 0], table[:, 1:].T[kept])
+        )
     return Part(
         f"lc18{which}_v{velocity}", "sn2", LC18, f"{SOURCE}, {LIMONGI_SETS[which]}",
         symbols, tuple(models[::-1]),

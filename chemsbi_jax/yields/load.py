@@ -23,7 +23,11 @@ SETS = {
 """Name of a complete set -> its loader."""
 
 
-def load_yields(name: str | Path, elements: Iterable[str] | None = None) -> Yields:
+def load_yields(
+    name: str | Path,
+    elements: Iterable[str] | None = None,
+    vice: Path | None = None,
+) -> Yields:
     """A yield set, ready for the simulator, in JAX's default precision.
 
     Args:
@@ -40,6 +44,8 @@ def load_yields(name: str | Path, elements: Iterable[str] | None = None) -> Yiel
             Na, Al, S, Ca, Ti, Mn and Ni can be left out without a change of the
             others. The nine default elements make up gas mass and metallicity: fewer
             of them change the results (by 0.02 dex without Ne, N and C).
+        vice: archive or folder of VICE's source, which some parts come from; by default
+            that in the environment variable `CHEMSBI_VICE`.
 
     Raises:
         InputError: the name is unknown, a part's tables are not there or broken, an
@@ -47,19 +53,23 @@ def load_yields(name: str | Path, elements: Iterable[str] | None = None) -> Yiel
         chemsbi_jax.datasets.DatasetError: a published file cannot be had.
     """
     wanted = None if elements is None else in_order(elements)
-    yields = _load(name, wanted)
+    yields = _load(name, wanted, vice)
     return yields if wanted is None else select_elements(yields, wanted)
 
 
-def list_yields() -> tuple[YieldRecord, ...]:
-    """All sets and parts by name, also those whose tables are not on this machine."""
+def list_yields(vice: Path | None = None) -> tuple[YieldRecord, ...]:
+    """All sets and parts by name, also those whose tables are not on this machine.
+
+    Args:
+        vice: archive or folder of VICE's source; by default that in `CHEMSBI_VICE`.
+    """
     about = {
         "tng": "Pillepich+ 2018, MNRAS 473, 4077",
         "alternative": "Philcox & Rybizki 2019, ApJ 887, 9",
         "alternative-reference": "Philcox & Rybizki 2019, as Chempy computes it",
     }
     sets = tuple(_set_record(name, paper) for name, paper in about.items())
-    return sets + tuple(record(name) for name in PARTS)
+    return sets + tuple(record(name, vice) for name in PARTS)
 
 
 def select_elements(yields: Yields, elements: Iterable[str]) -> Yields:
@@ -88,14 +98,14 @@ def select_elements(yields: Yields, elements: Iterable[str]) -> Yields:
     )
 
 
-def _load(name: str | Path, wanted: Elements | None) -> Yields:
+def _load(name: str | Path, wanted: Elements | None, vice: Path | None) -> Yields:
     if name in SETS:
         return SETS[name]()
     text = str(name)
     if Path(name).exists() or Path(name).suffix == ".json":
         return read_user_table(name)
     if "+" in text:
-        return _from_parts(text, wanted)
+        return _from_parts(text, wanted, vice)
     is_path = isinstance(name, Path) or Path(name).suffix
     if is_path or len(Path(name).parts) != 1:
         return read_user_table(name)
@@ -106,14 +116,14 @@ def _load(name: str | Path, wanted: Elements | None) -> Yields:
     )
 
 
-def _from_parts(name: str, wanted: Elements | None) -> Yields:
+def _from_parts(name: str, wanted: Elements | None, vice: Path | None) -> Yields:
     names = name.split("+")
     if len(names) != len(CHANNELS):
         raise InputError(
             f"Expected yields of three parts ({' + '.join(CHANNELS.values())}), as "
             f"nkt13+k10+w7; got {len(names)} in {name!r}."
         )
-    parts = [load_part(n, c) for n, c in zip(names, CHANNELS, strict=True)]
+    parts = [load_part(n, c, vice) for n, c in zip(names, CHANNELS, strict=True)]
     common = set(SIXTEEN).intersection(*(traceable(p, SIXTEEN) for p in parts))
     elements = wanted or in_order(common)
     sn2, agb, sn_ia = parts

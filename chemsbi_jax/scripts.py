@@ -18,15 +18,15 @@ from jax.tree_util import Partial
 from jaxtyping import Array, Float
 from tqdm import tqdm
 
-from chemsbi_jax.artifacts import WeightsError, load_spec, weights_folder
 from chemsbi_jax.devices import spread, use_all_cores
 from chemsbi_jax.emulator import emulate, load_emulator
-from chemsbi_jax.errors import InputError
+from chemsbi_jax.errors import InputError, WeightsError
 from chemsbi_jax.npe import load_npe
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.priors import Prior, to_spec
 from chemsbi_jax.results import write_summary
 from chemsbi_jax.simulator import Physics, Yields, simulate
+from chemsbi_jax.storage.weights import load_spec, weights_folder
 from chemsbi_jax.types import Forward
 
 UNUSABLE = 2  # exit code: the input can't be used, and the message says why

@@ -15,12 +15,12 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Key, PyTree
 from tqdm import tqdm
 
-from chemsbi_jax.checkpoints import (
+from chemsbi_jax.storage.checkpoints import (
     require_same_settings,
     restore_checkpoint,
     save_checkpoint,
 )
-from chemsbi_jax.files import sha256_of_arrays
+from chemsbi_jax.storage.files import sha256_of_arrays
 
 N_HEX = 12  # digits of a checksum, enough to tell two trainings apart
 Draw = Callable[[Key[Array, ""], PyTree], PyTree]

@@ -25,11 +25,11 @@ from chemsbi_jax import npe as networks
 from chemsbi_jax import priors, results
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.errors import InputError
-from chemsbi_jax.files import whole_file
-from chemsbi_jax.joint import run_nuts
+from chemsbi_jax.galaxy.nuts.sampler import run_nuts
 from chemsbi_jax.npe.model import global_latent_log_prob
 from chemsbi_jax.npe.reading import as_table
 from chemsbi_jax.scripts import run_script
+from chemsbi_jax.storage.files import whole_file
 from chemsbi_jax.train import FitConfig
 
 KINDS = ("complete", "apogee", "galah")

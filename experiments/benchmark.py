@@ -22,8 +22,8 @@ import benchmark_simulator
 import jax
 from benchmark_clock import load_average
 
-from chemsbi_jax.files import whole_file
 from chemsbi_jax.scripts import Stopwatch, run_script, write_record
+from chemsbi_jax.storage.files import whole_file
 
 Part = Literal["simulator", "npe", "emulator", "draws"]
 

@@ -14,9 +14,9 @@ from jaxtyping import Array
 import chemsbi_jax as cs
 from chemsbi_jax import npe as networks
 from chemsbi_jax import priors
-from chemsbi_jax.artifacts import WeightsError
-from chemsbi_jax.noise import SIGMA, add_noise
+from chemsbi_jax.errors import WeightsError
 from chemsbi_jax.npe.model import sample_latents, star_keys
+from chemsbi_jax.npe.noise import SIGMA, add_noise
 from chemsbi_jax.npe.training import new_npe
 
 GOALS = {"shipped": 1.0, "reference": 0.5}  # s for 1000 x 1000 draws

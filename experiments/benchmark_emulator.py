@@ -10,8 +10,8 @@ from benchmark_clock import NOT_RUN, Clock, first_time, has_peer, ratio, run_pee
 import chemsbi_jax as cs
 from chemsbi_jax import emulator as em
 from chemsbi_jax import priors
-from chemsbi_jax.files import whole_file
 from chemsbi_jax.scripts import simulate_blocks
+from chemsbi_jax.storage.files import whole_file
 from chemsbi_jax.train import FitConfig
 
 GOAL = 10  # times sooner

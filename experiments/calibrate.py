@@ -21,8 +21,7 @@ from tqdm import tqdm
 import chemsbi_jax as cs
 from chemsbi_jax import diagnostics, plots, priors
 from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
-from chemsbi_jax.files import whole_file
-from chemsbi_jax.galaxy.many import infer_galaxies
+from chemsbi_jax.galaxy.amortised.batch import infer_galaxies
 from chemsbi_jax.npe.measurements import AnyErrors
 from chemsbi_jax.npe.model import features
 from chemsbi_jax.npe.reading import as_table
@@ -34,6 +33,7 @@ from chemsbi_jax.scripts import (
     simulate_blocks,
     write_record,
 )
+from chemsbi_jax.storage.files import whole_file
 from chemsbi_jax.types import Stars
 
 CONFIDENCE = 0.99

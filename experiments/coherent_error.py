@@ -27,12 +27,9 @@ from tqdm import tqdm
 import chemsbi_jax as cs
 from chemsbi_jax import npe as networks
 from chemsbi_jax import priors
-from chemsbi_jax.artifacts import load_spec, weights_folder
 from chemsbi_jax.constants import N_GLOBAL
-from chemsbi_jax.datasets import DatasetError
 from chemsbi_jax.diagnostics import ScoreTest, score_test
-from chemsbi_jax.errors import InputError
-from chemsbi_jax.files import whole_files
+from chemsbi_jax.errors import DatasetError, InputError
 from chemsbi_jax.npe.reading import AnyStarReader, as_table
 from chemsbi_jax.scripts import (
     Stopwatch,
@@ -41,6 +38,8 @@ from chemsbi_jax.scripts import (
     run_script,
     simulate_blocks,
 )
+from chemsbi_jax.storage.files import whole_files
+from chemsbi_jax.storage.weights import load_spec, weights_folder
 
 FIXED = ((-2.1, -2.6), (-2.6, -3.3))  # along the degeneracy; the others from the prior
 BLOCK = 8192  # stars at a time

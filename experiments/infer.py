@@ -32,10 +32,10 @@ from infer_checks import (
 
 import chemsbi_jax as cs
 from chemsbi_jax import plots, priors, results
-from chemsbi_jax.galaxy.product import is_far
-from chemsbi_jax.noise import add_noise
+from chemsbi_jax.galaxy.amortised.product import is_far
 from chemsbi_jax.npe import choose_weights
 from chemsbi_jax.npe.model import Npe
+from chemsbi_jax.npe.noise import add_noise
 from chemsbi_jax.scripts import Stopwatch, check_flags, load_networks, run_script
 
 N_ROBUST = 300  # random stars; each takes as long as with `exact` ten times

@@ -11,7 +11,7 @@ from reproduce_inference import first, fitting_numbers
 import chemsbi_jax as cs
 from chemsbi_jax.diagnostics import c2st
 from chemsbi_jax.errors import InputError
-from chemsbi_jax.joint import run_nuts
+from chemsbi_jax.galaxy.nuts.sampler import run_nuts
 from chemsbi_jax.scripts import Stopwatch
 
 METHODS = ("flow", "gaussian", "exact")

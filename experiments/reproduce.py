@@ -43,9 +43,9 @@ import chemsbi_jax as cs
 from chemsbi_jax import plots, results
 from chemsbi_jax.catalog import write_stars
 from chemsbi_jax.diagnostics import gaussian_coverage
-from chemsbi_jax.files import whole_file
 from chemsbi_jax.plots.reproduction import plot_recovery
 from chemsbi_jax.scripts import Stopwatch, check_flags, load_networks, run_script
+from chemsbi_jax.storage.files import whole_file
 
 
 @dataclass(frozen=True)

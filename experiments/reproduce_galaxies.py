@@ -14,10 +14,10 @@ from jaxtyping import Array, Float, Key
 
 import chemsbi_jax as cs
 from chemsbi_jax import priors
-from chemsbi_jax.artifacts import PRETRAINED, WeightsError, weights_folder
-from chemsbi_jax.datasets import FILES, cache_folder, find_local, sha256
-from chemsbi_jax.errors import InputError
-from chemsbi_jax.noise import SIGMA, add_noise
+from chemsbi_jax.errors import InputError, WeightsError
+from chemsbi_jax.npe.noise import SIGMA, add_noise
+from chemsbi_jax.storage.datasets import FILES, cache_folder, find_local, sha256
+from chemsbi_jax.storage.weights import PRETRAINED, weights_folder
 
 TRUTH = (-2.3, -2.89)
 EXAMPLE = Path(cs.__file__).parent / "pretrained" / "stars" / "example_galaxy.ecsv"

@@ -15,8 +15,8 @@ from tqdm import tqdm
 import chemsbi_jax as cs
 from chemsbi_jax import priors
 from chemsbi_jax.constants import N_GLOBAL
-from chemsbi_jax.files import sha256
-from chemsbi_jax.galaxy.gaussian import combine_gaussians
+from chemsbi_jax.galaxy.amortised.gaussian import combine_gaussians
+from chemsbi_jax.storage.files import sha256
 
 METHODS = ("flow", "gaussian", "wrong sign", "marginal product")
 N_STAR_DRAWS = 1000  # of each star, for the reference's formulas

@@ -12,7 +12,7 @@ import chemsbi_jax as cs
 from chemsbi_jax import emulator as em
 from chemsbi_jax import npe as networks
 from chemsbi_jax import priors
-from chemsbi_jax.datasets import DatasetError
+from chemsbi_jax.errors import DatasetError
 from chemsbi_jax.scripts import Stopwatch, simulate_blocks
 from chemsbi_jax.train import FitConfig
 

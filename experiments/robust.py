@@ -19,8 +19,8 @@ from reproduce_inference import chi2, first
 import chemsbi_jax as cs
 from chemsbi_jax import results
 from chemsbi_jax.errors import InputError
-from chemsbi_jax.files import whole_file
 from chemsbi_jax.scripts import Stopwatch, run_script
+from chemsbi_jax.storage.files import whole_file
 
 SURE = 5.991  # 95 % point of chi2 with two degrees of freedom
 

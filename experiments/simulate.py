@@ -21,7 +21,6 @@ from tqdm import tqdm
 import chemsbi_jax as cs
 from chemsbi_jax import plots, priors
 from chemsbi_jax.devices import spread
-from chemsbi_jax.files import whole_file
 from chemsbi_jax.plots.simulations import plot_simulations
 from chemsbi_jax.scripts import (
     SIMULATE_BLOCK,
@@ -30,6 +29,7 @@ from chemsbi_jax.scripts import (
     write_record,
 )
 from chemsbi_jax.simulator.star_formation import star_formation
+from chemsbi_jax.storage.files import whole_file
 
 PHYSICS = {"clean": cs.CLEAN, "legacy": cs.LEGACY}
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 import chemsbi_jax as cs
-from chemsbi_jax.reports import Report, write_dropped
+from chemsbi_jax.catalog.report import Report, write_dropped
 
 DROPPED = "dropped_rows.csv"
 

@@ -7,15 +7,15 @@ import pytest
 
 import chemsbi_jax as cs
 from chemsbi_jax import priors
-from chemsbi_jax.catalog import CatalogError
 from chemsbi_jax.diagnostics.misfit import misfit_test
-from chemsbi_jax.galaxy.many import infer_galaxies
-from chemsbi_jax.galaxy.stream import stream_galaxy
-from chemsbi_jax.galaxy.weak import find_weak
-from chemsbi_jax.noise import observe_like
+from chemsbi_jax.errors import CatalogError
+from chemsbi_jax.galaxy.amortised.batch import infer_galaxies
+from chemsbi_jax.galaxy.amortised.stream import stream_galaxy
+from chemsbi_jax.galaxy.amortised.uninformative import find_weak
 from chemsbi_jax.npe import AnyErrors, NpeConfig, SplineFlow, choose_weights
 from chemsbi_jax.npe.measurements import APOGEE, GALAH
 from chemsbi_jax.npe.model import even_noise
+from chemsbi_jax.npe.noise import observe_like
 from chemsbi_jax.npe.reading import AnyStarReader, as_table
 from chemsbi_jax.npe.training import new_npe
 

@@ -9,9 +9,10 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.table import Column, MaskedColumn, Table
 
-from chemsbi_jax.catalog import CatalogError, read_stars, require_complete, write_stars
+from chemsbi_jax.catalog import read_stars, write_stars
 from chemsbi_jax.constants import ABUNDANCES, T_END
-from chemsbi_jax.files import OutputError
+from chemsbi_jax.errors import CatalogError, OutputError
+from chemsbi_jax.npe.reading import require_complete
 from chemsbi_jax.types import Stars
 
 FORMATS = {

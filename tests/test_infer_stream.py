@@ -12,7 +12,8 @@ from astropy.table import Table
 from test_infer import EXAMPLE, ROOT, load_script
 
 import chemsbi_jax as cs
-from chemsbi_jax.galaxy import progress, stream
+from chemsbi_jax.galaxy.amortised import resume as progress
+from chemsbi_jax.galaxy.amortised import stream
 from chemsbi_jax.scripts import Stopwatch
 
 N_STARS = 90

@@ -13,7 +13,7 @@ import chemsbi_jax as cs
 from chemsbi_jax import emulator as em
 from chemsbi_jax import npe as networks
 from chemsbi_jax import priors
-from chemsbi_jax.galaxy.gaussian import combine_gaussians
+from chemsbi_jax.galaxy.amortised.gaussian import combine_gaussians
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 

@@ -19,8 +19,9 @@ from test_infer import EXAMPLE
 import chemsbi_jax as cs
 from chemsbi_jax import galaxy as galaxy_module
 from chemsbi_jax.devices import join_processes
-from chemsbi_jax.galaxy import progress, stream
-from chemsbi_jax.galaxy.stream import stream_galaxy
+from chemsbi_jax.galaxy.amortised import resume as progress
+from chemsbi_jax.galaxy.amortised import stream
+from chemsbi_jax.galaxy.amortised.stream import stream_galaxy
 
 KEY = jax.random.key(1)
 METHODS = ("gaussian", "flow")
@@ -183,7 +184,8 @@ import json, sys, time
 import jax, numpy as np
 {setup}
 import chemsbi_jax as cs
-from chemsbi_jax.galaxy import progress, stream
+from chemsbi_jax.galaxy.amortised import stream
+from chemsbi_jax.galaxy.amortised import resume as progress
 progress.SAVE_EVERY = 0.0
 stars = cs.read_stars({table!r})
 npe = cs.load_npe("tng")

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from chemsbi_jax import priors
 from chemsbi_jax.constants import N_GLOBAL
-from chemsbi_jax.galaxy.gaussian import GaussianProduct
+from chemsbi_jax.galaxy.amortised.gaussian import GaussianProduct
 from chemsbi_jax.galaxy.grid import GridPosterior
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.types import GalaxyPosterior

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
 from chemsbi_jax.constants import ABUNDANCES
-from chemsbi_jax.noise import SIGMA, add_noise
+from chemsbi_jax.npe.noise import SIGMA, add_noise
 from chemsbi_jax.npe.reading import (
     MAX_E_BIRTH,
     MAX_ERROR,

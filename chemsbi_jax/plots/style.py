@@ -8,9 +8,8 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from chemsbi_jax.constants import ABUNDANCES
-from chemsbi_jax.exports import GLOBAL_PARAMETERS, LATEX
-from chemsbi_jax.files import whole_file
+from chemsbi_jax.constants import ABUNDANCES, GLOBAL_PARAMETERS, LATEX
+from chemsbi_jax.storage.files import whole_file
 
 # Okabe & Ito 2008, told apart by all kinds of colour vision; yellow left out (too pale)
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")

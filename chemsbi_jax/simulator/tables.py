@@ -7,12 +7,12 @@ import h5py
 import jax.numpy as jnp
 
 from chemsbi_jax.constants import AGB_M_MIN, IMF_M_MAX, SN2_M_MIN
-from chemsbi_jax.datasets import fetch
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.simulator.mass_bins import StellarModels, bin_models
 from chemsbi_jax.simulator.tables_alternative import load_alternative
 from chemsbi_jax.simulator.tables_user import read_user_table
 from chemsbi_jax.simulator.yields import SNIaYields, SourceYields, Yields
+from chemsbi_jax.storage.datasets import fetch
 
 SPECIES = (
     "Carbon", "Iron", "Hydrogen", "Helium", "Magnesium", "Nitrogen", "Neon", "Oxygen",
@@ -35,7 +35,7 @@ def load_yields(name: str | Path) -> Yields:
 
     Raises:
         InputError: the name is unknown, or the user's table is unusable.
-        chemsbi_jax.datasets.DatasetError: a published file cannot be had.
+        chemsbi_jax.storage.datasets.DatasetError: a published file cannot be had.
     """
     if name in PUBLISHED:
         return PUBLISHED[name]()

@@ -1,0 +1,9 @@
+"""Files that a run writes: summary.json, posterior.nc, posterior.ecsv."""
+
+from chemsbi_jax.errors import OutputError as OutputError
+from chemsbi_jax.results.output import provenance as provenance
+from chemsbi_jax.results.output import summary as summary
+from chemsbi_jax.results.output import write_posterior as write_posterior
+from chemsbi_jax.results.output import write_summary as write_summary
+from chemsbi_jax.results.output import write_table as write_table
+from chemsbi_jax.types import GalaxyPosterior as GalaxyPosterior

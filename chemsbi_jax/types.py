@@ -10,7 +10,10 @@ from jaxtyping import Array, ArrayLike, Bool, Float
 from chemsbi_jax.constants import GLOBAL_PARAMETERS
 
 if TYPE_CHECKING:
-    from getdist import MCSamples
+    from getdist import MCSamples  # pyright: ignore[reportMissingImports]
+
+AnyArray = Array | np.ndarray
+"""Either kind of array; annotate with `Float[AnyArray, "shape"]`."""
 
 Forward = Callable[[Float[Array, "*batch param"]], Float[Array, "*batch element"]]
 """theta -> abundances [dex]; the simulator and the emulator both have this type."""
@@ -57,9 +60,9 @@ class GalaxyPosterior(NamedTuple):
     """Posterior of (alpha_imf, log10_n_ia), in this order, given all stars."""
 
     method: str  # one of `Method`, or "nuts"
-    draws: Float[ArrayLike, "draw 2"]
-    mean: Float[ArrayLike, " 2"]
-    covariance: Float[ArrayLike, "2 2"]
+    draws: Float[AnyArray, "draw 2"]
+    mean: Float[AnyArray, " 2"]
+    covariance: Float[AnyArray, "2 2"]
     checks: dict  # name of the check -> its numbers, as JSON would have them
 
     @property

@@ -32,7 +32,7 @@ from infer_checks import (
 
 import chemsbi_jax as cs
 from chemsbi_jax import plots, priors, results
-from chemsbi_jax.galaxy.amortised.product import is_far
+from chemsbi_jax.galaxy.amortised.flow import is_far
 from chemsbi_jax.npe import choose_weights
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.npe.noise import add_noise

@@ -3,7 +3,7 @@
 from jaxtyping import Array, Float, Key
 
 from chemsbi_jax import priors
-from chemsbi_jax.galaxy.amortised.product import keys_of_stars, on_all_devices, pad
+from chemsbi_jax.galaxy.amortised.padding import keys_of_stars, on_all_devices, pad
 from chemsbi_jax.npe.model import Npe, sample_latents
 from chemsbi_jax.types import Stars
 

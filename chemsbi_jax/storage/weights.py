@@ -120,7 +120,7 @@ def load_arrays(folder: Path, kind: str, like: PyTree) -> PyTree:
         ) from error
     expected = _named_leaves(like)
     differs = [
-        f"{k} is {np.shape(arrays.get(k))}, expected {np.shape(v)}"
+        f"{k} is {np.shape(arrays[k]) if k in arrays else ()}, expected {np.shape(v)}"
         for k, v in expected.items()
         if k not in arrays or np.shape(arrays[k]) != np.shape(v)
     ] + [f"{k} is not expected" for k in arrays if k not in expected]

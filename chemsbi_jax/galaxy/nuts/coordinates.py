@@ -1,7 +1,7 @@
-"""A galaxy and its stars in coordinates in which every star is nearly a normal.
+"""Reparametrisation of a galaxy and its stars: each star is nearly a standard normal.
 
-A chart that importance sampling has fitted to each star follows the galaxy's
-parameters. As it is a bijection, a bad chart costs time and not truth.
+Each star has a triangular map, fitted by importance sampling, which depends on the
+parameters of the galaxy. The map is a bijection: a poor fit costs time, not accuracy.
 """
 
 from typing import NamedTuple
@@ -130,8 +130,15 @@ def local_charts(result: Exact, npe: Npe, forward: Forward) -> Chart:
     return in_blocks(_local_charts, result.stars, npe, forward, (points, units))
 
 
-def _local_charts(stars: Star, npe: Npe, forward: Forward, design) -> Chart:
-    return lax.map(lambda s: local_chart(s, npe, forward, *design, CHART_DRAWS), stars)
+def _local_charts(
+    stars: Star, npe: Npe, forward: Forward, design: tuple[Array, Array]
+) -> Chart:
+    points, units = design
+
+    def of_star(star: Star) -> Chart:
+        return local_chart(star, npe, forward, points, units, CHART_DRAWS)
+
+    return lax.map(of_star, stars)
 
 
 @eqx.filter_jit

@@ -61,7 +61,8 @@ def main(config: Config) -> dict:
         stars = first(galaxy.stars, config.n_stars)
         with watch(name):
             exact, robust = (
-                cs.infer_galaxy(key_infer, npe, stars, m, forward=forward)
+                # key reuse: common random numbers
+                cs.infer_galaxy(key_infer, npe, stars, m, forward=forward)  # key reuse:
                 for m in ("exact", "robust")
             )
         rows.append(compare(name, galaxy.truth, exact, robust))

@@ -95,7 +95,12 @@ def infer_prefixes(
     numbers = np.array([n for n in steps if n < n_stars] + [n_stars])
     each = [
         METHODS[method](
-            key, npe, inputs, is_star & (jnp.arange(len(inputs)) < n), 2, forward
+            key,  # key reuse: common random numbers for all prefixes
+            npe,
+            inputs,
+            is_star & (jnp.arange(len(inputs)) < n),
+            2,
+            forward,
         )
         for n in numbers
     ]
@@ -116,11 +121,10 @@ def _infer_gaussian(key, npe, inputs, is_star, n_draws, forward) -> GalaxyPoster
 
 
 def _infer_flow(key, npe, inputs, is_star, n_draws, forward) -> GalaxyPosterior:
-    key_guess, key_draws = jax.random.split(key)
+    key_guess, key_model, key_draws = jax.random.split(key, 3)
     guess = gaussian_product(key_guess, npe, inputs, is_star)
     score = None
     if forward is not None:
-        key_model = jax.random.fold_in(key, 2)
         score = mean_score(key_model, npe, forward, inputs, is_star, guess)
     grid = grid_posterior(npe, inputs, is_star, guess, score)
     checks = grid_checks(grid, n_draws) | mean_error(grid, score, int(is_star.sum()))
@@ -137,12 +141,12 @@ def _infer_exact(key, npe, stars, method, forward, n_draws, quiet) -> GalaxyPost
             f"Method {method!r} needs the forward model: give `forward`, a function "
             "from theta to abundances such as the emulator."
         )
-    key_exact, key_draws = jax.random.split(key)
+    key_exact, key_robust, key_draws = jax.random.split(key, 3)
     result = exact_of_stars(key_exact, npe, forward, stars, quiet=quiet)
     checks = {}
     if method == "robust":
         left_out = result.checks["left_out"]
-        found = robust_posterior(key_exact, npe, forward, result)
+        found = robust_posterior(key_robust, npe, forward, result)
         result = found.exact
         sizes = found.model_error.tolist()
         checks["model_error_dex"] = dict(zip(ABUNDANCES, sizes, strict=True))

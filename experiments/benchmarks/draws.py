@@ -61,13 +61,13 @@ def untrained(prior: priors.Prior, flow) -> networks.Npe:
 
 def make_stars(npe: networks.Npe, prior: priors.Prior, config) -> cs.Stars:
     """Prior stars by the shipped emulator, or whatever numbers without it."""
-    key_theta, key_noise = jax.random.split(jax.random.key(config.seed))
+    key_theta, key_any, key_noise = jax.random.split(jax.random.key(config.seed), 3)
     n, sigma = config.n_stars, SIGMA
     try:
         theta = priors.sample(key_theta, prior, n)
         abundances = cs.emulate(theta, cs.load_emulator(config.weights))
     except WeightsError:
-        abundances = jax.random.normal(key_theta, (n, len(cs.ABUNDANCES)))
+        abundances = jax.random.normal(key_any, (n, len(cs.ABUNDANCES)))
     values = np.asarray(add_noise(key_noise, jnp.nan_to_num(abundances), sigma))
     unknown = np.full(n, np.nan)
     return cs.Stars(
@@ -92,11 +92,15 @@ def time_network(npe: networks.Npe, stars: cs.Stars, n_draws: int) -> dict:
     forward = Partial(cs.emulate, emulator=cs.load_emulator("tng"))
 
     def infer(method: str):
-        return cs.infer_galaxy(key, npe, stars, method, forward=forward)
+        # key reuse: timings only
+        return cs.infer_galaxy(key, npe, stars, method, forward=forward)  # key reuse:
 
     return {
+        # key reuse: the same work is timed on one core and on all
         "sample_one_core": measure(lambda: _sample_on_one(key, npe, values, n_draws)),
-        "sample_all_cores": measure(lambda: cs.sample_stars(key, npe, stars, n_draws)),
+        "sample_all_cores": measure(
+            lambda: cs.sample_stars(key, npe, stars, n_draws)  # key reuse: as above
+        ),
         "infer_flow": measure(lambda: infer("flow")),
         "infer_gaussian": measure(lambda: infer("gaussian")),
     }

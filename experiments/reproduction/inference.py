@@ -58,12 +58,22 @@ def combine_all(
     results = {}
     for n in numbers:
         some = first(stars, n)
-        results[n] = {
-            "flow": cs.infer_galaxy(key_galaxy, npe, some, "flow", forward=emulator),
-            "gaussian": cs.infer_galaxy(key_galaxy, npe, some, "gaussian"),
-            "wrong sign": wrong_sign(draws[:n], *prior_moments(npe.prior)),
-            "marginal product": marginal_product(draws[:n]),
-        }
+        results[n] = (
+            {
+                m: cs.infer_galaxy(
+                    key_galaxy,  # key reuse: common random numbers
+                    npe,
+                    some,
+                    m,
+                    forward=emulator,
+                )
+                for m in ("flow", "gaussian")
+            }
+            | {
+                "wrong sign": wrong_sign(draws[:n], *prior_moments(npe.prior)),
+                "marginal product": marginal_product(draws[:n]),
+            }
+        )
     return results
 
 

@@ -44,7 +44,9 @@ def compare_all(
             )
         stars = galaxies[name].stars
         for n in fitting_numbers(config.compare_n_stars, len(stars.values)):
-            rows += compare_one(key_nuts, npe, forward, name, first(stars, n), sizes)
+            some = first(stars, n)
+            # key reuse: each set by itself has independent chains
+            rows += compare_one(key_nuts, npe, forward, name, some, sizes)  # key reuse:
             keep(rows)
     return rows
 
@@ -55,13 +57,18 @@ def compare_one(key, npe, forward, name: str, stars: cs.Stars, sizes) -> list[di
     The seconds are those of chains of the usual length; with few stars, longer ones are
     what the methods are compared with.
     """
-    key_nuts, key_method, key_c2st = jax.random.split(key, 3)
+    key_nuts, key_longer, key_method, key_c2st = jax.random.split(key, 4)
     found, seconds = {}, {}
     for method in METHODS:
         for _ in range(2):  # the second one is warm
             start = time.perf_counter()
             found[method] = cs.infer_galaxy(
-                key_method, npe, stars, method, N_DRAWS, forward=forward
+                key_method,  # key reuse: common random numbers
+                npe,
+                stars,
+                method,
+                N_DRAWS,
+                forward=forward,
             )
             seconds[method] = time.perf_counter() - start
     watch = Stopwatch(quiet=True)
@@ -71,7 +78,7 @@ def compare_one(key, npe, forward, name: str, stars: cs.Stars, sizes) -> list[di
     longer = min(LONGEST, LONGER // len(stars.values))
     if longer > 1:
         more = sizes | {"n_draws": longer * sizes["n_draws"]}
-        result = run_nuts(jax.random.fold_in(key_nuts, 1), forward, stars, npe, **more)
+        result = run_nuts(key_longer, forward, stars, npe, **more)
     nuts = result.posterior
     common = {
         "set": name,
@@ -87,7 +94,7 @@ def compare_one(key, npe, forward, name: str, stars: cs.Stars, sizes) -> list[di
     return [
         common
         | {"method": method, "seconds": seconds[method]}
-        | differences(key_c2st, found[method], nuts)
+        | differences(key_c2st, found[method], nuts)  # key reuse: the same folds
         for method in METHODS
     ]
 

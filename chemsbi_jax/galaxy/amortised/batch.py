@@ -9,7 +9,11 @@ from jaxtyping import Array, Float, Key
 from chemsbi_jax import priors
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.galaxy.amortised.flow import sum_on_grid
-from chemsbi_jax.galaxy.amortised.gaussian import combine_gaussians, star_moments
+from chemsbi_jax.galaxy.amortised.gaussian import (
+    GaussianProduct,
+    combine_gaussians,
+    star_moments,
+)
 from chemsbi_jax.galaxy.amortised.padding import BLOCK, keys_of_stars, on_all_devices
 from chemsbi_jax.galaxy.amortised.score_correction import mean_score, model_scores
 from chemsbi_jax.galaxy.amortised.uninformative import find_uninformative
@@ -53,7 +57,9 @@ def infer_galaxies(
     return np.asarray(priors.from_normal(prior, latent))
 
 
-def _product(key, npe: Npe, inputs: Array, is_star: Array):
+def _product(
+    key: Key[Array, ""], npe: Npe, inputs: Array, is_star: Array
+) -> GaussianProduct:
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(len(inputs)))
     means, covariances = star_moments((keys, inputs), npe)
     zero, one = jnp.zeros(N_GLOBAL), jnp.eye(N_GLOBAL)
@@ -73,11 +79,10 @@ def _gaussian_draws(galaxies: tuple, npe: Npe, forward, n_draws: int) -> Array:
 def _flow_draws(galaxies: tuple, npe: Npe, forward, n_draws: int) -> Array:
     def one(galaxy: tuple) -> Array:
         key, inputs, is_star = galaxy
-        key_stars, key_draws = jax.random.split(key)
+        key_stars, key_model, key_draws = jax.random.split(key, 3)
         guess = _product(key_stars, npe, inputs, is_star)
         score = None
         if forward is not None:
-            key_model = jax.random.fold_in(key, 2)
             table = (inputs, is_star, guess)
             score = mean_score(key_model, npe, forward, *table, run=model_scores)
         grid = sum_on_grid(npe, inputs, is_star, guess, score)

@@ -133,7 +133,8 @@ def stream_galaxy(
     if path is not None:
         about = (method, blocks.size, N_STAR_DRAWS, GUESS_STARS, GUESS_WIDTH)
         about += (FARTHEST, package_version())
-        settings = fingerprint(about, inputs, (npe, forward), jax.random.key_data(key))
+        seed = jax.random.key_data(key)  # key reuse: names the run, no draw
+        settings = fingerprint(about, inputs, (npe, forward), seed)
     save = partial(save_state, path, settings)
     load = partial(load_state, path, settings, quiet=quiet)
     galaxy = METHODS[method](key, blocks, forward, load, save, n_draws, quiet)
@@ -202,16 +203,17 @@ def _stream_flow(key, blocks: Blocks, forward, load, save, n_draws, quiet):
 
 def _first_grid(key: Key[Array, ""], blocks: Blocks, forward) -> tuple:
     """Origin, factor and mean score, from the flow's answer for some of the stars."""
+    key_rows, key_stars, key_model = jax.random.split(key, 3)
     rows = np.arange(blocks.n_stars)
     if blocks.n_stars > GUESS_STARS:  # a table may be sorted, so not its first rows
-        draw = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+        draw = np.random.default_rng(np.asarray(jax.random.key_data(key_rows)))
         rows = np.sort(draw.choice(blocks.n_stars, GUESS_STARS, replace=False))
     inputs, is_star = pad(blocks.npe, blocks.inputs[rows])
-    gaussian = gaussian_product(key, blocks.npe, inputs, is_star)
+    gaussian = gaussian_product(key_stars, blocks.npe, inputs, is_star)
     table, score = (inputs, is_star), None
     guess = grid_posterior(blocks.npe, *table, gaussian)
     if forward is not None:
-        place = (jax.random.fold_in(key, 2), blocks.npe, forward, *table, guess)
+        place = (key_model, blocks.npe, forward, *table, guess)
         score = of_all_processes(np.asarray(mean_score(*place, LOG2_MANY), float))[0]
     factor = np.linalg.cholesky(np.asarray(guess.covariance, float))
     return np.asarray(guess.mean, float), GUESS_WIDTH * factor, score

@@ -100,7 +100,8 @@ def make_joint(
 
     Those that no parameters explain are left out, as `exact_posterior` does.
     """
-    result = exact_of_stars(key, npe, forward, stars, start, quiet=quiet)
+    key_exact, key_stretch = jax.random.split(key)
+    result = exact_of_stars(key_exact, npe, forward, stars, start, quiet=quiet)
     charts = local_charts(result, npe, forward)
     kept = np.flatnonzero(result.counts)
     charts, observed = jax.tree.map(lambda x: x[kept], (charts, result.stars.observed))
@@ -113,7 +114,7 @@ def make_joint(
         centre=jnp.asarray(result.grid.mean, jnp.float32),
         scale=jnp.linalg.cholesky(jnp.asarray(result.grid.covariance, jnp.float32)),
     )
-    stretch = find_stretch(jax.random.fold_in(key, 1), joint)
+    stretch = find_stretch(key_stretch, joint)
     return joint._replace(stretch=stretch), result.counts
 
 

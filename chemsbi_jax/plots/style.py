@@ -4,11 +4,11 @@ import os
 
 import matplotlib as mpl
 import numpy as np
-from cycler import cycler
 from jaxtyping import Float
 from matplotlib import colors
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 from matplotlib.ticker import MaxNLocator
 
 from chemsbi_jax.constants import ABUNDANCES, GLOBAL_PARAMETERS, LATEX

@@ -48,10 +48,10 @@ def compare(ours: list[dict], peer: list[dict]) -> dict:
     """When each reached the peer's best error, on either test set."""
     report = {}
     for name in SETS:
-        key = f"rms_{name}"
-        best = min(peer, key=lambda entry: entry[key])
-        first = first_time(ours, key, lambda x, goal=best[key]: x <= goal)
-        report[name] = {"goal": best[key], "torch": best, "ours": first}
+        column = f"rms_{name}"
+        best = min(peer, key=lambda entry: entry[column])
+        first = first_time(ours, column, lambda x, goal=best[column]: x <= goal)
+        report[name] = {"goal": best[column], "torch": best, "ours": first}
         report[name]["times_sooner"] = ratio(first, best)
     return report
 

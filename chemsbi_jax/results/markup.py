@@ -1,11 +1,15 @@
 """HTML elements from strings; every string is escaped when the page is written."""
 
+import re
 from collections.abc import Iterable
 from typing import TypeAlias
 from xml.etree import ElementTree
 
 Element: TypeAlias = ElementTree.Element
 Child: TypeAlias = Element | str | None
+
+NOT_BROKEN = 24  # characters: a cell as short as this stays on one line
+FLAG = re.compile(r"(--[a-z][a-z0-9-]*)")
 
 
 def tag(name: str, /, *children: Child, **attributes: object) -> Element:
@@ -32,6 +36,12 @@ def _append(element: Element, child: Child) -> None:
         element.text = (element.text or "") + child
 
 
+def prose(text: str) -> Element:
+    """A sentence of the package: flags as code, +- as a sign."""
+    parts = FLAG.split(text.replace(" +- ", " \u00b1 "))
+    return tag("span", *(tag("code", p) if FLAG.fullmatch(p) else p for p in parts))
+
+
 def table(
     caption: str, head: Iterable[Child], rows: Iterable[Iterable[Child]]
 ) -> Element:
@@ -44,7 +54,7 @@ def table(
     """
     names = tag("tr", *(tag("th", cell, scope="col") for cell in head))
     lines = [
-        tag("tr", tag("th", first, scope="row"), *(tag("td", cell) for cell in cells))
+        tag("tr", tag("th", first, scope="row"), *(_cell(cell) for cell in cells))
         for first, *cells in rows
     ]
     content = tag("caption", caption), tag("thead", names), tag("tbody", *lines)
@@ -57,6 +67,11 @@ def table(
         aria_label=caption,
         tabindex=0,
     )
+
+
+def _cell(content: Child) -> Element:
+    is_short = isinstance(content, str) and len(content) <= NOT_BROKEN
+    return tag("td", content, class_="number" if is_short else "words")
 
 
 def section(title: str, name: str, *children: Child, class_: str | None = None):

@@ -6,8 +6,7 @@ REMEDIES = (
     (
         "does not explain these stars",
         "Do not quote the interval as a measurement of this galaxy. Look up the "
-        "abundances with the largest differences under “Where the model and the stars "
-        "differ”; check their zero points, their solar scale (--solar-from) and their "
+        "abundances with the largest values under “Residuals of the abundances”; check their zero points, their solar scale (--solar-from) and their "
         "errors. Then repeat the run without the worst one (--without) and compare.",
     ),
     (

@@ -28,14 +28,14 @@ SHOWN = (
         "alpha_imf",
         "Slope of the initial mass function",
         "none",
-        "Power of the initial mass function above 1 M\u2609, dn/dm \u221d m^alpha_imf.",
+        "Exponent of the initial mass function above 1 M\u2609: "
+        "dn/dm \u221d m^alpha_imf.",
     ),
     Parameter(
         "log10_n_ia",
         "Number of SNe Ia",
-        "dex (M\u2609\u207b\u00b9)",
-        "log10 of the number of SNe Ia per solar mass of stars formed, within "
-        "13.8 Gyr.",
+        "dex (1/M\u2609)",
+        "log10 of the number of SNe Ia within 13.8 Gyr per solar mass of stars formed.",
     ),
 )
 
@@ -143,11 +143,11 @@ def ticks_between(low: float, high: float) -> tuple[Sequence[float], int]:
     low, high = low + margin, high - margin
     least = (high - low) / N_TICKS
     power = math.floor(math.log10(least))
-    step = min(
-        s * 10.0**power for s in (1, 2, 5, 10) if s * 10.0**power >= least
-    )
+    step = min(s * 10.0**power for s in (1, 2, 5, 10) if s * 10.0**power >= least)
     first, last = math.ceil(low / step), math.floor(high / step)
-    return [step * i for i in range(first, last + 1)], max(0, -math.floor(math.log10(step) + 1e-9))
+    return [step * i for i in range(first, last + 1)], max(
+        0, -math.floor(math.log10(step) + 1e-9)
+    )
 
 
 def _percent(value: float, ends: tuple[float, float]) -> float:

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import NamedTuple
 
+from chemsbi_jax.results import report_checks
 from chemsbi_jax.results import report_sections as sections
-from chemsbi_jax.results.markup import Element, section, tag, to_html
+from chemsbi_jax.results.markup import Element, prose, section, tag, to_html
 from chemsbi_jax.results.verdict import Verdict, verdict
 from chemsbi_jax.storage.files import whole_file
 
@@ -67,8 +68,8 @@ def report_page(
         sections.shared_errors(summary),
         sections.warnings(summary),
         _figures(figures),
-        sections.misfit(summary),
-        sections.checks(summary),
+        report_checks.residuals(summary),
+        report_checks.checks(summary),
         sections.rows(table),
         sections.provenance(summary, command),
     ]
@@ -129,7 +130,7 @@ def _verdict(judged: Verdict) -> Element:
             tag("span", word, ". ", judged.text, class_="sentence"),
             id="verdict-title",
         ),
-        tag("p", judged.reason),
+        tag("p", prose(judged.reason)),
         id="verdict",
         class_=f"verdict {judged.level}",
         aria_labelledby="verdict-title",

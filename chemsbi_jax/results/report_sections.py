@@ -1,9 +1,9 @@
-"""Sections of report.html: result, warnings, checks, rows of the table, provenance."""
+"""Sections of report.html: result, warnings, rows of the table, provenance."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from chemsbi_jax.constants import ABUNDANCES, GLOBAL_PARAMETERS
-from chemsbi_jax.results.markup import Element, section, table, tag
+from chemsbi_jax.constants import GLOBAL_PARAMETERS
+from chemsbi_jax.results.markup import Child, Element, prose, section, table, tag
 from chemsbi_jax.results.remedies import remedy
 from chemsbi_jax.results.report_numbers import (
     SHOWN,
@@ -46,15 +46,7 @@ def _card(shown: Parameter, results: Mapping[str, Mapping]) -> Element:
         tag("p", f"90 % interval {interval(first[1])}", class_="range"),
         *lines,
         interval_drawing(shown.name, each),
-        tag("p", _in_words(shown, first[1]), class_="meaning"),
     )
-
-
-def _in_words(shown: Parameter, p: Mapping) -> str:
-    mean = p.get("mean")
-    if shown.name != "log10_n_ia" or mean is None or not -30.0 < mean < 30.0:
-        return shown.meaning
-    return f"{shown.meaning} Here: {1000 * 10**mean:.3g} SNe Ia per 1000 M\u2609."
 
 
 def _interval_table(label: str, found: Mapping, is_one_of_two: bool) -> Element:
@@ -67,13 +59,25 @@ def _interval_table(label: str, found: Mapping, is_one_of_two: bool) -> Element:
         p = found.get(shown.name) or {}
         mean, sd = mean_and_sd(p).split(" \u00b1 ")
         name = tag("code", shown.name)
-        lines.append((name, shown.unit, mean, sd, interval(p), shown.meaning))
+        lines.append([name, shown.unit, mean, sd, interval(p), _meaning(shown, p)])
     correlation = number(found.get("correlation"), 2)
-    meaning = "Correlation coefficient of the two parameters, -1 to 1.".replace(
-        "-1", "\u22121"
-    )
-    lines.append(("correlation", "none", correlation, "", "", meaning))
+    meaning = "Correlation coefficient of the two parameters, \u22121 to 1."
+    lines.append(["correlation", "none", correlation, "", "", meaning])
+    if is_one_of_two and label != WITH_SHARED:  # units and meanings stand above
+        return table(caption, _brief(HEAD), map(_brief, lines))
     return table(caption, HEAD, lines)
+
+
+def _brief(line: Sequence[Child]) -> list[Child]:
+    return [line[0], *line[2:-1]]
+
+
+def _meaning(shown: Parameter, p: Mapping) -> str:
+    """With the number of SNe Ia itself beside its logarithm."""
+    mean = p.get("mean")
+    if shown.name != "log10_n_ia" or mean is None or not -30.0 < mean < 30.0:
+        return shown.meaning
+    return f"{shown.meaning} Here: {1000 * 10**mean:.3g} SNe Ia per 1000 M\u2609."
 
 
 def _plain(p: Mapping) -> str:
@@ -122,10 +126,10 @@ def nested_table(caption: str, first: str, content: Mapping) -> Element:
     rows = {name: _as_columns(part) for name, part in content.items()}
     columns = list(dict.fromkeys(key for row in rows.values() for key in row))
     lines = [
-        (name.replace("_", " "), *(row.get(column, "") for column in columns))
+        (tag("code", name), *(row.get(column, "") for column in columns))
         for name, row in rows.items()
     ]
-    return table(caption, (first, *(c.replace("_", " ") for c in columns)), lines)
+    return table(caption, (first, *columns), lines)
 
 
 def _as_columns(part: object) -> dict[str, str]:
@@ -161,122 +165,14 @@ def warnings(summary: Mapping) -> Element:
     items = [
         tag(
             "li",
-            tag("p", text, class_="warning"),
-            tag("p", tag("strong", "What to do: "), remedy(text), class_="remedy"),
+            tag("p", prose(text), class_="warning"),
+            tag(
+                "p", tag("strong", "What to do: "), prose(remedy(text)), class_="remedy"
+            ),
         )
         for text in found
     ]
     return section("Warnings", "warnings", tag("ol", *items, class_="warnings"))
-
-
-def misfit(summary: Mapping) -> Element | None:
-    """Abundance by abundance: mean residual, influence on the result, model error."""
-    every = summary.get("checks") or {}
-    residuals = (every.get("model_fit") or {}).get("mean_residual_dex") or {}
-    shifts = (every.get("leave_out") or {}).get("shift_sigma") or {}
-    robust = every.get("robust") or every
-    errors = robust.get("model_error_dex") or {}
-    names = [name for name in ABUNDANCES if name in residuals]
-    if not names:
-        return None
-    columns = {"mean residual [dex]": {n: number(residuals[n], 3, sign=True) for n in names}}
-    if shifts:
-        for i, parameter in enumerate(GLOBAL_PARAMETERS):
-            column = {n: number(s[i], 1, sign=True) for n, s in shifts.items()}
-            columns[f"shift of {parameter} without it [sigma]"] = column
-    if errors:
-        columns["model error [dex]"] = {n: number(e, 3) for n, e in errors.items()}
-    lines = [(tag("code", n), *(c.get(n, "\u2014") for c in columns.values())) for n in names]
-    content = [table("Residuals by abundance", ("abundance", *columns), lines)]
-    text = (
-        "The mean residual is the observed minus the predicted abundance. Large "
-        "residuals, shifts and model errors mark the abundances that the model can't "
-        "bring together with the others."
-    )
-    if "alpha_imf" in robust:
-        rows = [(tag("code", n), mean_and_sd(robust[n])) for n in GLOBAL_PARAMETERS]
-        caption = f"Interval with model errors, {robust.get('n_stars')} stars"
-        content.append(table(caption, ("parameter", "mean and sd"), rows))
-    name = "Where the model and the stars differ"
-    return section(name, "misfit", tag("p", text), *content)
-
-
-def checks(summary: Mapping) -> Element | None:
-    """Each check with its result and its meaning; only checks that were made."""
-    every = summary.get("checks") or {}
-    lines = [line for line in map(lambda f: f(every), _CHECKS) if line]
-    if not lines:
-        return None
-    head = ("check", "passed", "result", "meaning")
-    return section("Checks", "checks", table("Checks of this result", head, lines))
-
-
-def _mark(passed: bool | None) -> Element:
-    symbol, word, class_ = {
-        True: ("\u2713 ", "yes", "pass"),
-        False: ("\u2717 ", "no", "fail"),
-        None: ("", "\u2014", "none"),
-    }[passed]
-    mark = tag("span", symbol, aria_hidden="true")
-    return tag("span", mark, word, class_=class_)
-
-
-def _fit(every: Mapping) -> tuple | None:
-    fit = every.get("model_fit")
-    if not fit:
-        return None
-    p_value = number(fit.get("p_value"))
-    meaning = "Chance of a difference this large if the model is right; alarm below 0.01."
-    return "Model fits the stars", _mark(not fit.get("flagged")), f"p = {p_value}", meaning
-
-
-def _agree(every: Mapping) -> tuple | None:
-    agree = every.get("methods_agree")
-    if not agree:
-        return None
-    shift = " and ".join(number(s, 2, sign=True) for s in agree.get("shift_sigma") or [])
-    width = " and ".join(number(s, 2) for s in agree.get("width_ratio") or [])
-    text = f"{agree.get('other')}: shift {shift} sigma, width {width} times"
-    meaning = "A second method gives the same interval, to 2 sigma and 20 % in width."
-    return "Methods agree", _mark(bool(agree.get("agree"))), text, meaning
-
-
-def _halves(every: Mapping) -> tuple | None:
-    halves = every.get("halves")
-    if not halves:
-        return None
-    text = f"distance {number(halves.get('distance'), 2)} sigma"
-    meaning = "Even and odd rows of the table give the same result, to 3 sigma."
-    return "Halves agree", _mark(bool(halves.get("stable"))), text, meaning
-
-
-def _rest(every: Mapping) -> tuple | None:
-    if "at_rest" not in every:
-        return None
-    text = f"{number(every.get('rounds'))} rounds"
-    meaning = "The iterations of the exact method ended with a stable result."
-    return "Exact method converged", _mark(bool(every["at_rest"])), text, meaning
-
-
-def _draws(every: Mapping) -> tuple | None:
-    if every.get("effective_draws_median") is None:
-        return None
-    least = every.get("effective_draws_p01")
-    text = f"median {number(every['effective_draws_median'], 0)}, worst 1 % {number(least, 0)}"
-    meaning = "Effective draws of each star; below 10, repeat with another --seed."
-    return "Effective draws", _mark(None if least is None else least >= 10), text, meaning
-
-
-def _place(every: Mapping) -> tuple | None:
-    if every.get("prior_widths") is None:
-        return None
-    widths = every["prior_widths"]
-    meaning = "Beyond 4.3 prior widths the networks were hardly trained."
-    text = f"{number(widths, 1)} prior widths"
-    return "Distance from the prior's mean", _mark(widths <= 4.3), text, meaning
-
-
-_CHECKS = (_fit, _agree, _halves, _rest, _draws, _place)
 
 
 def rows(content: Mapping | None) -> Element | None:
@@ -290,7 +186,7 @@ def rows(content: Mapping | None) -> Element | None:
         lines = [(reason, number(n)) for reason, n in dropped.items()]
         parts.append(table("Rows that were not used", ("reason", "rows"), lines))
         parts.append(tag("p", "Each of these rows is listed in dropped_rows.csv."))
-    notes = [tag("li", note) for note in content.get("notes") or []]
+    notes = [tag("li", prose(note)) for note in content.get("notes") or []]
     if notes:
         parts += [tag("h3", "Notes"), tag("ul", *notes, class_="notes")]
     return section("Rows of the star table", "rows", *parts)
@@ -299,7 +195,11 @@ def rows(content: Mapping | None) -> Element | None:
 def provenance(summary: Mapping, command: str) -> Element:
     """Version, seed, weights, checksum of the stars, seconds, command."""
     origin = summary.get("provenance") or {}
-    names = {"stars": "star table", "emulator": "emulator weights", "npe": "NPE weights"}
+    names = {
+        "stars": "star table",
+        "emulator": "emulator weights",
+        "npe": "NPE weights",
+    }
     entries = [
         part
         for key, value in origin.items()

@@ -42,7 +42,8 @@ def verdict(summary: Mapping) -> Verdict:
     """
     stops = _reasons_against(summary)
     if stops:
-        return Verdict("red", "Do not quote this interval.", " ".join(stops))
+        text = "The interval is not a measurement of this galaxy."
+        return Verdict("red", text, " ".join(stops))
     which = "interval with shared errors" if _shared(summary) else "interval"
     doubts = _doubts(summary)
     if doubts:
@@ -90,7 +91,7 @@ def _doubts(summary: Mapping) -> list[str]:
     n_dropped = sum((rows.get("dropped") or {}).values())
     if n_dropped:
         each = f"of the {rows.get('n_read')} rows of the table"
-        doubts.append(f"{n_dropped} {each} {_are(n_dropped)} not used")
+        doubts.append(f"{n_dropped} {each} {_were(n_dropped)} not used")
     warnings = summary.get("warnings") or []
     n_table = len(set(warnings) & set(rows.get("notes") or []))
     if n_table:
@@ -177,9 +178,9 @@ def _stars(n: int) -> str:
     return f"{n} star{'s' * (n != 1)}"
 
 
-def _are(n: int) -> str:
-    return "is" if n == 1 else "are"
+def _were(n: int) -> str:
+    return "was" if n == 1 else "were"
 
 
 def _count(n: int, noun: str) -> str:
-    return f"{_are(n)} {n} {noun}{'s' * (n != 1)}"
+    return f"{'is' if n == 1 else 'are'} {n} {noun}{'s' * (n != 1)}"

@@ -6,8 +6,9 @@ REMEDIES = (
     (
         "does not explain these stars",
         "Do not quote the interval as a measurement of this galaxy. Look up the "
-        "abundances with the largest values under “Residuals of the abundances”; check their zero points, their solar scale (--solar-from) and their "
-        "errors. Then repeat the run without the worst one (--without) and compare.",
+        "abundances with the largest values under “Residuals of the abundances”; check "
+        "their zero points, their solar scale (--solar-from) and their errors. Then "
+        "repeat the run without the worst one (--without) and compare.",
     ),
     (
         "With a model error for each abundance",

@@ -32,7 +32,7 @@ def residuals(summary: Mapping) -> Element | None:
     text = (
         "The mean residual is the observed minus the predicted abundance. Large "
         "residuals, shifts and model errors mark the abundances that the model can't "
-        "bring together with the others."
+        "fit together with the others."
     )
     if "alpha_imf" in robust:
         rows = [(tag("code", n), mean_and_sd(robust[n])) for n in GLOBAL_PARAMETERS]
@@ -50,7 +50,7 @@ def checks(summary: Mapping) -> Element | None:
         return None
     head = ("check", "passed", "result", "meaning")
     return section(
-        "Checks", "checks", table("Limits are those of the run", head, lines)
+        "Checks", "checks", table("Passed or not", head, lines)
     )
 
 

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
-from nuts_compare import differences
+from reproduction.nuts_comparison import differences
 
 import chemsbi_jax as cs
 from chemsbi_jax import npe as networks

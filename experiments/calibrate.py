@@ -14,7 +14,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from calibrate_alarms import alarm_table, check_alarms
+from common.alarms import alarm_table, check_alarms
 from jax.tree_util import Partial
 from tqdm import tqdm
 

@@ -18,7 +18,7 @@ import numpy as np
 import star_flags
 import tyro
 from jax.tree_util import Partial
-from nuts_compare import compare_all, report_comparison
+from reproduction.nuts_comparison import compare_all, report_comparison
 
 import chemsbi_jax as cs
 from chemsbi_jax import plots, results

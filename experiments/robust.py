@@ -13,8 +13,8 @@ from pathlib import Path
 import jax
 import numpy as np
 from jax.tree_util import Partial
-from reproduce_galaxies import load_galaxies
-from reproduce_inference import chi2, first
+from reproduction.galaxies import load_galaxies
+from reproduction.inference import chi2, first
 
 import chemsbi_jax as cs
 from chemsbi_jax import results

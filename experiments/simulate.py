@@ -28,6 +28,7 @@ from chemsbi_jax.scripts import (
     run_script,
     write_record,
 )
+from chemsbi_jax.simulator import Yields
 from chemsbi_jax.simulator.star_formation import star_formation
 from chemsbi_jax.storage.files import whole_file
 
@@ -89,7 +90,7 @@ def draw(key: jax.Array, config: Config) -> jax.Array:
 
 
 def run_blocks(
-    theta: jax.Array, yields: cs.simulator.Yields, physics: cs.Physics, quiet: bool
+    theta: jax.Array, yields: Yields, physics: cs.Physics, quiet: bool
 ) -> tuple[np.ndarray, dict]:
     """Simulate on all cores; abundances (n, 8) in dex, and how long it took.
 

@@ -3,7 +3,7 @@
 As the reference did: theta from the paper prior, abundances by the reference's own
 emulator, 0.05 dex of noise. `CHEMSBI_DATA` names the folder with its weights:
 
-    CHEMSBI_DATA=DATA python experiments/peers/make_data.py --out FOLDER
+    CHEMSBI_DATA=DATA python experiments/benchmarks/peers/make_data.py --out FOLDER
 """
 
 import argparse

@@ -88,7 +88,7 @@ def has_peer(python: Path | None, module: str) -> bool:
 
 
 def run_peer(python: Path, script: str, out: Path, *flags: Any) -> dict:
-    """Run one of experiments/peers/ in its own Python; return the JSON it wrote.
+    """Run a script of benchmarks/peers/ in its own Python; return its JSON.
 
     Raises:
         OSError: it failed; says where its output is.

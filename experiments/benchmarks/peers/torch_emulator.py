@@ -3,7 +3,7 @@
 The reference recipe: 6-100-40-k, tanh, inputs as they are, mean squared error, Adam
 at 1e-3, batches of 64 in one shuffled order, 20 epochs. Run by benchmark.py:
 
-    PEER_PYTHON experiments/peers/torch_emulator.py --train train.npz \
+    PEER_PYTHON experiments/benchmarks/peers/torch_emulator.py --train train.npz \
         --valid valid.npz --out torch.json
 """
 

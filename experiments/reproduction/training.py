@@ -6,7 +6,6 @@ from pathlib import Path
 import jax
 from jax.tree_util import Partial
 from jaxtyping import Array, Key
-from reproduce_galaxies import missing_yields
 
 import chemsbi_jax as cs
 from chemsbi_jax import emulator as em
@@ -15,6 +14,7 @@ from chemsbi_jax import priors
 from chemsbi_jax.errors import DatasetError
 from chemsbi_jax.scripts import Stopwatch, simulate_blocks
 from chemsbi_jax.train import FitConfig
+from reproduction.galaxies import missing_yields
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,17 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from benchmark_clock import NOT_RUN, PEERS, Clock, first_time, has_peer, ratio, run_peer
 
 import chemsbi_jax as cs
+from benchmarks.clock import (
+    NOT_RUN,
+    PEERS,
+    Clock,
+    first_time,
+    has_peer,
+    ratio,
+    run_peer,
+)
 from chemsbi_jax import npe as networks
 from chemsbi_jax import priors
 from chemsbi_jax.train import FitConfig

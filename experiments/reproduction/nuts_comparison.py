@@ -5,14 +5,14 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
-from reproduce_galaxies import load_galaxies
-from reproduce_inference import first, fitting_numbers
 
 import chemsbi_jax as cs
 from chemsbi_jax.diagnostics import c2st
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.nuts.sampler import run_nuts
 from chemsbi_jax.scripts import Stopwatch
+from reproduction.galaxies import load_galaxies
+from reproduction.inference import first, fitting_numbers
 
 METHODS = ("flow", "gaussian", "exact")
 N_DRAWS = 4000

@@ -8,8 +8,6 @@ from typing import NamedTuple
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Key
-from reference_formulas import marginal_product, wrong_sign
-from reproduce_galaxies import on_machine, simulate_galaxies
 from tqdm import tqdm
 
 import chemsbi_jax as cs
@@ -17,6 +15,8 @@ from chemsbi_jax import priors
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.galaxy.amortised.gaussian import combine_gaussians
 from chemsbi_jax.storage.files import sha256
+from reproduction.formulas import marginal_product, wrong_sign
+from reproduction.galaxies import on_machine, simulate_galaxies
 
 METHODS = ("flow", "gaussian", "wrong sign", "marginal product")
 N_STAR_DRAWS = 1000  # of each star, for the reference's formulas

@@ -4,8 +4,8 @@ Run by benchmark.py with a Python that has sbi 0.27 and torch. All settings of `
 are sbi's defaults. The clocks stop while held-out stars are scored. With `--budgets`
 (seconds) training ends after the last one, without it where sbi stops by itself:
 
-    PEER_PYTHON experiments/peers/sbi_npe.py --train train.npz --test test.npz \
-        --out sbi.json --budgets 30 60 300
+    PEER_PYTHON experiments/benchmarks/peers/sbi_npe.py --train train.npz \
+        --test test.npz --out sbi.json --budgets 30 60 300
 """
 
 import argparse

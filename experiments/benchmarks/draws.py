@@ -6,12 +6,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from benchmark_clock import NOT_RUN, has_peer, measure, run_peer
-from benchmark_npe import make_data
 from jax.tree_util import Partial
 from jaxtyping import Array
 
 import chemsbi_jax as cs
+from benchmarks.clock import NOT_RUN, has_peer, measure, run_peer
+from benchmarks.npe import make_data
 from chemsbi_jax import npe as networks
 from chemsbi_jax import priors
 from chemsbi_jax.errors import WeightsError

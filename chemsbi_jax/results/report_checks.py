@@ -49,9 +49,7 @@ def checks(summary: Mapping) -> Element | None:
     if not lines:
         return None
     head = ("check", "passed", "result", "meaning")
-    return section(
-        "Checks", "checks", table("Passed or not", head, lines)
-    )
+    return section("Checks", "checks", table("Passed or not", head, lines))
 
 
 def _mark(passed: bool | None) -> Element:

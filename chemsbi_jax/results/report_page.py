@@ -5,11 +5,12 @@ import os
 import struct
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from typing import NamedTuple
 
 from chemsbi_jax.results import report_checks
 from chemsbi_jax.results import report_sections as sections
 from chemsbi_jax.results.markup import Element, prose, section, tag, to_html
+from chemsbi_jax.results.report_figures import ReportFigure as ReportFigure
+from chemsbi_jax.results.report_figures import read_figures as read_figures
 from chemsbi_jax.results.verdict import Verdict, verdict
 from chemsbi_jax.storage.files import whole_file
 
@@ -18,15 +19,6 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 WIDE = 1.5  # times the narrowest figure: takes a row of its own
 # the browser itself refuses scripts and everything that is not in the file
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-
-
-class ReportFigure(NamedTuple):
-    """A figure of the page."""
-
-    name: str  # of its PNG file, without suffix
-    title: str  # caption, one sentence
-    alt: str  # what the figure shows, for those who do not see it
-    png: bytes  # content of the PNG file
 
 
 def write_report(

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from chemsbi_jax.constants import ABUNDANCES, GLOBAL_PARAMETERS
+from chemsbi_jax.results.assessment import FAR
 from chemsbi_jax.results.markup import Element, section, table, tag
 from chemsbi_jax.results.report_numbers import mean_and_sd, number
-from chemsbi_jax.results.verdict import FAR
 
 
 def residuals(summary: Mapping) -> Element | None:

@@ -8,10 +8,10 @@ from importlib import resources
 
 from chemsbi_jax.results import report_checks
 from chemsbi_jax.results import report_sections as sections
+from chemsbi_jax.results.assessment import Verdict, verdict
 from chemsbi_jax.results.markup import Element, prose, section, tag, to_html
 from chemsbi_jax.results.report_figures import ReportFigure as ReportFigure
 from chemsbi_jax.results.report_figures import read_figures as read_figures
-from chemsbi_jax.results.verdict import Verdict, verdict
 from chemsbi_jax.storage.files import whole_file
 
 MAX_FIGURES = 1_900_000  # bytes of all figures as text, so that the page is below 2 MB
@@ -137,8 +137,9 @@ def _figures(figures: Sequence[ReportFigure]) -> Element | None:
     room, cards = MAX_FIGURES, []
     for figure, size in zip(figures, sizes, strict=True):
         text = base64.b64encode(figure.png).decode()
-        room -= len(text)
-        source = f"data:image/png;base64,{text}" if room >= 0 else None
+        fits = len(text) <= room
+        room -= len(text) * fits
+        source = f"data:image/png;base64,{text}" if fits else None
         cards.append(_figure(figure, source, size, size[0] >= WIDE * least))
     return section("Figures", "figures", tag("div", *cards, class_="figures"))
 

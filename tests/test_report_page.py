@@ -569,7 +569,11 @@ def test_contrast_on_the_sky(palette):
 
 @pytest.fixture
 def browser(tmp_path):
-    """Load a page from a server of this test in Chromium; all names lead to it."""
+    """Load a page from a server of this test in Chromium, which has no other network.
+
+    All names in .test lead to the server; Chromium's own requests for the time and for
+    updates lead nowhere.
+    """
     if CHROMIUM is None:
         pytest.skip("needs Chromium")
     asked, content = [], {}
@@ -597,7 +601,8 @@ def browser(tmp_path):
             "--no-first-run", "--disable-background-networking",
             "--disable-component-update", "--disable-sync", "--no-proxy-server",
             f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={shot}",
-            f"--host-resolver-rules=MAP * 127.0.0.1:{port}", *options,
+            f"--host-resolver-rules=MAP *.test 127.0.0.1:{port}, MAP * ~NOTFOUND",
+            *options,
             f"http://report.test:{port}/report.html",
         ]  # fmt: skip
         subprocess.run(command, check=True, capture_output=True, timeout=240)

@@ -54,24 +54,27 @@ def table(
     """
     names = tag("tr", *(tag("th", cell, scope="col") for cell in head))
     lines = [
-        tag("tr", tag("th", first, scope="row"), *(_cell(cell) for cell in cells))
+        tag("tr", tag("th", first, scope="row"), *map(_cell, cells))
         for first, *cells in rows
     ]
-    content = tag("caption", caption), tag("thead", names), tag("tbody", *lines)
-    # a region that scrolls can be reached by keyboard only with a tabindex
-    return tag(
-        "div",
-        tag("table", *content),
-        class_="scroll",
-        role="region",
-        aria_label=caption,
-        tabindex=0,
+    has_words = any(cell.get("class") == "words" for line in lines for cell in line)
+    content = tag(
+        "table",
+        tag("caption", caption),
+        tag("thead", names),
+        tag("tbody", *lines),
+        class_=None if has_words else "small",
     )
+    # a region that scrolls can be reached by keyboard only with a tabindex
+    region = {"role": "region", "aria_label": caption, "tabindex": 0}
+    return tag("div", content, class_="scroll", **region)
 
 
 def _cell(content: Child) -> Element:
-    is_short = isinstance(content, str) and len(content) <= NOT_BROKEN
-    return tag("td", content, class_="number" if is_short else "words")
+    if not isinstance(content, str):
+        return tag("td", content)
+    is_short = len(content) <= NOT_BROKEN
+    return tag("td", prose(content), class_="number" if is_short else "words")
 
 
 def section(title: str, name: str, *children: Child, class_: str | None = None):

@@ -29,11 +29,12 @@ def residuals(summary: Mapping) -> Element | None:
         (tag("code", n), *(c.get(n, "\u2014") for c in columns.values())) for n in names
     ]
     content = [table("Mean over the stars that count", ("abundance", *columns), lines)]
-    text = (
-        "The mean residual is the observed minus the predicted abundance. Large "
-        "residuals, shifts and model errors mark the abundances that the model can't "
-        "fit together with the others."
-    )
+    text = "The mean residual is the observed minus the predicted abundance."
+    if shifts or errors:
+        text += (
+            " Large residuals, shifts and model errors mark the abundances that the "
+            "model can't fit together with the others."
+        )
     if "alpha_imf" in robust:
         rows = [(tag("code", n), mean_and_sd(robust[n])) for n in GLOBAL_PARAMETERS]
         caption = f"Interval with model errors, {robust.get('n_stars')} stars"
@@ -103,7 +104,8 @@ def _halves(every: Mapping) -> tuple | None:
 def _rest(every: Mapping) -> tuple | None:
     if "at_rest" not in every:
         return None
-    text = f"{number(every.get('rounds'))} rounds"
+    rounds = every.get("rounds")
+    text = "1 round" if rounds == 1 else f"{number(rounds)} rounds"
     meaning = "The iterations of the exact method ended with a stable result."
     return "Exact method converged", _mark(bool(every["at_rest"])), text, meaning
 

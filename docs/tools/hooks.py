@@ -18,6 +18,8 @@ FIGURES = ("plots/**/*.png",)
 _INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', re.DOTALL)
 _BLOCK = re.compile(r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>', re.DOTALL)
 _ROLE = re.compile(r":math:<code>(.*?)</code>", re.DOTALL)  # in docstrings
+_LOG = re.compile(r"\\log\s*")
+_LARGE = re.compile(r"<mo>(&#x02211;|&#x0220F;|&#x0222B;)</mo>")  # sum, product, integral
 _CODE_LINK = re.compile(r"\]\(\.\./(?!plots/[^)]*\.png)[^)]*\)")
 
 
@@ -49,4 +51,5 @@ def on_page_content(content: str, **_: object) -> str:
 
 
 def _mathml(latex: str, display: str) -> str:
-    return convert(html.unescape(latex).strip(), display=display)
+    latex = _LOG.sub(r"\\log\\,", html.unescape(latex).strip())  # "log p", not "logp"
+    return _LARGE.sub(r'<mo class="large">\1</mo>', convert(latex, display=display))

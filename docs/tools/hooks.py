@@ -19,7 +19,9 @@ _INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', re.DOTALL
 _BLOCK = re.compile(r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>', re.DOTALL)
 _ROLE = re.compile(r":math:<code>(.*?)</code>", re.DOTALL)  # in docstrings
 _LOG = re.compile(r"\\log\s*")
-_LARGE = re.compile(r"<mo>(&#x02211;|&#x0220F;|&#x0222B;)</mo>")  # sum, product, integral
+_LARGE = re.compile(
+    r"<mo>(&#x02211;|&#x0220F;|&#x0222B;)</mo>"
+)  # sum, product, integral
 _CODE_LINK = re.compile(r"\]\(\.\./(?!plots/[^)]*\.png)[^)]*\)")
 
 

@@ -1,9 +1,9 @@
 """Conversions in --columns, as `fe_h=A(Fe)-7.50`: parsed here, never evaluated as code.
 
-    sum     = product, { ("+" | "-"), product }
-    product = factor, { ("*" | "/"), factor }
-    factor  = column | number | "10**", factor | "-", factor
-            | ("sqrt" | "cosmic_time"), "(", sum, ")" | "(", sum, ")"
+sum     = product, { ("+" | "-"), product }
+product = factor, { ("*" | "/"), factor }
+factor  = column | number | "10**", factor | "-", factor
+        | ("sqrt" | "cosmic_time"), "(", sum, ")" | "(", sum, ")"
 """
 
 import re

@@ -60,7 +60,9 @@ def understand(column: str) -> Meaning | None:
     Meaning(quantity='a_fe', role='count', qualifier='')
     """
     lower = column.strip().lower()
-    counted = re.fullmatch(r"(?:n|nl|nlines|num|#)[ _]?\(([a-z]{1,2})(?: ?i{1,2})?\)", lower)
+    counted = re.fullmatch(
+        r"(?:n|nl|nlines|num|#)[ _]?\(([a-z]{1,2})(?: ?i{1,2})?\)", lower
+    )
     if counted and counted[1] in ELEMENTS_READ:
         return Meaning(f"a_{counted[1]}", COUNT, "")
     words = _words(lower)
@@ -72,6 +74,14 @@ def understand(column: str) -> Meaning | None:
     if role == VALUE and rest[:1] in (["n"], ["o"], ["nl"]):  # VizieR: how many
         role, rest = COUNT, rest[1:]
     return Meaning(quantity, role, "_".join(rest))
+
+
+def is_abundance(column: str) -> bool:
+    """Whether a name is that of an abundance's value."""
+    meaning = understand(column)
+    return bool(
+        meaning and meaning.role == VALUE and meaning.quantity not in TIMES_OF_BIRTH
+    )
 
 
 def is_flag(column: str) -> bool:
@@ -95,7 +105,11 @@ def _words(lower: str) -> list[str]:
     words = [word for word in re.split(r"[^a-z0-9]+", text) if word]
     if words:  # an error's letter or word that is not set apart: "efe_h", "errmg_fe"
         match = re.fullmatch(r"(err|sigma|sig|d|e)([a-z]{1,5})", words[0])
-        if match and _is_start(match[2], words[1:]) and not _is_start(words[0], words[1:]):
+        if (
+            match
+            and _is_start(match[2], words[1:])
+            and not _is_start(words[0], words[1:])
+        ):
             words[:1] = ["e", match[2]]
     return words
 
@@ -161,7 +175,12 @@ def _find_ratio(words: list[str]) -> tuple[str, list[str]] | None:
             continue
         element, ion = over
         after = words[i + 1 :]
-        if after[:1] and after[0] in _IONS and after[1:2] and after[1] in ("h", "fe", "m"):
+        if (
+            after[:1]
+            and after[0] in _IONS
+            and after[1:2]
+            and after[1] in ("h", "fe", "m")
+        ):
             ion, after = after[0], after[1:]
         if after[:1] == ["over"]:
             after = after[1:]
@@ -189,7 +208,7 @@ def _over(word: str) -> tuple[str, str] | None:
 
 
 def _joined(word: str) -> tuple[str, list[str]] | None:
-    """ "mgfe", "feh", "mh", "alphafe", "afe", "fe1h", "feoverh" and their like."""
+    """The ratio of a word such as "mgfe", "feh", "alphafe", "fe1h" or "feoverh"."""
     if word in _JOINED_OUT:
         return None
     match = re.fullmatch(
@@ -198,7 +217,9 @@ def _joined(word: str) -> tuple[str, list[str]] | None:
     if match is None or match[1] == match[3]:
         return None
     element = ALPHA if match[1] == "a" else match[1]
-    if (element, match[3]) in ((ALPHA, "m"), (ALPHA, "h"), ("m", "fe")) and len(word) < 3:
+    if (element, match[3]) in ((ALPHA, "m"), (ALPHA, "h"), ("m", "fe")) and len(
+        word
+    ) < 3:
         return None
     return f"{element}_{match[3]}", [match[2]] if match[2] else []
 

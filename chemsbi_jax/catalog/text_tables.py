@@ -18,7 +18,9 @@ NOTES = "layout_notes"
 """Key of a table's meta: how its layout was understood, a list of sentences."""
 
 _SAMPLE = 50  # lines that tell the layout
-_DECIMAL = re.compile(r"(?<![^;\t|])(\s*[+-]?\d*),(\d+(?:[eE][+-]?\d+)?\s*)(?=[;\t|]|$)")
+_DECIMAL = re.compile(
+    r"(?<![^;\t|])(\s*[+-]?\d*),(\d+(?:[eE][+-]?\d+)?\s*)(?=[;\t|]|$)"
+)
 _NAMES_OF_NONE = ("nan", "inf", "-inf", "+inf", "infinity")
 
 
@@ -86,7 +88,9 @@ def find_layout(lines: Sequence[str]) -> Layout:
 def split(line: str, delimiter: str) -> list[str]:
     """Cells of a line, without blanks around them; quotes are honoured."""
     if '"' in line:
-        (cells,) = csv.reader([line.strip(" ")], delimiter=delimiter, skipinitialspace=True)
+        (cells,) = csv.reader(
+            [line.strip(" ")], delimiter=delimiter, skipinitialspace=True
+        )
     elif delimiter == " ":
         cells = line.split()
     else:
@@ -153,7 +157,9 @@ def _without_comments(
             doubtful += 1
         else:
             rows.add(i)
-    kept = [x for i, x in enumerate(lines) if i in rows or not x.lstrip().startswith("#")]
+    kept = [
+        x for i, x in enumerate(lines) if i in rows or not x.lstrip().startswith("#")
+    ]
     notes = []
     if rows:
         notes.append(
@@ -226,7 +232,9 @@ def _guess_cause(n_header: int, counts: np.ndarray, delimiter: str) -> str:
             "between the cells, or with decimal points"
         )
     if (counts == counts[0]).all():
-        return "; each row has that many, so a name is missing in the header or is extra"
+        return (
+            "; each row has that many, so a name is missing in the header or is extra"
+        )
     return ""
 
 

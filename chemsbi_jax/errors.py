@@ -16,6 +16,10 @@ class CatalogError(InputError):
     """A star table that can't be used; names file, row, column and remedy."""
 
 
+class CatalogWarning(UserWarning):
+    """A star table that may not hold what its columns say; names file and column."""
+
+
 class WeightsError(InputError):
     """Weights that can't be used; names the file, the difference and the remedy."""
 

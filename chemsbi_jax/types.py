@@ -31,10 +31,15 @@ class Stars(NamedTuple):
     birth_time: Float[np.ndarray, " star"]  # Gyr since the Big Bang; NaN if unknown
     e_birth_time: Float[np.ndarray, " star"]  # Gyr, 1 sigma; NaN if unknown
     ids: np.ndarray  # (star,) strings, as in the table, or the row number
+    # dex^2, the variance of [Fe/H] that the [X/Fe] of the star share, as these are
+    # [X/H] - [Fe/H] with independent errors; 0 where they do not; None: no star has it
+    fe_covariance: Float[np.ndarray, " star"] | None = None
 
     def take(self, rows: np.ndarray | slice) -> Self:
         """Some of the stars: row numbers, a Boolean mask, or a slice."""
-        return type(self)(*(column[rows] for column in self))
+        return type(self)(
+            *(None if column is None else column[rows] for column in self)
+        )
 
     @classmethod
     def complete(cls, values: ArrayLike, error: float = 0.05) -> Self:

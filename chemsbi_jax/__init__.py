@@ -28,7 +28,7 @@ from chemsbi_jax.yields import list_yields as list_yields
 def __getattr__(name: str):
     """`run_nuts` on demand: its diagnostics import pyplot, which few users need."""
     if name == "run_nuts":
-        from chemsbi_jax.joint import run_nuts
+        from chemsbi_jax.galaxy.nuts.sampler import run_nuts
 
         return run_nuts
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

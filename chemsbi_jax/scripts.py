@@ -1,11 +1,12 @@
 """What every script shares: flags, exit codes, a stopwatch."""
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,15 @@ from jax.tree_util import Partial
 from jaxtyping import Array, Float
 from tqdm import tqdm
 
-from chemsbi_jax.artifacts import WeightsError, load_spec, weights_folder
 from chemsbi_jax.devices import spread, use_all_cores
 from chemsbi_jax.emulator import emulate, load_emulator
-from chemsbi_jax.errors import InputError
+from chemsbi_jax.errors import InputError, WeightsError
 from chemsbi_jax.npe import load_npe
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.priors import Prior, to_spec
 from chemsbi_jax.results import write_summary
 from chemsbi_jax.simulator import Physics, Yields, simulate
+from chemsbi_jax.storage.weights import load_spec, weights_folder
 from chemsbi_jax.types import Forward
 
 UNUSABLE = 2  # exit code: the input can't be used, and the message says why
@@ -78,6 +79,31 @@ def check_flags(config: Any, **lowest: int) -> None:
             raise InputError(f"Expected {flag} from {low} to {high}; got {value}.")
         if not all(abs(x) < LARGEST for x in numbers):
             raise InputError(f"Expected {flag} to be finite; got {value}.")
+
+
+def command_line(program: str, config: Any, positional: Sequence[str] = ()) -> str:
+    """The command that gives these flags, for a POSIX shell.
+
+    Args:
+        program: command without flags, as "python experiments/infer.py".
+        config: dataclass of flags; those at their default are left out.
+        positional: names of the fields that are given without a flag.
+    """
+    first, flags = [], []
+    for field in fields(config):
+        value, flag = getattr(config, field.name), field.name.replace("_", "-")
+        if field.name in positional:
+            first.append(str(value))
+        elif value == field.default or value is None:
+            continue
+        elif isinstance(value, bool):
+            flags.append(f"--{flag}" if value else f"--no-{flag}")
+        elif isinstance(value, tuple):
+            flags += [f"--{flag}", *map(str, value)]
+        else:  # a value that begins with a minus is no flag of its own
+            text = str(value)
+            flags += [f"--{flag}={text}"] if text[:1] == "-" else [f"--{flag}", text]
+    return f"{program} {shlex.join([*first, *flags])}"
 
 
 def training_flags(config: Any) -> dict:

@@ -17,7 +17,8 @@ from typing import Literal
 import tyro
 from tqdm import tqdm
 
-from chemsbi_jax.datasets import FILES, DatasetError, MirrorOnlyError, fetch
+from chemsbi_jax.errors import DatasetError, MirrorOnlyError
+from chemsbi_jax.storage.datasets import FILES, fetch
 
 SETS = {
     "tng": ("yields/tng/",),

@@ -1,6 +1,6 @@
 """The IMF slope and the SN Ia rate of a galaxy from a table of its stars.
 
-Writes summary.json, posterior.nc, posterior.ecsv and figures into --out:
+Writes report.html, summary.json, posterior.nc, posterior.ecsv and figures into --out:
 
     python experiments/infer.py STARS --out DIR
 
@@ -32,10 +32,10 @@ from infer_checks import (
 
 import chemsbi_jax as cs
 from chemsbi_jax import plots, priors, results
-from chemsbi_jax.galaxy.product import is_far
-from chemsbi_jax.noise import add_noise
+from chemsbi_jax.galaxy.amortised.flow import is_far
 from chemsbi_jax.npe import choose_weights
 from chemsbi_jax.npe.model import Npe
+from chemsbi_jax.npe.noise import add_noise
 from chemsbi_jax.scripts import Stopwatch, check_flags, load_networks, run_script
 
 N_ROBUST = 300  # random stars; each takes as long as with `exact` ten times
@@ -137,6 +137,7 @@ def main(config: Config) -> dict:
 def write_summary(config: Config, summary: dict, galaxy: cs.GalaxyPosterior) -> None:
     """The numbers, last: summary.json is only there when everything else is."""
     results.write_table(config.out / "posterior.ecsv", galaxy, summary["provenance"])
+    star_flags.write_report(summary, config)
     results.write_summary(config.out / "summary.json", summary)
     (config.out / "progress.json").unlink(missing_ok=True)
     if not config.quiet:

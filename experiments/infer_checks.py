@@ -8,8 +8,8 @@ import chemsbi_jax as cs
 from chemsbi_jax import priors
 from chemsbi_jax.diagnostics.misfit import N_REFERENCE, misfit_test, star_residuals
 from chemsbi_jax.errors import InputError
-from chemsbi_jax.galaxy.product import is_far
-from chemsbi_jax.noise import observe_like
+from chemsbi_jax.galaxy.amortised.flow import is_far
+from chemsbi_jax.npe.noise import observe_like
 
 N_CHECK_DRAWS = 64  # of each star, for the checks in abundance space
 N_LEAVE_OUT = 200  # stars whose posterior is repeated without each abundance

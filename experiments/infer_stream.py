@@ -7,8 +7,9 @@ from infer_checks import AGREE_SIGMA
 import chemsbi_jax as cs
 from chemsbi_jax.devices import join_processes, leave_processes
 from chemsbi_jax.errors import InputError
-from chemsbi_jax.galaxy import STREAM_FROM, infer_prefixes, stream_galaxy
-from chemsbi_jax.galaxy.stream import METHODS
+from chemsbi_jax.galaxy import stream_galaxy
+from chemsbi_jax.galaxy.amortised.stream import METHODS
+from chemsbi_jax.galaxy.infer import STREAM_FROM, infer_prefixes
 
 N_CHECKED = 8192  # stars of a large table for checks and figures; nothing to pad
 MAX_EXACT = 5000  # stars; more would take the exact method minutes

@@ -26,9 +26,9 @@ from chemsbi_jax import priors
 from chemsbi_jax.catalog import write_stars
 from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
 from chemsbi_jax.errors import InputError
-from chemsbi_jax.files import whole_file
-from chemsbi_jax.noise import SIGMA, add_noise
+from chemsbi_jax.npe.noise import SIGMA, add_noise
 from chemsbi_jax.scripts import check_flags, run_script, simulate_blocks
+from chemsbi_jax.storage.files import whole_file
 
 DECIMALS = 4  # of the table [dex]
 EMULATE_BLOCK = 20_000  # stars at a time, for the memory

@@ -18,15 +18,15 @@ import numpy as np
 import star_flags
 import tyro
 from jax.tree_util import Partial
-from nuts_compare import compare_all, report_comparison
+from reproduction.nuts_comparison import compare_all, report_comparison
 
 import chemsbi_jax as cs
 from chemsbi_jax import plots, results
 from chemsbi_jax.errors import InputError
-from chemsbi_jax.files import whole_file
-from chemsbi_jax.joint import run_nuts
+from chemsbi_jax.galaxy.nuts.sampler import run_nuts
 from chemsbi_jax.npe import choose_weights
 from chemsbi_jax.scripts import Stopwatch, check_flags, load_networks, run_script
+from chemsbi_jax.storage.files import whole_file
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from tqdm import tqdm
 import chemsbi_jax as cs
 from chemsbi_jax import plots, priors
 from chemsbi_jax.devices import spread
-from chemsbi_jax.files import whole_file
 from chemsbi_jax.plots.simulations import plot_simulations
 from chemsbi_jax.scripts import (
     SIMULATE_BLOCK,
@@ -29,7 +28,9 @@ from chemsbi_jax.scripts import (
     run_script,
     write_record,
 )
+from chemsbi_jax.simulator import Yields
 from chemsbi_jax.simulator.star_formation import star_formation
+from chemsbi_jax.storage.files import whole_file
 
 PHYSICS = {"clean": cs.CLEAN, "legacy": cs.LEGACY}
 
@@ -89,7 +90,7 @@ def draw(key: jax.Array, config: Config) -> jax.Array:
 
 
 def run_blocks(
-    theta: jax.Array, yields: cs.simulator.Yields, physics: cs.Physics, quiet: bool
+    theta: jax.Array, yields: Yields, physics: cs.Physics, quiet: bool
 ) -> tuple[np.ndarray, dict]:
     """Simulate on all cores; abundances (n, 8) in dex, and how long it took.
 

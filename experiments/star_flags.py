@@ -8,7 +8,9 @@ from typing import Annotated
 import tyro
 
 import chemsbi_jax as cs
-from chemsbi_jax.reports import Report, write_dropped
+from chemsbi_jax import results
+from chemsbi_jax.catalog.report import Report, write_dropped
+from chemsbi_jax.scripts import command_line
 
 DROPPED = "dropped_rows.csv"
 
@@ -49,3 +51,14 @@ def add_to(summary: Mapping, report: Report) -> dict:
             "notes": [*report.notes, *report.warnings],
         },
     }
+
+
+def write_report(summary: Mapping, config: StarFlags) -> None:
+    """report.html of `infer.py`, with the figures that are in its folder."""
+    results.write_report(
+        config.out / "report.html",
+        summary,
+        results.read_figures(config.out),
+        summary["catalogue"],
+        command_line("python experiments/infer.py", config, ("stars",)),
+    )

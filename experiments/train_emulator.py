@@ -17,7 +17,6 @@ import numpy as np
 import chemsbi_jax as cs
 from chemsbi_jax import emulator as em
 from chemsbi_jax import plots, priors
-from chemsbi_jax.checkpoints import require_same_settings
 from chemsbi_jax.scripts import (
     Stopwatch,
     check_flags,
@@ -26,6 +25,7 @@ from chemsbi_jax.scripts import (
     training_flags,
     write_record,
 )
+from chemsbi_jax.storage.checkpoints import require_same_settings
 from chemsbi_jax.train import FitConfig
 
 PHYSICS = {"clean": cs.CLEAN, "legacy": cs.LEGACY}

@@ -20,8 +20,6 @@ from jax.tree_util import Partial
 import chemsbi_jax as cs
 from chemsbi_jax import npe as networks
 from chemsbi_jax import plots, priors
-from chemsbi_jax.artifacts import load_spec, weights_folder
-from chemsbi_jax.checkpoints import require_same_settings
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.scripts import (
     Stopwatch,
@@ -30,6 +28,8 @@ from chemsbi_jax.scripts import (
     training_flags,
     write_record,
 )
+from chemsbi_jax.storage.checkpoints import require_same_settings
+from chemsbi_jax.storage.weights import load_spec, weights_folder
 from chemsbi_jax.train import FitConfig
 
 N_STORED = 100_000  # simulations of the reference recipe

@@ -50,7 +50,7 @@ def load_yields(
     Raises:
         InputError: the name is unknown, a part's tables are not there or broken, an
             element is not in them, or the user's table is unusable.
-        chemsbi_jax.datasets.DatasetError: a published file cannot be had.
+        chemsbi_jax.storage.datasets.DatasetError: a published file cannot be had.
     """
     wanted = None if elements is None else in_order(elements)
     yields = _load(name, wanted, vice)

@@ -6,7 +6,7 @@ import h5py
 import jax.numpy as jnp
 
 from chemsbi_jax.constants import AGB_M_MIN, IMF_M_MAX, SN2_M_MIN
-from chemsbi_jax.datasets import fetch
+from chemsbi_jax.storage.datasets import fetch
 from chemsbi_jax.yields.mass_bins import StellarModels, bin_models
 from chemsbi_jax.yields.types import SNIaYields, SourceYields, Yields
 

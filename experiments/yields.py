@@ -31,6 +31,9 @@ GALAXY = (-2.3, -2.89, -0.3, 0.55, 0.5, 6.0)
 """Theta of the comparison: the means of the prior, a star born at 6 Gyr."""
 
 
+LAST = 13.0  # Gyr, end of the tracks
+
+
 @dataclass(frozen=True)
 class Config:
     """Flags of this script."""
@@ -86,15 +89,21 @@ def compare(config: Config) -> tuple[dict, str]:
     """Abundances of one galaxy with each set, and figures of what differs."""
     names = [name.strip() for name in config.sets.split(",")]
     sets = {name: cs.load_yields(name, vice=config.vice) for name in names}
-    theta = jnp.array(GALAXY)
-    values = {
-        name: dict(zip(y.abundances, np.asarray(cs.simulate(theta, y)), strict=True))
-        for name, y in sets.items()
-    }
+    tracks = {name: track(y) for name, y in sets.items()}
+    values = {name: at_birth for name, (at_birth, _) in tracks.items()}
     metrics = {"theta": GALAXY, "abundances": values, "papers": papers(names)}
     write_record(config.out, "yields", config, metrics)
-    draw(sets, config)
+    draw(sets, {name: over_time for name, (_, over_time) in tracks.items()}, config)
     return metrics, table(values)
+
+
+def track(yields: Yields) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """Abundances [dex] of the star of `GALAXY`, and of the gas until `LAST` Gyr."""
+    theta = jnp.array([GALAXY, (*GALAXY[:-1], LAST)])
+    gas = np.asarray(cs.simulate_track(theta, yields).abundances)
+    at_birth = dict(zip(yields.abundances, gas[0, -1].tolist(), strict=True))
+    # the first two points have no stars yet, or those of one step alone
+    return at_birth, dict(zip(yields.abundances, gas[1, 2:].T, strict=True))
 
 
 def papers(names: list[str]) -> dict[str, str]:
@@ -119,7 +128,7 @@ def table(values: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def draw(sets: dict[str, Yields], config: Config) -> None:
+def draw(sets: dict[str, Yields], tracks: dict[str, dict], config: Config) -> None:
     """Net yields over mass, ejecta of the channels, tracks of the galaxy."""
     longest = max(sets.values(), key=lambda y: len(y.elements))
     elements = [e for e in longest.elements if e != "H"]
@@ -135,12 +144,8 @@ def draw(sets: dict[str, Yields], config: Config) -> None:
     }
     figure = plot_ejecta(ratios, [*CHANNELS.values()])
     plots.save_figure(figure, config.plots / "yields_ejecta.png")
-    tracks = {}
-    theta = jnp.array(GALAXY).at[-1].set(13.0)
-    for name, y in sets.items():
-        track = np.asarray(cs.simulate_track(theta, y).abundances)[2:]
-        tracks[name] = dict(zip(y.abundances, track.T, strict=True))
-    names = [a for a in longest.abundances if a != "fe_h"]
+    # [He/Fe] is little else than -[Fe/H]
+    names = [a for a in longest.abundances if a not in ("fe_h", "he_fe")]
     plots.save_figure(plot_tracks(tracks, names), config.plots / "yields_tracks.png")
 
 

@@ -10,7 +10,10 @@ from chemsbi_jax.emulator import emulate as emulate
 from chemsbi_jax.emulator import load_emulator as load_emulator
 from chemsbi_jax.galaxy import infer_galaxy as infer_galaxy
 from chemsbi_jax.galaxy import sample_stars as sample_stars
+from chemsbi_jax.inference import Inference as Inference
+from chemsbi_jax.inference import infer as infer
 from chemsbi_jax.npe import load_npe as load_npe
+from chemsbi_jax.options import Limits as Limits
 from chemsbi_jax.priors import paper_prior as paper_prior
 from chemsbi_jax.priors import wide_prior as wide_prior
 from chemsbi_jax.simulator import CLEAN as CLEAN

@@ -37,9 +37,12 @@ def run(
     exit_code: Callable[[Any, Any], int] = lambda result, config: 0,
 ) -> int:
     """Run `main` with flags that are read; returns the exit code."""
-    from chemsbi_jax.devices import use_all_cores  # JAX, after the flags
+    from chemsbi_jax.cli.cache import use_compilation_cache  # JAX, after the flags
+    from chemsbi_jax.devices import use_all_cores
 
     use_all_cores()
+    if getattr(flags, "compilation_cache", True):
+        use_compilation_cache()
     try:
         result = main(flags)
     except (InputError, OSError) as error:
@@ -72,7 +75,7 @@ def check_flags(config: Any, **lowest: int) -> None:
 
 def training_flags(config: Any) -> dict:
     """Flags that decide a training, for `checkpoints.require_same_settings`."""
-    others = ("out", "quiet", "n_test")
+    others = ("out", "quiet", "n_test", "compilation_cache")
     return {k: v for k, v in asdict(config).items() if k not in others}
 
 

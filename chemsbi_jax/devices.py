@@ -26,7 +26,7 @@ def use_all_cores() -> None:
     devices anyway.
     """
     try:
-        jax.config.update("jax_num_cpu_devices", _n_cores())
+        jax.config.update("jax_num_cpu_devices", n_cores())
     except RuntimeError:  # JAX has started, with the devices that it has
         pass
 
@@ -127,7 +127,7 @@ def _pad(x: Any, n: int) -> jax.Array:
     return jnp.concatenate([x, jnp.repeat(x[-1:], n - len(x), axis=0)])
 
 
-def _n_cores() -> int:
+def n_cores() -> int:
     """Cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

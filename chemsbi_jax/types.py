@@ -21,6 +21,9 @@ Forward = Callable[[Float[Array, "*batch param"]], Float[Array, "*batch element"
 Method = Literal["flow", "gaussian", "exact", "robust"]
 """How the stars are combined, see `galaxy.infer_galaxy`."""
 
+AMORTISED: tuple[Method, ...] = ("flow", "gaussian")
+"""Methods that use the network alone, and exclude stars with too little information."""
+
 
 class Stars(NamedTuple):
     """Stars of one galaxy, in the order of `constants.ABUNDANCES`."""

@@ -31,7 +31,9 @@ class Stars(NamedTuple):
 
     def take(self, rows: np.ndarray | slice) -> Self:
         """Some of the stars: row numbers, a Boolean mask, or a slice."""
-        return type(self)(*(column[rows] for column in self))
+        return type(self)(
+            *(None if column is None else column[rows] for column in self)
+        )
 
     @classmethod
     def complete(cls, values: ArrayLike, error: float = 0.05) -> Self:
@@ -41,7 +43,7 @@ class Stars(NamedTuple):
             values: (star, element) abundances [dex].
             error: 1 sigma of every abundance [dex].
         """
-        values = np.asarray(values)
+        values = np.asarray(values, float)
         unknown = np.full(len(values), np.nan)
         return cls(
             values,

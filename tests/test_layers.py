@@ -22,6 +22,7 @@ LAYERS = (
     {"constants", "devices"},
     {"storage"},
     {"types"},
+    {"stars"},
     {"priors"},
     {"catalog", "simulator", "train"},
     {"emulator", "npe", "diagnostics"},

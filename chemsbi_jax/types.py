@@ -52,7 +52,7 @@ class Stars(NamedTuple):
             values: (star, element) abundances [dex].
             error: 1 sigma of every abundance [dex].
         """
-        values = np.asarray(values)
+        values = np.asarray(values, float)
         unknown = np.full(len(values), np.nan)
         return cls(
             values,

@@ -7,7 +7,9 @@ from chemsbi_jax.catalog import read_stars as read_stars
 from chemsbi_jax.constants import ABUNDANCES as ABUNDANCES
 from chemsbi_jax.constants import PARAMETERS as PARAMETERS
 from chemsbi_jax.emulator import emulate as emulate
+from chemsbi_jax.emulator import emulate_yields as emulate_yields
 from chemsbi_jax.emulator import load_emulator as load_emulator
+from chemsbi_jax.emulator import load_yield_emulator as load_yield_emulator
 from chemsbi_jax.galaxy import infer_galaxy as infer_galaxy
 from chemsbi_jax.galaxy import sample_stars as sample_stars
 from chemsbi_jax.npe import load_npe as load_npe

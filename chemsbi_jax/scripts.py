@@ -27,6 +27,7 @@ from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.priors import Prior, to_spec
 from chemsbi_jax.results import write_summary
 from chemsbi_jax.simulator import Physics, Yields, simulate
+from chemsbi_jax.simulator.yield_factors import simulate_factors
 from chemsbi_jax.types import Forward
 
 UNUSABLE = 2  # exit code: the input can't be used, and the message says why
@@ -187,9 +188,15 @@ _on_all_devices = cache(spread)  # one compilation for all calls of a script
 
 
 def simulate_blocks(
-    theta: Float[Array, "n param"], yields: Yields, physics: Physics, quiet: bool
+    theta: Float[Array, "n param"],
+    yields: Yields,
+    physics: Physics,
+    quiet: bool,
+    factors: Float[Array, "n factor"] | None = None,
 ) -> Float[np.ndarray, "n element"]:
     """`simulate` on all cores with a progress bar; abundances in dex.
+
+    With `factors` it is `simulate_factors`, each star with its own yield factors.
 
     Raises:
         InputError: there is nothing to simulate.
@@ -197,15 +204,23 @@ def simulate_blocks(
     n = len(theta)
     if n == 0:
         raise InputError("Expected at least 1 star to simulate; got 0.")
-    run = _on_all_devices(simulate)
+    run = _on_all_devices(simulate if factors is None else _simulate_pairs)
+    rows = theta if factors is None else (theta, factors)
     size = min(SIMULATE_BLOCK, n)
-    padded = jnp.pad(theta, ((0, -n % size), (0, 0)), mode="edge")
+    padded = jax.tree.map(
+        lambda x: jnp.pad(x, ((0, -n % size), (0, 0)), mode="edge"), rows
+    )
     blocks = []
     with tqdm(total=n, disable=quiet, desc="simulate", unit="star") as bar:
-        for block in padded.reshape(-1, size, theta.shape[-1]):
+        for first in range(0, n, size):
+            block = jax.tree.map(lambda x, i=first: x[i : i + size], padded)
             blocks.append(np.asarray(run(block, yields, physics)))
             bar.update(min(size, n - bar.n))
     return np.concatenate(blocks)[:n]
+
+
+def _simulate_pairs(rows: tuple[Array, Array], yields: Yields, physics: Physics):
+    return simulate_factors(*rows, yields, physics)
 
 
 def write_record(folder: Path, name: str, config: Any, metrics: Mapping) -> None:

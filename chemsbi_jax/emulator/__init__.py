@@ -1,5 +1,7 @@
 """Neural networks in place of the simulator: the only package that imports Flax."""
 
+from chemsbi_jax.emulator.conditional import FOLDER as FOLDER
+from chemsbi_jax.emulator.conditional import N_SIGMA as N_SIGMA
 from chemsbi_jax.emulator.conditional import YieldEmulator as YieldEmulator
 from chemsbi_jax.emulator.conditional import emulate_yields as emulate_yields
 from chemsbi_jax.emulator.conditional import factors_in_range as factors_in_range

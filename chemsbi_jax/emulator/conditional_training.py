@@ -21,8 +21,8 @@ from chemsbi_jax.errors import InputError
 from chemsbi_jax.train import FitConfig, FitResult, fit
 
 FACTOR_SCALES = dict(
-    sn2_c=0.3, sn2_n=0.3, sn2_o=0.2, sn2_ne=0.3, sn2_mg=0.3, sn2_si=0.2, sn2_fe=0.1,
-    agb_c=0.3, agb_n=0.3, snia_si=0.2, snia_fe=0.1,
+    sn2_c=0.3, sn2_n=0.3, sn2_o=0.25, sn2_ne=0.3, sn2_mg=0.3, sn2_si=0.25, sn2_fe=0.15,
+    agb_c=0.3, agb_n=0.3, snia_si=0.25, snia_fe=0.15,
 )  # fmt: skip
 """Standard deviation [dex] of each factor in the training."""
 LOSS_SCALE = 0.003  # dex; beyond, the loss grows linearly
@@ -51,7 +51,7 @@ def factor_scales() -> Float[np.ndarray, " factor"]:
 
 
 def sample_factors(
-    key: Key[Array, ""], n: int, uniform_share: float = 0.4
+    key: Key[Array, ""], n: int, uniform_share: float = 0.3
 ) -> Float[Array, "n factor"]:
     """Log10 factors for training, in the box of +-3 standard deviations.
 

@@ -21,6 +21,9 @@ Forward = Callable[[Float[Array, "*batch param"]], Float[Array, "*batch element"
 Method = Literal["flow", "gaussian", "exact", "robust"]
 """How the stars are combined, see `galaxy.infer_galaxy`."""
 
+AMORTISED: tuple[Method, ...] = ("flow", "gaussian")
+"""Methods that use the network alone, and exclude stars with too little information."""
+
 
 class Stars(NamedTuple):
     """Stars of one galaxy, in the order of `constants.ABUNDANCES`."""
@@ -49,7 +52,7 @@ class Stars(NamedTuple):
             values: (star, element) abundances [dex].
             error: 1 sigma of every abundance [dex].
         """
-        values = np.asarray(values)
+        values = np.asarray(values, float)
         unknown = np.full(len(values), np.nan)
         return cls(
             values,

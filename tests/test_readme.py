@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from chemsbi_jax.galaxy.amortised.product import FAR
 
 import chemsbi_jax as cs
 from chemsbi_jax.catalog import write_stars
+from chemsbi_jax.galaxy.amortised.flow import FAR
 from chemsbi_jax.priors import to_spec
 
 ROOT = Path(__file__).parents[1]

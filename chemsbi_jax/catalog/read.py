@@ -3,9 +3,8 @@
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from astropy import units as u
@@ -32,6 +31,7 @@ from chemsbi_jax.catalog.times import read_birth_times
 from chemsbi_jax.catalog.values import present_columns, read_abundances
 from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.errors import CatalogError, CatalogWarning
+from chemsbi_jax.options import CatalogOptions
 from chemsbi_jax.storage.files import whole_file
 from chemsbi_jax.types import Stars
 
@@ -46,29 +46,6 @@ __all__ = [
     "read_stars",
     "write_stars",
 ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CatalogOptions:
-    """How to read a star table."""
-
-    survey: Literal["auto", "none", "galah", "apogee", "sdss5"] = "auto"
-    """Whose column names and flags; auto: look; none: our own column names only."""
-    columns: str = ""
-    """Columns by the table's names, as fe_h=FE_H,e_fe_h=FE_H_ERR; conversions too, as
-    age=10**logAge,fe_h=A(Fe)-7.50,e_mg_fe=sqrt(VAR_MG)."""
-    age_unit: Literal["", "Gyr", "Myr", "yr"] = ""
-    """Unit of ages and birth times whose column has none; Gyr if not given."""
-    solar_from: str | None = None
-    """Solar scale of the table, to convert from, as grevesse2007."""
-    without: str = ""
-    """Abundances to leave out, as c_fe,n_fe."""
-    default_error: float | None = None
-    """Error of abundances that have none in the table [dex]."""
-    quality: bool = True
-    """Follow a survey's flags: bad stars are dropped, bad values are not observed."""
-    hdu: int | None = None
-    """Number of the table in a FITS file or VOTable."""
 
 
 class Catalog(NamedTuple):

@@ -18,17 +18,20 @@ from chemsbi_jax.galaxy.amortised.gaussian import gaussian_product
 from chemsbi_jax.galaxy.amortised.score_correction import mean_score
 from chemsbi_jax.galaxy.amortised.stream import stream_galaxy as stream_galaxy
 from chemsbi_jax.galaxy.amortised.uninformative import pad_informative
+from chemsbi_jax.galaxy.border import in_float32
 from chemsbi_jax.galaxy.exact.robust import robust_posterior
 from chemsbi_jax.galaxy.exact.start import exact_of_stars
 from chemsbi_jax.galaxy.grid import draw_from_grid
 from chemsbi_jax.galaxy.result import grid_checks, mean_error, to_posterior
 from chemsbi_jax.npe.model import Npe
+from chemsbi_jax.stars import check_stars
 from chemsbi_jax.types import Forward, GalaxyPosterior, Stars
 
 N_GALAXY_DRAWS = 4000
 STREAM_FROM = 20_000  # stars; more of them do not go through the memory at once
 
 
+@in_float32
 def infer_galaxy(
     key: Key[Array, ""],
     npe: Npe,
@@ -60,8 +63,10 @@ def infer_galaxy(
 
     Raises:
         ValueError: unknown method, or one that lacks `forward`.
-        CatalogError: the network is for one error, and a star has another or gaps.
+        CatalogError: a star can't be used (`check_stars`), or the network is for one
+            error, and a star has another or gaps.
     """
+    stars = check_stars(stars)
     if method in WITH_FORWARD:
         return _infer_exact(key, npe, stars, method, forward, n_draws, quiet)
     if method not in METHODS:
@@ -77,6 +82,7 @@ def infer_galaxy(
     return galaxy._replace(checks=galaxy.checks | {"weak_stars": n_weak})
 
 
+@in_float32
 def infer_prefixes(
     key: Key[Array, ""],
     npe: Npe,
@@ -89,6 +95,7 @@ def infer_prefixes(
     Returns:
         Numbers of stars (k,), means (k, 2) and standard deviations (k, 2).
     """
+    stars = check_stars(stars)
     inputs, is_star = _padded_inputs(npe, stars)
     n_stars = len(stars.values)
     steps = [a * 10**b for b in range(7) for a in (1, 2, 5)]

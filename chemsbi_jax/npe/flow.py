@@ -93,7 +93,10 @@ class SplineGivenStar(eqx.Module):
     ) -> tuple[Float[Array, "param *batch"], Float[Array, "*batch"]]:
         """`draw`, and the log volume that the noise is stretched by."""
         n = noise.shape[0]
-        blank = jnp.zeros((n, *before.shape[1:]), before.dtype)
+        # one data type for the carry, whichever the inputs have
+        dtype = jnp.result_type(noise, before, self.star)
+        noise, before = noise.astype(dtype), before.astype(dtype)
+        blank = jnp.zeros((n, *before.shape[1:]), dtype)
 
         def one(carry: tuple[Array, Array], row: tuple) -> tuple:
             known, log_det = carry

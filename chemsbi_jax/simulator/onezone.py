@@ -86,6 +86,12 @@ def evolve(theta: Float[Array, " param"], yields: Yields, physics: Physics) -> T
     return _make_track(start, records, history, elements)
 
 
+def observed(track: Track, physics: Physics) -> Float[Array, " element"]:
+    """Abundances [dex] of the star born at the end; NaN if there is no such star."""
+    last = jnp.where(physics.truncated_late_run, track.last, physics.n_steps)
+    return jnp.where(track.valid, track.abundances[last], jnp.nan)
+
+
 def metal_fraction(
     composition: Float[Array, "*b traced"], elements: Elements = NINE
 ) -> Float[Array, "*b"]:

@@ -17,11 +17,14 @@ from chemsbi_jax.galaxy.amortised.gaussian import (
 from chemsbi_jax.galaxy.amortised.padding import BLOCK, keys_of_stars, on_all_devices
 from chemsbi_jax.galaxy.amortised.score_correction import mean_score, model_scores
 from chemsbi_jax.galaxy.amortised.uninformative import find_uninformative
+from chemsbi_jax.galaxy.border import in_float32
 from chemsbi_jax.galaxy.grid import draw_from_grid
 from chemsbi_jax.npe.model import Npe
+from chemsbi_jax.stars import check_stars
 from chemsbi_jax.types import Forward, Stars
 
 
+@in_float32
 def infer_galaxies(
     key: Key[Array, ""],
     npe: Npe,
@@ -40,6 +43,7 @@ def infer_galaxies(
         n_draws: from each galaxy.
         forward: as in `infer_galaxy`; a PyTree, e.g. `jax.tree_util.Partial`.
     """
+    galaxies = [check_stars(g, f"galaxy {i}") for i, g in enumerate(galaxies)]
     length = max(len(stars.values) for stars in galaxies)
     if length > BLOCK:
         length = BLOCK * -(-length // BLOCK)

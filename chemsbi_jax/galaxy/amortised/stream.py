@@ -1,9 +1,8 @@
 r"""The products of a million stars: in blocks of one shape, with sums in float64.
 
-A log density of N stars is about -N, of which float32 keeps seven digits: not enough
-for differences of 0.01 between the points of a grid. So each star is measured from its
-value at the centre of the grid, 32 stars are added in float32, and these sums in
-float64; the prior is subtracted at the end, as its rounding is the same for all stars.
+A log density of N stars is about -N, of which float32 keeps seven digits: too few for
+differences of 0.01 between grid points. So each star's value at the grid's centre is
+subtracted, 32 stars are added in float32, and the rest in float64. The prior is last.
 """
 
 from functools import partial
@@ -36,6 +35,7 @@ from chemsbi_jax.galaxy.amortised.resume import (
 )
 from chemsbi_jax.galaxy.amortised.score_correction import LOG2_MANY, mean_score
 from chemsbi_jax.galaxy.amortised.uninformative import find_uninformative
+from chemsbi_jax.galaxy.border import in_float32
 from chemsbi_jax.galaxy.grid import (
     GRID_WIDTH,
     N_GRID,
@@ -46,6 +46,7 @@ from chemsbi_jax.galaxy.grid import (
 )
 from chemsbi_jax.galaxy.result import grid_checks, mean_error, to_posterior
 from chemsbi_jax.npe.model import Npe, features
+from chemsbi_jax.stars import check_stars
 from chemsbi_jax.storage.files import package_version
 from chemsbi_jax.types import Forward, GalaxyPosterior, Stars
 
@@ -87,6 +88,7 @@ class Blocks:
         return rows, inputs, is_star
 
 
+@in_float32
 def stream_galaxy(
     key: Key[Array, ""],
     npe: Npe,
@@ -124,7 +126,7 @@ def stream_galaxy(
     """
     if method not in METHODS:
         raise ValueError(f"Expected method {' or '.join(METHODS)}; got {method!r}.")
-    inputs = np.asarray(npe.reader.inputs(stars), np.float32)
+    inputs = np.asarray(npe.reader.inputs(check_stars(stars)), np.float32)
     weak = find_uninformative(npe, inputs, quiet)
     inputs = inputs[of_all_processes(weak)[0] == 0.0]  # the same in each, to the bit
     blocks = Blocks(npe, inputs, block)
@@ -149,8 +151,7 @@ def _stream_gaussian(key, blocks: Blocks, forward, load, save, n_draws, quiet):
         sums = on_all_devices(_gain_sums)(blocks(i), blocks.npe, key_stars)
         return np.asarray(sums, float).sum(axis=0)
 
-    no_grid = np.zeros(N_GLOBAL), np.zeros((N_GLOBAL, N_GLOBAL))
-    state = load(lambda: State(0, 0, no_grid[0], no_grid[1], np.zeros(N_GAINS)))
+    state = load(lambda: State(0, 0, np.zeros(2), np.zeros((2, 2)), np.zeros(N_GAINS)))
     with _bar(blocks, "gaussian", quiet) as bar:
         total = sum_blocks(gains, blocks.n_blocks, state, save, bar).total
     precision = np.eye(N_GLOBAL) + total[: N_GLOBAL**2].reshape(N_GLOBAL, N_GLOBAL)
@@ -229,9 +230,8 @@ def _columns(state: State) -> tuple[np.ndarray, np.ndarray]:
 
 def _block_densities(blocks: Blocks, first, second, i: int) -> np.ndarray:
     chunks = blocks(i)[1:]
-    sums = on_all_devices(_density_sums)(
-        chunks, blocks.npe, jnp.asarray(first), jnp.asarray(second)
-    )
+    columns = jnp.asarray(first), jnp.asarray(second)
+    sums = on_all_devices(_density_sums)(chunks, blocks.npe, *columns)
     return np.asarray(sums, float).sum(axis=0)
 
 

@@ -16,9 +16,11 @@ from tqdm import tqdm
 from chemsbi_jax import priors
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.devices import spread
+from chemsbi_jax.galaxy.border import in_float32
 from chemsbi_jax.galaxy.nuts.convergence import check_convergence
 from chemsbi_jax.galaxy.nuts.coordinates import Joint, make_joint, to_theta
 from chemsbi_jax.npe.model import N_LOCAL, Npe
+from chemsbi_jax.stars import check_stars
 from chemsbi_jax.types import AnyArray, Forward, GalaxyPosterior, Stars
 
 # batches of draws; from the fourth on, the convergence criteria are tested
@@ -55,6 +57,7 @@ class Draws(NamedTuple):
     steepness: AnyArray  # (chain, draw, star), squared slope of the potential
 
 
+@in_float32
 def run_nuts(
     key: Key[Array, ""],
     forward: Forward,
@@ -91,6 +94,7 @@ def run_nuts(
             result is what the last try alone has drawn.
         quiet: no progress bar.
     """
+    stars = check_stars(stars)
     key_start, key_joint, key_run = jax.random.split(key, 3)
     joint, counts = make_joint(key_joint, forward, stars, npe, start, quiet)
     at = _initial_positions(key_start, counts.sum(), n_chains)

@@ -14,6 +14,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -25,7 +26,7 @@ from chemsbi_jax.scripts import check_flags, run_script, write_record
 from chemsbi_jax.simulator import Yields
 from chemsbi_jax.simulator.production import ejecta_ratios, net_curves
 from chemsbi_jax.simulator.spread import Spread, spread
-from chemsbi_jax.yields import CHANNELS, PARTS, YieldRecord
+from chemsbi_jax.yields import CHANNELS, PARTS, YieldRecord, stack_yields
 
 GALAXY = (-2.3, -2.89, -0.3, 0.55, 0.5, 6.0)
 """Theta of the comparison: the means of the prior, a star born at 6 Gyr."""
@@ -89,7 +90,7 @@ def compare(config: Config) -> tuple[dict, str]:
     """Abundances of one galaxy with each set, and figures of what differs."""
     names = [name.strip() for name in config.sets.split(",")]
     sets = {name: cs.load_yields(name, vice=config.vice) for name in names}
-    tracks = {name: track(y) for name, y in sets.items()}
+    tracks = run(sets)
     values = {name: at_birth for name, (at_birth, _) in tracks.items()}
     metrics = {"theta": GALAXY, "abundances": values, "papers": papers(names)}
     write_record(config.out, "yields", config, metrics)
@@ -97,13 +98,22 @@ def compare(config: Config) -> tuple[dict, str]:
     return metrics, table(values)
 
 
-def track(yields: Yields) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+def run(sets: dict[str, Yields]) -> dict[str, tuple[dict, dict]]:
     """Abundances [dex] of the star of `GALAXY`, and of the gas until `LAST` Gyr."""
     theta = jnp.array([GALAXY, (*GALAXY[:-1], LAST)])
-    gas = np.asarray(cs.simulate_track(theta, yields).abundances)
-    at_birth = dict(zip(yields.abundances, gas[0, -1].tolist(), strict=True))
-    # the first two points have no stars yet, or those of one step alone
-    return at_birth, dict(zip(yields.abundances, gas[1, 2:].T, strict=True))
+    found = {}
+    for elements in dict.fromkeys(y.elements for y in sets.values()):
+        group = {name: y for name, y in sets.items() if y.elements == elements}
+        stacked = stack_yields([*group.values()])
+        tracks = jax.vmap(lambda y: cs.simulate_track(theta, y))(stacked)
+        for (name, y), gas in zip(
+            group.items(), np.asarray(tracks.abundances), strict=True
+        ):
+            at_birth = dict(zip(y.abundances, gas[0, -1].tolist(), strict=True))
+            # the first two points have no stars yet, or those of one step alone
+            over_time = dict(zip(y.abundances, gas[1, 2:].T, strict=True))
+            found[name] = at_birth, over_time
+    return {name: found[name] for name in sets}
 
 
 def papers(names: list[str]) -> dict[str, str]:

@@ -34,6 +34,7 @@ from chemsbi_jax.scripts import (
 )
 from chemsbi_jax.train import FitConfig
 
+N_SIMULATIONS = 2_000_000
 PHYSICS = {"clean": cs.CLEAN, "legacy": cs.LEGACY}
 
 
@@ -51,8 +52,8 @@ class Config:
     """Train the network of the yield factors, on top of the emulator in --out."""
     recipe: Literal["default", "reference"] = "default"
     """Ours, or that of Buck+ 2025 (100-40, batch 64, 20 epochs, wide prior only)."""
-    n_simulations: int = 2_000_000
-    """Training simulations; with --free-yields also the pairs of simulations."""
+    n_simulations: int | None = None
+    """Training simulations; None is 2,000,000, and 600,000 pairs of free yields."""
     n_test: int = 20_000
     """Fresh simulations from the paper prior that measure the errors."""
     n_epochs: int | None = None
@@ -80,13 +81,14 @@ def train(config: Config) -> dict:
     watch = Stopwatch(config.quiet)
     key_theta, key_test, key_train = jax.random.split(jax.random.key(config.seed), 3)
     yields, physics = cs.load_yields(config.yields), PHYSICS[config.physics]
+    n_simulations = config.n_simulations or N_SIMULATIONS
     checkpoint = config.out / "checkpoint"
     require_same_settings(checkpoint, "flags", training_flags(config))
     with watch("simulate"):
         if config.recipe == "reference":
-            theta = priors.sample(key_theta, cs.wide_prior(), config.n_simulations)
+            theta = priors.sample(key_theta, cs.wide_prior(), n_simulations)
         else:
-            theta = priors.sample_mixture(key_theta, config.n_simulations)
+            theta = priors.sample_mixture(key_theta, n_simulations)
         abundances = simulate_blocks(theta, yields, physics, config.quiet)
         test_theta = priors.sample(key_test, cs.paper_prior(), config.n_test)
         test = simulate_blocks(test_theta, yields, physics, quiet=True)
@@ -110,7 +112,7 @@ def train(config: Config) -> dict:
         "physics": config.physics,
         "recipe": config.recipe,
         "prior": "mixture" if config.recipe == "default" else "wide",
-        "n_simulations": config.n_simulations,
+        "n_simulations": n_simulations,
         "seed": config.seed,
         "metrics": metrics,
     }

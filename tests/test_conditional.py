@@ -2,11 +2,14 @@
 
 import json
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import train_emulator
 
 import chemsbi_jax as cs
 from chemsbi_jax import emulator as em
@@ -18,6 +21,7 @@ from chemsbi_jax.scripts import simulate_blocks
 from chemsbi_jax.simulator.yield_factors import simulate_factors
 from chemsbi_jax.train import FitConfig
 
+TOY = str(Path(__file__).parent / "toy_yields.json")
 FIDUCIAL = np.array([-2.3, -2.89, -0.3, 0.55, 0.5, 8.0])
 ZERO = np.zeros(len(YIELD_FACTORS))
 evaluate = jax.jit(cs.emulate_yields)  # operation by operation it is slow
@@ -219,6 +223,28 @@ def test_no_weights_for_free_yields(tmp_path):
         shutil.copy(path, tmp_path)
     with pytest.raises(WeightsError, match="--free-yields --out"):
         cs.load_yield_emulator(tmp_path)
+
+
+@pytest.mark.slow
+def test_one_command_for_any_yields(tmp_path):
+    """train_emulator.py --free-yields trains both networks, and then uses the first."""
+    flags = train_emulator.Config(
+        out=tmp_path,
+        yields=TOY,
+        free_yields=True,
+        n_simulations=200,
+        n_test=200,
+        n_epochs=1,
+        steps_per_epoch=5,
+        quiet=True,
+    )
+    metrics = train_emulator.main(flags)
+    assert set(metrics) >= {"0_sigma", "1_sigma", "seconds"}
+    assert metrics["1_sigma"]["n_test"] == 200
+    network = cs.load_yield_emulator(tmp_path)
+    assert np.isfinite(evaluate(FIDUCIAL, ZERO, network)).all()
+    with pytest.raises(WeightsError, match="physics"):
+        train_emulator.main(replace(flags, physics="legacy"))
 
 
 # --- shipped weights

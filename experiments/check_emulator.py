@@ -12,23 +12,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import free_yields
 import jax
 import jax.numpy as jnp
 import numpy as np
-from benchmark_clock import measure
+from benchmarks.clock import measure
 from jax.tree_util import Partial
 from jaxtyping import Float
-from train_emulator import PHYSICS
 
 import chemsbi_jax as cs
 from chemsbi_jax import emulator as em
 from chemsbi_jax import priors
-from chemsbi_jax.artifacts import load_spec, weights_folder
+from chemsbi_jax.cli import train_conditional
+from chemsbi_jax.cli.run import check_flags, run_script
+from chemsbi_jax.cli.train_emulator import PHYSICS
 from chemsbi_jax.constants import YIELD_FACTORS
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.results import write_summary
-from chemsbi_jax.scripts import Stopwatch, check_flags, run_script
+from chemsbi_jax.results.stopwatch import Stopwatch
+from chemsbi_jax.storage.weights import load_spec, weights_folder
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def main(config: Config) -> dict:
         cs.load_yields(spec["yields"]),
     )
     with watch("errors"):
-        metrics = free_yields.measure(
+        metrics = train_conditional.measure(
             key_errors,
             emulator,
             factor_scales(config),
@@ -76,7 +77,7 @@ def main(config: Config) -> dict:
         )
     if config.out is not None:
         write_summary(config.out, metrics)
-    print(free_yields.report(metrics | {"seconds": watch.seconds}))
+    print(train_conditional.report(metrics | {"seconds": watch.seconds}))
     for name, number in metrics["evaluations_per_cpu_second"].items():
         print(f"{name:40s} {number:12.0f} evaluations/CPU s")
     return metrics
@@ -102,7 +103,9 @@ def speed(key: jax.Array, emulator: em.YieldEmulator, n: int) -> dict[str, float
     """Evaluations per second of CPU time, in batches of `n`, by what is computed."""
     key_theta, key_factors = jax.random.split(key)
     theta = priors.sample(key_theta, cs.paper_prior(), n)
-    factors = free_yields.normal_factors(key_factors, n, em.factor_scales(), emulator)
+    factors = train_conditional.normal_factors(
+        key_factors, n, em.factor_scales(), emulator
+    )
 
     def total(theta: jax.Array, factors: jax.Array) -> jax.Array:
         return jnp.nansum(cs.emulate_yields(theta, factors, emulator))

@@ -16,14 +16,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from infer_checks import N_CHECK_DRAWS, check_fit
-from reproduce_galaxies import on_machine
+from reproduction.galaxies import on_machine
 
 import chemsbi_jax as cs
 from chemsbi_jax import plots, results
 from chemsbi_jax.errors import InputError
-from chemsbi_jax.files import whole_file
-from chemsbi_jax.noise import add_noise
+from chemsbi_jax.npe.noise import add_noise
 from chemsbi_jax.scripts import Stopwatch, check_flags, load_networks, run_script
+from chemsbi_jax.storage.files import whole_file
 
 SETS = {
     "bensby2014": ("", "o_fe", "mg_fe", "si_fe"),

@@ -17,14 +17,14 @@ from pathlib import Path
 import jax
 import numpy as np
 from infer_checks import check_fit
-from reproduce_galaxies import (
+from reproduction.galaxies import (
     Galaxy,
     load_galaxies,
     missing_yields,
     simulator,
     try_weights,
 )
-from reproduce_inference import (
+from reproduction.inference import (
     METHODS,
     NAMED_TRUTHS,
     as_numbers,
@@ -36,16 +36,16 @@ from reproduce_inference import (
     recover,
     summarise_recovery,
 )
-from reproduce_report import PUBLISHED, report
-from reproduce_training import Scratch, train_from_scratch
+from reproduction.report import PUBLISHED, report
+from reproduction.training import Scratch, train_from_scratch
 
 import chemsbi_jax as cs
 from chemsbi_jax import plots, results
 from chemsbi_jax.catalog import write_stars
 from chemsbi_jax.diagnostics import gaussian_coverage
-from chemsbi_jax.files import whole_file
 from chemsbi_jax.plots.reproduction import plot_recovery
 from chemsbi_jax.scripts import Stopwatch, check_flags, load_networks, run_script
+from chemsbi_jax.storage.files import whole_file
 
 
 @dataclass(frozen=True)

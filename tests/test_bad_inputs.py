@@ -16,8 +16,8 @@ from test_infer import EXAMPLE, load_script
 from test_tables_user import BROKEN, TOY, UNREADABLE
 
 from chemsbi_jax import scripts
-from chemsbi_jax.artifacts import weights_folder
 from chemsbi_jax.constants import ABUNDANCES
+from chemsbi_jax.storage.weights import weights_folder
 
 NAMES = ("infer", "nuts", "make_mock", "simulate", "train_npe", "train_emulator",
          "calibrate", "reproduce")  # fmt: skip

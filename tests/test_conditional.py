@@ -14,11 +14,11 @@ import train_emulator
 import chemsbi_jax as cs
 from chemsbi_jax import emulator as em
 from chemsbi_jax import priors
-from chemsbi_jax.artifacts import WeightsError, load_spec, weights_folder
 from chemsbi_jax.constants import ABUNDANCES, PARAMETERS, YIELD_FACTORS
-from chemsbi_jax.errors import InputError
+from chemsbi_jax.errors import InputError, WeightsError
 from chemsbi_jax.scripts import simulate_blocks
 from chemsbi_jax.simulator.yield_factors import simulate_factors
+from chemsbi_jax.storage.weights import load_spec, weights_folder
 from chemsbi_jax.train import FitConfig
 
 TOY = str(Path(__file__).parent / "toy_yields.json")
@@ -169,6 +169,23 @@ def test_factors_of_the_training():
     expected = np.sqrt(0.7 * 0.973 + 0.3 * 3.0)
     np.testing.assert_allclose(z.std(axis=0), expected, rtol=0.03)
     assert set(em.FACTOR_SCALES) == set(YIELD_FACTORS)
+
+
+def test_box_of_the_factors_holds_the_published_sets():
+    """Their spread and, from TNG, each set of `experiments/yields.py --spread`."""
+    path = weights_folder("tng").parent / "yield_spread.json"
+    rows = json.loads(path.read_text())["details"]
+    channels = {"sn2": "sn2", "agb": "agb", "sn_ia": "snia"}
+    seen = set()
+    for row in rows:
+        name = f"{channels[row['channel']]}_{row['element'].lower()}"
+        if name in YIELD_FACTORS:
+            scale, sets = em.FACTOR_SCALES[name], row["sets"]
+            away = [abs(x - sets["tng"]) for x in sets.values()]
+            assert row["sd"] <= scale, name
+            assert max(away) < em.N_SIGMA * scale, name
+            seen.add(name)
+    assert seen == set(YIELD_FACTORS)
 
 
 # --- files

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from test_infer import load_script
 
 from chemsbi_jax import scripts
-from chemsbi_jax.catalog import require_complete
-from chemsbi_jax.columns import IDS
+from chemsbi_jax.catalog.columns import IDS
 from chemsbi_jax.constants import ABUNDANCES
+from chemsbi_jax.npe.reading import require_complete
 
 QUICK = settings(
     max_examples=150,

@@ -12,10 +12,11 @@ from jax.scipy.stats import norm
 
 import chemsbi_jax as cs
 from chemsbi_jax import priors
-from chemsbi_jax.catalog import CatalogError
-from chemsbi_jax.galaxy import infer_prefixes, stream_galaxy
-from chemsbi_jax.galaxy.gaussian import combine_gaussians
+from chemsbi_jax.errors import CatalogError
+from chemsbi_jax.galaxy import stream_galaxy
+from chemsbi_jax.galaxy.amortised.gaussian import combine_gaussians
 from chemsbi_jax.galaxy.grid import draw_from_grid, zoom_in
+from chemsbi_jax.galaxy.infer import infer_prefixes
 from chemsbi_jax.npe import MafFlow, NpeConfig
 from chemsbi_jax.npe.training import new_npe
 from chemsbi_jax.types import GalaxyPosterior, Stars

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from chemsbi_jax import plots, scripts
-from chemsbi_jax.artifacts import load_arrays, save_weights
 from chemsbi_jax.catalog import write_stars
-from chemsbi_jax.files import OutputError, whole_files
+from chemsbi_jax.errors import OutputError
 from chemsbi_jax.results import GalaxyPosterior, write_posterior, write_summary
+from chemsbi_jax.storage.files import whole_files
+from chemsbi_jax.storage.weights import load_arrays, save_weights
 from chemsbi_jax.types import Stars
 
 LARGE = 4000  # of anything: more than a full disk of 2 kB takes

@@ -14,11 +14,12 @@ from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 
 import chemsbi_jax as cs
-from chemsbi_jax.catalog import CatalogError, CatalogOptions, read_catalog, read_stars
-from chemsbi_jax.column_names import our_name
+from chemsbi_jax.catalog import CatalogOptions, read_catalog, read_stars
+from chemsbi_jax.catalog.column_names import our_name
+from chemsbi_jax.catalog.report import write_dropped
+from chemsbi_jax.catalog.solar import SCALES, solar_shift
 from chemsbi_jax.constants import ABUNDANCES, ELEMENTS, SOLAR, T_END
-from chemsbi_jax.reports import write_dropped
-from chemsbi_jax.solar import SCALES, solar_shift
+from chemsbi_jax.errors import CatalogError
 
 ROOT = Path(__file__).parents[1]
 HAS_PYARROW = importlib.util.find_spec("pyarrow") is not None

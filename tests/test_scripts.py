@@ -11,10 +11,7 @@ from test_infer import load_script
 
 import chemsbi_jax as cs
 from chemsbi_jax import priors, scripts
-from chemsbi_jax.artifacts import WeightsError
-from chemsbi_jax.catalog import CatalogError
-from chemsbi_jax.errors import InputError
-from chemsbi_jax.files import OutputError
+from chemsbi_jax.errors import CatalogError, InputError, OutputError, WeightsError
 from chemsbi_jax.scripts import Stopwatch, union_length
 
 

@@ -19,8 +19,9 @@ from test_infer import EXAMPLE
 import chemsbi_jax as cs
 from chemsbi_jax import galaxy as galaxy_module
 from chemsbi_jax.devices import join_processes
-from chemsbi_jax.galaxy import progress, stream
-from chemsbi_jax.galaxy.stream import stream_galaxy
+from chemsbi_jax.galaxy.amortised import resume as progress
+from chemsbi_jax.galaxy.amortised import stream
+from chemsbi_jax.galaxy.amortised.stream import stream_galaxy
 
 KEY = jax.random.key(1)
 METHODS = ("gaussian", "flow")
@@ -167,15 +168,15 @@ def test_other_settings_start_anew(exact_npe, tmp_path, monkeypatch, capsys):  #
         return capsys.readouterr().err
 
     assert "anew" not in run()
-    assert "Goes on at block 4 of pass 1" in run()
-    assert "starts anew" in run(key=jax.random.key(2))
-    assert "starts anew" in run(npe=other_npe)
-    assert "starts anew" in run(table=stars._replace(values=values))
-    assert "starts anew" in run(method="flow")
+    assert "Resuming at block 4 of pass 1" in run()
+    assert "starting over" in run(key=jax.random.key(2))
+    assert "starting over" in run(npe=other_npe)
+    assert "starting over" in run(table=stars._replace(values=values))
+    assert "starting over" in run(method="flow")
     path.write_text("half a fi")
-    assert "starts anew" in run()
+    assert "starting over" in run()
     path.write_text(json.dumps(["no", "state"]))
-    assert "starts anew" in run()
+    assert "starting over" in run()
 
 
 SCRIPT = """
@@ -183,7 +184,8 @@ import json, sys, time
 import jax, numpy as np
 {setup}
 import chemsbi_jax as cs
-from chemsbi_jax.galaxy import progress, stream
+from chemsbi_jax.galaxy.amortised import stream
+from chemsbi_jax.galaxy.amortised import resume as progress
 progress.SAVE_EVERY = 0.0
 stars = cs.read_stars({table!r})
 npe = cs.load_npe("tng")

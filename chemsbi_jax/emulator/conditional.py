@@ -21,15 +21,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, PyTree
 
-from chemsbi_jax.artifacts import (
-    WeightsError,
+from chemsbi_jax.constants import ABUNDANCES, PARAMETERS, YIELD_FACTORS
+from chemsbi_jax.emulator.network import Emulator, emulate, load_emulator
+from chemsbi_jax.errors import WeightsError
+from chemsbi_jax.storage.weights import (
     load_arrays,
     load_spec,
     save_weights,
     weights_folder,
 )
-from chemsbi_jax.constants import ABUNDANCES, PARAMETERS, YIELD_FACTORS
-from chemsbi_jax.emulator.network import Emulator, emulate, load_emulator
 
 FOLDER = "yields"  # of the factor network, inside the folder of its emulator
 N_SIGMA = 3.0  # the training covers the factors up to this multiple of their scale

@@ -6,11 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from chemsbi_jax.constants import PARAMETERS
+from chemsbi_jax.constants import BIRTH_TIME
 from chemsbi_jax.types import Forward, Stars
 
 BAD = -1e10  # log likelihood where the forward model has no star
-BIRTH_TIME = PARAMETERS.index("birth_time")
 
 
 class Observed(NamedTuple):

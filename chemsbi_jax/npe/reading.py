@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from chemsbi_jax.catalog import require_complete
 from chemsbi_jax.constants import ABUNDANCES
+from chemsbi_jax.errors import raise_for_rows
 from chemsbi_jax.types import Stars
 
 N_ELEMENTS = len(ABUNDANCES)
@@ -200,3 +200,39 @@ def _gaps(values, errors, smallest: float, largest: float):
 
 
 Reader = OneErrorReader | AnyStarReader
+
+
+def require_complete(
+    stars: Stars, sigma: float = 0.05, atol: float = 1e-3, name: str = "star table"
+) -> None:
+    """Refuse stars that a network for eight abundances of one fixed error can't use.
+
+    Args:
+        stars: as read.
+        sigma: error [dex] that the network was trained for.
+        atol: largest difference [dex] from it.
+        name: of the table, for the message.
+
+    Raises:
+        CatalogError: naming the first star and column that don't fit.
+    """
+    remedy = (
+        f"The networks of this version support all eight abundances with {sigma:g} dex "
+        "errors only"
+    )
+    missing = np.asarray(~stars.observed)
+    _raise_for_stars(name, stars, missing, f"the abundance is missing. {remedy}.")
+    other = np.abs(stars.errors - sigma) > atol
+    first = stars.errors[np.unravel_index(np.argmax(other), other.shape)]
+    _raise_for_stars(name, stars, other, f"the error is {first:g} dex. {remedy}.")
+
+
+def _raise_for_stars(name: str, stars: Stars, bad: np.ndarray, problem: str) -> None:
+    if not bad.any():
+        return
+    columns = np.nonzero(bad)[1]
+    names = [ABUNDANCES[i] for i in np.unique(columns)]
+    raise_for_rows(
+        name, stars.ids, np.asarray(bad.any(axis=1)), ABUNDANCES[columns[0]],
+        f"{problem} Such columns: {', '.join(names)}.",
+    )  # fmt: skip

@@ -1,0 +1,44 @@
+"""Measurement noise: part of the training model, added once and nowhere else."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from chemsbi_jax.constants import BIRTH_TIME
+from chemsbi_jax.types import Stars
+
+SIGMA = 0.05  # dex, of every abundance (Buck+ 2025)
+
+
+def add_noise(
+    key: Key[Array, ""],
+    abundances: Float[Array, "*batch element"],
+    sigma: Float[Array, "..."] | float = SIGMA,
+) -> Float[Array, "*batch element"]:
+    """Independent Gaussian noise of `sigma` dex; never for stars that have noise."""
+    return abundances + sigma * jax.random.normal(
+        key, abundances.shape, abundances.dtype
+    )
+
+
+def observe_like(
+    key: Key[Array, ""],
+    table: Stars,
+    theta: Float[Array, "star 6"],
+    abundances: Float[Array, "star element"],
+) -> Stars:
+    """Model stars measured as the stars of a table are: errors and gaps row by row.
+
+    Args:
+        key: decides the noise.
+        table: whose errors are taken, as many rows as `theta`.
+        theta: parameters of the model stars.
+        abundances: their abundances without noise [dex].
+    """
+    key_values, key_birth = jax.random.split(key)
+    noisy = add_noise(key_values, abundances, jnp.asarray(table.errors))
+    values = np.where(table.observed, np.asarray(noisy), np.nan)
+    shift = np.asarray(jax.random.normal(key_birth, (len(values),)))
+    birth_time = np.asarray(theta)[:, BIRTH_TIME] + table.e_birth_time * shift
+    return table._replace(values=values, birth_time=birth_time)

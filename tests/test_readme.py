@@ -33,11 +33,24 @@ def test_the_readme_is_short():
     assert "pip install chemsbi-jax" in README
 
 
-@pytest.mark.skipif(not hasattr(cs, "infer"), reason="needs chemsbi_jax.infer")
-def test_example_runs_and_is_short(monkeypatch, tmp_path):
+has_infer = pytest.mark.skipif(not hasattr(cs, "infer"), reason="no chemsbi_jax.infer")
+
+
+@has_infer
+def test_example_is_short_and_its_names_exist():
+    (block,) = BLOCKS
+    assert len(block.strip().splitlines()) <= 10
+    compile(block, "README.md", "exec")
+    names = set(re.findall(r"result\.(\w+)", block))
+    assert len(names) >= 3
+    assert all(hasattr(cs.Inference, name) for name in names)
+
+
+@has_infer
+@pytest.mark.slow
+def test_example_runs(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (block,) = BLOCKS
-    assert len(block.strip().splitlines()) <= 15
     write_stars("my_stars.csv", cs.read_stars(EXAMPLE).take(slice(100)))
     exec(compile(block, "README.md", "exec"), {})
     summary = json.loads(Path("runs/mine/summary.json").read_text())
@@ -89,6 +102,15 @@ def test_flags_of_commands_exist(said):
             assert flags <= told, (page, line)
             n += 1
     assert n >= 5  # of the tutorial alone
+
+
+def test_subcommands_exist():
+    main = pytest.importorskip("chemsbi_jax.cli.main")
+    for page, text in PAGES.items():
+        for name in re.findall(r"(?:^|`)chemsbi ([a-z]+)", text, re.MULTILINE):
+            with pytest.raises(SystemExit) as end:
+                main.main([name, "--help"])
+            assert end.value.code == 0, (page, name)
 
 
 def test_the_page_of_flags_has_all_flags_of_infer(said):

@@ -12,7 +12,7 @@ import pytest
 
 import chemsbi_jax as cs
 from chemsbi_jax.catalog import write_stars
-from chemsbi_jax.galaxy.amortised.product import FAR
+from chemsbi_jax.galaxy.amortised.flow import FAR
 from chemsbi_jax.priors import to_spec
 
 ROOT = Path(__file__).parents[1]

@@ -72,15 +72,16 @@ def summary(
 
 
 def provenance(
-    *, seed: int, emulator: str, npe: str, stars: str | os.PathLike | None
+    *, seed: int | None, emulator: str, npe: str, stars: str | os.PathLike | None
 ) -> dict:
     """What a result came from: version, seed, names of the weights, sum of the stars.
 
-    `stars` is the path of the star table, or None for stars without a file.
+    `stars` is the path of the star table, or None for stars without a file; `seed` is
+    None for a random key of the caller.
     """
     return {
         "version": package_version(),
-        "seed": int(seed),
+        "seed": None if seed is None else int(seed),
         "emulator": str(emulator),
         "npe": str(npe),
         "stars": "" if stars is None else f"sha256 {sha256(stars)}",

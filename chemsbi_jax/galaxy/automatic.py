@@ -1,0 +1,246 @@
+"""The method "auto": exact where it can run, its fallback, subsets of large tables."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Key
+
+from chemsbi_jax.devices import leave_processes
+from chemsbi_jax.errors import InputError
+from chemsbi_jax.galaxy.amortised.stream import stream_galaxy
+from chemsbi_jax.galaxy.infer import infer_galaxy, infer_prefixes
+from chemsbi_jax.galaxy.networks import Networks
+from chemsbi_jax.options import Limits
+from chemsbi_jax.types import AMORTISED, GalaxyPosterior, Method, Stars
+
+COMPARED: dict[Method, Method] = {
+    "flow": "gaussian",
+    "gaussian": "flow",
+    "exact": "flow",
+    "robust": "exact",
+}
+"""Method of the result -> the method that it is compared with."""
+
+
+class Subset(NamedTuple):
+    """Random stars of a large table, for the checks and figures."""
+
+    n_stars: int  # of the subset
+    of: int  # of the table
+    text: str  # the same as a sentence
+
+
+class Answer(NamedTuple):
+    """The posterior of all stars by the chosen method."""
+
+    posterior: GalaxyPosterior
+    subset: Subset | None = None  # None: the checks use all stars
+    no_exact: str = ""  # why the exact method could not run; "" if it did
+
+
+class Beside(NamedTuple):
+    """A further posterior of some of the stars."""
+
+    posterior: GalaxyPosterior
+    n_stars: int
+
+
+def first_answer(
+    key: Key[Array, ""],
+    networks: Networks,
+    stars: Stars,
+    method: Method | None,
+    limits: Limits,
+    *,
+    checkpoint: Path | None = None,
+    quiet: bool = True,
+) -> Answer | None:
+    """The posterior by one method.
+
+    Args:
+        key: decides the draws.
+        networks: posterior network and forward model.
+        stars: all stars.
+        method: None chooses: exact for up to `limits.max_exact` stars, or the flow if
+            exact fails; the flow for more.
+        limits: numbers of stars at which methods change.
+        checkpoint: file that keeps the sums of a large table, see `stream_galaxy`.
+        quiet: no progress bars.
+
+    Returns:
+        None in a further process (`devices.join_processes`) that is not needed.
+    """
+    rest = {"checkpoint": checkpoint, "quiet": quiet}
+    if method is not None:
+        return infer_all(key, networks, stars, method, limits, **rest)
+    if len(stars.values) > limits.max_exact:
+        return infer_all(key, networks, stars, "flow", limits, **rest)
+    is_worker = jax.process_index() > 0
+    leave_processes()  # process 0 alone is fast enough for so few stars
+    if is_worker:
+        return None
+    exact, why = try_exact(key, networks, stars, quiet)
+    if exact is not None:
+        return Answer(exact)
+    npe, forward = networks
+    flow = infer_galaxy(key, npe, stars, "flow", forward=forward, quiet=quiet)
+    why = f"The exact method failed, so this is the answer of flow. {why}"
+    return Answer(flow, no_exact=why)
+
+
+def infer_all(
+    key: Key[Array, ""],
+    networks: Networks,
+    stars: Stars,
+    method: Method,
+    limits: Limits,
+    *,
+    checkpoint: Path | None = None,
+    quiet: bool = True,
+) -> Answer:
+    """The posterior of all stars by a named method; arguments as `first_answer`.
+
+    A repeated call on a large table resumes at the checkpoint of an interrupted one.
+    """
+    npe, forward = networks
+    n_all = len(stars.values)
+    is_large = n_all > limits.stream_from
+    if method in AMORTISED and (is_large or jax.process_count() > 1):
+        posterior = stream_galaxy(
+            key, npe, stars, method, forward=forward, checkpoint=checkpoint, quiet=quiet
+        )
+        leave_processes()
+    else:
+        posterior = infer_galaxy(key, npe, stars, method, forward=forward, quiet=quiet)
+    if not is_large:
+        return Answer(posterior)
+    n = _n_checked(method, limits)
+    text = f"{n} of {n_all} stars, drawn at random, for checks, figures, posterior.nc"
+    return Answer(posterior, Subset(n, n_all, text))
+
+
+def infer_subset(
+    key: Key[Array, ""],
+    networks: Networks,
+    stars: Stars,
+    answer: Answer,
+    limits: Limits,
+    quiet: bool = True,
+) -> tuple[Stars, GalaxyPosterior]:
+    """Stars for the checks and their posterior: all of them if the table is small."""
+    if answer.subset is None:
+        return stars, answer.posterior
+    key_rows = key_infer = key
+    method = answer.posterior.method
+    some = some_stars(key_rows, stars, _n_checked(method, limits))
+    npe, forward = networks
+    return some, infer_galaxy(
+        key_infer, npe, some, method, forward=forward, quiet=quiet
+    )
+
+
+def _n_checked(method: str, limits: Limits) -> int:
+    return limits.n_checked if method in AMORTISED else limits.n_exact
+
+
+def some_stars(key: Key[Array, ""], stars: Stars, n: int) -> Stars:
+    """At most `n` random rows of a table, in its order."""
+    n_all = len(stars.values)
+    if n_all <= n:
+        return stars
+    draw = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    return stars.take(np.sort(draw.choice(n_all, n, replace=False)))
+
+
+def try_exact(
+    key: Key[Array, ""], networks: Networks, stars: Stars, quiet: bool = True
+) -> tuple[GalaxyPosterior | None, str]:
+    """(exact posterior, "") on success, (None, reason) on failure."""
+    npe, forward = networks
+    try:
+        exact = infer_galaxy(key, npe, stars, "exact", forward=forward, quiet=quiet)
+    except (InputError, np.linalg.LinAlgError) as error:
+        return None, str(error)
+    is_converged = exact.checks["at_rest"]
+    return (exact, "") if is_converged else (None, "It did not come to rest.")
+
+
+def exact_beside(
+    key: Key[Array, ""],
+    networks: Networks,
+    stars: Stars,
+    limits: Limits,
+    quiet: bool = True,
+) -> tuple[dict | None, str]:
+    """The exact interval of some stars beside the flow's answer for all of them.
+
+    Returns:
+        (interval with "n_stars", "") on success, (None, reason) on failure.
+    """
+    key_rows = key_exact = key
+    some = some_stars(key_rows, stars, limits.n_exact)
+    exact, why = try_exact(key_exact, networks, some, quiet)
+    n = len(some.values)
+    if exact is None:
+        return None, f"The exact method failed for {n} of the stars. {why}"
+    return exact.interval() | {"n_stars": n}, ""
+
+
+def robust_beside(
+    key: Key[Array, ""], networks: Networks, stars: Stars, limits: Limits
+) -> Beside | None:
+    """The robust posterior of some stars; None if the model reproduces none of them."""
+    key_rows = key_robust = key
+    some = some_stars(key_rows, stars, limits.n_robust)
+    npe, forward = networks
+    try:
+        robust = infer_galaxy(key_robust, npe, some, "robust", forward=forward)
+    except InputError:  # the first warning of the result says so
+        return None
+    return Beside(robust, len(some.values))
+
+
+def describe_robust(robust: Beside) -> dict:
+    """The robust interval and its model errors, as summary.json has them."""
+    errors = robust.posterior.checks["model_error_dex"]
+    sizes = {"n_stars": robust.n_stars, "model_error_dex": errors}
+    return robust.posterior.interval() | sizes
+
+
+def method_shift(
+    galaxy: GalaxyPosterior, part: GalaxyPosterior, other: GalaxyPosterior
+) -> list[float]:
+    """Difference of two methods for the same subset, in sigma of the result for all.
+
+    Both methods see the same stars, so most of the difference is no noise: it stays for
+    any number of stars, while the interval of all stars narrows.
+    """
+    return ((np.asarray(other.mean) - np.asarray(part.mean)) / galaxy.sd).tolist()
+
+
+def prefixes(
+    key: Key[Array, ""],
+    networks: Networks,
+    stars: Stars,
+    galaxy: GalaxyPosterior,
+    subset: Subset | None,
+    limits: Limits,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`infer_prefixes` whose last entry is the result itself.
+
+    The prefixes of a large table are those of a random subset in a random order.
+    """
+    method = galaxy.method if galaxy.method in AMORTISED else "flow"
+    npe, forward = networks
+    if subset is None:
+        n, means, sds = infer_prefixes(key, npe, stars, method, forward)
+        means[-1], sds[-1] = galaxy.mean, galaxy.sd
+        return n, means, sds
+    # the rows of a subset are random, but in the order of the table
+    part = some_stars(key, stars, limits.n_prefixes)
+    part = part.take(np.random.default_rng(0).permutation(len(part.values)))
+    n, means, sds = infer_prefixes(key, npe, part, method, forward)
+    means, sds = np.vstack([means, galaxy.mean]), np.vstack([sds, galaxy.sd])
+    return np.append(n, subset.of), means, sds

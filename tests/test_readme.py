@@ -12,6 +12,7 @@ import pytest
 
 import chemsbi_jax as cs
 from chemsbi_jax.catalog import write_stars
+from chemsbi_jax.cli.main import main
 from chemsbi_jax.galaxy.amortised.flow import FAR
 from chemsbi_jax.priors import to_spec
 
@@ -33,10 +34,6 @@ def test_the_readme_is_short():
     assert "pip install chemsbi-jax" in README
 
 
-has_infer = pytest.mark.skipif(not hasattr(cs, "infer"), reason="no chemsbi_jax.infer")
-
-
-@has_infer
 def test_example_is_short_and_its_names_exist():
     (block,) = BLOCKS
     assert len(block.strip().splitlines()) <= 10
@@ -46,7 +43,16 @@ def test_example_is_short_and_its_names_exist():
     assert all(hasattr(cs.Inference, name) for name in names)
 
 
-@has_infer
+def test_the_table_of_the_readme_is_readable(tmp_path):
+    (table,) = re.findall(r"```csv\n(.*?)```", README, flags=re.DOTALL)
+    path = tmp_path / "my_stars.csv"
+    path.write_text(table)
+    catalog = cs.read_catalog(path)
+    assert catalog.stars.observed.sum(axis=1).tolist() == [3, 2]
+    assert catalog.report.n_used == catalog.report.n_read == 2
+    assert catalog.report.warnings == ()
+
+
 @pytest.mark.slow
 def test_example_runs(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
@@ -91,6 +97,13 @@ def test_scripts_named_in_the_documents_explain_themselves(said):
         assert "--seed" in text or "download" in script, script
 
 
+def test_every_script_is_listed():
+    page = PAGES["docs/tables_and_flags.md"].split("## All scripts")[1]
+    for path in (ROOT / "experiments").glob("*.py"):
+        if "__main__" in path.read_text():
+            assert f"experiments/{path.name}" in page
+
+
 def test_flags_of_commands_exist(said):
     """Of every command in a block of a page, such as the tutorial."""
     n = 0
@@ -105,11 +118,10 @@ def test_flags_of_commands_exist(said):
 
 
 def test_subcommands_exist():
-    main = pytest.importorskip("chemsbi_jax.cli.main")
     for page, text in PAGES.items():
         for name in re.findall(r"(?:^|`)chemsbi ([a-z]+)", text, re.MULTILINE):
             with pytest.raises(SystemExit) as end:
-                main.main([name, "--help"])
+                main([name, "--help"])
             assert end.value.code == 0, (page, name)
 
 

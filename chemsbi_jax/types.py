@@ -1,7 +1,7 @@
 """Types that the layers share."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from astropy.table import Table
@@ -38,14 +38,14 @@ class Stars(NamedTuple):
     # [X/H] - [Fe/H] with independent errors; 0 where they do not; None: no star has it
     fe_covariance: Float[np.ndarray, " star"] | None = None
 
-    def take(self, rows: np.ndarray | slice) -> Self:
+    def take(self, rows: np.ndarray | slice) -> "Stars":
         """Some of the stars: row numbers, a Boolean mask, or a slice."""
         return type(self)(
             *(None if column is None else column[rows] for column in self)
         )
 
     @classmethod
-    def complete(cls, values: ArrayLike, error: float = 0.05) -> Self:
+    def complete(cls, values: ArrayLike, error: float = 0.05) -> "Stars":
         """Stars with all abundances, one error [dex], and no birth times.
 
         Args:

@@ -59,6 +59,13 @@ def test_writes_the_contract(result):
     }
 
 
+def test_the_report_has_every_figure_and_the_command(result):
+    page = (result[0] / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 4
+    assert "python experiments/infer.py" in page
+    assert "--seed 3" in page
+
+
 def test_result_lies_near_the_truth_of_the_mock(result):
     # 30 stars: 4 sigma in each parameter would be a fault, not noise
     for name, truth in zip(cs.PARAMETERS[:2], (-2.1, -2.6), strict=True):

@@ -118,11 +118,10 @@ def _infer_gaussian(key, npe, inputs, counts, n_draws, forward) -> GalaxyPosteri
 
 
 def _infer_flow(key, npe, inputs, counts, n_draws, forward) -> GalaxyPosterior:
-    key_guess, key_draws = jax.random.split(key)
+    key_guess, key_draws, key_model = jax.random.split(key, 3)
     guess = gaussian_product(key_guess, npe, inputs, counts)
     score = None
     if forward is not None:
-        key_model = jax.random.fold_in(key, 2)
         score = mean_score(key_model, npe, forward, inputs, counts, guess)
     grid = grid_posterior(npe, inputs, counts, guess, score)
     checks = grid_checks(grid, n_draws) | mean_error(grid, score, counts.sum())
@@ -139,12 +138,12 @@ def _infer_exact(key, npe, stars, method, forward, n_draws, quiet) -> GalaxyPost
             f"Method {method!r} needs the forward model: give `forward`, a function "
             "from theta to abundances such as the emulator."
         )
-    key_exact, key_draws = jax.random.split(key)
+    key_exact, key_robust, key_draws = jax.random.split(key, 3)
     result = exact_of_stars(key_exact, npe, forward, stars, quiet=quiet)
     checks = {}
     if method == "robust":
         left_out = result.checks["left_out"]
-        found = robust_posterior(key_exact, npe, forward, result)
+        found = robust_posterior(key_robust, npe, forward, result)
         result = found.exact
         sizes = found.model_error.tolist()
         checks["model_error_dex"] = dict(zip(ABUNDANCES, sizes, strict=True))

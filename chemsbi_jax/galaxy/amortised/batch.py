@@ -78,11 +78,10 @@ def _gaussian_draws(galaxies: tuple, npe: Npe, forward, n_draws: int) -> Array:
 def _flow_draws(galaxies: tuple, npe: Npe, forward, n_draws: int) -> Array:
     def one(galaxy: tuple) -> Array:
         key, inputs, counts = galaxy
-        key_stars, key_draws = jax.random.split(key)
+        key_stars, key_draws, key_model = jax.random.split(key, 3)
         guess = _product(key_stars, npe, inputs, counts)
         score = None
         if forward is not None:
-            key_model = jax.random.fold_in(key, 2)
             table = (inputs, counts, guess)
             score = mean_score(key_model, npe, forward, *table, run=model_scores)
         grid = sum_on_grid(npe, inputs, counts, guess, score)

@@ -197,16 +197,17 @@ def _stream_flow(key, blocks: Blocks, forward, load, save, n_draws, quiet):
 
 def _first_grid(key: Key[Array, ""], blocks: Blocks, forward) -> tuple:
     """Origin, factor and mean score, from the flow's answer for some of the stars."""
+    key_rows, key_stars, key_model = jax.random.split(key, 3)
     rows = np.arange(blocks.n_stars)
     if blocks.n_stars > GUESS_STARS:  # a table may be sorted, so not its first rows
-        draw = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+        draw = np.random.default_rng(np.asarray(jax.random.key_data(key_rows)))
         rows = np.sort(draw.choice(blocks.n_stars, GUESS_STARS, replace=False))
     inputs, counts = pad(blocks.npe, blocks.inputs[rows])
-    gaussian = gaussian_product(key, blocks.npe, inputs, counts)
+    gaussian = gaussian_product(key_stars, blocks.npe, inputs, counts)
     table, score = (inputs, counts), None
     guess = grid_posterior(blocks.npe, *table, gaussian)
     if forward is not None:
-        place = (jax.random.fold_in(key, 2), blocks.npe, forward, *table, guess)
+        place = (key_model, blocks.npe, forward, *table, guess)
         score = of_all_processes(np.asarray(mean_score(*place, LOG2_MANY), float))[0]
     factor = np.linalg.cholesky(np.asarray(guess.covariance, float))
     return np.asarray(guess.mean, float), GUESS_WIDTH * factor, score

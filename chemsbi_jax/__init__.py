@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from chemsbi_jax.constants import ABUNDANCES as ABUNDANCES
     from chemsbi_jax.constants import PARAMETERS as PARAMETERS
     from chemsbi_jax.emulator import emulate as emulate
+    from chemsbi_jax.emulator import emulate_yields as emulate_yields
     from chemsbi_jax.emulator import load_emulator as load_emulator
+    from chemsbi_jax.emulator import load_yield_emulator as load_yield_emulator
     from chemsbi_jax.errors import CatalogError as CatalogError
     from chemsbi_jax.errors import InputError as InputError
     from chemsbi_jax.galaxy import infer_galaxy as infer_galaxy
@@ -56,11 +58,13 @@ _HOMES = {
     "Physics": "simulator",
     "Stars": "types",
     "emulate": "emulator",
+    "emulate_yields": "emulator",
     "infer": "inference",
     "infer_galaxy": "galaxy",
     "load_emulator": "emulator",
     "load_networks": "galaxy.networks",
     "load_npe": "npe",
+    "load_yield_emulator": "emulator",
     "load_yields": "simulator",
     "paper_prior": "priors",
     "read_catalog": "catalog",

@@ -14,9 +14,46 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Float
 
-from chemsbi_jax.errors import InputError
+from chemsbi_jax.errors import ForkedProcessError, InputError
+
+try:
+    from jax._src.xla_bridge import backends_are_initialized
+except ImportError:  # JAX keeps it private; without it no fork is detected
+
+    def backends_are_initialized() -> bool:
+        """Whether JAX has started."""
+        return False
+
 
 AXIS = "batch"
+# ids of forked processes whose parent had started JAX
+_FORKED_AFTER_START: set[int] = set()
+
+
+def _mark_forked_child() -> None:
+    if backends_are_initialized():  # the parent's threads do not exist in the child
+        _FORKED_AFTER_START.add(os.getpid())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_mark_forked_child)
+
+
+def refuse_forked_process() -> None:
+    """Raise in a process that was forked after JAX had started.
+
+    JAX computes in threads, which a fork does not copy, so every operation would wait
+    for ever.
+
+    Raises:
+        ForkedProcessError: this is such a process.
+    """
+    if os.getpid() in _FORKED_AFTER_START:
+        raise ForkedProcessError(
+            "This process was forked after JAX had started, and JAX would hang in it. "
+            'Use multiprocessing.get_context("spawn"), or fork before the first use of '
+            "JAX."
+        )
 
 
 def use_all_cores() -> None:

@@ -16,6 +16,18 @@ class CatalogError(InputError):
     """A star table that can't be used; names file, row, column and remedy."""
 
 
+class CatalogWarning(UserWarning):
+    """A star table that may not hold what its columns say; names file and column."""
+
+
+class ConvergenceError(InputError):
+    """A method found no reliable posterior; names the cause and the remedy."""
+
+
+class ForkedProcessError(RuntimeError):
+    """JAX was started before the process was forked, and would hang in the child."""
+
+
 class WeightsError(InputError):
     """Weights that can't be used; names the file, the difference and the remedy."""
 

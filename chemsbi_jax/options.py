@@ -14,7 +14,10 @@ class CatalogOptions:
     survey: Literal["auto", "none", "galah", "apogee", "sdss5"] = "auto"
     """Whose column names and flags; auto: look; none: our own column names only."""
     columns: str = ""
-    """Columns by the table's names, as fe_h=FE_H,e_fe_h=FE_H_ERR,mg_h=MG_H,age=AGE."""
+    """Columns by the table's names, as fe_h=FE_H,e_fe_h=FE_H_ERR; conversions too, as
+    age=10**logAge,fe_h=A(Fe)-7.50,e_mg_fe=sqrt(VAR_MG)."""
+    age_unit: Literal["", "Gyr", "Myr", "yr"] = ""
+    """Unit of ages and birth times whose column has none; Gyr if not given."""
     solar_from: str | None = None
     """Solar scale of the table, to convert from, as grevesse2007."""
     without: str = ""
@@ -24,7 +27,7 @@ class CatalogOptions:
     quality: bool = True
     """Follow a survey's flags: bad stars are dropped, bad values are not observed."""
     hdu: int | None = None
-    """Number of the table in a FITS file."""
+    """Number of the table in a FITS file or VOTable."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -110,7 +110,7 @@ def fit(
     bar = tqdm(total=config.n_epochs, initial=int(state.epoch), disable=quiet)
     with bar:
         while not _is_done(state, config):
-            state = run_epoch(key, state, data, held_out)
+            state = run_epoch(key, state, data, held_out)  # key reuse: folds epoch in
             if checkpoint is not None:
                 save_checkpoint(checkpoint, state)
             now = float(state.held_out_loss[int(state.epoch) - 1])

@@ -10,7 +10,10 @@ from jaxtyping import Array, ArrayLike, Bool, Float
 from chemsbi_jax.constants import GLOBAL_PARAMETERS
 
 if TYPE_CHECKING:
-    from getdist import MCSamples
+    from getdist import MCSamples  # pyright: ignore[reportMissingImports]
+
+AnyArray = Array | np.ndarray
+"""Either kind of array; annotate with `Float[AnyArray, "shape"]`."""
 
 Forward = Callable[[Float[Array, "*batch param"]], Float[Array, "*batch element"]]
 """theta -> abundances [dex]; the simulator and the emulator both have this type."""
@@ -31,10 +34,15 @@ class Stars(NamedTuple):
     birth_time: Float[np.ndarray, " star"]  # Gyr since the Big Bang; NaN if unknown
     e_birth_time: Float[np.ndarray, " star"]  # Gyr, 1 sigma; NaN if unknown
     ids: np.ndarray  # (star,) strings, as in the table, or the row number
+    # dex^2, the variance of [Fe/H] that the [X/Fe] of the star share, as these are
+    # [X/H] - [Fe/H] with independent errors; 0 where they do not; None: no star has it
+    fe_covariance: Float[np.ndarray, " star"] | None = None
 
     def take(self, rows: np.ndarray | slice) -> Self:
         """Some of the stars: row numbers, a Boolean mask, or a slice."""
-        return type(self)(*(column[rows] for column in self))
+        return type(self)(
+            *(None if column is None else column[rows] for column in self)
+        )
 
     @classmethod
     def complete(cls, values: ArrayLike, error: float = 0.05) -> Self:
@@ -44,7 +52,7 @@ class Stars(NamedTuple):
             values: (star, element) abundances [dex].
             error: 1 sigma of every abundance [dex].
         """
-        values = np.asarray(values)
+        values = np.asarray(values, float)
         unknown = np.full(len(values), np.nan)
         return cls(
             values,
@@ -60,9 +68,9 @@ class GalaxyPosterior(NamedTuple):
     """Posterior of (alpha_imf, log10_n_ia), in this order, given all stars."""
 
     method: str  # one of `Method`, or "nuts"
-    draws: Float[ArrayLike, "draw 2"]
-    mean: Float[ArrayLike, " 2"]
-    covariance: Float[ArrayLike, "2 2"]
+    draws: Float[AnyArray, "draw 2"]
+    mean: Float[AnyArray, " 2"]
+    covariance: Float[AnyArray, "2 2"]
     checks: dict  # name of the check -> its numbers, as JSON would have them
 
     @property

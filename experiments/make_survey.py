@@ -2,7 +2,7 @@
 
     python experiments/make_survey.py --out runs/tutorial/survey.csv
 
-For the tutorial (experiments/README.md) and for tests: the stars come from the
+For the tutorial (docs/tutorial.md) and for tests: the stars come from the
 emulator, with the errors that GALAH has, in the columns of its third data release.
 """
 

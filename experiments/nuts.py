@@ -15,7 +15,7 @@ from typing import Annotated
 
 import jax
 import tyro
-from nuts_compare import compare_all, report_comparison
+from reproduction.nuts_comparison import compare_all, report_comparison
 
 from chemsbi_jax import results
 from chemsbi_jax.cli import nuts

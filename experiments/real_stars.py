@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from infer_checks import N_CHECK_DRAWS, check_fit
-from reproduce_galaxies import on_machine
+from reproduction.galaxies import on_machine
 
 import chemsbi_jax as cs
 from chemsbi_jax import plots, results

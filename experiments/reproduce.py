@@ -17,14 +17,14 @@ from pathlib import Path
 import jax
 import numpy as np
 from infer_checks import check_fit
-from reproduce_galaxies import (
+from reproduction.galaxies import (
     Galaxy,
     load_galaxies,
     missing_yields,
     simulator,
     try_weights,
 )
-from reproduce_inference import (
+from reproduction.inference import (
     METHODS,
     NAMED_TRUTHS,
     as_numbers,
@@ -36,8 +36,8 @@ from reproduce_inference import (
     recover,
     summarise_recovery,
 )
-from reproduce_report import PUBLISHED, report
-from reproduce_training import Scratch, train_from_scratch
+from reproduction.report import PUBLISHED, report
+from reproduction.training import Scratch, train_from_scratch
 
 import chemsbi_jax as cs
 from chemsbi_jax import plots, results

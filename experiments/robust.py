@@ -13,8 +13,8 @@ from pathlib import Path
 import jax
 import numpy as np
 from jax.tree_util import Partial
-from reproduce_galaxies import load_galaxies
-from reproduce_inference import chi2, first
+from reproduction.galaxies import load_galaxies
+from reproduction.inference import chi2, first
 
 import chemsbi_jax as cs
 from chemsbi_jax import results
@@ -61,7 +61,8 @@ def main(config: Config) -> dict:
         stars = first(galaxy.stars, config.n_stars)
         with watch(name):
             exact, robust = (
-                cs.infer_galaxy(key_infer, npe, stars, m, forward=forward)
+                # key reuse: common random numbers
+                cs.infer_galaxy(key_infer, npe, stars, m, forward=forward)  # key reuse:
                 for m in ("exact", "robust")
             )
         rows.append(compare(name, galaxy.truth, exact, robust))

@@ -4,6 +4,11 @@
 
 The shipped weights come from this script with its default flags (and --physics legacy
 for tng-legacy). An interrupted run with the same flags goes on where it ended.
+
+    python experiments/train_emulator.py --free-yields --yields NAME --out runs/NAME
+
+trains the conditional emulator f(theta, yield factors): first the emulator of the yield
+set, unless --out has one, then the network of the factors, into the sub-folder yields.
 """
 
 import sys

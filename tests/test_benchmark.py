@@ -29,7 +29,7 @@ def script():
 
 @pytest.fixture(scope="module")
 def clock(script):
-    return sys.modules["benchmark_clock"]
+    return sys.modules["benchmarks.clock"]
 
 
 def tiny(script, out, **more):
@@ -86,7 +86,7 @@ def test_every_part_without_a_peer(script, tmp_path):
 
 @pytest.mark.slow
 def test_simulations_are_kept(script, tmp_path):
-    emulator = sys.modules["benchmark_emulator"]
+    emulator = sys.modules["benchmarks.emulator"]
     config = tiny(script, tmp_path)
     files = emulator.make_data(config, tmp_path)
     times = [f.stat().st_mtime_ns for f in files.values()]
@@ -124,7 +124,7 @@ def test_goal_reached_never_or_by_no_peer(clock):
 
 
 def test_compare_takes_the_peers_best_not_its_last(script):
-    compare = sys.modules["benchmark_emulator"].compare
+    compare = sys.modules["benchmarks.emulator"].compare
 
     def curve(*errors):
         return [

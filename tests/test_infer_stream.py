@@ -60,7 +60,7 @@ def test_all_stars_count_and_some_are_checked(
     assert progress_file.exists()
     monkeypatch.setattr(stream, "save_state", save)
     summary = infer.main(config)
-    assert "Goes on at block 1 of pass 1" in capsys.readouterr().err
+    assert "Resuming at block 1 of pass 1" in capsys.readouterr().err
     assert not progress_file.exists()
     assert summary["n_stars"] == summary["n_used"] == N_STARS
     assert summary["checks"]["subset"]["n_stars"] == 40

@@ -17,7 +17,7 @@ from chemsbi_jax.galaxy.nuts.sampler import (
     STEEPEST,
     Chains,
     Draws,
-    _soften,
+    _shrink_steep_stars,
     run_nuts,
 )
 from chemsbi_jax.npe.training import NpeConfig, new_npe
@@ -117,7 +117,7 @@ def test_steep_stars_get_smaller_units_and_stay_where_they_are(problem):
     steepness[..., 4] = np.nan
     no = np.zeros((2, 8), bool)
     chains = Chains(joint, 0.2, 4, True)
-    softer, last = _soften(chains, Draws(at, no, no, no, steepness))
+    softer, last = _shrink_steep_stars(chains, Draws(at, no, no, no, steepness))
     factor = np.asarray(joint.stretch / softer.joint.stretch)[:, 0, 0]
     assert factor[0] == factor[3] == factor[5] == 1.0
     np.testing.assert_allclose(factor[1], 2.0, rtol=1e-5)

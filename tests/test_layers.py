@@ -22,6 +22,7 @@ LAYERS = (
     {"constants", "devices", "options"},
     {"storage"},
     {"types"},
+    {"stars"},
     {"priors"},
     {"catalog", "simulator", "train"},
     {"emulator", "npe", "diagnostics"},

@@ -1,26 +1,32 @@
 """Which column of a table holds what: our names, other spellings, surveys, the user."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
+from chemsbi_jax.catalog.error_columns import Source, find_errors
+from chemsbi_jax.catalog.expressions import Expression
+from chemsbi_jax.catalog.lookalikes import look_alike
 from chemsbi_jax.catalog.surveys import SURVEYS, Survey
+from chemsbi_jax.catalog.user_columns import (
+    ID,
+    KEYS,
+    LOGG,
+    OVER_H,
+    VALUES,
+    parse_columns,
+)
 from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.errors import CatalogError
 
-OVER_H = {name: f"{name.split('_')[0]}_h" for name in ABUNDANCES if name != "fe_h"}
-"""[X/Fe] -> [X/H]."""
-
-VALUES = (*ABUNDANCES, *OVER_H.values(), "birth_time", "age")
-ID, LOGG = "id", "logg"
-KEYS = (*VALUES, *(f"e_{name}" for name in VALUES), LOGG, ID)
-"""What --columns can name."""
+__all__ = ["ID", "KEYS", "LOGG", "OVER_H", "VALUES", "Choice", "choose_columns"]
 
 _ERROR = re.compile(r"^(?:e|err|error|sigma)_(.+)$|^(.+)_(?:err|error|sigma|unc)$")
 # "nh", "oh" and "nfe" have other meanings in star tables, so they need their _
 _JOINED = {
     name.replace("_", ""): name for name in ABUNDANCES if name not in ("n_fe",)
 }  # fmt: skip
+_COUNTS = re.compile(r"^n ?\(\w+\)$", re.IGNORECASE)  # N(Fe): lines, not [N/Fe]
 
 
 class Choice(NamedTuple):
@@ -30,10 +36,19 @@ class Choice(NamedTuple):
     id_column: str | None  # None: not chosen, any of the usual names
     survey: Survey | None
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    conversions: dict[str, Expression]  # our name -> conversion of columns
+    pairs: dict[str, tuple[str, str]]  # our error's name -> lower and upper column
+    errors_of: dict[str, dict[str, Source]]  # our name -> converted column -> errors
+    limits: dict[str, str]  # our name -> column that marks limits
 
 
 def choose_columns(
-    file: str, names: Mapping[str, str], survey: str = "auto", columns: str = ""
+    file: str,
+    names: Mapping[str, str],
+    survey: str = "auto",
+    columns: str = "",
+    without: Collection[str] = (),
 ) -> Choice:
     """Columns of a table by the user's word, a survey's or other spellings.
 
@@ -42,12 +57,14 @@ def choose_columns(
         names: lower-case name -> name in the table.
         survey: "auto", "none" (our own names only), or the name of one.
         columns: of the user, "fe_h=FE_H,e_fe_h=FE_H_ERR"; they go before all others.
+        without: abundances that are left out, of which no column is missed.
 
     Raises:
         CatalogError: no such survey or column, or two columns for one thing.
     """
-    asked = parse_columns(file, names, columns)
-    preset, notes = _find_survey(file, names, survey)
+    user = parse_columns(file, names, columns)
+    asked = user.columns | {key: "" for key in user.conversions}
+    preset, notes = find_survey(file, names, survey)
     if preset is not None:
         found, hidden = _of_survey(preset, names)
     elif survey == "auto":
@@ -60,41 +77,53 @@ def choose_columns(
         for mine, other in ((fe, h), (h, fe)):
             if mine in asked and other not in asked:
                 chosen.pop(other, None)
-    renamed = found | asked
-    return Choice(chosen | asked, renamed.get(ID), preset, (*notes, *_tell(renamed)))
+    chosen |= user.columns
+    used = {k: c for k, c in chosen.items() if k in KEYS}
+    for key in user.conversions:
+        used.pop(key, None)
+        chosen.pop(key, None)
+    errors = find_errors(file, names, used, user, is_strict=survey == "none")
+    chosen |= errors.columns
+    for key in errors.of_conversions:
+        chosen.pop(f"e_{key}", None)
+    rest = look_alike(
+        file,
+        names,
+        used | errors.columns,
+        user,
+        without=without,
+        is_free=preset is None and survey == "auto",
+        has_survey=preset is not None,
+    )
+    renamed = found | asked | errors.columns
+    return Choice(
+        chosen,
+        renamed.get(ID),
+        preset,
+        (*notes, *_tell(renamed, user.conversions), *user.notes, *rest.notes),
+        rest.warnings,
+        user.conversions,
+        errors.pairs,
+        errors.of_conversions,
+        rest.limits,
+    )
 
 
-def parse_columns(file: str, names: Mapping[str, str], text: str) -> dict[str, str]:
-    """Our name -> name in the table, from "fe_h=FE_H,mg_h=MG_H"; case does not matter.
-
-    Raises:
-        CatalogError: a part is no pair, its name is not ours, or no such column.
-    """
-    asked = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        key, equals, column = (word.strip() for word in part.partition("="))
-        if not equals or not column or key.lower() not in KEYS:
-            raise CatalogError(
-                f"Expected --columns like fe_h=FE_H,e_fe_h=FE_H_ERR with names of "
-                f"{', '.join(KEYS)}; got {part!r}."
-            )
-        if column.lower() not in names:
-            raise CatalogError(
-                f"{file}: no column {column!r} of --columns {part}; the table has "
-                f"{', '.join(names.values())}."
-            )
-        asked[key.lower()] = names[column.lower()]
-    return asked
-
-
-def _tell(renamed: Mapping[str, str]) -> list[str]:
+def _tell(renamed: Mapping[str, str], conversions: Mapping[str, Expression]):
     pairs = [f"{k}={c}" for k, c in renamed.items() if k in KEYS and k != c.lower()]
+    pairs = [pair for pair in pairs if not pair.endswith("=")]
+    pairs += [f"{key}={conversion.text}" for key, conversion in conversions.items()]
     return [f"Columns read by another name: {', '.join(pairs)}."] if pairs else []
 
 
-def _find_survey(
+def find_survey(
     file: str, names: Mapping[str, str], survey: str
 ) -> tuple[Survey | None, list[str]]:
+    """The survey of a table by its columns, or the one that was named; and notes.
+
+    A survey that the user names is taken if the table has any abundance in its
+    spelling: a subset may have lost flags and ids.
+    """
     known = {preset.name for preset in SURVEYS}
     if survey not in ("auto", "none", *known):
         raise CatalogError(
@@ -103,8 +132,8 @@ def _find_survey(
         )
     if survey == "none":
         return None, []
-    fits = [s for s in SURVEYS if all(mark in names for mark in s.marks)]
     if survey == "auto":
+        fits = [s for s in SURVEYS if _has_marks(s, names)]
         found = sorted({preset.name for preset in fits})
         if len(found) > 1:
             return None, [
@@ -115,17 +144,34 @@ def _find_survey(
             return None, []
         survey = found[0]
     mine = [preset for preset in SURVEYS if preset.name == survey]
-    if not any(preset in fits for preset in mine):
+    fitting = [preset for preset in mine if _n_values(preset, names)]
+    if not fitting:
         raise CatalogError(
-            f"{file}: expected the columns {', '.join(mine[0].marks)} of {survey}; got "
-            f"{', '.join(names.values())}. Use --survey none, and --columns."
+            f"{file}: expected abundances in the columns of {survey}, as "
+            f"{', '.join(mine[0].marks)}; got {', '.join(names.values())}. Use "
+            "--survey none, and --columns."
         )
-    released = [s for s in mine if any(mark in names for mark in s.releases)]
-    preset = (released or mine)[0]
-    untold = (
-        "; its columns do not tell the release" if mine[1:] and not released else ""
-    )
+    most = max(_n_values(preset, names) for preset in fitting)
+    fitting = [s for s in fitting if _n_values(s, names) == most]
+    released = [s for s in fitting if any(mark in names for mark in s.releases)]
+    preset = (released or fitting)[0]
+    is_open = len({s.title for s in fitting}) > 1 and not released
+    untold = "; its columns do not tell the release" if is_open else ""
     return preset, [f"Read by the rules of {preset.title}{untold}."]
+
+
+def _has_marks(survey: Survey, names: Mapping[str, str]) -> bool:
+    """Whether a table is the survey's: all marks, and one of the flags."""
+    flags = (*(survey.flag.format(name) for name in VALUES), *survey.tells)
+    return all(mark in names for mark in survey.marks) and any(
+        flag in names for flag in flags
+    )
+
+
+def _n_values(survey: Survey, names: Mapping[str, str]) -> int:
+    """How many columns of abundances a table has in a survey's spelling."""
+    own = ABUNDANCES if survey.over == "fe" else ("fe_h", *OVER_H.values())
+    return sum(name in names for name in own)
 
 
 def _of_survey(
@@ -168,6 +214,8 @@ def our_name(column: str) -> str | None:
     >>> our_name("e_[Mg/Fe]")
     'e_mg_fe'
     """
+    if _COUNTS.match(column.strip()):
+        return None
     text = re.sub(r"[\[\]()]", "_", column.strip().lower())  # VizieR writes __Mg_Fe_
     text = re.sub(r"[_/ ]+", "_", text).strip("_")
     error = _ERROR.match(text)

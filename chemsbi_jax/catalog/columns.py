@@ -1,16 +1,18 @@
 """Columns of a star table as checked float arrays; every complaint names its cell."""
 
+import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 from astropy.table import Column, MaskedColumn, Table
 from jaxtyping import Bool, Float
 
+from chemsbi_jax.catalog.identity import IDS, read_ids, repeated
 from chemsbi_jax.errors import CatalogError, raise_for_rows
 
-IDS = ("star_id", "id", "name", "star", "source_id", "object_id", "apogee_id",
-       "sobject_id")  # fmt: skip
+__all__ = ["DEX", "IDS", "LARGEST", "TIMES", "StarTable", "numbers", "open_columns"]
 
 LARGEST = 20.0
 """dex or Gyr; -9999, 99, 999, 1e20 and all else beyond it stand for "missing"."""
@@ -18,9 +20,19 @@ LARGEST = 20.0
 MAX_MARKS = 5
 """A column with more different values beyond `LARGEST` is in another unit."""
 
+NINES = re.compile(r"-?9+(\.9+)?")
+"""A number that may mean "missing": 9.99, -9999, 99.9."""
+
+LIMITS = ("<", ">", "\N{LESS-THAN OR EQUAL TO}", "\N{GREATER-THAN OR EQUAL TO}")
+"""What a cell with a limit begins with."""
+
 TRUE, FALSE = ("true", "t"), ("false", "f")
 MISSING_WORDS = ("", "nan", "null", "none", "na", "n/a", "--", "-", "...")
-DEX = {"": 1.0, "dex": 1.0, "[-]": 1.0, "-": 1.0, "dimensionless": 1.0}
+DEX = {"": 1.0, "dex": 1.0, "dimensionless": 1.0}
+_SUN = re.compile(  # what VizieR writes: [Sun], log(Sun), [-], ---
+    r"(dex|log|lg|log10)?[\[(]?(sun|solar|solsun|h|fe|1|-{1,3})?[\])]?"
+)
+_LOG_TIME = re.compile(r"((dex|log|lg|log10)\(|\[)(yr|myr|gyr|a|year|years)[\])]")
 TIMES = {"": 1.0, "gyr": 1.0, "ga": 1.0, "myr": 1e-3, "yr": 1e-9, "a": 1e-9}  # in Gyr
 
 
@@ -33,6 +45,10 @@ class StarTable(NamedTuple):
     ids: np.ndarray  # (star,) strings
     id_column: str | None = None  # None: the table has no ids, and rows are counted
     is_survey: bool = False  # units and marks of "missing" are known, not checked
+    is_strict: bool = False  # what is no plain number is refused
+    limits: Mapping[str, str] = MappingProxyType({})  # our name -> column of limits
+    notes: tuple[str, ...] = ()  # how the ids were read
+    warnings: tuple[str, ...] = ()
 
     def has(self, name: str) -> bool:
         """Whether there is such a column, in any case."""
@@ -57,7 +73,10 @@ def open_columns(
         )
     usual = next((columns[c] for c in IDS if c in columns), None)
     id_column = id_column or usual
-    return StarTable(name, table, columns, _ids(name, table, id_column), id_column)
+    ids, notes, warnings = read_ids(name, table, id_column)
+    return StarTable(
+        name, table, columns, ids, id_column, notes=notes, warnings=warnings
+    )
 
 
 def lower_names(name: str, table: Table) -> dict[str, str]:
@@ -84,17 +103,63 @@ def numbers(
     all values beyond it.
     """
     original = source.columns[column]
-    values = plain_numbers(source, column)
-    values = values * _factor(source, original, source.table[original], units)
+    raw = plain_numbers(source, column)
+    factor = _factor(source, original, source.table[original], units)
+    values = np.where(is_mark(raw, is_time=True), np.nan, raw) * factor
     large = np.isfinite(values) & (np.abs(values) > LARGEST)
-    if not source.is_survey and len(np.unique(values[large])) > MAX_MARKS:
-        raise_for_rows(
-            source.name, source.ids, large, original,
-            f"{values[np.argmax(large)]:g} is too large for an abundance [dex] or a "
-            "time [Gyr], and the column has too many such values for them to mean "
-            "'missing'; convert the column or give its unit.",
-        )  # fmt: skip
+    if not source.is_survey:
+        kind = "time" if "gyr" in units else column[:2]
+        _refuse_large(source, original, values, large, kind)
     return np.where(large | ~np.isfinite(values), np.nan, values)
+
+
+def _refuse_large(source, original, values, large, kind: str) -> None:
+    """Values that are large, and are not known to mean "missing"."""
+    marks = large & (is_mark(values, is_time=False) | (values < 0))
+    other = large & ~marks
+    unlike, counts = np.unique(values[other], return_counts=True)
+    few = kind != "time" and len(unlike) <= MAX_MARKS and (counts > 1).all()
+    if len(np.unique(values[large])) <= MAX_MARKS and (few or not other.any()):
+        return
+    bad = other if other.any() else large
+    problem = {
+        "time": "is too large for a time [Gyr]; convert the column or give its unit, "
+        "as --age-unit Myr",
+        "e_": "is too large for an error [dex]; if the column is in percent or another "
+        "unit, convert it, as --columns e_fe_h=NAME*0.00434",
+    }.get(kind, "is too large for an abundance [dex]; correct it, or leave the cell "
+          "empty if it is missing")  # fmt: skip
+    raise_for_rows(
+        source.name, source.ids, bad, original,
+        f"{values[np.argmax(bad)]:g} {problem}.",
+    )  # fmt: skip
+
+
+def is_mark(values: np.ndarray, *, is_time: bool) -> Bool[np.ndarray, " star"]:
+    """Numbers that stand for "missing" whatever the unit: -9999, 1e20; and 99, 999.
+
+    Args:
+        values: numbers as they stand.
+        is_time: 99 and 999 may be times in Myr, and count only if negative.
+    """
+    unique, inverse = np.unique(values, return_inverse=True)
+    nines = np.array([bool(NINES.fullmatch(f"{x:.7g}")) for x in unique], bool)
+    nines &= (unique < -9.0) | (not is_time) & (np.abs(unique) > 9.0)
+    found = nines | ~(np.abs(unique) < 1e19) & ~np.isnan(unique)
+    return found[inverse].reshape(values.shape)
+
+
+def limit_cells(source: StarTable, column: str) -> Bool[np.ndarray, " star"]:
+    """Which cells of a column hold a limit, as <0.3."""
+    cells = source.table[source.columns[column]]
+    data = np.ma.getdata(np.asarray(getattr(cells, "data", cells)))
+    if data.dtype.kind not in "SUO":
+        return np.zeros(len(cells), bool)
+    return _begins(np.char.strip(_strings(data)), LIMITS)
+
+
+def _begins(text: np.ndarray, marks: tuple[str, ...]) -> np.ndarray:
+    return np.any([np.char.startswith(text, mark) for mark in marks], axis=0)
 
 
 def plain_numbers(source: StarTable, column: str) -> Float[np.ndarray, " star"]:
@@ -135,7 +200,15 @@ def _factor(
     source: StarTable, original: str, cells: Column, units: Mapping[str, float]
 ) -> float:
     unit = "" if cells.unit is None else str(cells.unit).strip()
-    factor = units.get(unit.lower().removesuffix("(1)"))  # astropy writes dex as dex(1)
+    short = unit.lower().replace(" ", "")
+    factor = units.get(short.removesuffix("(1)"))  # astropy writes dex as dex(1)
+    if factor is None and units is DEX and _SUN.fullmatch(short):
+        factor = 1.0
+    if factor is None and units is not DEX and _LOG_TIME.fullmatch(short):
+        raise CatalogError(
+            f"{source.name}, column {original!r}: the unit {unit!r} says that it holds "
+            f'log10 of a time; convert it with --columns "age=10**{original}".'
+        )
     if factor is None and source.is_survey:
         return 1.0
     if factor is None:
@@ -169,6 +242,8 @@ def _parse(
 ) -> Float[np.ndarray, " star"]:
     text = np.char.strip(_strings(data))
     missing = masked | np.isin(np.char.lower(text), MISSING_WORDS)
+    if not source.is_strict:
+        missing |= _begins(text, LIMITS)
     text = np.where(missing, "nan", text)
     try:
         return text.astype(np.float64)
@@ -195,30 +270,6 @@ def _strings(data: np.ndarray) -> np.ndarray:
     if data.dtype.kind == "S":
         return np.char.decode(data, "utf-8", "replace")
     return data.astype(str)
-
-
-def _ids(name: str, table: Table, found: str | None) -> np.ndarray:
-    """Ids as strings; the row number (from 1) where a table has none."""
-    rows = np.arange(1, len(table) + 1).astype(str)
-    if found is None:
-        return rows
-    cells = table[found]
-    masked = np.broadcast_to(getattr(cells, "mask", False), len(table))
-    data = np.ma.getdata(np.asarray(getattr(cells, "data", cells)))
-    if data.ndim != 1:
-        raise CatalogError(f"{name}, column {found!r}: expected one id a row.")
-    text = np.char.strip(_strings(data))
-    blank = masked | (text == "")
-    return np.where(blank, np.char.add("row ", rows), text)
-
-
-def repeated(ids: np.ndarray) -> Bool[np.ndarray, " star"]:
-    """Which ids stand in an earlier row already."""
-    order = np.argsort(ids, kind="stable")
-    again = order[1:][ids[order[1:]] == ids[order[:-1]]]
-    bad = np.zeros(len(ids), bool)
-    bad[again] = True
-    return bad
 
 
 def refuse_duplicates(source: StarTable) -> None:

@@ -2,14 +2,19 @@
 
 import gzip
 import importlib
+import re
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from astropy.io import fits
+from astropy.io.votable import parse as parse_votable
 from astropy.table import MaskedColumn, Table
 
+from chemsbi_jax.catalog.meaning import is_abundance
+from chemsbi_jax.catalog.text_tables import parse_text
 from chemsbi_jax.errors import CatalogError
 
 SUFFIXES = {
@@ -17,6 +22,12 @@ SUFFIXES = {
     ".fit": "fits",
     ".ecsv": "ascii.ecsv",
     ".csv": "csv",
+    ".tsv": "csv",
+    ".tab": "csv",
+    ".txt": "",
+    ".dat": "",
+    ".mrt": "",
+    ".tbl": "",
     ".vot": "votable",
     ".votable": "votable",
     ".xml": "votable",
@@ -27,9 +38,22 @@ SUPPORTED = (
     "FITS (.fits), ECSV (.ecsv), CSV (.csv) or VOTable (.vot, .xml), or Parquet"
     " (.parquet)"
 )
-PEEK = 2048  # bytes that tell the format
-HDU_NOTE = "hdu_note"
-"""Key of a table's meta: which of several HDUs it is."""
+_ENDING = f"The file may be damaged or cut short; give a whole {SUPPORTED}."
+STARTS = {b"SIMPLE  =": "fits", b"PAR1": "parquet", b"# %ECSV": "ascii.ecsv"}
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+OTHERS = {
+    b"PK\x03\x04": "a workbook of Excel or a zip file; save the sheet as CSV (UTF-8)",
+    b"\xd0\xcf\x11\xe0": "a workbook of Excel; save the sheet as CSV (UTF-8)",
+    b"\x89HDF": "an HDF5 file; astropy converts it: "
+    "Table.read(FILE, path=NAME).write('stars.fits')",
+    b"\x93NUMPY": "a NumPy array; astropy converts it: "
+    "Table(numpy.load(FILE)).write('stars.fits')",
+    b"SQLite": "a database; export the table as CSV",
+    b"{": "JSON; convert it to CSV",
+}
+PEEK = 16384  # bytes that tell the format
+HDU_NOTE, SYMBOLS = "hdu_note", "element_symbols"
+"""Keys of a table's meta: which of several HDUs it is; elements of vector columns."""
 
 
 def read_table(
@@ -50,23 +74,27 @@ def read_table(
     try:
         _refuse_no_file(path)
         form = _format(path)
-        if hdu is not None and form != "fits":
+        if hdu is not None and form not in ("fits", "votable"):
             raise CatalogError(
-                f"{path}: only a FITS file has HDUs; leave out --hdu {hdu}."
+                f"{path}: only a FITS file has HDUs (and a VOTable several tables); "
+                f"leave out --hdu {hdu}."
             )
         with warnings.catch_warnings():  # units and names are checked later
             warnings.simplefilter("ignore")
             warnings.filterwarnings("error", message=".*truncated.*")
             if form == "fits":
                 return _parse_fits(path, hdu, preferred_hdu)
-            return _parse(path, form)
-    except CatalogError:
-        raise
+            return _parse(path, form, hdu)
+    except CatalogError as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise CatalogError(
+            f"{path}: cannot be read as a table: {error}. {_ENDING}"
+        ) from error
     except Exception as error:  # each parser fails in its own way, down to IndexError
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise CatalogError(
-            f"{path}: cannot be read as a table ({reason}). The file may be damaged or "
-            f"cut short; give a whole {SUPPORTED}."
+            f"{path}: cannot be read as a table ({reason}). {_ENDING}"
         ) from error
 
 
@@ -77,38 +105,106 @@ def _refuse_no_file(path: Path) -> None:
         raise CatalogError(f"{path}: there is no such file; check the path.")
 
 
-def _parse(path: Path, form: str) -> Table:
+def _parse(path: Path, form: str, number: int | None) -> Table:
     if form == "votable":
-        return Table.read(path, format="votable")
+        return _parse_votable(path, number)
     if form == "parquet":
         return _parse_parquet(path)
-    with _opened(path) as file:
-        text = file.read().decode("utf-8-sig") + "\n"  # a newline: text, not a path
+    text = _text(path)
     if form == "csv":
-        # unlike astropy's "csv", this refuses rows with too few cells: a cut-off file
-        return Table.read(text, format="ascii.basic", delimiter=",", guess=False)
-    return Table.read(text, format=form)
+        return parse_text(text)
+    if form == "mrt":
+        return _parse_machine_readable(text)
+    return Table.read(text + "\n", format=form)  # a newline: text, not a path
+
+
+def _text(path: Path) -> str:
+    with _opened(path) as file:
+        content = file.read()
+    if content[:2] in UTF_16:  # "Unicode text" of Excel
+        return content.decode("utf-16")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise CatalogError(
+            f"line {line} has a character that is not UTF-8 (byte "
+            f"0x{content[error.start]:02x}); save the file as CSV with UTF-8"
+        ) from error
+
+
+def _parse_machine_readable(text: str) -> Table:
+    """A table of the AAS or the CDS, with its byte-by-byte description."""
+    for form in ("ascii.mrt", "ascii.cds"):
+        try:
+            return Table.read(text.rstrip().splitlines(), format=form)
+        except Exception as error:  # the next one, or the sentence below
+            reason = error
+    raise CatalogError(
+        "its byte-by-byte description does not fit the rows, or the rows are in "
+        f"another file: {str(reason)[:150]}"
+    )
+
+
+def _parse_votable(path: Path, number: int | None) -> Table:
+    """The table with abundances of a VOTable file, or the one of this number."""
+    with _opened(path) as file:
+        tables = list(parse_votable(file, verify="ignore").iter_tables())
+    if not tables:
+        raise CatalogError("the file has no table")
+    names = {i: [f.name for f in t.fields] for i, t in enumerate(tables, 1)}
+    rows = {i: t.nrows for i, t in enumerate(tables, 1)}
+    found = ", ".join(f"table {i} ({n} rows)" for i, n in rows.items())
+    if number is not None and number not in rows:
+        raise CatalogError(f"{path}: there is no table {number}; the file has {found}.")
+    chosen = number if number is not None else _choose(rows, names)
+    table = tables[chosen - 1].to_table(use_names_over_ids=True)
+    if len(rows) > 1:
+        table.meta[HDU_NOTE] = (
+            f"Table {chosen} was read; the file has {found}. --hdu chooses another."
+        )
+    return table
+
+
+def _choose(rows: Mapping[int, int], names: Mapping[int, Sequence[str]]) -> int:
+    """The first table with abundances and rows, else with rows, else the first."""
+    filled = [i for i, n in rows.items() if n > 0]
+    abundant = [i for i in filled if any(map(is_abundance, names[i]))]
+    return next(iter([*abundant, *filled, *rows]))
 
 
 def _parse_fits(path: Path, hdu: int | None, preferred: int | None) -> Table:
     with fits.open(path, memmap=False) as file:
-        rows = {
-            i: part.header["NAXIS2"]
+        parts = {
+            i: part
             for i, part in enumerate(file)
             if isinstance(part, fits.BinTableHDU | fits.TableHDU)
         }
+        rows = {i: part.header["NAXIS2"] for i, part in parts.items()}
+        names = {i: part.columns.names for i, part in parts.items()}
+        symbols = _element_symbols(parts)
     found = ", ".join(f"HDU {i} ({n} rows)" for i, n in rows.items()) or "no table"
     if hdu is not None and hdu not in rows:
         raise CatalogError(f"{path}: HDU {hdu} is no table; the file has {found}.")
-    filled = [i for i, n in rows.items() if n > 0]
     wanted = [hdu] if hdu is not None else [i for i in rows if i == preferred]
     # a file without any table goes on to astropy, which says so
-    chosen = next(iter([*wanted, *filled, *rows]), None)
+    chosen = next(iter([*wanted, *([_choose(rows, names)] if rows else [])]), None)
     # mapped, as only the columns in use of a survey's 4 GB are to come into memory
     table = Table.read(path, format="fits", hdu=chosen, memmap=True, mask_invalid=False)
     if len(rows) > 1:
         table.meta[HDU_NOTE] = f"HDU {chosen} was read; the file has {found}."
+    if symbols:
+        table.meta[SYMBOLS] = symbols
     return table
+
+
+def _element_symbols(parts: Mapping[int, fits.BinTableHDU]) -> list[str]:
+    """Elements of APOGEE's vector columns, from the column ELEM_SYMBOL of any HDU."""
+    for part in parts.values():
+        for name in part.columns.names:
+            if name.upper() == "ELEM_SYMBOL" and part.header["NAXIS2"] > 0:
+                return [str(x).strip() for x in np.ravel(part.data[name][0])]
+    return []
 
 
 def _parse_parquet(path: Path) -> Table:
@@ -135,22 +231,37 @@ def _format(path: Path) -> str:
     head = _head(path)
     if not head:
         raise CatalogError(f"{path}: the file is empty; give a table: {SUPPORTED}.")
-    if head.startswith(b"SIMPLE  ="):
-        return "fits"
-    if head.startswith(b"PAR1"):
-        return "parquet"
-    if head.startswith(b"# %ECSV"):
-        return "ascii.ecsv"
+    for start, form in STARTS.items():
+        if head.startswith(start):
+            return form
     if b"<VOTABLE" in head.upper():
         return "votable"
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
     form = SUFFIXES.get(suffixes[-1] if suffixes else "", "")
-    first_line = head.splitlines()[0]
-    is_text = b"\x00" not in head
-    if is_text and (form == "csv" or (not form and b"," in first_line)):
-        return "csv"
-    reason = f"its content is not {form.split('.')[-1]}" if form else "unknown format"
-    raise CatalogError(f"{path}: not a table ({reason}); give a table: {SUPPORTED}.")
+    reason = next((why for start, why in OTHERS.items() if head.startswith(start)), "")
+    if not reason and (b"\x00" not in head or head[:2] in UTF_16):
+        text = head.decode("utf-16" if head[:2] in UTF_16 else "utf-8", "ignore")
+        if "byte-by-byte description" in text.lower():
+            return "mrt"
+        if re.match(r"(\\|\|.*\|\s*\n\|)", text):
+            return "ascii.ipac"
+        if form in ("csv", "") and _has_cells(text):
+            return "csv"
+    kind = f"its content is not {form.split('.')[-1]}" if form else "unknown format"
+    raise CatalogError(
+        f"{path}: not a table ({reason or kind}); give a table: {SUPPORTED}."
+    )
+
+
+def _has_cells(text: str) -> bool:
+    """Whether a line of column names stands in the text, and is no prose."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    names = [
+        word for line in lines for word in re.split(r"[,;|\t ]+", line.strip("# "))
+    ]
+    return any(map(is_abundance, names)) or any(
+        mark in line for line in lines[:1] for mark in ",;|\t"
+    )
 
 
 def _head(path: Path) -> bytes:

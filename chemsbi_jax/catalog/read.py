@@ -1,6 +1,7 @@
 """Star tables to `Stars`, with a report of what became of the rows; and back."""
 
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +10,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Column, Table
 
-from chemsbi_jax.catalog.column_names import Choice, choose_columns
+from chemsbi_jax.catalog.column_names import KEYS, Choice, choose_columns
 from chemsbi_jax.catalog.columns import (
     LARGEST,
     StarTable,
@@ -17,21 +18,25 @@ from chemsbi_jax.catalog.columns import (
     open_columns,
     refuse_duplicates,
 )
+from chemsbi_jax.catalog.derive import derive, merge_case_pairs
 from chemsbi_jax.catalog.formats import HDU_NOTE, read_table
+from chemsbi_jax.catalog.layouts import refuse_long_layout, split_vectors
+from chemsbi_jax.catalog.limits import not_followed
 from chemsbi_jax.catalog.report import Report
-from chemsbi_jax.catalog.rows import drop_rows, find_cuts, warn_of_giants
+from chemsbi_jax.catalog.rows import drop_rows, find_cuts, unique_ids, warn_of_giants
 from chemsbi_jax.catalog.solar import OURS, solar_shift
-from chemsbi_jax.catalog.surveys import SURVEYS
-from chemsbi_jax.catalog.values import (
-    present_columns,
-    read_abundances,
-    read_birth_times,
-)
+from chemsbi_jax.catalog.surveys import SURVEYS, Survey
+from chemsbi_jax.catalog.text_tables import NOTES
+from chemsbi_jax.catalog.times import read_birth_times
+from chemsbi_jax.catalog.values import present_columns, read_abundances
 from chemsbi_jax.constants import ABUNDANCES
-from chemsbi_jax.errors import CatalogError
+from chemsbi_jax.errors import CatalogError, CatalogWarning
 from chemsbi_jax.options import CatalogOptions
 from chemsbi_jax.storage.files import whole_file
 from chemsbi_jax.types import Stars
+
+WARNING = "Warning: "
+"""How a note begins that is a warning."""
 
 __all__ = [
     "Catalog",
@@ -66,11 +71,18 @@ def read_stars(path: str | os.PathLike, *, default_error: float | None = None) -
     Raises:
         CatalogError: the file is no such table, or a cell of it can't be used; the
             message names file, row (1 = first star), id, column and remedy.
+
+    Warns:
+        CatalogWarning: a column is doubtful, or birth times without errors are not
+            used by any method.
     """
     options = CatalogOptions(survey="none", default_error=default_error)
-    source, choice = _open(Path(path), options)
-    refuse_duplicates(source)
-    return _measure(source, choice, options)[0]
+    opened = _open(Path(path), options, is_strict=True)
+    refuse_duplicates(opened.source)
+    read = _measure(opened, options)
+    for text in (*opened.source.warnings, *read.warnings):
+        warnings.warn(f"{opened.source.name}: {text}", CatalogWarning, stacklevel=2)
+    return read.stars
 
 
 def read_catalog(
@@ -79,23 +91,27 @@ def read_catalog(
     """Read a star table of a survey, or of your own, and say what became of its rows.
 
     As `read_stars`, and: other spellings of the columns ([Mg/Fe], MG_FE_ERR), the
-    columns and flags of surveys (`surveys`), [X/H] in place of [X/Fe], Parquet. A row
-    is dropped, and listed in the report, if its survey advises against the star, no
-    abundance is observed, or its id stands in an earlier row that is used.
+    columns and flags of surveys (`surveys`), [X/H] in place of [X/Fe], columns of
+    limits, Parquet. A row is dropped, and listed in the report, if its survey advises
+    against the star, no abundance is observed, or its star stands in an earlier row
+    that is used (`identity`). Columns that resemble ours and are not read, and flags
+    that are not followed, are named in the report.
 
     Args:
-        path: FITS, ECSV, CSV, VOTable or Parquet, which needs pyarrow.
+        path: FITS, VOTable, text of any delimiter, machine-readable table of the AAS or
+            CDS, or Parquet, which needs pyarrow.
         options: any `CatalogOptions`.
 
     Raises:
         CatalogError: as `read_stars`; or an option does not fit the table; or no row
             can be used.
     """
-    source, choice = _open(Path(path), options)
-    stars, notes = _measure(source, choice, options)
-    cuts, unmade = find_cuts(source, choice.survey if options.quality else None)
+    opened = _open(Path(path), options)
+    source, survey = opened.source, opened.choice.survey
+    stars, notes, doubts = _measure(opened, options)
+    cuts, unmade = find_cuts(source, survey if options.quality else None)
     cuts["no abundance is observed"] = ~stars.observed.any(axis=1)
-    reasons, dropped = drop_rows(source, cuts)
+    reasons, dropped, repeats = drop_rows(source, cuts, (stars.values, stars.errors))
     used = np.ones(len(stars.ids), bool)
     used[dropped.rows - 1] = False
     if not used.any():
@@ -104,41 +120,92 @@ def read_catalog(
             f"{source.name}: no star can be used: {listed}. --no-quality keeps what a "
             "survey advises against."
         )
-    stars = Stars(*(part[used] for part in stars))
-    warnings = warn_of_giants(source, stars, used)
-    n_used = int(used.sum())
-    notes = (*choice.notes, *notes, *unmade)
+    stars = stars.take(used)._replace(ids=unique_ids(stars.ids, used))
+    flags = _not_followed(opened, options)
+    if flags:
+        doubts.append(
+            f"Columns of flags or limits that were not followed: {', '.join(flags)}. "
+            "Remove bad stars, and empty bad values, before you read the table."
+        )
     report = Report(
-        source.name, len(used), n_used, reasons, dropped, notes, tuple(warnings)
+        source.name,
+        len(used),
+        int(used.sum()),
+        reasons,
+        dropped,
+        (*opened.notes, *source.notes, *opened.choice.notes, *notes, *unmade),
+        tuple(
+            dict.fromkeys(
+                (
+                    *source.warnings,
+                    *opened.warnings,
+                    *opened.choice.warnings,
+                    *doubts,
+                    *repeats,
+                    *warn_of_giants(source, stars, used),
+                )
+            )
+        ),
+        flags,
     )
     return Catalog(stars, report)
 
 
-def _open(path: Path, options: CatalogOptions) -> tuple[StarTable, Choice]:
+class _Opened(NamedTuple):
+    """A table whose columns are chosen."""
+
+    source: StarTable
+    choice: Choice
+    names: dict[str, str]  # lower-case name -> name in the table, as it was read
+    notes: tuple[str, ...]  # of the layout
+    warnings: tuple[str, ...]
+
+
+class _Read(NamedTuple):
+    """All rows of a table."""
+
+    stars: Stars
+    notes: list[str]
+    warnings: list[str]
+
+
+def _open(path: Path, options: CatalogOptions, is_strict: bool = False) -> _Opened:
     error = options.default_error
     if error is not None and not 0 < error <= LARGEST:
         raise CatalogError(
             f"Expected a default error between 0 and {LARGEST:g} dex; got {error}."
         )
+    without = _without(options.without)
     presets = [preset for preset in SURVEYS if preset.name == options.survey]
     table = read_table(path, options.hdu, presets[0].hdu if presets else None)
     name = str(path)
+    notes = [table.meta[HDU_NOTE]] if HDU_NOTE in table.meta else []
+    notes += table.meta.get(NOTES, [])
+    refuse_long_layout(name, table)
+    doubts: list[str] = []
+    if not is_strict:
+        notes += merge_case_pairs(table)
+        split, doubts = split_vectors(table)
+        notes += split
     names = lower_names(name, table)
-    choice = choose_columns(name, names, options.survey, options.columns)
-    if HDU_NOTE in table.meta:
-        choice = choice._replace(notes=(table.meta[HDU_NOTE], *choice.notes))
+    choice = choose_columns(name, names, options.survey, options.columns, without)
     source = open_columns(name, table, choice.columns, choice.id_column)
-    return source._replace(is_survey=choice.survey is not None), choice
+    source = source._replace(
+        is_survey=choice.survey is not None, is_strict=is_strict, limits=choice.limits
+    )
+    source, made = derive(source, choice, options.age_unit)
+    marked = [note for note in notes if note.startswith(WARNING)]
+    notes = [note for note in notes if note not in marked]
+    doubts += [note.removeprefix(WARNING) for note in marked]
+    return _Opened(source, choice, names, (*notes, *made), tuple(doubts))
 
 
-def _measure(
-    source: StarTable, choice: Choice, options: CatalogOptions
-) -> tuple[Stars, list[str]]:
-    """All rows, and notes."""
+def _measure(opened: _Opened, options: CatalogOptions) -> _Read:
+    source, survey = opened.source, opened.choice.survey
     without = _without(options.without)
     measured = read_abundances(
         source,
-        choice.survey,
+        survey,
         default_error=options.default_error,
         without=without,
         quality=options.quality,
@@ -149,24 +216,38 @@ def _measure(
             f"{source.name}: every abundance of every star is missing (columns "
             f"{', '.join(present_columns(source).values())}); give at least one value."
         )
-    times = read_birth_times(source)
+    times = read_birth_times(source, options.age_unit)
     notes = [*measured.notes, *times.notes]
     if without:
         notes.append(f"Left out as asked: {', '.join(without)}.")
-    values = measured.values
-    if options.solar_from is not None:
-        shift = solar_shift(options.solar_from)
-        values = values + shift
-        seen = zip(ABUNDANCES, shift, observed.any(axis=0), strict=True)
-        listed = ", ".join(f"{name} {dex:+.3f}" for name, dex, any_ in seen if any_)
-        notes.append(f"From the solar scale {options.solar_from} to {OURS}: {listed}.")
-    elif choice.survey is not None:
-        notes.append(choice.survey.solar)
+    values, sun = _on_our_scale(measured.values, survey, options.solar_from)
     stars = Stars(
         values, measured.errors, observed, times.birth_time, times.e_birth_time,
-        source.ids,
+        source.ids, measured.fe_covariance,
     )  # fmt: skip
-    return stars, notes
+    return _Read(stars, [*notes, *sun], [*measured.warnings, *times.warnings])
+
+
+def _on_our_scale(
+    values: np.ndarray, survey: Survey | None, solar_from: str | None
+) -> tuple[np.ndarray, list[str]]:
+    """Values on the solar scale of the model, and a note."""
+    if solar_from is None:
+        return values, [survey.solar] if survey else []
+    shift = solar_shift(solar_from)
+    seen = zip(ABUNDANCES, shift, np.isfinite(values).any(axis=0), strict=True)
+    listed = ", ".join(f"{name} {dex:+.3f}" for name, dex, any_ in seen if any_)
+    return values + shift, [f"From the solar scale {solar_from} to {OURS}: {listed}."]
+
+
+def _not_followed(opened: _Opened, options: CatalogOptions) -> tuple[str, ...]:
+    """Flags without effect; with a survey's rules, only if these are switched off."""
+    if opened.choice.survey is not None and options.quality:
+        return ()
+    used = {c for key, c in opened.choice.columns.items() if key in KEYS}
+    return not_followed(
+        opened.source, opened.names, {*used, *opened.choice.limits.values()}
+    )
 
 
 def _without(text: str) -> list[str]:

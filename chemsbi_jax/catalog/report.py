@@ -29,6 +29,8 @@ class Report(NamedTuple):
     dropped: Dropped
     notes: tuple[str, ...]  # what was assumed, converted or left out
     warnings: tuple[str, ...]  # what may make the result wrong
+    # columns of flags and limits that had no effect: a possible cause of a misfit
+    flags_not_followed: tuple[str, ...] = ()
 
     def text(self) -> str:
         """What a user reads, one thing a line."""

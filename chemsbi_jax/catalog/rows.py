@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from chemsbi_jax.catalog.column_names import LOGG
-from chemsbi_jax.catalog.columns import StarTable, flagged, plain_numbers, repeated
+from chemsbi_jax.catalog.columns import StarTable, flagged, plain_numbers
+from chemsbi_jax.catalog.identity import find_repeats, repeated
 from chemsbi_jax.catalog.report import Dropped
 from chemsbi_jax.catalog.surveys import Survey
 from chemsbi_jax.constants import ABUNDANCES
@@ -38,15 +39,18 @@ def find_cuts(
 
 
 def drop_rows(
-    source: StarTable, cuts: Mapping[str, Rows]
-) -> tuple[dict[str, int], Dropped]:
-    """Count and list the rows to drop, each with its first reason.
+    source: StarTable,
+    cuts: Mapping[str, Rows],
+    numbers: tuple[Float[np.ndarray, "star value"], Float[np.ndarray, "star value"]],
+) -> tuple[dict[str, int], Dropped, tuple[str, ...]]:
+    """Count and list the rows to drop, each with its first reason; and warnings.
 
-    Of the rows with one id that no cut drops, the first one is kept.
+    Of the rows of one star (`identity`) that no cut drops, the first one is kept.
 
     Args:
         source: the table.
         cuts: reason -> rows, in the order of their weight.
+        numbers: abundances and their errors.
 
     Raises:
         CatalogError: all rows have one id.
@@ -62,14 +66,20 @@ def drop_rows(
     for code, bad in enumerate(cuts.values()):
         first_reason[bad & (first_reason < 0)] = code
     kept = np.flatnonzero(first_reason < 0)
-    first_reason[kept[repeated(ids[kept])]] = len(cuts)
-    texts = [*cuts, f"the id ({source.id_column}) stands in an earlier row"]
+    names = {key: column for key, column in source.columns.items() if column}
+    repeats = find_repeats(
+        source.name, source.table, names, ids, source.id_column, numbers, kept
+    )
+    for code, bad in enumerate(repeats.reasons.values(), len(cuts)):
+        first_reason[bad] = code
+    texts = [*cuts, *repeats.reasons]
     rows = np.flatnonzero(first_reason >= 0)
     reasons = np.array(texts, dtype=object)[first_reason[rows]]
     counts = np.bincount(first_reason[rows], minlength=len(texts)).tolist()
     return (
         {text: count for text, count in zip(texts, counts, strict=True) if count},
         Dropped(rows + 1, ids[rows], reasons),
+        repeats.warnings,
     )
 
 
@@ -89,3 +99,13 @@ def warn_of_giants(source: StarTable, stars: Stars, used: Rows) -> list[str]:
         "in giants, so they do not tell the gas that the star was born from. Leave "
         f"them out with --without {','.join(MIXED)}."
     ]
+
+
+def unique_ids(ids: np.ndarray, used: Rows) -> np.ndarray:
+    """Ids of the rows in use; one that comes again gets its row's number."""
+    kept = ids[used]
+    again = repeated(kept)
+    if not again.any():
+        return kept
+    rows = np.char.add(" (row ", (np.flatnonzero(used) + 1).astype(str))
+    return np.where(again, np.char.add(np.char.add(kept, rows), ")"), kept)

@@ -2,7 +2,8 @@
 
 Data only; `column_names` finds a survey's columns in a table.
 
-Sources: GALAH DR3 and DR4, galah-survey.org/dr3/flags, /dr3/using_the_data, /dr4/flags,
+Sources: GALAH DR2, Buder+ 2018 (MNRAS 478, 4513). GALAH DR3 and DR4,
+galah-survey.org/dr3/flags, /dr3/using_the_data, /dr4/flags,
 /dr4/table_schema, /dr4/using_the_data (Buder+ 2021, 2025). APOGEE DR16 and DR17,
 sdss.org/dr17/irspec/abundances, /irspec/apogee-bitmasks (Joensson+ 2020,
 Abdurro'uf+ 2022) and bitmask.py of github.com/sdss/apogee. SDSS-V DR19 and DR20,
@@ -31,6 +32,7 @@ class Survey(NamedTuple):
     name: str  # of the flag --survey
     title: str
     marks: tuple[str, ...]  # columns that tell the survey, all of them
+    tells: tuple[str, ...]  # and one of these, or the flag of a value
     releases: tuple[str, ...]  # columns of this release only, any of them
     columns: Mapping[str, tuple[str, ...]]  # our name -> theirs, the first one present
     error: str  # pattern of an error's column
@@ -57,7 +59,8 @@ _ASPCAP_SUN = (
 GALAH_DR3 = Survey(
     name="galah",
     title="GALAH DR3",
-    marks=("sobject_id", "flag_sp", "fe_h"),
+    marks=("sobject_id", "fe_h"),
+    tells=("flag_sp", "flag_cannon", "snr_c3_iraf", "snr_px_ccd3"),
     releases=("snr_c3_iraf", "snr_c2_iraf", "flag_guess", "red_flag"),
     columns=MappingProxyType(
         {"id": ("sobject_id",), "age": ("age_bstep",), "e_age": ("e_age_bstep",)}
@@ -86,10 +89,18 @@ GALAH_DR4 = GALAH_DR3._replace(
         Cut("snr_px_ccd3", "snr_px_ccd3 is not above 30", above=30.0),
     ),
 )
+GALAH_DR2 = GALAH_DR3._replace(
+    title="GALAH DR2",
+    releases=("flag_cannon",),
+    columns=MappingProxyType({"id": ("sobject_id",)}),
+    cuts=(Cut("flag_cannon", "flag_cannon is not 0", bits=ANY),),
+    hidden=(),
+)
 APOGEE = Survey(
     name="apogee",
     title="APOGEE DR16/DR17 allStar",
-    marks=("apogee_id", "aspcapflag", "fe_h", "fe_h_err"),
+    marks=("apogee_id", "fe_h", "fe_h_err"),
+    tells=("aspcapflag", "starflag", "extratarg"),
     releases=(),
     columns=MappingProxyType({"id": ("apogee_id",)}),
     error="{}_err",
@@ -104,10 +115,13 @@ APOGEE = Survey(
     hdu=1,
     solar=_ASPCAP_SUN,
 )
+# a table with [X/H] alone, as the vectors X_H of allStar give when they are split
+APOGEE_OVER_H = APOGEE._replace(over="h")
 SDSS5 = Survey(
     name="sdss5",
     title="SDSS-V DR19/DR20 astra ASPCAP",
     marks=("sdss_id", "fe_h", "fe_h_flags"),
+    tells=("fe_h_flags",),
     releases=(),
     columns=MappingProxyType({"id": ("sdss_id",)}),
     error="e_{}",
@@ -118,4 +132,4 @@ SDSS5 = Survey(
     hdu=2,  # HDU 1 is for the optical spectra
     solar=_ASPCAP_SUN,
 )
-SURVEYS = (GALAH_DR3, GALAH_DR4, APOGEE, SDSS5)
+SURVEYS = (GALAH_DR3, GALAH_DR4, GALAH_DR2, APOGEE, APOGEE_OVER_H, SDSS5)

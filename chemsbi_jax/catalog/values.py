@@ -1,4 +1,4 @@
-"""Abundances and birth times of a table's stars, with their errors."""
+"""Abundances of a table's stars, with their errors."""
 
 from collections.abc import Collection
 from typing import NamedTuple
@@ -6,13 +6,22 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from chemsbi_jax.catalog.column_names import OVER_H
-from chemsbi_jax.catalog.columns import DEX, TIMES, StarTable, flagged, numbers
+from chemsbi_jax.catalog.columns import (
+    DEX,
+    StarTable,
+    flagged,
+    limit_cells,
+    numbers,
+)
+from chemsbi_jax.catalog.limits import find_limits
+from chemsbi_jax.catalog.lookalikes import hint_of_names
+from chemsbi_jax.catalog.plausible import check_abundance, check_errors, check_slopes
 from chemsbi_jax.catalog.surveys import Survey
-from chemsbi_jax.constants import ABUNDANCES, T_END
+from chemsbi_jax.catalog.user_columns import OVER_H
+from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.errors import CatalogError, raise_for_rows
 
-MAX_SIGMA = 5.0  # of a time from the range in which a star can be born
+NULL_ERRORS = (9.9, 9.99, 9.999, 9.9999)
 
 
 class Measured(NamedTuple):
@@ -20,23 +29,20 @@ class Measured(NamedTuple):
 
     values: Float[np.ndarray, "star element"]  # dex; NaN where not observed
     errors: Float[np.ndarray, "star element"]  # dex, 1 sigma; NaN where not observed
+    fe_covariance: Float[np.ndarray, " star"] | None  # dex^2, see `Stars`
     notes: tuple[str, ...]
-
-
-class Times(NamedTuple):
-    """When the stars were born."""
-
-    birth_time: Float[np.ndarray, " star"]  # Gyr since the Big Bang; NaN if unknown
-    e_birth_time: Float[np.ndarray, " star"]  # Gyr, 1 sigma; NaN if unknown
-    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 class _Column(NamedTuple):
     values: np.ndarray
     errors: np.ndarray
     counts: dict[str, int]  # what was done -> to how many values
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
+_LIMITS = "Limits (<, >), taken as not observed"
 _FLAGGED = "Values with a bad flag, taken as not observed"
 _UNUSABLE = "Values without a positive error, taken as not observed"
 _UNCHECKED = "Values that no flag vouches for (the table has no such column)"
@@ -52,7 +58,8 @@ def read_abundances(
 ) -> Measured:
     """[Fe/H] and [X/Fe]; from [X/H] where a table has that.
 
-    [X/Fe] = [X/H] - [Fe/H], with the error sqrt(e_xh^2 + e_feh^2).
+    [X/Fe] = [X/H] - [Fe/H], with the error sqrt(e_xh^2 + e_feh^2); the variance of
+    [Fe/H] that its [X/Fe] then share is kept.
 
     Args:
         source: table with its columns.
@@ -71,6 +78,7 @@ def read_abundances(
     errors = values.copy()
     counts: dict[str, list[str]] = {}
     over_h = [n for n, key in present.items() if key != n and n not in without]
+    notes, warnings = [], []
     for name, key in present.items():
         if name in without and not (name == "fe_h" and over_h):
             continue
@@ -79,12 +87,20 @@ def read_abundances(
         values[:, i], errors[:, i] = column.values, column.errors
         for what, n in column.counts.items():
             counts.setdefault(what, []).append(f"{key} ({n})")
-    notes = [f"{what}: {', '.join(which)}." for what, which in counts.items()]
+        notes += column.notes
+        warnings += column.warnings
+    notes += [f"{what}: {', '.join(which)}." for what, which in counts.items()]
+    covariance = None
     if over_h:
-        notes.append(_subtract_iron(source, present, over_h, values, errors))
+        covariance, note = _subtract_iron(
+            source, present, over_h, values, errors, without
+        )
+        notes.append(note)
+    if not source.is_survey:
+        warnings += check_slopes(present, values)
     left_out = [i for i, name in enumerate(ABUNDANCES) if name in without]
     values[:, left_out] = errors[:, left_out] = np.nan
-    return Measured(values, errors, tuple(notes))
+    return Measured(values, errors, covariance, tuple(notes), tuple(warnings))
 
 
 def present_columns(source: StarTable) -> dict[str, str]:
@@ -110,12 +126,14 @@ def present_columns(source: StarTable) -> dict[str, str]:
         f"{source.name}: no column holds an abundance; expected some of "
         f"{', '.join(ABUNDANCES)} (in any case); got "
         f"{', '.join(source.table.colnames)}. Name them with --columns fe_h=..., if "
-        "they are there."
+        f"they are there.{hint_of_names({n.lower(): n for n in source.table.colnames})}"
     )
 
 
-def _subtract_iron(source, present, over_h, values, errors) -> str:
-    """Turn [X/H] into [X/Fe] in place; returns the note."""
+def _subtract_iron(
+    source, present, over_h, values, errors, without
+) -> tuple[Float[np.ndarray, " star"] | None, str]:
+    """Turn [X/H] into [X/Fe] in place; the shared variance of [Fe/H], and the note."""
     keys = [present[name] for name in over_h]
     if "fe_h" not in present:
         raise CatalogError(
@@ -127,18 +145,30 @@ def _subtract_iron(source, present, over_h, values, errors) -> str:
         values[:, i] -= values[:, iron]
         errors[:, i] = np.hypot(errors[:, i], errors[:, iron])
         errors[:, i] = np.where(np.isfinite(values[:, i]), errors[:, i], np.nan)
-    return (
-        f"[X/Fe] is [X/H] - [Fe/H] for {', '.join(keys)}, with the error "
-        "sqrt(e_xh^2 + e_feh^2): their covariance is not known, and this is an upper "
-        "bound if the two errors rise and fall together."
+    start = f"[X/Fe] is [X/H] - [Fe/H] for {', '.join(keys)}"
+    others = [n for n in present if n not in ("fe_h", *over_h, *without)]
+    if others or "fe_h" in without:
+        return None, (
+            f"{start}, with the error sqrt(e_xh^2 + e_feh^2). These errors count as "
+            "independent, though they share that of [Fe/H]: the interval is too wide "
+            "rather than too narrow."
+        )
+    return np.nan_to_num(errors[:, iron]) ** 2, (
+        f"{start}. Their errors share that of [Fe/H]: the exact methods compare [X/H], "
+        "whose errors are independent; the networks (flow, gaussian) take the errors "
+        "sqrt(e_xh^2 + e_feh^2) as independent."
     )
 
 
 def _read(
     source: StarTable, key: str, survey: Survey | None, default_error: float | None
 ) -> _Column:
-    values = numbers(source, key, DEX)
-    counts: dict[str, int] = {}
+    limits, notes = find_limits(source, key)
+    checked = check_abundance(source, key, numbers(source, key, DEX))
+    counts = {**checked.counts}
+    counts[_LIMITS] = int((limits & np.isfinite(checked.values)).sum())
+    counts[_LIMITS] += int(limit_cells(source, key).sum())
+    values = np.where(limits, np.nan, checked.values)
     if survey is not None and key not in survey.unflagged:
         flag = survey.flag.format(key)
         observed = np.isfinite(values)
@@ -149,6 +179,8 @@ def _read(
         else:
             counts[_UNCHECKED] = int(observed.sum())
     errors, n_assumed = _errors(source, key, values, default_error)
+    has_errors = source.has(f"e_{key}")
+    warnings = check_errors(source, key, errors) if has_errors else ()
     if default_error is not None:
         what = f"Values without an error of their own, taken as {default_error:g} dex"
         counts[what] = n_assumed
@@ -158,6 +190,8 @@ def _read(
         np.where(good, values, np.nan),
         np.where(good, errors, np.nan),
         {what: n for what, n in counts.items() if n},
+        (*checked.notes, *notes),
+        (*checked.warnings, *warnings),
     )
 
 
@@ -172,9 +206,11 @@ def _errors(
     if source.has(f"e_{name}"):
         column = source.columns[f"e_{name}"]
         errors = numbers(source, f"e_{name}", DEX)
+        # 9.99 is no error, whatever the value
+        errors = np.where(np.isin(errors, NULL_ERRORS), np.nan, errors)
         if source.is_survey:
             errors = np.where(errors > 0, errors, np.nan)
-        _refuse_not_positive(source, column, errors, observed)
+        refuse_not_positive(source, column, errors, observed)
     else:
         column = f"e_{name}"
         errors = np.full(len(values), np.nan)
@@ -193,9 +229,10 @@ def _errors(
     return errors, 0
 
 
-def _refuse_not_positive(
+def refuse_not_positive(
     source: StarTable, column: str, errors: np.ndarray, known: np.ndarray
 ) -> None:
+    """Raise for an error that is zero or negative."""
     bad = known & (errors <= 0)
     value = errors[np.argmax(bad)]
     raise_for_rows(
@@ -203,44 +240,3 @@ def _refuse_not_positive(
         f"the error is {value:g}; an error must be positive (a missing value has an "
         "empty cell as value or as error).",
     )  # fmt: skip
-
-
-def read_birth_times(source: StarTable) -> Times:
-    """Birth times and errors; from ages if need be.
-
-    Raises:
-        CatalogError: a time that no star has; a survey's is taken as not known.
-    """
-    name = next((name for name in ("birth_time", "age") if source.has(name)), None)
-    unknown = np.full(len(source.ids), np.nan)
-    if name is None:
-        return Times(unknown, unknown, ())
-    column, notes = source.columns[name], []
-    times, sigma = numbers(source, name, TIMES), unknown
-    if source.has(f"e_{name}"):
-        sigma = numbers(source, f"e_{name}", TIMES)
-        if source.is_survey:
-            sigma = np.where(sigma > 0, sigma, np.nan)
-        e_column = source.columns[f"e_{name}"]
-        _refuse_not_positive(source, e_column, sigma, np.isfinite(times))
-    beyond = np.maximum(-times, times - T_END)  # Gyr out of the range
-    bad = np.isfinite(times) & (beyond > MAX_SIGMA * np.nan_to_num(sigma))
-    if source.is_survey and bad.any():
-        notes.append(
-            f"{column}: {bad.sum()} values are beyond 0 to {T_END:.1f} Gyr, and taken "
-            "as not known."
-        )
-        times = np.where(bad, np.nan, times)
-    elif bad.any():
-        raise_for_rows(
-            source.name, source.ids, bad, column,
-            f"{times[np.argmax(bad)]:g} Gyr is no {name.replace('_', ' ')} between 0 "
-            f"and {T_END:.1f} Gyr; correct it, or leave the cell empty if it is not "
-            "known.",
-        )  # fmt: skip
-    sigma = np.where(np.isfinite(times), sigma, np.nan)
-    if name == "birth_time":
-        return Times(times, sigma, tuple(notes))
-    n = int(np.isfinite(times).sum())
-    notes.append(f"Birth times are {T_END:.2f} Gyr - {column} ({n} stars).")
-    return Times(T_END - times, sigma, tuple(notes))

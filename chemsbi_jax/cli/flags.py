@@ -152,10 +152,12 @@ class EmulatorFlags(CacheFlags):
     """Yield set: tng, alternative, alternative-reference, or a table of your own."""
     physics: Literal["clean", "legacy"] = "clean"
     """Physics preset of the simulations."""
+    free_yields: bool = False
+    """Train the network of the yield factors, on top of the emulator in --out."""
     recipe: Literal["default", "reference"] = "default"
     """Ours, or that of Buck+ 2025 (100-40, batch 64, 20 epochs, wide prior only)."""
     n_simulations: int = 2_000_000
-    """Training simulations."""
+    """Training simulations; with --free-yields also the pairs of simulations."""
     n_test: int = 20_000
     """Fresh simulations from the paper prior that measure the errors."""
     n_epochs: int | None = None

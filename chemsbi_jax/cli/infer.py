@@ -4,7 +4,7 @@ from pathlib import Path
 
 from chemsbi_jax.catalog import Catalog, read_catalog
 from chemsbi_jax.cli.flags import InferFlags, StarFlags
-from chemsbi_jax.cli.run import check_flags
+from chemsbi_jax.cli.run import check_flags, command_line
 from chemsbi_jax.devices import join_processes
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.inference import Inference, infer, infer_as_worker
@@ -38,7 +38,8 @@ def main(config: InferFlags, limits: Limits = Limits()) -> dict:
     found = infer(catalog, **about, checkpoint=progress, watch=watch)
     if not config.quiet:
         print(found, flush=True)
-    summary = found.save(config.out, truth=config.truth)
+    command = command_line("chemsbi infer", config, ("stars",))
+    summary = found.save(config.out, truth=config.truth, command=command)
     progress.unlink(missing_ok=True)
     if not config.quiet:
         print(closing_line(found, config.out))

@@ -1,8 +1,9 @@
 """What every command shares: reading flags, exit codes, records."""
 
+import shlex
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,31 @@ def check_flags(config: Any, **lowest: int) -> None:
             raise InputError(f"Expected {flag} from {low} to {high}; got {value}.")
         if not all(abs(x) < LARGEST for x in numbers):
             raise InputError(f"Expected {flag} to be finite; got {value}.")
+
+
+def command_line(program: str, config: Any, positional: Sequence[str] = ()) -> str:
+    """The command that gives these flags, for a POSIX shell.
+
+    Args:
+        program: command without flags, as "python experiments/infer.py".
+        config: dataclass of flags; those at their default are left out.
+        positional: names of the fields that are given without a flag.
+    """
+    first, flags = [], []
+    for field in fields(config):
+        value, flag = getattr(config, field.name), field.name.replace("_", "-")
+        if field.name in positional:
+            first.append(str(value))
+        elif value == field.default or value is None:
+            continue
+        elif isinstance(value, bool):
+            flags.append(f"--{flag}" if value else f"--no-{flag}")
+        elif isinstance(value, tuple):
+            flags += [f"--{flag}", *map(str, value)]
+        else:  # a value that begins with a minus is no flag of its own
+            text = str(value)
+            flags += [f"--{flag}={text}"] if text[:1] == "-" else [f"--{flag}", text]
+    return f"{program} {shlex.join([*first, *flags])}"
 
 
 def training_flags(config: Any) -> dict:

@@ -1,5 +1,6 @@
 """The command `train emulator`: weights, losses and error figures."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 import chemsbi_jax as cs
 from chemsbi_jax import emulator as em
 from chemsbi_jax import plots, priors
+from chemsbi_jax.cli import train_conditional
 from chemsbi_jax.cli.flags import EmulatorFlags
 from chemsbi_jax.cli.run import check_flags, training_flags, write_record
 from chemsbi_jax.results.stopwatch import Stopwatch
@@ -19,8 +21,17 @@ PHYSICS = {"clean": cs.CLEAN, "legacy": cs.LEGACY}
 
 
 def main(config: EmulatorFlags) -> dict:
-    """Simulate, train, measure; returns the metrics."""
+    """Train the networks that the flags name; returns the metrics."""
     check_flags(config, n_simulations=1, n_test=1, n_epochs=1, steps_per_epoch=1)
+    if not config.free_yields:
+        return train(config)
+    if not (config.out / "emulator.json").is_file():
+        train(replace(config, free_yields=False))
+    return train_conditional.train(config, PHYSICS[config.physics])
+
+
+def train(config: EmulatorFlags) -> dict:
+    """Simulate, train, measure; returns the metrics."""
     watch = Stopwatch(config.quiet)
     key_theta, key_test, key_train = jax.random.split(jax.random.key(config.seed), 3)
     yields, physics = cs.load_yields(config.yields), PHYSICS[config.physics]
@@ -96,21 +107,10 @@ def with_length(recipe: em.EmulatorConfig, config: EmulatorFlags) -> em.Emulator
 
 def measure(emulator: em.Emulator, theta, truth) -> dict:
     """Errors in dex per abundance, and the reference's APE (percent)."""
-    error = np.asarray(cs.emulate(theta, emulator)) - np.asarray(truth)
-    good = np.isfinite(error).all(axis=1)
-    error, truth = error[good].astype(float), np.asarray(truth)[good]
-    size = np.abs(error)
-    each = {
-        "bias_dex": error.mean(axis=0),
-        "rms_dex": np.sqrt((error**2).mean(axis=0)),
-        "p95_dex": np.quantile(size, 0.95, axis=0),
-        "p999_dex": np.quantile(size, 0.999, axis=0),
-        "median_dex": np.median(size, axis=0),
-    }
-    metrics = {
-        name: dict(zip(cs.ABUNDANCES, np.round(values, 6).tolist(), strict=True))
-        for name, values in each.items()
-    }
+    predicted = cs.emulate(theta, emulator)
+    metrics, good = train_conditional.errors(predicted, truth)
+    size = np.abs(np.asarray(predicted) - np.asarray(truth))[good]
+    truth = np.asarray(truth)[good]
     # meaningless where an abundance crosses zero; only to compare with the reference
     ape = 100.0 * size / np.maximum(np.abs(truth), 1e-12)
     metrics["ape_percent"] = {
@@ -118,16 +118,12 @@ def measure(emulator: em.Emulator, theta, truth) -> dict:
         "q16": round(float(np.quantile(ape, 0.16)), 4),
         "q84": round(float(np.quantile(ape, 0.84)), 4),
     }
-    return metrics | {"n_test": int(good.sum()), "n_without_star": int((~good).sum())}
+    return metrics
 
 
 def report(metrics: dict) -> str:
     """A table for the screen."""
-    names = ("bias_dex", "rms_dex", "p95_dex", "p999_dex")
-    lines = ["abundance  " + "  ".join(f"{n:>9s}" for n in names)]
-    for a in cs.ABUNDANCES:
-        row = "  ".join(f"{metrics[n][a]:9.5f}" for n in names)
-        lines.append(f"{a:9s}  {row}")
+    lines = [train_conditional.error_table(metrics)]
     ape = metrics["ape_percent"]
     lines.append(f"APE {ape['median']:.2f} % ({ape['q16']:.2f} to {ape['q84']:.2f} %)")
     return "\n".join([*lines, f"seconds: {metrics['seconds']}"])

@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 from scipy import stats
 
 from chemsbi_jax.constants import ABUNDANCES
-from chemsbi_jax.types import Forward
+from chemsbi_jax.types import AnyArray, Forward
 
 N_REFERENCE = 2000  # stars of the model that the observed ones are compared with
 OUTSIDE_ALL = (
@@ -29,10 +29,10 @@ class Misfit(NamedTuple):
 
 
 def star_residuals(
-    values: Float[Array, "star element"],
+    values: Float[AnyArray, "star element"],
     theta_draws: Float[Array, "star draw param"],
     forward: Forward,
-) -> Float[Array, "star element"]:
+) -> Float[AnyArray, "star element"]:
     """Observed abundances less the mean prediction of the star's posterior [dex].
 
     NaN in gaps, and for a star whose posterior lies where the forward model has none.
@@ -44,9 +44,9 @@ def star_residuals(
 
 
 def misfit_test(
-    observed: Float[Array, "star element"],
-    expected: Float[Array, "reference element"],
-    errors: tuple[ArrayLike, ArrayLike] = (1.0, 1.0),
+    observed: Float[AnyArray, "star element"],
+    expected: Float[AnyArray, "reference element"],
+    errors: tuple[AnyArray | float, AnyArray | float] = (1.0, 1.0),
 ) -> Misfit:
     r"""Compare residuals of the observed stars with those of stars of the model.
 
@@ -64,7 +64,8 @@ def misfit_test(
     observed, expected = np.asarray(observed, float), np.asarray(expected, float)
     known, model_known = (np.isfinite(x).any(axis=1) for x in (observed, expected))
     if not known.any() or model_known.sum() <= 2 * len(ABUNDANCES):
-        return Misfit(0.0, True, *np.full((2, len(ABUNDANCES)), np.nan), OUTSIDE_ALL)
+        unknown = np.full(len(ABUNDANCES), np.nan)
+        return Misfit(0.0, True, unknown, unknown, OUTSIDE_ALL)
     rate = (1.0 + (~model_known).sum()) / (2.0 + len(expected))
     n_outside = int((~known).sum())
     p_outside = stats.binom.sf(n_outside - 1, len(observed), rate)
@@ -112,11 +113,11 @@ def _scatter_p_value(observed, expected, covariance) -> float:
         above = (groups >= length.mean()).mean()
         tail = max(min(above, 1.0 - above), 0.5 / len(groups))
         if tail > 0.01:
-            return 2.0 * tail
+            return float(2.0 * tail)
     z = (length.mean() - model.mean()) / (
         model.std() * np.sqrt(1.0 / n + 1.0 / len(model))
     )
-    return 2.0 * stats.norm.sf(abs(z))
+    return float(2.0 * stats.norm.sf(abs(z)))
 
 
 def _chance(p_value: float) -> str:

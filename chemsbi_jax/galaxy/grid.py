@@ -9,6 +9,8 @@ from jax import lax
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, Key
 
+from chemsbi_jax.types import AnyArray
+
 N_GRID = 48  # points a side
 GRID_WIDTH = 6.0  # half a side, in standard deviations
 N_ZOOMS = 4  # each narrows the grid by up to a factor of four
@@ -22,11 +24,11 @@ Density = Callable[[Array, Array], Array]
 class GridPosterior(NamedTuple):
     """Posterior of the two global latents on a sheared grid."""
 
-    mean: Float[Array, " 2"]
-    covariance: Float[Array, "2 2"]
-    origin: Float[Array, " 2"]  # centre of the grid
-    factor: Float[Array, "2 2"]  # lower triangle: grid units to latents
-    log_weights: Float[Array, "column row"]  # log-sum-exp is 0
+    mean: Float[AnyArray, " 2"]
+    covariance: Float[AnyArray, "2 2"]
+    origin: Float[AnyArray, " 2"]  # centre of the grid
+    factor: Float[AnyArray, "2 2"]  # lower triangle: grid units to latents
+    log_weights: Float[AnyArray, "column row"]  # log-sum-exp is 0
 
 
 def zoom_in(
@@ -85,4 +87,4 @@ def draw_from_grid(
     cell = jax.random.categorical(key_cell, grid.log_weights.ravel(), shape=(n,))
     corner = jnp.stack([cell // N_GRID, cell % N_GRID], -1) * STEP - GRID_WIDTH
     place = STEP * (jax.random.uniform(key_place, (n, 2)) - 0.5)
-    return grid.origin + (corner + place) @ grid.factor.T
+    return jnp.asarray(grid.origin) + (corner + place) @ jnp.asarray(grid.factor).T

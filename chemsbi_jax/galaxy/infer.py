@@ -13,24 +13,25 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL
-from chemsbi_jax.galaxy.amortised.product import (
-    gaussian_product,
-    grid_posterior,
-)
+from chemsbi_jax.galaxy.amortised.flow import grid_posterior
+from chemsbi_jax.galaxy.amortised.gaussian import gaussian_product
 from chemsbi_jax.galaxy.amortised.score_correction import mean_score
 from chemsbi_jax.galaxy.amortised.stream import stream_galaxy as stream_galaxy
-from chemsbi_jax.galaxy.amortised.uninformative import pad_and_count
+from chemsbi_jax.galaxy.amortised.uninformative import pad_informative
+from chemsbi_jax.galaxy.border import in_float32
 from chemsbi_jax.galaxy.exact.robust import robust_posterior
 from chemsbi_jax.galaxy.exact.start import exact_of_stars
 from chemsbi_jax.galaxy.grid import draw_from_grid
 from chemsbi_jax.galaxy.result import grid_checks, mean_error, to_posterior
 from chemsbi_jax.npe.model import Npe
+from chemsbi_jax.stars import check_stars
 from chemsbi_jax.types import Forward, GalaxyPosterior, Stars
 
 N_GALAXY_DRAWS = 4000
 STREAM_FROM = 20_000  # stars; more of them do not go through the memory at once
 
 
+@in_float32
 def infer_galaxy(
     key: Key[Array, ""],
     npe: Npe,
@@ -51,8 +52,8 @@ def infer_galaxy(
             "gaussian" multiplies Gaussians fitted to draws of each star; "exact" takes
             the flow only as a guide and integrates the likelihood of `forward`;
             "robust" also gives each abundance a model error, as large as the stars
-            ask for. Stars that tell too little for a network (`find_weak`) do not count
-            in the first two.
+            ask for. Stars that are too uninformative for a network
+            (`find_uninformative`) are excluded from the first two.
         n_draws: draws from the result.
         forward: theta (..., 6) -> abundances [dex], for "exact" and "robust". "flow"
             takes its own mean error out with it (`centre`); without, that adds up to a
@@ -62,8 +63,10 @@ def infer_galaxy(
 
     Raises:
         ValueError: unknown method, or one that lacks `forward`.
-        CatalogError: the network is for one error, and a star has another or gaps.
+        CatalogError: a star can't be used (`check_stars`), or the network is for one
+            error, and a star has another or gaps.
     """
+    stars = check_stars(stars)
     if method in WITH_FORWARD:
         return _infer_exact(key, npe, stars, method, forward, n_draws, quiet)
     if method not in METHODS:
@@ -73,12 +76,13 @@ def infer_galaxy(
         return stream_galaxy(
             key, npe, stars, method, n_draws, forward=forward, quiet=quiet
         )
-    inputs, counts = _padded_inputs(npe, stars)
-    galaxy = METHODS[method](key, npe, inputs, counts, n_draws, forward)
-    n_weak = len(stars.values) - int(counts.sum())
+    inputs, is_star = _padded_inputs(npe, stars)
+    galaxy = METHODS[method](key, npe, inputs, is_star, n_draws, forward)
+    n_weak = len(stars.values) - int(is_star.sum())
     return galaxy._replace(checks=galaxy.checks | {"weak_stars": n_weak})
 
 
+@in_float32
 def infer_prefixes(
     key: Key[Array, ""],
     npe: Npe,
@@ -91,13 +95,19 @@ def infer_prefixes(
     Returns:
         Numbers of stars (k,), means (k, 2) and standard deviations (k, 2).
     """
-    inputs, counts = _padded_inputs(npe, stars)
+    stars = check_stars(stars)
+    inputs, is_star = _padded_inputs(npe, stars)
     n_stars = len(stars.values)
     steps = [a * 10**b for b in range(7) for a in (1, 2, 5)]
     numbers = np.array([n for n in steps if n < n_stars] + [n_stars])
     each = [
         METHODS[method](
-            key, npe, inputs, counts & (jnp.arange(len(inputs)) < n), 2, forward
+            key,  # key reuse: common random numbers for all prefixes
+            npe,
+            inputs,
+            is_star & (jnp.arange(len(inputs)) < n),
+            2,
+            forward,
         )
         for n in numbers
     ]
@@ -105,9 +115,9 @@ def infer_prefixes(
     return numbers, np.array([g.mean for g in each]), sds
 
 
-def _infer_gaussian(key, npe, inputs, counts, n_draws, forward) -> GalaxyPosterior:
+def _infer_gaussian(key, npe, inputs, is_star, n_draws, forward) -> GalaxyPosterior:
     key_stars, key_draws = jax.random.split(key)
-    product = gaussian_product(key_stars, npe, inputs, counts)
+    product = gaussian_product(key_stars, npe, inputs, is_star)
     latent = (
         product.mean
         + jax.random.normal(key_draws, (n_draws, N_GLOBAL))
@@ -117,14 +127,14 @@ def _infer_gaussian(key, npe, inputs, counts, n_draws, forward) -> GalaxyPosteri
     return to_posterior("gaussian", npe, latent, product, checks)
 
 
-def _infer_flow(key, npe, inputs, counts, n_draws, forward) -> GalaxyPosterior:
-    key_guess, key_draws, key_model = jax.random.split(key, 3)
-    guess = gaussian_product(key_guess, npe, inputs, counts)
+def _infer_flow(key, npe, inputs, is_star, n_draws, forward) -> GalaxyPosterior:
+    key_guess, key_model, key_draws = jax.random.split(key, 3)
+    guess = gaussian_product(key_guess, npe, inputs, is_star)
     score = None
     if forward is not None:
-        score = mean_score(key_model, npe, forward, inputs, counts, guess)
-    grid = grid_posterior(npe, inputs, counts, guess, score)
-    checks = grid_checks(grid, n_draws) | mean_error(grid, score, counts.sum())
+        score = mean_score(key_model, npe, forward, inputs, is_star, guess)
+    grid = grid_posterior(npe, inputs, is_star, guess, score)
+    checks = grid_checks(grid, n_draws) | mean_error(grid, score, int(is_star.sum()))
     latent = draw_from_grid(key_draws, grid, n_draws)
     return to_posterior("flow", npe, latent, grid, checks)
 
@@ -159,4 +169,4 @@ METHODS: dict[str, Callable] = {"flow": _infer_flow, "gaussian": _infer_gaussian
 
 def _padded_inputs(npe: Npe, stars: Stars) -> tuple[Array, Array]:
     """Inputs padded to a few fixed lengths, so that no new N traces again."""
-    return pad_and_count(npe, npe.reader.inputs(stars))
+    return pad_informative(npe, npe.reader.inputs(stars))

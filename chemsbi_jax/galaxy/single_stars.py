@@ -3,11 +3,14 @@
 from jaxtyping import Array, Float, Key
 
 from chemsbi_jax import priors
-from chemsbi_jax.galaxy.amortised.product import keys_of_stars, on_all_devices, pad
+from chemsbi_jax.galaxy.amortised.padding import keys_of_stars, on_all_devices, pad
+from chemsbi_jax.galaxy.border import in_float32
 from chemsbi_jax.npe.model import Npe, sample_latents
+from chemsbi_jax.stars import check_stars
 from chemsbi_jax.types import Stars
 
 
+@in_float32
 def sample_stars(
     key: Key[Array, ""], npe: Npe, stars: Stars, n_draws: int = 1000
 ) -> Float[Array, "star draw param"]:
@@ -23,8 +26,10 @@ def sample_stars(
         (n_stars, n_draws, 6) theta in the order of `PARAMETERS`.
 
     Raises:
-        CatalogError: the network is for one error, and a star has another or gaps.
+        CatalogError: a star can't be used (`check_stars`), or the network is for one
+            error, and a star has another or gaps.
     """
+    stars = check_stars(stars)
     inputs, _ = pad(npe, npe.reader.inputs(stars))
     keys = keys_of_stars(key, len(inputs))
     draws = on_all_devices(_sample)((keys, inputs), npe, n_draws)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from chemsbi_jax.diagnostics.misfit import Misfit
-from chemsbi_jax.galaxy.amortised.product import is_far
+from chemsbi_jax.galaxy.amortised.flow import is_far
 from chemsbi_jax.galaxy.automatic import (
     COMPARED,
     Answer,

@@ -179,16 +179,23 @@ class Inference:
             add_noise(self._keys.noise, clean, np.nan_to_num(self.stars.errors))
         )
 
-    def save(self, folder: str | os.PathLike, *, truth: Truth | None = None) -> dict:
+    def save(
+        self,
+        folder: str | os.PathLike,
+        *,
+        truth: Truth | None = None,
+        command: str = "chemsbi_jax.infer(...)",
+    ) -> dict:
         """Write all files of a result; each appears whole, summary.json last.
 
         posterior.png, convergence.png, first_star.png, predictive.png, posterior.nc,
-        posterior.ecsv, summary.json and, if rows of the table were dropped,
-        dropped_rows.csv.
+        posterior.ecsv, report.html, summary.json and, if rows of the table were
+        dropped, dropped_rows.csv.
 
         Args:
             folder: made if it is not there.
             truth: marked in the figures, if known.
+            command: the command that repeats the run, for report.html.
 
         Returns:
             The content of summary.json.
@@ -210,6 +217,13 @@ class Inference:
         summary = self.summary()
         table = folder / "posterior.ecsv"
         results.write_table(table, self._saved(), summary["provenance"])
+        results.write_report(
+            folder / "report.html",
+            summary,
+            results.read_figures(folder),
+            summary.get("catalogue"),
+            command,
+        )
         results.write_summary(folder / "summary.json", summary)
         return summary
 

@@ -15,7 +15,7 @@ import numpy as np
 from flowjax.bijections import AbstractBijection
 from jax import lax
 from jax.scipy.stats import norm
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, ArrayLike, Float, Key
 
 from chemsbi_jax.npe.spline import (
     Spline,
@@ -93,7 +93,10 @@ class SplineGivenStar(eqx.Module):
     ) -> tuple[Float[Array, "param *batch"], Float[Array, "*batch"]]:
         """`draw`, and the log volume that the noise is stretched by."""
         n = noise.shape[0]
-        blank = jnp.zeros((n, *before.shape[1:]), before.dtype)
+        # one data type for the carry, whichever the inputs have
+        dtype = jnp.result_type(noise, before, self.star)
+        noise, before = noise.astype(dtype), before.astype(dtype)
+        blank = jnp.zeros((n, *before.shape[1:]), dtype)
 
         def one(carry: tuple[Array, Array], row: tuple) -> tuple:
             known, log_det = carry
@@ -161,7 +164,7 @@ class AutoregressiveSpline(AbstractBijection):
     embedding: Embedding
     conditionals: Conditional  # stacked along a first axis, one a parameter
     shape: tuple[int, ...] = eqx.field(static=True)
-    cond_shape: tuple[int, ...] = eqx.field(static=True)
+    cond_shape: tuple[int, ...] | None = eqx.field(static=True)
 
     def given(self, features: Float[Array, "feature *batch"]) -> SplineGivenStar:
         """The flow of one star, or of a batch of stars along the last axis."""
@@ -169,19 +172,28 @@ class AutoregressiveSpline(AbstractBijection):
         star = jnp.tensordot(self.conditionals.from_star, embedded, axes=1)
         return SplineGivenStar(self.conditionals, star)
 
-    def transform_and_log_det(self, x, condition=None):
-        """Noise to parameters, as flowjax asks for it."""
+    def transform_and_log_det(
+        self, x: ArrayLike, condition: ArrayLike | None = None
+    ) -> tuple[Array, Array]:
+        """Noise to parameters, in the interface of flowjax."""
         features, before = self._split(condition)
-        values = self.given(features).draw(x, before)
+        values = self.given(features).draw(jnp.asarray(x), before)
         return values, -self.inverse_and_log_det(values, condition)[1]
 
-    def inverse_and_log_det(self, y, condition=None):
-        """Parameters to noise, as flowjax asks for it."""
+    def inverse_and_log_det(
+        self, y: ArrayLike, condition: ArrayLike | None = None
+    ) -> tuple[Array, Array]:
+        """Parameters to noise, in the interface of flowjax."""
         features, before = self._split(condition)
-        noise, log_prob = self.given(features).noise_and_log_prob(y, before)
+        noise, log_prob = self.given(features).noise_and_log_prob(
+            jnp.asarray(y), before
+        )
         return noise, log_prob - norm.logpdf(noise).sum()
 
-    def _split(self, condition: Array) -> tuple[Array, Array]:
+    def _split(self, condition: ArrayLike | None) -> tuple[Array, Array]:
+        if condition is None:
+            raise ValueError("Expected a condition, (feature + before,); got None.")
+        condition = jnp.asarray(condition)
         n_features = self.embedding.layers[0].weight.shape[-1]
         return condition[:n_features], condition[n_features:]
 
@@ -197,7 +209,9 @@ class SplineFlow:
     n_bins: int = 8
     """Bins of each spline."""
 
-    def build(self, key: Key[Array, ""], n_dim: int, n_features: int, n_direct: int):
+    def build(
+        self, key: Key[Array, ""], n_dim: int, n_features: int, n_direct: int
+    ) -> AutoregressiveSpline:
         """A new flow, the identity at first; call it outside `jit`."""
         # numpy draws the first weights: hundreds of small jax calls would take seconds
         rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))

@@ -77,7 +77,9 @@ class MafFlow:
     n_transforms: int = 4
     """Affine autoregressive transforms."""
 
-    def build(self, key: Key[Array, ""], n_dim: int, n_features: int, n_direct: int):
+    def build(
+        self, key: Key[Array, ""], n_dim: int, n_features: int, n_direct: int
+    ) -> Maf:
         """A new flow; call it outside `jit`."""
         flow = masked_autoregressive_flow(
             key,

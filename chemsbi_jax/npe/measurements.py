@@ -73,15 +73,15 @@ class AnyErrors:
         self, key: Key[Array, ""], n: int
     ) -> tuple[Float[Array, "n 8"], Float[Array, " n"]]:
         """Errors of the abundances [dex] and of the birth time [Gyr]; 0 is a gap."""
-        key_errors, key_gaps, key_dated, key_birth = jax.random.split(key, 4)
+        key_any, key_galah, key_gaps, key_dated, key_birth = jax.random.split(key, 5)
         errors = jnp.full((n, N_ELEMENTS), SIGMA)
         seen = jnp.ones((n, N_ELEMENTS), bool)
         if self.kind == "any":
-            errors, seen = _any_errors(key_errors, n), _any_gaps(key_gaps, n)
+            errors, seen = _any_errors(key_any, n), _any_gaps(key_gaps, n)
         elif self.kind != "complete":
             seen = seen & _mask(APOGEE if self.kind == "apogee" else GALAH)
         if self.kind == "galah":
-            errors = _log_uniform(key_errors, (n, N_ELEMENTS), *GALAH_ERRORS)
+            errors = _log_uniform(key_galah, (n, N_ELEMENTS), *GALAH_ERRORS)
         share = SHARE_DATED if self.dated is None else float(self.dated)
         dated = jax.random.uniform(key_dated, (n,)) < share
         e_birth = _log_uniform(key_birth, (n,), MIN_E_BIRTH, MAX_E_BIRTH)

@@ -220,7 +220,7 @@ def require_complete(
         f"The networks of this version support all eight abundances with {sigma:g} dex "
         "errors only"
     )
-    missing = ~stars.observed
+    missing = np.asarray(~stars.observed)
     _raise_for_stars(name, stars, missing, f"the abundance is missing. {remedy}.")
     other = np.abs(stars.errors - sigma) > atol
     first = stars.errors[np.unravel_index(np.argmax(other), other.shape)]
@@ -233,6 +233,6 @@ def _raise_for_stars(name: str, stars: Stars, bad: np.ndarray, problem: str) -> 
     columns = np.nonzero(bad)[1]
     names = [ABUNDANCES[i] for i in np.unique(columns)]
     raise_for_rows(
-        name, stars.ids, bad.any(axis=1), ABUNDANCES[columns[0]],
+        name, stars.ids, np.asarray(bad.any(axis=1)), ABUNDANCES[columns[0]],
         f"{problem} Such columns: {', '.join(names)}.",
     )  # fmt: skip

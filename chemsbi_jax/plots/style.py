@@ -5,15 +5,18 @@ import os
 import matplotlib as mpl
 import numpy as np
 from jaxtyping import Float
+from matplotlib import colors
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
+from matplotlib.ticker import MaxNLocator
 
 from chemsbi_jax.constants import ABUNDANCES, GLOBAL_PARAMETERS, LATEX
 from chemsbi_jax.storage.files import whole_file
 
 # Okabe & Ito 2008, told apart by all kinds of colour vision; yellow left out (too pale)
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-STYLE = {"axes.prop_cycle": mpl.cycler(color=OKABE_ITO)}
+STYLE = {"axes.prop_cycle": cycler(color=OKABE_ITO)}
 """Our colours as rcParams, for `matplotlib.rc_context` or `style.context`."""
 
 # shares of the text's colour in that of the background, see `ink`
@@ -69,12 +72,12 @@ def greys() -> str:
 
 
 def _text() -> Float[np.ndarray, "3"]:
-    return np.array(mpl.colors.to_rgb(mpl.rcParams["text.color"]))
+    return np.array(colors.to_rgb(mpl.rcParams["text.color"]))
 
 
 def _background() -> Float[np.ndarray, "3"]:
     for part in ("axes.facecolor", "figure.facecolor"):
-        *rgb, alpha = mpl.colors.to_rgba(mpl.rcParams[part])
+        *rgb, alpha = colors.to_rgba(mpl.rcParams[part])
         if alpha > 0:
             return np.array(rgb)
     return np.ones(3)  # both transparent: most likely on white paper
@@ -98,8 +101,8 @@ def ellipse(
 
 def few_ticks(ax: Axes, n: int = 4) -> None:
     """At most `n` round steps on each axis, so that labels don't touch."""
-    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(n, steps=[1, 2, 5, 10]))
-    ax.yaxis.set_major_locator(mpl.ticker.MaxNLocator(n, steps=[1, 2, 5, 10]))
+    ax.xaxis.set_major_locator(MaxNLocator(n, steps=[1, 2, 5, 10]))
+    ax.yaxis.set_major_locator(MaxNLocator(n, steps=[1, 2, 5, 10]))
 
 
 def save_figure(fig: Figure, path: str | os.PathLike) -> None:

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from chemsbi_jax.constants import GLOBAL_PARAMETERS
-from chemsbi_jax.galaxy.amortised.product import is_far
+from chemsbi_jax.galaxy.amortised.flow import is_far
 from chemsbi_jax.galaxy.checks import AGREE_SIGMA
 
 LARGE_CORRECTION = 2.0  # sigma of the network's mean error; a tenth of it may remain

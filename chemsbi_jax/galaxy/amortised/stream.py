@@ -1,14 +1,13 @@
 r"""The products of a million stars: in blocks of one shape, with sums in float64.
 
-A log density of N stars is about -N, of which float32 keeps seven digits: not enough
-for differences of 0.01 between the points of a grid. So each star counts from its value
-at the centre of the grid, 32 stars are added in float32, and the rest in float64; the
-prior, which all stars share with its rounding, is subtracted at the end.
+A log density of N stars is about -N, of which float32 keeps seven digits: too few for
+differences of 0.01 between grid points. So each star's value at the grid's centre is
+subtracted, 32 stars are added in float32, and the rest in float64. The prior is last.
 """
 
 from functools import partial
-from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,18 +18,14 @@ from tqdm import tqdm
 
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.devices import of_all_processes
-from chemsbi_jax.galaxy.amortised.gaussian import GaussianProduct, star_gains
-from chemsbi_jax.galaxy.amortised.product import (
-    BLOCK,
-    FARTHEST,
+from chemsbi_jax.galaxy.amortised.flow import FARTHEST, grid_posterior, outside
+from chemsbi_jax.galaxy.amortised.gaussian import (
     N_STAR_DRAWS,
     gaussian_product,
-    grid_posterior,
-    on_all_devices,
-    outside,
-    pad,
+    star_gains,
     star_moments,
 )
+from chemsbi_jax.galaxy.amortised.padding import BLOCK, on_all_devices, pad
 from chemsbi_jax.galaxy.amortised.resume import (
     State,
     fingerprint,
@@ -39,7 +34,8 @@ from chemsbi_jax.galaxy.amortised.resume import (
     sum_blocks,
 )
 from chemsbi_jax.galaxy.amortised.score_correction import LOG2_MANY, mean_score
-from chemsbi_jax.galaxy.amortised.uninformative import find_weak
+from chemsbi_jax.galaxy.amortised.uninformative import find_uninformative
+from chemsbi_jax.galaxy.border import in_float32
 from chemsbi_jax.galaxy.grid import (
     GRID_WIDTH,
     N_GRID,
@@ -50,6 +46,8 @@ from chemsbi_jax.galaxy.grid import (
 )
 from chemsbi_jax.galaxy.result import grid_checks, mean_error, to_posterior
 from chemsbi_jax.npe.model import Npe, features
+from chemsbi_jax.stars import check_stars
+from chemsbi_jax.storage.files import package_version
 from chemsbi_jax.types import Forward, GalaxyPosterior, Stars
 
 BLOCK_STARS = 8192  # stars between two steps of the progress bar
@@ -61,6 +59,13 @@ MAX_PASSES = 10
 CENTRE = N_GRID // 2
 UNITS = np.linspace(-GRID_WIDTH, GRID_WIDTH, N_GRID)
 N_GAINS = N_GLOBAL**2 + N_GLOBAL + 1  # precision, push, guarded
+
+
+class StreamedGaussian(NamedTuple):
+    """Product of Gaussian posteriors, from sums in float64."""
+
+    mean: Float[np.ndarray, " 2"]
+    covariance: Float[np.ndarray, "2 2"]
 
 
 class Blocks:
@@ -79,9 +84,11 @@ class Blocks:
         full = np.tile(np.asarray(self.npe.reader.blank(), np.float32), (self.size, 1))
         full[: len(part)] = part
         chunks = (rows.astype(np.uint32), full, rows < self.n_stars)
-        return tuple(x.reshape(-1, BLOCK, *x.shape[1:]) for x in chunks)
+        rows, inputs, is_star = (x.reshape(-1, BLOCK, *x.shape[1:]) for x in chunks)
+        return rows, inputs, is_star
 
 
+@in_float32
 def stream_galaxy(
     key: Key[Array, ""],
     npe: Npe,
@@ -107,9 +114,8 @@ def stream_galaxy(
         method: "flow" or "gaussian".
         n_draws: draws from the result.
         forward: as in `infer_galaxy`.
-        checkpoint: file that keeps the sums so far. An interrupted call that is
-            repeated goes on from there, to the same bits; the file stays until the
-            caller deletes it.
+        checkpoint: file with the partial sums. A repeated call after an interruption
+            resumes from it, to the same bits; the caller deletes the file.
         quiet: no progress bar.
         block: stars at a time; it does not change the result.
 
@@ -120,16 +126,17 @@ def stream_galaxy(
     """
     if method not in METHODS:
         raise ValueError(f"Expected method {' or '.join(METHODS)}; got {method!r}.")
-    inputs = np.asarray(npe.reader.inputs(stars), np.float32)
-    weak = find_weak(npe, inputs, quiet)
+    inputs = np.asarray(npe.reader.inputs(check_stars(stars)), np.float32)
+    weak = find_uninformative(npe, inputs, quiet)
     inputs = inputs[of_all_processes(weak)[0] == 0.0]  # the same in each, to the bit
     blocks = Blocks(npe, inputs, block)
     path = None if checkpoint is None else Path(checkpoint)
     settings = ""
     if path is not None:
         about = (method, blocks.size, N_STAR_DRAWS, GUESS_STARS, GUESS_WIDTH)
-        about += (FARTHEST, _version())
-        settings = fingerprint(about, inputs, (npe, forward), jax.random.key_data(key))
+        about += (FARTHEST, package_version())
+        seed = jax.random.key_data(key)  # key reuse: names the run, no draw
+        settings = fingerprint(about, inputs, (npe, forward), seed)
     save = partial(save_state, path, settings)
     load = partial(load_state, path, settings, quiet=quiet)
     galaxy = METHODS[method](key, blocks, forward, load, save, n_draws, quiet)
@@ -144,8 +151,7 @@ def _stream_gaussian(key, blocks: Blocks, forward, load, save, n_draws, quiet):
         sums = on_all_devices(_gain_sums)(blocks(i), blocks.npe, key_stars)
         return np.asarray(sums, float).sum(axis=0)
 
-    nowhere = np.zeros(N_GLOBAL), np.zeros((N_GLOBAL, N_GLOBAL))
-    state = load(lambda: State(0, 0, *nowhere, np.zeros(N_GAINS)))
+    state = load(lambda: State(0, 0, np.zeros(2), np.zeros((2, 2)), np.zeros(N_GAINS)))
     with _bar(blocks, "gaussian", quiet) as bar:
         total = sum_blocks(gains, blocks.n_blocks, state, save, bar).total
     precision = np.eye(N_GLOBAL) + total[: N_GLOBAL**2].reshape(N_GLOBAL, N_GLOBAL)
@@ -153,7 +159,7 @@ def _stream_gaussian(key, blocks: Blocks, forward, load, save, n_draws, quiet):
     mean = covariance @ total[N_GLOBAL**2 : -1]
     noise = np.asarray(jax.random.normal(key_draws, (n_draws, N_GLOBAL)), float)
     latent = jnp.asarray(mean + noise @ np.linalg.cholesky(covariance).T)
-    product = GaussianProduct(mean, covariance, total[-1])
+    product = StreamedGaussian(mean, covariance)
     checks = {"guarded_stars": int(total[-1])}
     return to_posterior("gaussian", blocks.npe, latent, product, checks)
 
@@ -165,20 +171,20 @@ def _gain_sums(
     zero, one = jnp.zeros(N_GLOBAL), jnp.eye(N_GLOBAL)
 
     def of_chunk(chunk: tuple[Array, Array, Array]) -> Array:
-        rows, inputs, counts = chunk
+        rows, inputs, is_star = chunk
         keys = jax.vmap(lambda row: jax.random.fold_in(key, row))(rows)
         gain = star_gains(*star_moments((keys, inputs), npe), zero, one)
         flat = [gain.precision.reshape(-1, N_GLOBAL**2), gain.push]
         each = jnp.column_stack([*flat, gain.is_guarded])
-        return jnp.sum(jnp.where(counts[:, None], each, 0.0), axis=0)
+        return jnp.sum(jnp.where(is_star[:, None], each, 0.0), axis=0)
 
     return lax.map(of_chunk, chunks)
 
 
 def _stream_flow(key, blocks: Blocks, forward, load, save, n_draws, quiet):
     key_guess, key_draws = jax.random.split(key)
-    *first_grid, score = _first_grid(key_guess, blocks, forward)
-    state = load(lambda: State(0, 0, *first_grid, np.zeros(N_GRID**2)))
+    origin, factor, score = _first_grid(key_guess, blocks, forward)
+    state = load(lambda: State(0, 0, origin, factor, np.zeros(N_GRID**2)))
     while True:
         first, second = _columns(state)
         sums = partial(_block_densities, blocks, first, second)
@@ -188,7 +194,8 @@ def _stream_flow(key, blocks: Blocks, forward, load, save, n_draws, quiet):
         if fits or state.stage + 1 == MAX_PASSES:
             break
         factor = _next_factor(grid, state.factor)
-        state = State(state.stage + 1, 0, grid.mean, factor, np.zeros(N_GRID**2))
+        origin = np.asarray(grid.mean)
+        state = State(state.stage + 1, 0, origin, factor, np.zeros(N_GRID**2))
     latent = draw_from_grid(key_draws, jax.tree.map(jnp.asarray, grid), n_draws)
     checks = grid_checks(grid, n_draws) | {"passes": state.stage + 1}
     checks |= mean_error(grid, score, blocks.n_stars)
@@ -202,9 +209,9 @@ def _first_grid(key: Key[Array, ""], blocks: Blocks, forward) -> tuple:
     if blocks.n_stars > GUESS_STARS:  # a table may be sorted, so not its first rows
         draw = np.random.default_rng(np.asarray(jax.random.key_data(key_rows)))
         rows = np.sort(draw.choice(blocks.n_stars, GUESS_STARS, replace=False))
-    inputs, counts = pad(blocks.npe, blocks.inputs[rows])
-    gaussian = gaussian_product(key_stars, blocks.npe, inputs, counts)
-    table, score = (inputs, counts), None
+    inputs, is_star = pad(blocks.npe, blocks.inputs[rows])
+    gaussian = gaussian_product(key_stars, blocks.npe, inputs, is_star)
+    table, score = (inputs, is_star), None
     guess = grid_posterior(blocks.npe, *table, gaussian)
     if forward is not None:
         place = (key_model, blocks.npe, forward, *table, guess)
@@ -223,9 +230,8 @@ def _columns(state: State) -> tuple[np.ndarray, np.ndarray]:
 
 def _block_densities(blocks: Blocks, first, second, i: int) -> np.ndarray:
     chunks = blocks(i)[1:]
-    sums = on_all_devices(_density_sums)(
-        chunks, blocks.npe, jnp.asarray(first), jnp.asarray(second)
-    )
+    columns = jnp.asarray(first), jnp.asarray(second)
+    sums = on_all_devices(_density_sums)(chunks, blocks.npe, *columns)
     return np.asarray(sums, float).sum(axis=0)
 
 
@@ -242,9 +248,9 @@ def _density_sums(
         return density - density[CENTRE, CENTRE]
 
     def of_chunk(chunk: tuple[Array, Array]) -> Array:
-        inputs, counts = chunk
+        inputs, is_star = chunk
         each = jax.vmap(of_star)(features(npe, inputs).T)
-        return jnp.sum(jnp.where(counts[:, None, None], each, 0.0), axis=0).ravel()
+        return jnp.sum(jnp.where(is_star[:, None, None], each, 0.0), axis=0).ravel()
 
     return lax.map(of_chunk, chunks)
 
@@ -289,13 +295,6 @@ def _next_factor(grid: GridPosterior, factor: np.ndarray) -> np.ndarray:
 
 def _bar(blocks: Blocks, name: str, quiet: bool) -> tqdm:
     return tqdm(total=blocks.n_blocks, desc=name, unit="block", disable=quiet)
-
-
-def _version() -> str:
-    try:
-        return metadata.version("chemsbi-jax")
-    except metadata.PackageNotFoundError:  # run from a folder, not installed
-        return ""
 
 
 METHODS = {"flow": _stream_flow, "gaussian": _stream_gaussian}

@@ -6,12 +6,9 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from chemsbi_jax.constants import N_GLOBAL
-from chemsbi_jax.galaxy.amortised.product import (
-    gaussian_product,
-    grid_posterior,
-    is_far,
-)
-from chemsbi_jax.galaxy.amortised.uninformative import pad_and_count
+from chemsbi_jax.galaxy.amortised.flow import grid_posterior, is_far
+from chemsbi_jax.galaxy.amortised.gaussian import gaussian_product
+from chemsbi_jax.galaxy.amortised.uninformative import pad_informative
 from chemsbi_jax.galaxy.exact.posterior import Exact, exact_posterior
 from chemsbi_jax.galaxy.likelihood import observe
 from chemsbi_jax.npe.model import Npe, features
@@ -34,9 +31,9 @@ def exact_of_stars(
     """
     inputs = npe.reader.rough_inputs(stars).astype(np.float32)
     if start is None:
-        padded, counts = pad_and_count(npe, inputs)
-        gaussian = gaussian_product(key, npe, padded, counts)
-        guess = grid_posterior(npe, padded, counts, gaussian)
+        padded, is_star = pad_informative(npe, inputs)
+        gaussian = gaussian_product(key, npe, padded, is_star)
+        guess = grid_posterior(npe, padded, is_star, gaussian)
         if is_far(np.hypot(*guess.mean)):
             guess = gaussian
         mean, covariance = guess.mean, guess.covariance

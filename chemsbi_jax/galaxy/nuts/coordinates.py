@@ -1,7 +1,7 @@
-"""A galaxy and its stars in coordinates in which every star is nearly a normal.
+"""Reparametrisation of a galaxy and its stars: each star is nearly a standard normal.
 
-A chart that importance sampling has fitted to each star follows the galaxy's
-parameters. As it is a bijection, a bad chart costs time and not truth.
+Each star has a triangular map, fitted by importance sampling, which depends on the
+parameters of the galaxy. The map is a bijection: a poor fit costs time, not accuracy.
 """
 
 from typing import NamedTuple
@@ -100,7 +100,8 @@ def make_joint(
 
     Those that no parameters explain are left out, as `exact_posterior` does.
     """
-    result = exact_of_stars(key, npe, forward, stars, start, quiet=quiet)
+    key_exact, key_stretch = jax.random.split(key)
+    result = exact_of_stars(key_exact, npe, forward, stars, start, quiet=quiet)
     charts = local_charts(result, npe, forward)
     kept = np.flatnonzero(result.counts)
     charts, observed = jax.tree.map(lambda x: x[kept], (charts, result.stars.observed))
@@ -113,7 +114,7 @@ def make_joint(
         centre=jnp.asarray(result.grid.mean, jnp.float32),
         scale=jnp.linalg.cholesky(jnp.asarray(result.grid.covariance, jnp.float32)),
     )
-    stretch = find_stretch(jax.random.fold_in(key, 1), joint)
+    stretch = find_stretch(key_stretch, joint)
     return joint._replace(stretch=stretch), result.counts
 
 
@@ -130,8 +131,15 @@ def local_charts(result: Exact, npe: Npe, forward: Forward) -> Chart:
     return in_blocks(_local_charts, result.stars, npe, forward, (points, units))
 
 
-def _local_charts(stars: Star, npe: Npe, forward: Forward, design) -> Chart:
-    return lax.map(lambda s: local_chart(s, npe, forward, *design, CHART_DRAWS), stars)
+def _local_charts(
+    stars: Star, npe: Npe, forward: Forward, design: tuple[Array, Array]
+) -> Chart:
+    points, units = design
+
+    def of_star(star: Star) -> Chart:
+        return local_chart(star, npe, forward, points, units, CHART_DRAWS)
+
+    return lax.map(of_star, stars)
 
 
 @eqx.filter_jit

@@ -81,11 +81,12 @@ def first_answer(
     leave_processes()  # process 0 alone is fast enough for so few stars
     if is_worker:
         return None
-    exact, why = try_exact(key, networks, stars, quiet)
+    key_exact, key_flow = jax.random.split(key)
+    exact, why = try_exact(key_exact, networks, stars, quiet)
     if exact is not None:
         return Answer(exact)
     npe, forward = networks
-    flow = infer_galaxy(key, npe, stars, "flow", forward=forward, quiet=quiet)
+    flow = infer_galaxy(key_flow, npe, stars, "flow", forward=forward, quiet=quiet)
     why = f"The exact method failed, so this is the answer of flow. {why}"
     return Answer(flow, no_exact=why)
 
@@ -132,7 +133,7 @@ def infer_subset(
     """Stars for the checks and their posterior: all of them if the table is small."""
     if answer.subset is None:
         return stars, answer.posterior
-    key_rows = key_infer = key
+    key_rows, key_infer = jax.random.split(key)
     method = answer.posterior.method
     some = some_stars(key_rows, stars, _n_checked(method, limits))
     npe, forward = networks
@@ -150,8 +151,11 @@ def some_stars(key: Key[Array, ""], stars: Stars, n: int) -> Stars:
     n_all = len(stars.values)
     if n_all <= n:
         return stars
-    draw = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    return stars.take(np.sort(draw.choice(n_all, n, replace=False)))
+    return stars.take(np.sort(_generator(key).choice(n_all, n, replace=False)))
+
+
+def _generator(key: Key[Array, ""]) -> np.random.Generator:
+    return np.random.default_rng(np.asarray(jax.random.key_data(key)))
 
 
 def try_exact(
@@ -179,7 +183,7 @@ def exact_beside(
     Returns:
         (interval with "n_stars", "") on success, (None, reason) on failure.
     """
-    key_rows = key_exact = key
+    key_rows, key_exact = jax.random.split(key)
     some = some_stars(key_rows, stars, limits.n_exact)
     exact, why = try_exact(key_exact, networks, some, quiet)
     n = len(some.values)
@@ -192,7 +196,7 @@ def robust_beside(
     key: Key[Array, ""], networks: Networks, stars: Stars, limits: Limits
 ) -> Beside | None:
     """The robust posterior of some stars; None if the model reproduces none of them."""
-    key_rows = key_robust = key
+    key_rows, key_robust = jax.random.split(key)
     some = some_stars(key_rows, stars, limits.n_robust)
     npe, forward = networks
     try:
@@ -233,14 +237,15 @@ def prefixes(
     The prefixes of a large table are those of a random subset in a random order.
     """
     method = galaxy.method if galaxy.method in AMORTISED else "flow"
+    key_rows, key_order, key_infer = jax.random.split(key, 3)
     npe, forward = networks
     if subset is None:
-        n, means, sds = infer_prefixes(key, npe, stars, method, forward)
+        n, means, sds = infer_prefixes(key_infer, npe, stars, method, forward)
         means[-1], sds[-1] = galaxy.mean, galaxy.sd
         return n, means, sds
     # the rows of a subset are random, but in the order of the table
-    part = some_stars(key, stars, limits.n_prefixes)
-    part = part.take(np.random.default_rng(0).permutation(len(part.values)))
-    n, means, sds = infer_prefixes(key, npe, part, method, forward)
+    part = some_stars(key_rows, stars, limits.n_prefixes)
+    part = part.take(_generator(key_order).permutation(len(part.values)))
+    n, means, sds = infer_prefixes(key_infer, npe, part, method, forward)
     means, sds = np.vstack([means, galaxy.mean]), np.vstack([sds, galaxy.sd])
     return np.append(n, subset.of), means, sds

@@ -60,7 +60,9 @@ class LeaveOut(NamedTuple):
     """Change of the result without each abundance."""
 
     n_stars: int  # stars of the test; 0: no parameters explain them
-    shift_sigma: dict[str, list[float]]  # abundance -> shifts in sigma of the result
+    shift_sigma: dict[
+        str, list[float]
+    ]  # abundance -> shifts in sigma of the result without it
 
 
 def check_fit(
@@ -156,7 +158,7 @@ def compare_halves(
 def leave_out(
     key: Key[Array, ""], networks: Networks, stars: Stars, n_stars: int
 ) -> LeaveOut:
-    """Change of the exact result without each abundance, in sigma of the full one.
+    """Change of the exact result without each abundance, in sigma of the changed one.
 
     An abundance that moves the result by many sigma is one that the model does not
     reproduce together with the others.
@@ -182,5 +184,5 @@ def leave_out(
         if not observed.any() or (observed == some.observed).all():
             continue
         found = infer(some._replace(observed=observed))
-        shifts[name] = ((np.asarray(found.mean) - full.mean) / full.sd).tolist()
+        shifts[name] = ((np.asarray(found.mean) - full.mean) / found.sd).tolist()
     return LeaveOut(len(some.values), shifts)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Array, Float, Key
 
@@ -64,12 +65,24 @@ class Checks(NamedTuple):
         return plain(content)
 
 
-class CheckKeys(NamedTuple):
-    """Random keys of the checks."""
+class Keys(NamedTuple):
+    """Random keys of all steps of an inference."""
 
-    first: Key[Array, ""]
-    second: Key[Array, ""]
-    draws: Key[Array, ""]
+    answer: Key[Array, ""]
+    subset: Key[Array, ""]
+    star_draws: Key[Array, ""]
+    fit: Key[Array, ""]
+    exact: Key[Array, ""]
+    robust: Key[Array, ""]
+    other: Key[Array, ""]
+    halves: Key[Array, ""]
+    leave_out: Key[Array, ""]
+    figures: Key[Array, ""]
+
+
+def split_key(key: Key[Array, ""]) -> Keys:
+    """One key for each step."""
+    return Keys(*jax.random.split(key, len(Keys._fields)))
 
 
 class Run(NamedTuple):
@@ -90,7 +103,7 @@ class Checked(NamedTuple):
 
 
 def run_checks(
-    keys: CheckKeys, run: Run, stars: Stars, answer: Answer, *, is_default: bool
+    keys: Keys, run: Run, stars: Stars, answer: Answer, *, is_default: bool
 ) -> Checked:
     """Compare the result with the model, with another method, and with its halves.
 
@@ -106,18 +119,18 @@ def run_checks(
     with watch("checks"):
         some, left_out = without_left_out(stars, galaxy)
         some, part = infer_subset(
-            keys.first, networks, some, answer, limits, watch.quiet
+            keys.subset, networks, some, answer, limits, watch.quiet
         )
-        draws = sample_stars(keys.draws, networks.npe, some, limits.n_star_draws)
-        misfit = check_fit(keys.second, networks, some, draws, galaxy)
+        draws = sample_stars(keys.star_draws, networks.npe, some, limits.n_star_draws)
+        misfit = check_fit(keys.fit, networks, some, draws, galaxy)
     exact = None
     if is_default and len(stars.values) > limits.max_exact:
-        answer, exact = _exact_beside(keys.first, run, some, answer, misfit)
-    robust = _robust_beside(keys.first, run, some, galaxy, misfit)
+        answer, exact = _exact_beside(keys.exact, run, some, answer, misfit)
+    robust = _robust_beside(keys.robust, run, some, galaxy, misfit)
     with watch("other method"):
-        other = _other_method(keys.first, run, some, galaxy.method)
+        other = _other_method(keys.other, run, some, galaxy.method)
     with watch("other checks"):
-        same = _consistency(keys.second, run, some, part, other, misfit)
+        same = _consistency(keys, run, some, part, other, misfit)
     checks = Checks(
         method=galaxy.checks,
         model_fit=describe_fit(misfit),
@@ -196,7 +209,7 @@ def _other_method(
 
 
 def _consistency(
-    key: Key[Array, ""],
+    keys: Keys,
     run: Run,
     stars: Stars,
     part: GalaxyPosterior,
@@ -205,8 +218,10 @@ def _consistency(
 ) -> dict:
     """Checks of a result against itself: fields of `Checks`."""
     culprits = None
-    halves = compare_halves(key, run.networks, stars)
+    halves = compare_halves(keys.halves, run.networks, stars)
     if part.method == "exact" and misfit.is_flagged:
-        culprits = leave_out(key, run.networks, stars, run.limits.n_leave_out)
+        culprits = leave_out(
+            keys.leave_out, run.networks, stars, run.limits.n_leave_out
+        )
     agree = compare(part, other)
     return {"methods_agree": agree, "halves": halves, "leave_out": culprits}

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Key
@@ -42,6 +43,14 @@ Truth = tuple[float, float] | Float[ArrayLike, " 2"]
 """Known (alpha_imf, log10_n_ia), for the figures."""
 
 
+class FigureKeys(NamedTuple):
+    """Random keys of the figures."""
+
+    prefixes: Key[Array, ""]
+    prior: Key[Array, ""]
+    noise: Key[Array, ""]
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Inference:
     """What `infer` returns."""
@@ -74,6 +83,10 @@ class Inference:
     """Seconds of the stages."""
     shared_errors: GalaxyPosterior | None = None
     """A second interval, with errors that all stars share; None if it was not made."""
+
+    @cached_property
+    def _keys(self) -> "FigureKeys":
+        return FigureKeys(*jax.random.split(self.key, len(FigureKeys._fields)))
 
     @cached_property
     def _cautions(self) -> list[Caution]:
@@ -143,7 +156,7 @@ class Inference:
         """Posterior of all six parameters of the first star, with the prior."""
         from chemsbi_jax import plots
 
-        prior = priors.sample(self.key, self.networks.npe.prior, N_PRIOR_DRAWS)
+        prior = priors.sample(self._keys.prior, self.networks.npe.prior, N_PRIOR_DRAWS)
         draws = np.asarray(self.star_draws[0])
         return plots.plot_corner(draws, PARAMETERS, prior_draws=np.asarray(prior))
 
@@ -151,7 +164,7 @@ class Inference:
     def prefixes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Numbers of stars (k,), means (k, 2), standard deviations (k, 2)."""
         return prefixes(
-            self.key,
+            self._keys.prefixes,
             self.networks,
             self.stars,
             self.posterior,
@@ -162,7 +175,9 @@ class Inference:
     def _predicted(self) -> Float[np.ndarray, "draw star element"]:
         draws = jnp.swapaxes(self.star_draws[:, :N_CHECK_DRAWS], 0, 1)
         clean = self.networks.forward(draws)
-        return np.asarray(add_noise(self.key, clean, np.nan_to_num(self.stars.errors)))
+        return np.asarray(
+            add_noise(self._keys.noise, clean, np.nan_to_num(self.stars.errors))
+        )
 
     def save(
         self,

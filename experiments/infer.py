@@ -172,7 +172,7 @@ def without_left_out(loaded: Loaded, galaxy) -> tuple:
     names = [str(name) for name in loaded.stars.ids[rows]]
     counts = np.ones(len(loaded.stars.values), bool)
     counts[rows] = False
-    stars = cs.Stars(*(x[counts] for x in loaded.stars))
+    stars = loaded.stars.take(counts)
     checks = galaxy.checks | {"left_out": names}
     return loaded._replace(stars=stars), galaxy._replace(checks=checks)
 

@@ -30,7 +30,7 @@ def check_fit(key, npe, forward, stars, draws, galaxy):
         return misfit_test(stars.values, np.empty((0, len(cs.ABUNDANCES))))
     rows = np.random.default_rng(np.asarray(jax.random.key_data(key_rows)))
     rows = rows.integers(len(stars.values), size=good.sum())
-    table = cs.Stars(*(x[rows] for x in stars))
+    table = stars.take(rows)
     model = observe_like(key_noise, table, theta[good], clean[good])
     model_draws = cs.sample_stars(key_draws, npe, model, N_CHECK_DRAWS)
     residuals = jax.jit(star_residuals)
@@ -67,7 +67,7 @@ def compare_halves(key, npe, forward, stars: cs.Stars) -> dict | None:
     """Even rows against odd rows, by the flow; None for fewer than four stars."""
     if len(stars.values) < 4:
         return None
-    halves = [cs.Stars(*(x[i::2] for x in stars)) for i in (0, 1)]
+    halves = [stars.take(slice(i, None, 2)) for i in (0, 1)]
     one, two = (cs.infer_galaxy(key, npe, half, forward=forward) for half in halves)
     pairs = zip((one, two), halves, strict=True)
     if any(g.checks["weak_stars"] == len(half.values) for g, half in pairs):
@@ -89,7 +89,7 @@ def leave_out(key, npe, forward, stars: cs.Stars) -> dict:
     With the first stars only: an abundance that moves the result by many sigma is one
     that the model can't bring together with the others.
     """
-    some, shifts = cs.Stars(*(x[:N_LEAVE_OUT] for x in stars)), {}
+    some, shifts = stars.take(slice(None, N_LEAVE_OUT)), {}
 
     def infer(some: cs.Stars) -> cs.GalaxyPosterior:
         return cs.infer_galaxy(key, npe, some, "exact", forward=forward)

@@ -85,7 +85,7 @@ def some_stars(key, stars: cs.Stars, n: int) -> cs.Stars:
         return stars
     draw = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     rows = np.sort(draw.choice(n_all, n, replace=False))
-    return cs.Stars(*(x[rows] for x in stars))
+    return stars.take(rows)
 
 
 def try_exact(key, loaded, quiet: bool) -> tuple:
@@ -169,7 +169,7 @@ def prefixes(key, loaded, stars: cs.Stars, galaxy: cs.GalaxyPosterior) -> tuple:
     # the rows are random, but in the order of the table
     part = some_stars(key, stars, N_PREFIXES)
     order = np.random.default_rng(0).permutation(len(part.values))
-    part = cs.Stars(*(x[order] for x in part))
+    part = part.take(order)
     n, means, sds = infer_prefixes(key, npe, part, method, forward)
     sd = np.sqrt(np.diag(galaxy.covariance))
     return np.append(n, subset["of"]), np.vstack([means, galaxy.mean]), [*sds, sd]

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import jax
-import numpy as np
 import star_flags
 import tyro
 from jax.tree_util import Partial
@@ -162,7 +161,7 @@ def first_stars(stars: cs.Stars, n: int | None) -> cs.Stars:
             f"Expected --n-stars between 1 and {len(stars.values)}, the stars of the "
             f"table; got {n}."
         )
-    return cs.Stars(*(np.asarray(x)[:n] for x in stars))
+    return stars.take(slice(None, n))
 
 
 def load_models(config: Config):

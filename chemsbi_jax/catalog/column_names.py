@@ -14,6 +14,7 @@ from chemsbi_jax.catalog.user_columns import (
     LOGG,
     OVER_H,
     VALUES,
+    Asked,
     parse_columns,
 )
 from chemsbi_jax.constants import ABUNDANCES
@@ -72,16 +73,8 @@ def choose_columns(
     else:
         found, hidden = {}, tuple(OVER_H.values())
     chosen = {key: column for key, column in names.items() if key not in hidden}
-    chosen |= found
-    for fe, h in OVER_H.items():  # one of the two, and its errors with it
-        for mine, other in ((fe, h), (h, fe)):
-            if mine in asked and other not in asked:
-                chosen.pop(other, None)
-    chosen |= user.columns
+    chosen = _prefer(chosen | found, user)
     used = {k: c for k, c in chosen.items() if k in KEYS}
-    for key in user.conversions:
-        used.pop(key, None)
-        chosen.pop(key, None)
     errors = find_errors(file, names, used, user, is_strict=survey == "none")
     chosen |= errors.columns
     for key in errors.of_conversions:
@@ -95,12 +88,13 @@ def choose_columns(
         is_free=preset is None and survey == "auto",
         has_survey=preset is not None,
     )
-    renamed = found | asked | errors.columns
+    renamed = found | user.columns | errors.columns
+    said = (*notes, *_tell(renamed, user.conversions), *user.notes, *rest.notes)
     return Choice(
         chosen,
         renamed.get(ID),
         preset,
-        (*notes, *_tell(renamed, user.conversions), *user.notes, *rest.notes),
+        said,
         rest.warnings,
         user.conversions,
         errors.pairs,
@@ -109,9 +103,19 @@ def choose_columns(
     )
 
 
+def _prefer(chosen: dict[str, str], user: Asked) -> dict[str, str]:
+    """Columns of the user before all others; of [X/Fe] and [X/H] only the one named."""
+    asked = {*user.columns, *user.conversions}
+    out = set(user.conversions)
+    for fe, h in OVER_H.items():
+        for mine, other in ((fe, h), (h, fe)):
+            if mine in asked and other not in asked:
+                out.add(other)
+    return {k: c for k, c in chosen.items() if k not in out} | user.columns
+
+
 def _tell(renamed: Mapping[str, str], conversions: Mapping[str, Expression]):
     pairs = [f"{k}={c}" for k, c in renamed.items() if k in KEYS and k != c.lower()]
-    pairs = [pair for pair in pairs if not pair.endswith("=")]
     pairs += [f"{key}={conversion.text}" for key, conversion in conversions.items()]
     return [f"Columns read by another name: {', '.join(pairs)}."] if pairs else []
 

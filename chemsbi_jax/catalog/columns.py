@@ -115,6 +115,8 @@ def numbers(
 
 def _refuse_large(source, original, values, large, kind: str) -> None:
     """Values that are large, and are not known to mean "missing"."""
+    if kind == "e_" and large.sum() < 0.2 * np.isfinite(values).sum():
+        return  # few errors so large are none
     marks = large & (is_mark(values, is_time=False) | (values < 0))
     other = large & ~marks
     unlike, counts = np.unique(values[other], return_counts=True)

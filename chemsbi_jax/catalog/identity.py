@@ -90,8 +90,11 @@ def read_ids(name: str, table: Table, column: str | None) -> Ids:
         return Ids(rows, (), (warning,))
     blank = np.isin(np.char.lower(text), NO_ID)
     counts = _count_of(text)
-    sentinel = np.array([bool(NO_NUMBER.fullmatch(x)) for x in np.unique(text)])
-    marked = sentinel[np.unique(text, return_inverse=True)[1]] & (counts > 1)
+    unique, inverse = np.unique(text, return_inverse=True)
+    sentinel = np.array([bool(NO_NUMBER.fullmatch(x)) for x in unique])[inverse]
+    usual = 1 if len(unique) == 1 else np.median(counts)  # each star has as many rows
+    often = np.where(np.char.startswith(text, "-"), counts > 1, counts > 2 * usual)
+    marked = sentinel & often
     notes = []
     if marked.any():
         example = text[np.argmax(marked)]

@@ -70,17 +70,11 @@ def look_alike(
     if is_free:
         _refuse_competitors(file, names, used, others, asked, without)
     read = {_subject(key) for key in mine}
-    left = [c for c in others if _subject(c.key) not in read]
-    left = [c for c in left if not _is_left_out(c.key, without)]
     again = [c.column for c in others if _subject(c.key) in read]
-    notes, warnings = [], []
+    notes = []
     if again and not has_survey:
         notes.append(f"Not read, as other columns hold the same: {_list(again)}.")
-    if "fe" not in read and "fe_h" not in without:
-        warnings.append(_warn_of_iron(left, names))
-    rest = [c for c in left if _subject(c.key) != "fe" or "fe" in read]
-    if rest:
-        warnings.append(_warn_of_unread(rest, names))
+    warnings = _warnings(names, others, read, without)
     alpha = [c for c in names.values() if _quantity(c) in ("alpha_fe", "alpha_m")]
     if alpha and not has_survey:
         warnings.append(
@@ -94,6 +88,19 @@ def look_alike(
         )
     limits = {} if has_survey else _find_limits(names, used, user)
     return LookAlikes(tuple(notes), tuple(warnings), limits)
+
+
+def _warnings(names, others, read: set[str], without) -> list[str]:
+    """What was not read of elements that no other column gives."""
+    left = [c for c in others if _subject(c.key) not in read]
+    left = [c for c in left if not _is_left_out(c.key, without)]
+    warnings = []
+    if "fe" not in read and "fe_h" not in without:
+        warnings.append(_warn_of_iron(left, names))
+    rest = [c for c in left if _subject(c.key) != "fe"]
+    if rest:
+        warnings.append(_warn_of_unread(rest, names))
+    return warnings
 
 
 def _all_abundances() -> tuple[str, ...]:

@@ -235,6 +235,12 @@ def check_times(
             f"{source.name}, column {original!r}: by its name it is log10 of an age. "
             f"Convert it with {flag(f'age=10**{original}')}."
         )
+    return _doubt_times(key, original, known, sigma[np.isfinite(sigma)])
+
+
+def _doubt_times(
+    key: str, original: str, known: Numbers, errors: Numbers
+) -> tuple[str, ...]:
     warnings = []
     low, high = LOG_YEARS
     if len(known) >= MANY and known.min() >= low and known.max() <= high:
@@ -249,7 +255,6 @@ def check_times(
             f"log10 of Gyr: {flag(f'age=10**{original}')}; if fractions of the age of "
             f"the Universe: {flag(f'age={original}*13.8')}."
         )
-    errors = sigma[np.isfinite(sigma)]
     if len(errors) >= ENOUGH and not 0.02 <= np.median(errors) <= 8.0:
         warnings.append(
             f"The median error of {original} is {np.median(errors):.3g} Gyr: check its "

@@ -12,6 +12,7 @@ from chemsbi_jax.catalog.columns import (
     flagged,
     limit_cells,
     numbers,
+    plain_numbers,
 )
 from chemsbi_jax.catalog.limits import find_limits
 from chemsbi_jax.catalog.lookalikes import hint_of_names
@@ -21,6 +22,7 @@ from chemsbi_jax.catalog.user_columns import OVER_H
 from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.errors import CatalogError, raise_for_rows
 
+COVARIANCE = "fe_covariance"  # column [dex^2]
 NULL_ERRORS = (9.9, 9.99, 9.999, 9.9999)
 
 
@@ -91,6 +93,8 @@ def read_abundances(
         warnings += column.warnings
     notes += [f"{what}: {', '.join(which)}." for what, which in counts.items()]
     covariance = None
+    if source.has(COVARIANCE):  # of `write_stars`
+        covariance = np.nan_to_num(plain_numbers(source, COVARIANCE))
     if over_h:
         covariance, note = _subtract_iron(
             source, present, over_h, values, errors, without

@@ -66,28 +66,21 @@ def choose_columns(
     user = parse_columns(file, names, columns)
     asked = user.columns | {key: "" for key in user.conversions}
     preset, notes = find_survey(file, names, survey)
+    found: dict[str, str] = {}
+    hidden = tuple(OVER_H.values())
     if preset is not None:
         found, hidden = _of_survey(preset, names)
     elif survey == "auto":
         found, hidden = _other_spellings(file, names, asked), ()
-    else:
-        found, hidden = {}, tuple(OVER_H.values())
-    chosen = {key: column for key, column in names.items() if key not in hidden}
-    chosen = _prefer(chosen | found, user)
+    shown = {key: column for key, column in names.items() if key not in hidden}
+    chosen = _prefer(shown | found, user)
     used = {k: c for k, c in chosen.items() if k in KEYS}
     errors = find_errors(file, names, used, user, is_strict=survey == "none")
     chosen |= errors.columns
     for key in errors.of_conversions:
         chosen.pop(f"e_{key}", None)
-    rest = look_alike(
-        file,
-        names,
-        used | errors.columns,
-        user,
-        without=without,
-        is_free=preset is None and survey == "auto",
-        has_survey=preset is not None,
-    )
+    rules = preset.name if preset else survey
+    rest = look_alike(file, names, used | errors.columns, user, rules, without)
     renamed = found | user.columns | errors.columns
     said = (*notes, *_tell(renamed, user.conversions), *user.notes, *rest.notes)
     return Choice(
@@ -149,9 +142,11 @@ def find_survey(
         survey = found[0]
     mine = [preset for preset in SURVEYS if preset.name == survey]
     fitting = [preset for preset in mine if _n_values(preset, names)]
-    if not fitting:
+    others = {s.name for s in SURVEYS if _has_marks(s, names)} - {survey}
+    is_other = others and not any(_has_marks(preset, names) for preset in mine)
+    if not fitting or is_other:
         raise CatalogError(
-            f"{file}: expected abundances in the columns of {survey}, as "
+            f"{file}: expected the columns of {survey}, as "
             f"{', '.join(mine[0].marks)}; got {', '.join(names.values())}. Use "
             "--survey none, and --columns."
         )

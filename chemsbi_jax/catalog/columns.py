@@ -20,6 +20,7 @@ LARGEST = 20.0
 MAX_MARKS = 5
 """A column with more different values beyond `LARGEST` is in another unit."""
 
+FEW = 0.2  # share of a column
 NINES = re.compile(r"-?9+(\.9+)?")
 """A number that may mean "missing": 9.99, -9999, 99.9."""
 
@@ -115,7 +116,8 @@ def numbers(
 
 def _refuse_large(source, original, values, large, kind: str) -> None:
     """Values that are large, and are not known to mean "missing"."""
-    if kind == "e_" and large.sum() < 0.2 * np.isfinite(values).sum():
+    n_large, n = len(np.unique(values[large])), int(np.isfinite(values).sum())
+    if kind == "e_" and (n_large <= MAX_MARKS or large.sum() < FEW * n):
         return  # few errors so large are none
     marks = large & (is_mark(values, is_time=False) | (values < 0))
     other = large & ~marks

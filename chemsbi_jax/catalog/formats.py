@@ -153,7 +153,7 @@ def _parse_votable(path: Path, number: int | None) -> Table:
     if not tables:
         raise CatalogError("the file has no table")
     names = {i: [f.name for f in t.fields] for i, t in enumerate(tables, 1)}
-    rows = {i: t.nrows for i, t in enumerate(tables, 1)}
+    rows = {i: len(t.array) for i, t in enumerate(tables, 1)}
     found = ", ".join(f"table {i} ({n} rows)" for i, n in rows.items())
     if number is not None and number not in rows:
         raise CatalogError(f"{path}: there is no table {number}; the file has {found}.")

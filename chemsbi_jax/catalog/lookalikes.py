@@ -40,10 +40,8 @@ def look_alike(
     names: Mapping[str, str],
     used: Mapping[str, str],
     user: Asked,
-    *,
+    rules: str = "auto",
     without: Collection[str] = (),
-    is_free: bool,
-    has_survey: bool,
 ) -> LookAlikes:
     """Competitors and unread columns of a table.
 
@@ -52,9 +50,9 @@ def look_alike(
         names: lower-case name -> name in the table.
         used: our name -> column in use.
         user: what the user named.
+        rules: "auto", by which two columns for one abundance are refused, "none", or
+            the name of the survey whose rules choose the columns.
         without: abundances that are left out.
-        is_free: whether two columns for one abundance are refused.
-        has_survey: whether a survey's rules choose the columns.
 
     Raises:
         CatalogError: two columns compete for one abundance.
@@ -67,7 +65,8 @@ def look_alike(
         if column not in taken and (candidate := _candidate(column, names))
     ]
     asked = {*user.columns, *user.conversions}
-    if is_free:
+    has_survey = rules not in ("auto", "none")
+    if rules == "auto":
         _refuse_competitors(file, names, used, others, asked, without)
     read = {_subject(key) for key in mine}
     again = [c.column for c in others if _subject(c.key) in read]

@@ -182,9 +182,7 @@ def _read(
             counts[_FLAGGED] = int(bad.sum())
         else:
             counts[_UNCHECKED] = int(observed.sum())
-    errors, n_assumed = _errors(source, key, values, default_error)
-    has_errors = source.has(f"e_{key}")
-    warnings = check_errors(source, key, errors) if has_errors else ()
+    errors, n_assumed, warnings = _errors(source, key, values, default_error)
     if default_error is not None:
         what = f"Values without an error of their own, taken as {default_error:g} dex"
         counts[what] = n_assumed
@@ -204,9 +202,9 @@ def _errors(
     name: str,
     values: Float[np.ndarray, " star"],
     default_error: float | None,
-) -> tuple[Float[np.ndarray, " star"], int]:
-    """Errors [dex] where a value is observed, and how many are the default."""
-    observed = np.isfinite(values)
+) -> tuple[Float[np.ndarray, " star"], int, tuple[str, ...]]:
+    """Errors [dex] where a value is observed, how many are the default; warnings."""
+    observed, warnings = np.isfinite(values), ()
     if source.has(f"e_{name}"):
         column = source.columns[f"e_{name}"]
         errors = numbers(source, f"e_{name}", DEX)
@@ -215,12 +213,14 @@ def _errors(
         if source.is_survey:
             errors = np.where(errors > 0, errors, np.nan)
         refuse_not_positive(source, column, errors, observed)
+        warnings = check_errors(source, name, errors)
     else:
         column = f"e_{name}"
         errors = np.full(len(values), np.nan)
     lacking = observed & ~np.isfinite(errors)
     if default_error is not None:
-        return np.where(lacking, default_error, errors), int(lacking.sum())
+        filled = np.where(lacking, default_error, errors)
+        return filled, int(lacking.sum()), warnings
     if not source.is_survey or not source.has(f"e_{name}"):
         absent = (
             "" if source.has(f"e_{name}") else f" (the table has no column {column})"
@@ -230,7 +230,7 @@ def _errors(
             f"{name} is observed but has no error{absent}; give its error in dex, or "
             "one for all with --default-error 0.05.",
         )  # fmt: skip
-    return errors, 0
+    return errors, 0, warnings
 
 
 def refuse_not_positive(

@@ -138,7 +138,7 @@ def find_survey(
                 "were used; choose with --survey."
             ]
         if not found:
-            return None, []
+            return None, _hint_of_survey(names)
         survey = found[0]
     mine = [preset for preset in SURVEYS if preset.name == survey]
     fitting = [preset for preset in mine if _n_values(preset, names)]
@@ -157,6 +157,16 @@ def find_survey(
     is_open = len({s.title for s in fitting}) > 1 and not released
     untold = "; its columns do not tell the release" if is_open else ""
     return preset, [f"Read by the rules of {preset.title}{untold}."]
+
+
+def _hint_of_survey(names: Mapping[str, str]) -> list[str]:
+    """A note where a table has a survey's ids, but lacks its other columns."""
+    like = {s.name: names[s.marks[0]] for s in SURVEYS if s.marks[0] in names}
+    return [
+        f"The column {column} is one of {name}, but its flags are absent, so its rules "
+        f"were not used; --survey {name} uses them."
+        for name, column in like.items()
+    ]
 
 
 def _has_marks(survey: Survey, names: Mapping[str, str]) -> bool:

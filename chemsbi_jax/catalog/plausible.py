@@ -63,7 +63,7 @@ def check_abundance(source: StarTable, key: str, values: Numbers) -> Checked:
                 f"{label(f'a_{element}')}. Subtract the Sun: "
                 f"{flag(f'{key}={original}-{SUN[element]:.2f}')}."
             )
-        values = np.where(_is_null(values), np.nan, values - SUN[element])
+        values = np.where(is_null(values), np.nan, values - SUN[element])
         notes.append(
             f"{label(key)} is {original} - {SUN[element]:.2f} (Sun of Asplund+2009)."
         )
@@ -104,8 +104,8 @@ def _is_nines(values: Numbers, rows: np.ndarray) -> np.ndarray:
     return found
 
 
-def _is_null(values: Numbers) -> np.ndarray:
-    """9.99 and its like, where it stands in several rows."""
+def is_null(values: Numbers) -> np.ndarray:
+    """Which values are 9.99 or its like, and stand in at least three rows."""
     nines = _is_nines(values, np.abs(np.nan_to_num(values)) >= 9.0)
     return nines & _is_repeated(values, nines)
 

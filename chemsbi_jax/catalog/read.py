@@ -150,7 +150,8 @@ def read_catalog(
 def _all_warnings(opened: "_Opened", doubts: list[str], flags) -> tuple[str, ...]:
     """Each warning once, in the order of the work."""
     first = (*opened.source.warnings, *opened.warnings, *opened.choice.warnings)
-    if flags:
+    judges = [flag for flag in flags if not flag.lower().startswith(("snr", "s/n"))]
+    if judges:
         doubts = [
             f"Columns of flags or limits that were not followed: {', '.join(flags)}. "
             "Remove bad stars, and empty bad values, before you read the table.",

@@ -14,6 +14,7 @@ from chemsbi_jax.catalog.columns import (
     numbers,
     plain_numbers,
 )
+from chemsbi_jax.catalog.layouts import how_to_split
 from chemsbi_jax.catalog.limits import find_limits
 from chemsbi_jax.catalog.lookalikes import hint_of_names
 from chemsbi_jax.catalog.plausible import check_abundance, check_errors, check_slopes
@@ -130,8 +131,19 @@ def present_columns(source: StarTable) -> dict[str, str]:
         f"{source.name}: no column holds an abundance; expected some of "
         f"{', '.join(ABUNDANCES)} (in any case); got "
         f"{', '.join(source.table.colnames)}. Name them with --columns fe_h=..., if "
-        f"they are there.{hint_of_names({n.lower(): n for n in source.table.colnames})}"
+        f"they are there.{_hint(source)}"
     )
+
+
+def _hint(source: StarTable) -> str:
+    """What may hold abundances in a table without a column of them."""
+    names = {name.lower(): name for name in source.table.colnames}
+    vectors = [
+        how_to_split(name, source.table[name].shape[1])
+        for name in names.values()
+        if source.table[name].ndim == 2
+    ]
+    return hint_of_names(names) + "".join(f" {text}" for text in vectors[:1])
 
 
 def _subtract_iron(
@@ -154,8 +166,7 @@ def _subtract_iron(
     if others or "fe_h" in without:
         return None, (
             f"{start}, with the error sqrt(e_xh^2 + e_feh^2). These errors count as "
-            "independent, though they share that of [Fe/H]: the interval is too wide "
-            "rather than too narrow."
+            "independent, though they share that of [Fe/H]."
         )
     return np.nan_to_num(errors[:, iron]) ** 2, (
         f"{start}. Their errors share that of [Fe/H]: the exact methods compare [X/H], "

@@ -7,7 +7,7 @@ import numpy as np
 from astropy.table import Table
 from jaxtyping import Array, ArrayLike, Bool, Float
 
-from chemsbi_jax.constants import GLOBAL_PARAMETERS
+from chemsbi_jax.constants import ABUNDANCES, GLOBAL_PARAMETERS
 
 if TYPE_CHECKING:
     from getdist import MCSamples  # pyright: ignore[reportMissingImports]
@@ -62,6 +62,23 @@ class Stars(NamedTuple):
             unknown,
             np.arange(len(values)).astype(str),
         )
+
+
+def shared_variance(stars: Stars) -> Float[np.ndarray, "star element"] | None:
+    """Variance of [Fe/H] in the error of each [X/Fe] [dex^2]; None if no star has it.
+
+    0 for [Fe/H], in gaps, where [Fe/H] was not observed, and where the variance is not
+    smaller than the square of the error (by more than rounding).
+    """
+    if stars.fe_covariance is None:
+        return None
+    iron = ABUNDANCES.index("fe_h")
+    seen = np.asarray(stars.observed)
+    shared = np.where(seen, np.nan_to_num(stars.fe_covariance)[:, None], 0.0)
+    shared = np.where(seen[:, [iron]], shared, 0.0)
+    shared[:, iron] = 0.0
+    smaller = shared < (1.0 - 1e-6) * np.where(seen, stars.errors, 0.0) ** 2
+    return np.where(smaller, shared, 0.0)
 
 
 class GalaxyPosterior(NamedTuple):

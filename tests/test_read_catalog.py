@@ -216,7 +216,8 @@ def test_x_over_h_becomes_x_over_fe_with_both_errors(tmp_path):
     np.testing.assert_allclose(stars.values[:, I["o_fe"]], [0.11, 0.1])
     np.testing.assert_allclose(stars.errors[:, I["o_fe"]], 0.05)  # 0.03 and 0.04
     np.testing.assert_allclose(stars.errors[:, I["fe_h"]], 0.03)
-    assert "an upper bound" in report.text()
+    np.testing.assert_allclose(stars.fe_covariance, 0.03**2)
+    assert "Their errors share that of [Fe/H]" in report.text()
 
 
 def test_x_over_h_needs_iron_of_the_same_star(tmp_path):
@@ -264,8 +265,8 @@ def test_two_surveys_in_one_table_is_nobodys(tmp_path):
     assert "look like apogee and galah" in report.notes[0]
     assert report.n_used == 3  # only the repeated id and the empty row are dropped
     path = save(apogee(), tmp_path, "apogee.fits")
-    assert "expected the columns sobject_id, flag_sp, fe_h" in refusal(
-        path, survey="galah"
+    assert "expected the columns of galah, as sobject_id, fe_h; got APOGEE_ID" in (
+        refusal(path, survey="galah")
     )
 
 

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_infer import load_script
 
-from chemsbi_jax import scripts
 from chemsbi_jax.catalog.columns import IDS
+from chemsbi_jax.cli import run as cli_run
 from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.npe.reading import require_complete
 
@@ -116,7 +116,7 @@ def run(module, flags, main, patch, capsys):
     """Exit code and what was said on stderr."""
     patch.setattr("sys.argv", ["script.py", *flags])
     try:
-        code = scripts.run_script(main, module.Config)
+        code = cli_run.run_script(main, module.Config)
     except SystemExit as error:  # tyro's
         code = error.code
     return code, capsys.readouterr().err

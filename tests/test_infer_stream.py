@@ -14,7 +14,7 @@ from test_infer import EXAMPLE, ROOT, load_script
 import chemsbi_jax as cs
 from chemsbi_jax.galaxy.amortised import resume as progress
 from chemsbi_jax.galaxy.amortised import stream
-from chemsbi_jax.scripts import Stopwatch
+from chemsbi_jax.results.stopwatch import Stopwatch
 
 N_STARS = 90
 

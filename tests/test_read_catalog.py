@@ -18,8 +18,11 @@ from chemsbi_jax.catalog import CatalogOptions, read_catalog, read_stars
 from chemsbi_jax.catalog.column_names import our_name
 from chemsbi_jax.catalog.report import write_dropped
 from chemsbi_jax.catalog.solar import SCALES, solar_shift
+from chemsbi_jax.cli.flags import StarFlags
+from chemsbi_jax.cli.infer import read as read_flagged
 from chemsbi_jax.constants import ABUNDANCES, ELEMENTS, SOLAR, T_END
 from chemsbi_jax.errors import CatalogError
+from chemsbi_jax.inference.rows import add_rows
 
 ROOT = Path(__file__).parents[1]
 HAS_PYARROW = importlib.util.find_spec("pyarrow") is not None
@@ -514,13 +517,11 @@ def test_script_lists_the_dropped_rows_of_incomplete_stars(tmp_path, table):
 
 
 def test_summary_has_the_catalogue(tmp_path):
-    import star_flags
-
-    flags = star_flags.StarFlags(survey="apogee")
+    flags = StarFlags(survey="apogee")
     path = save(apogee(), tmp_path)
-    catalog = star_flags.read(path, flags, tmp_path / "out", quiet=True)
+    catalog = read_flagged(path, flags, tmp_path / "out", quiet=True)
     assert (tmp_path / "out" / "dropped_rows.csv").is_file()
-    summary = star_flags.add_to({"n_stars": 2, "warnings": ["a"]}, catalog.report)
+    summary = add_rows({"n_stars": 2, "warnings": ["a"]}, catalog.report)
     summary = json.loads(json.dumps(summary))
     assert summary["n_stars"] == summary["catalogue"]["n_read"] == 5
     assert summary["catalogue"]["n_used"] == 2
@@ -528,7 +529,7 @@ def test_summary_has_the_catalogue(tmp_path):
     assert summary["warnings"] == ["a", *catalog.report.warnings]
     assert set(catalog.report.warnings) < set(summary["catalogue"]["notes"])
     whole = save(apogee()[:1], tmp_path, "whole.fits")
-    star_flags.read(whole, flags, tmp_path / "out", quiet=True)
+    read_flagged(whole, flags, tmp_path / "out", quiet=True)
     assert not (tmp_path / "out" / "dropped_rows.csv").exists()  # of an earlier run
 
 

@@ -21,6 +21,7 @@ import tyro
 from astropy.table import Table
 
 import chemsbi_jax as cs
+from chemsbi_jax.cli.run import command_line
 from chemsbi_jax.errors import OutputError
 from chemsbi_jax.galaxy.amortised import product
 from chemsbi_jax.results import (
@@ -32,7 +33,6 @@ from chemsbi_jax.results import (
     write_report,
 )
 from chemsbi_jax.results.remedies import FALLBACK, remedy
-from chemsbi_jax.scripts import command_line
 
 HOSTILE = "<script>alert(1)</script> & \"a\" 'b' </style><img src=x onerror=y>"
 VOID = {"meta", "link", "img"}

@@ -10,9 +10,11 @@ import pytest
 from test_infer import load_script
 
 import chemsbi_jax as cs
-from chemsbi_jax import priors, scripts
+from chemsbi_jax import priors
+from chemsbi_jax.cli import run as cli_run
 from chemsbi_jax.errors import CatalogError, InputError, OutputError, WeightsError
-from chemsbi_jax.scripts import Stopwatch, union_length
+from chemsbi_jax.results.stopwatch import Stopwatch, union_length
+from chemsbi_jax.simulator import blocks
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def test_a_fault_of_ours_shows_its_traceback(monkeypatch):
             raise fault("a bug")
 
         with pytest.raises(fault, match="a bug"):
-            scripts.run_script(main, NoFlags)
+            cli_run.run_script(main, NoFlags)
 
 
 @pytest.mark.parametrize("error", [InputError, WeightsError, CatalogError, OutputError])
@@ -71,7 +73,7 @@ def test_input_errors_become_a_sentence(error, monkeypatch, capsys):
     def main(flags):
         raise error("Expected this; got that.")
 
-    assert scripts.run_script(main, NoFlags) == 2
+    assert cli_run.run_script(main, NoFlags) == 2
     assert capsys.readouterr().err == "error: Expected this; got that.\n"
 
 
@@ -88,12 +90,12 @@ def test_input_errors_become_a_sentence(error, monkeypatch, capsys):
 )
 def test_flags_that_no_run_can_use(flags, message):
     with pytest.raises(InputError, match=message):
-        scripts.check_flags(Flags(**flags), sizes=1, n_epochs=1)
+        cli_run.check_flags(Flags(**flags), sizes=1, n_epochs=1)
 
 
 def test_flags_that_pass():
-    scripts.check_flags(Flags(), sizes=1, n_epochs=1)
-    scripts.check_flags(Flags(seed=2**32 - 1, sizes=(1,), n_epochs=1), n_epochs=1)
+    cli_run.check_flags(Flags(), sizes=1, n_epochs=1)
+    cli_run.check_flags(Flags(seed=2**32 - 1, sizes=(1,), n_epochs=1), n_epochs=1)
 
 
 def test_mock_is_read_back(tmp_path):
@@ -104,21 +106,20 @@ def test_mock_is_read_back(tmp_path):
     assert np.all(read.errors == config.sigma)
 
 
-def test_simulations_in_blocks_are_those_of_one_call(monkeypatch):
+def test_simulations_in_blocks_are_those_of_one_call():
     yields = cs.load_yields(TOY)
     theta = priors.sample(jax.random.key(3), cs.paper_prior(), 50)
-    monkeypatch.setattr(scripts, "SIMULATE_BLOCK", 16)
-    found = scripts.simulate_blocks(theta, yields, cs.CLEAN, quiet=True)
+    found = blocks.simulate_blocks(theta, yields, cs.CLEAN, True, 16)
     # float32, and other batch shapes: rounding of sums
     np.testing.assert_allclose(found, cs.simulate(theta, yields), atol=1e-5)
-    traced = scripts._on_all_devices.cache_info()
-    scripts.simulate_blocks(theta, yields, cs.CLEAN, quiet=True)
-    assert scripts._on_all_devices.cache_info().hits == traced.hits + 1
+    traced = blocks._on_all_devices.cache_info()
+    blocks.simulate_blocks(theta, yields, cs.CLEAN, quiet=True)
+    assert blocks._on_all_devices.cache_info().hits == traced.hits + 1
 
 
 def test_no_simulations_are_refused():
     with pytest.raises(ValueError, match="at least 1 star"):
-        scripts.simulate_blocks(
+        blocks.simulate_blocks(
             np.zeros((0, 6)), cs.load_yields(TOY), cs.CLEAN, quiet=True
         )
 

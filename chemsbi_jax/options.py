@@ -48,5 +48,5 @@ class Limits:
     """Stars of the robust method that runs beside a result that does not fit."""
     n_leave_out: int = 200
     """Stars whose posterior is repeated without each abundance."""
-    n_star_draws: int = 1000
-    """Posterior draws of each star, for the checks and figures."""
+    n_star_draws: int = 100
+    """Posterior draws of each star, for the checks and figures; at least 64."""

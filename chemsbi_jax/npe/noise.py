@@ -37,8 +37,11 @@ def observe_like(
         abundances: their abundances without noise [dex].
     """
     key_values, key_birth = jax.random.split(key)
-    noisy = add_noise(key_values, abundances, jnp.asarray(table.errors))
+    noisy = _noisy(key_values, jnp.asarray(abundances), jnp.asarray(table.errors))
     values = np.where(table.observed, np.asarray(noisy), np.nan)
     shift = np.asarray(jax.random.normal(key_birth, (len(values),)))
     birth_time = np.asarray(theta)[:, BIRTH_TIME] + table.e_birth_time * shift
     return table._replace(values=values, birth_time=birth_time)
+
+
+_noisy = jax.jit(add_noise)

@@ -12,7 +12,8 @@ class CatalogOptions:
     """How to read a star table."""
 
     survey: Literal["auto", "none", "galah", "apogee", "sdss5"] = "auto"
-    """Whose column names and flags; auto: look; none: our own column names only."""
+    """Survey preset for column names and quality flags; "auto" detects it, "none" takes
+    the package's own column names only."""
     columns: str = ""
     """Columns by the table's names, as fe_h=FE_H,e_fe_h=FE_H_ERR; conversions too, as
     age=10**logAge,fe_h=A(Fe)-7.50,e_mg_fe=sqrt(VAR_MG)."""

@@ -193,7 +193,7 @@ def test_stars_that_no_parameters_explain_leave_the_flow(networks, stars):
     assert found.posterior.method == "flow"
     assert found.checks.model_fit.flagged
     assert found.checks.no_exact
-    assert found.warnings[0].startswith("The exact method failed, so this is")
+    assert found.warnings[0].startswith("The exact method failed; this is")
     assert "--method exact" not in " ".join(found.warnings)
     assert found.verdict.level == "red"
 
@@ -245,7 +245,7 @@ def test_methods_are_compared_by_their_information(shift, width, n_weak, agrees)
         ({"prior_widths": 1.0, "weak_stars": 3}, ["3 stars"]),
         (
             {"prior_widths": 0.0, "weak_stars": 3, "is_prior": True},
-            ["3 stars", "this is the prior"],
+            ["3 stars are excluded", "this is the prior"],
         ),
         ({"prior_widths": 4.5}, ["4.5 prior widths"]),
         ({"prior_widths": np.nan}, ["nan prior widths"]),

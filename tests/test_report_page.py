@@ -173,7 +173,7 @@ MISFIT = {"flagged": True, "p_value": 1e-9, "text": "The model does not fit."}
     [
         ({"model_fit": MISFIT}, "The model does not fit."),
         ({"at_rest": False}, "The exact method did not converge."),
-        ({"is_prior": True}, "No star counts: this is the prior, not a result."),
+        ({"is_prior": True}, "No star is used: this is the prior, not a result."),
     ],
 )
 def test_red(checks, reason):

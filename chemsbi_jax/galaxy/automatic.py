@@ -103,7 +103,7 @@ def first_answer(
     exact, why = try_exact(key_exact, networks, stars, quiet, flow)
     if exact is not None:
         return Answer(exact, flow=flow, table=table)
-    why = f"The exact method failed, so this is the answer of flow. {why}"
+    why = f"The exact method failed; this is the result of the method flow. {why}"
     return Answer(flow, no_exact=why, table=table)
 
 
@@ -203,7 +203,7 @@ def try_exact(
     except (InputError, np.linalg.LinAlgError) as error:
         return None, str(error)
     is_converged = exact.checks["at_rest"]
-    return (exact, "") if is_converged else (None, "It did not come to rest.")
+    return (exact, "") if is_converged else (None, "It did not converge.")
 
 
 def exact_beside(

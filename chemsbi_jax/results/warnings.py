@@ -39,8 +39,8 @@ def _of_stars(checks: Mapping) -> list[str]:
         some = ", ".join(left_out[:N_NAMED])
         some += ", ..." if len(left_out) > N_NAMED else ""
         text = (
-            f"Stars that no parameters explain, and which do not count: "
-            f"{len(left_out)} ({some}). Everything else is about the others."
+            f"Stars that no parameters explain, excluded from the result and from the "
+            f"checks: {len(left_out)} ({some})."
         )
         warnings.append(text)
     return warnings
@@ -55,7 +55,7 @@ def _of_model(checks: Mapping) -> list[str]:
         text = (
             f"With a model error for each abundance ({robust['n_stars']} stars; "
             f"--robust for all): {_interval(robust)}. Quote this beside the interval; "
-            "errors that all stars share it does not cover."
+            "it does not cover errors shared by all stars."
         )
         warnings.append(text)
     return warnings
@@ -71,7 +71,11 @@ def _of_agreement(checks: Mapping) -> list[str]:
             "those of the result"
         )
         n = agree["weak_stars"]
-        text += f", without {n} stars that tell little to a network." if n else "."
+        text += (
+            f", without {n} stars that have too little information for a network."
+            if n
+            else "."
+        )
         warnings.append(text)
     errors = checks.get("model_error_dex")
     if errors:
@@ -92,7 +96,7 @@ def _of_agreement(checks: Mapping) -> list[str]:
 def _of_convergence(checks: Mapping) -> list[str]:
     if checks.get("at_rest", True):
         return []
-    return ["The exact method did not come to rest: do not use the interval."]
+    return ["The exact method did not converge; do not use this interval."]
 
 
 def of_place(checks: Mapping) -> list[str]:
@@ -101,19 +105,19 @@ def of_place(checks: Mapping) -> list[str]:
     can_exact = not checks.get("no_exact")
     if n_weak:
         text = (
-            f"{n_weak} stars do not count: what is measured of them tells too little "
-            "for a network."
+            f"{n_weak} stars are excluded: their measurements have too little "
+            "information for a network."
         )
         text += " --method exact can use them." if can_exact else ""
         warnings.append(text)
     if checks.get("is_prior"):
-        text = "No star counts: this is the prior, not a result."
+        text = "No star is used: this is the prior, not a result."
         warnings.append(text)
     moved = np.abs(checks.get("network_error_sigma", 0.0)).max()
     if moved > LARGE_CORRECTION:
         text = (
-            f"The network's mean error, which was taken out, is {moved:.1f} times the "
-            "width: what is left of it may matter."
+            f"The correction for the network's mean error is {moved:.1f} times the "
+            "width; the error that remains after it may matter."
         )
         text += " Compare with --method exact." if can_exact else ""
         warnings.append(text)
@@ -121,7 +125,7 @@ def of_place(checks: Mapping) -> list[str]:
     if is_far(widths):
         text = (
             f"The result lies {widths:.1f} prior widths from the prior's mean, where "
-            "networks and emulator have hardly been trained: do not rely on it."
+            "networks and emulator have hardly any training stars: do not rely on it."
         )
         warnings.append(text)
     return warnings
@@ -144,16 +148,15 @@ def of_subset(checks: Mapping) -> list[str]:
     if np.abs(shift).max() > AGREE_SIGMA:
         text = (
             f"For {checks['subset']['n_stars']} of the stars the methods differ by "
-            f"{shift[0]:+.1f} and {shift[1]:+.1f} sigma of the result for all: with so "
-            "many stars the interval is narrower than the error of the method."
+            f"{shift[0]:+.1f} and {shift[1]:+.1f} sigma of the result for all: the "
+            "interval of all stars is narrower than the error of the method."
         )
         warnings.append(text)
     exact = checks.get("exact_subset")
     if exact:
         text = (
-            f"The exact method had {exact['n_stars']} of the stars, drawn at random, "
-            f"as it takes long: {_interval(exact)}. For all: --method exact, in one "
-            "process."
+            f"The exact method for {exact['n_stars']} of the stars, drawn at random, "
+            f"gives {_interval(exact)}. For all stars: --method exact, in one process."
         )
         warnings.append(text)
     return warnings

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from chemsbi_jax.types import Forward as Forward
     from chemsbi_jax.types import GalaxyPosterior as GalaxyPosterior
     from chemsbi_jax.types import Stars as Stars
+    from chemsbi_jax.yields import list_yields as list_yields
 
 # public name -> module that defines it. They are loaded at their first use, so that
 # `import chemsbi_jax` and `chemsbi --help` need no JAX.
@@ -61,6 +62,7 @@ _HOMES = {
     "emulate_yields": "emulator",
     "infer": "inference",
     "infer_galaxy": "galaxy",
+    "list_yields": "yields",
     "load_emulator": "emulator",
     "load_networks": "galaxy.networks",
     "load_npe": "npe",
@@ -92,6 +94,7 @@ _MODULES = (
     "storage",
     "train",
     "types",
+    "yields",
 )
 
 __all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604

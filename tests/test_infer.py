@@ -144,6 +144,12 @@ def test_writes_the_contract(saved, result):
     assert {p.name for p in out.iterdir()} == FILES
 
 
+def test_the_report_has_every_figure(saved):
+    page = (saved[0] / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 4
+    assert "Good" in page
+
+
 def test_posterior_file_opens_in_arviz(saved):
     data = az.from_netcdf(saved[0] / "posterior.nc")
     draws = data.posterior["alpha_imf"].values
@@ -324,6 +330,9 @@ def test_the_command_on_stars_of_the_model(few_stars, tmp_path):
     summary = run_command(InferFlags(few_stars, tmp_path / "out", seed=3, quiet=True))
     assert {p.name for p in (tmp_path / "out").iterdir()} == FILES
     assert summary["provenance"]["npe"] == "tng"
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "chemsbi infer" in page
+    assert "--seed 3" in page
     assert summary["method"] == "exact"
     # 30 stars: 4 sigma in each parameter would be a fault, not noise
     for name, truth in zip(cs.PARAMETERS[:2], (-2.1, -2.6), strict=True):

@@ -24,6 +24,7 @@ LAYERS = (
     {"types"},
     {"stars"},
     {"priors"},
+    {"yields"},
     {"catalog", "simulator", "train"},
     {"emulator", "npe", "diagnostics"},
     {"galaxy"},

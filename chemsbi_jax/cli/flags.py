@@ -156,8 +156,8 @@ class EmulatorFlags(CacheFlags):
     """Train the network of the yield factors, on top of the emulator in --out."""
     recipe: Literal["default", "reference"] = "default"
     """Ours, or that of Buck+ 2025 (100-40, batch 64, 20 epochs, wide prior only)."""
-    n_simulations: int = 2_000_000
-    """Training simulations; with --free-yields also the pairs of simulations."""
+    n_simulations: int | None = None
+    """Training simulations; None is 2,000,000, and 600,000 pairs of free yields."""
     n_test: int = 20_000
     """Fresh simulations from the paper prior that measure the errors."""
     n_epochs: int | None = None

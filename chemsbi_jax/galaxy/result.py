@@ -1,7 +1,7 @@
 """From the latents of a galaxy to its parameters."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -14,6 +14,7 @@ from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.types import AnyArray, GalaxyPosterior
 
 
+@runtime_checkable
 class Moments(Protocol):
     """Anything with a mean and a covariance of the two global latents."""
 

@@ -13,7 +13,7 @@ from chemsbi_jax.errors import InputError
 from chemsbi_jax.simulator import simulate
 from chemsbi_jax.simulator.physics import Physics
 from chemsbi_jax.simulator.yield_factors import simulate_factors
-from chemsbi_jax.simulator.yields import Yields
+from chemsbi_jax.yields import Yields
 
 SIMULATE_BLOCK = 20_000  # simulations between two steps of the progress bar
 _on_all_devices = cache(spread)  # one compilation for all calls of a process

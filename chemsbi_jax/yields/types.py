@@ -1,8 +1,10 @@
-"""Yield tables as data: what the simulator needs to know of a stellar model set."""
+"""Yield tables as data: what the simulator reads of a stellar model set."""
 
 from typing import NamedTuple
 
 from jaxtyping import Array, Float
+
+from chemsbi_jax.yields.elements import NINE, Elements, abundance_names
 
 
 class SourceYields(NamedTuple):
@@ -26,8 +28,14 @@ class SNIaYields(NamedTuple):
 
 
 class Yields(NamedTuple):
-    """A complete yield set; elements in the order of `constants.ELEMENTS`."""
+    """A complete yield set, with the elements that it traces."""
 
     sn2: SourceYields
     agb: SourceYields
     sn_ia: SNIaYields
+    elements: Elements = NINE  # order of every element axis above
+
+    @property
+    def abundances(self) -> tuple[str, ...]:
+        """Names of the last axis of `simulate`, [X/Fe] and [Fe/H] in dex."""
+        return abundance_names(self.elements)

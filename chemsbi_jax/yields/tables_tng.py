@@ -1,51 +1,20 @@
-"""Yield sets by name: the published tables, or the user's own."""
+"""The yields of IllustrisTNG."""
 
-from functools import partial
 from pathlib import Path
 
 import h5py
 import jax.numpy as jnp
 
 from chemsbi_jax.constants import AGB_M_MIN, IMF_M_MAX, SN2_M_MIN
-from chemsbi_jax.errors import InputError
-from chemsbi_jax.simulator.mass_bins import StellarModels, bin_models
-from chemsbi_jax.simulator.tables_alternative import load_alternative
-from chemsbi_jax.simulator.tables_user import read_user_table
-from chemsbi_jax.simulator.yields import SNIaYields, SourceYields, Yields
 from chemsbi_jax.storage.datasets import fetch
+from chemsbi_jax.yields.mass_bins import StellarModels, bin_models
+from chemsbi_jax.yields.types import SNIaYields, SourceYields, Yields
 
 SPECIES = (
     "Carbon", "Iron", "Hydrogen", "Helium", "Magnesium", "Nitrogen", "Neon", "Oxygen",
     "Silicon",
 )  # fmt: skip
 """`constants.ELEMENTS` as the TNG files spell them."""
-
-
-def load_yields(name: str | Path) -> Yields:
-    """A yield set, ready for the simulator, in JAX's default precision.
-
-    Args:
-        name: one of
-            "tng": the yields of IllustrisTNG;
-            "alternative": Nomoto 2013, Karakas & Lugaro 2016, Thielemann 2003;
-            "alternative-reference": the same with the error in the AGB net yields
-                that Chempy makes (`tables_alternative.load_alternative`), for
-                comparison with published work only;
-            a path to a JSON file of one's own, described in `tables_user`.
-
-    Raises:
-        InputError: the name is unknown, or the user's table is unusable.
-        chemsbi_jax.storage.datasets.DatasetError: a published file cannot be had.
-    """
-    if name in PUBLISHED:
-        return PUBLISHED[name]()
-    is_path = isinstance(name, Path) or Path(name).suffix or Path(name).exists()
-    if not is_path and len(Path(name).parts) == 1:
-        raise InputError(
-            f"Unknown yields {name!r}: expected {', '.join(PUBLISHED)}, or the path of "
-            "a JSON file."
-        )
-    return read_user_table(name)
 
 
 def load_tng() -> Yields:
@@ -87,11 +56,3 @@ def _tng_sn_ia(path: Path) -> SNIaYields:
 def _traced_rows(file: h5py.File) -> list[int]:
     species = [s.decode() for s in file["Species_names"]]
     return [species.index(s) for s in SPECIES]
-
-
-PUBLISHED = {
-    "tng": load_tng,
-    "alternative": load_alternative,
-    "alternative-reference": partial(load_alternative, corrected=False),
-}
-"""Name -> loader."""

@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Float
 
 from chemsbi_jax.constants import AGB_M_MIN, ELEMENTS, IMF_M_MAX, SN2_M_MIN
-from chemsbi_jax.simulator.mass_bins import StellarModels, bin_models
-from chemsbi_jax.simulator.yields import SNIaYields, SourceYields, Yields
 from chemsbi_jax.storage.datasets import fetch, find_local
+from chemsbi_jax.yields.mass_bins import StellarModels, bin_models
+from chemsbi_jax.yields.types import SNIaYields, SourceYields, Yields
 
 log = logging.getLogger("chemsbi_jax")
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from chemsbi_jax.simulator.yields import SourceYields
+from chemsbi_jax.yields.types import SourceYields
 
 LOG10_NO_METALS = -10.0
 """Stands for log10 of Z = 0, as in Chempy."""

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from test_infer import EXAMPLE, load_script
+from scripts_of_tests import EXAMPLE, load_script
 from test_tables_user import BROKEN, TOY, UNREADABLE
 
-from chemsbi_jax.cli import run as cli_run
+from chemsbi_jax.cli.run import run_script
 from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.galaxy.networks import load_networks
 from chemsbi_jax.storage.weights import weights_folder
@@ -39,7 +39,7 @@ def refused(modules, monkeypatch, capsys, tmp_path):
         monkeypatch.chdir(tmp_path)
         before = contents(tmp_path)
         try:
-            code = cli_run.run_script(module.main, module.Config)
+            code = run_script(module.main, module.Config)
         except SystemExit as error:  # tyro's
             code = error.code
         message = capsys.readouterr().err

@@ -19,7 +19,7 @@ from chemsbi_jax.catalog.column_names import our_name
 from chemsbi_jax.catalog.report import write_dropped
 from chemsbi_jax.catalog.solar import SCALES, solar_shift
 from chemsbi_jax.cli.flags import StarFlags
-from chemsbi_jax.cli.infer import read as read_flagged
+from chemsbi_jax.cli.infer import read as read_rows
 from chemsbi_jax.constants import ABUNDANCES, ELEMENTS, SOLAR, T_END
 from chemsbi_jax.errors import CatalogError
 from chemsbi_jax.inference.rows import add_rows
@@ -511,6 +511,7 @@ def test_script_lists_the_dropped_rows_of_incomplete_stars(tmp_path, table):
     command = [sys.executable, "experiments/infer.py", path, "--out", out]
     command += ["--without", "c_fe,n_fe"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
     assert "5 rows read, 2 stars used, 3 dropped" in done.stdout
     assert "Traceback" not in done.stderr
     assert list(Table.read(out / "dropped_rows.csv")["row"]) == [2, 4, 5]
@@ -519,7 +520,7 @@ def test_script_lists_the_dropped_rows_of_incomplete_stars(tmp_path, table):
 def test_summary_has_the_catalogue(tmp_path):
     flags = StarFlags(survey="apogee")
     path = save(apogee(), tmp_path)
-    catalog = read_flagged(path, flags, tmp_path / "out", quiet=True)
+    catalog = read_rows(path, flags, tmp_path / "out", quiet=True)
     assert (tmp_path / "out" / "dropped_rows.csv").is_file()
     summary = add_rows({"n_stars": 2, "warnings": ["a"]}, catalog.report)
     summary = json.loads(json.dumps(summary))
@@ -529,7 +530,7 @@ def test_summary_has_the_catalogue(tmp_path):
     assert summary["warnings"] == ["a", *catalog.report.warnings]
     assert set(catalog.report.warnings) < set(summary["catalogue"]["notes"])
     whole = save(apogee()[:1], tmp_path, "whole.fits")
-    read_flagged(whole, flags, tmp_path / "out", quiet=True)
+    read_rows(whole, flags, tmp_path / "out", quiet=True)
     assert not (tmp_path / "out" / "dropped_rows.csv").exists()  # of an earlier run
 
 

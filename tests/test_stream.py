@@ -13,8 +13,8 @@ import jax
 import numpy as np
 import pytest
 from astropy.table import Table
+from scripts_of_tests import EXAMPLE
 from test_galaxy import exact_npe, exact_posterior, exact_stars  # noqa: F401
-from test_infer import EXAMPLE
 
 import chemsbi_jax as cs
 from chemsbi_jax import galaxy as galaxy_module

@@ -43,6 +43,17 @@ def star_residuals(
     return values - mean
 
 
+def mean_residuals(
+    values: Float[np.ndarray, "star element"],
+    predicted: Float[np.ndarray, "star draw element"],
+) -> Float[np.ndarray, "star element"]:
+    """`star_residuals` of predictions that are there already [dex]."""
+    known = np.isfinite(predicted)
+    total = np.where(known, predicted, 0.0).sum(axis=1, dtype=float)
+    with np.errstate(invalid="ignore"):  # 0 / 0: no prediction
+        return values - total / known.sum(axis=1)
+
+
 def misfit_test(
     observed: Float[AnyArray, "star element"],
     expected: Float[AnyArray, "reference element"],

@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Key
 
 from chemsbi_jax.diagnostics.misfit import Misfit
 from chemsbi_jax.galaxy.amortised.flow import is_far
+from chemsbi_jax.galaxy.amortised.table import StarTable
 from chemsbi_jax.galaxy.automatic import (
     COMPARED,
     Answer,
@@ -25,15 +26,15 @@ from chemsbi_jax.galaxy.checks import (
     Halves,
     LeaveOut,
     ModelFit,
-    check_fit,
+    StarDraws,
     compare,
     compare_halves,
     describe_fit,
     leave_out,
+    sample_and_check,
 )
-from chemsbi_jax.galaxy.infer import infer_galaxy
+from chemsbi_jax.galaxy.infer import infer_galaxy, prepare
 from chemsbi_jax.galaxy.networks import Networks
-from chemsbi_jax.galaxy.single_stars import sample_stars
 from chemsbi_jax.options import Limits
 from chemsbi_jax.results.stopwatch import Stopwatch
 from chemsbi_jax.storage.files import plain
@@ -70,11 +71,11 @@ class Keys(NamedTuple):
 
     answer: Key[Array, ""]
     subset: Key[Array, ""]
-    star_draws: Key[Array, ""]
     fit: Key[Array, ""]
     exact: Key[Array, ""]
     robust: Key[Array, ""]
     other: Key[Array, ""]
+    table: Key[Array, ""]
     halves: Key[Array, ""]
     leave_out: Key[Array, ""]
     figures: Key[Array, ""]
@@ -99,7 +100,8 @@ class Checked(NamedTuple):
     checks: Checks
     others: dict[str, GalaxyPosterior]  # label -> further posteriors
     stars: Stars  # of the checks
-    star_draws: Float[Array, "star draw param"]  # of these stars
+    draws: StarDraws  # of these stars
+    table: StarTable  # the same stars, prepared for the amortised methods
 
 
 def run_checks(
@@ -121,16 +123,23 @@ def run_checks(
         some, part = infer_subset(
             keys.subset, networks, some, answer, limits, watch.quiet
         )
-        draws = sample_stars(keys.star_draws, networks.npe, some, limits.n_star_draws)
-        misfit = check_fit(keys.fit, networks, some, draws, galaxy)
+        draws, misfit = sample_and_check(
+            keys.fit, networks, some, galaxy, limits.n_star_draws
+        )
     exact = None
     if is_default and len(stars.values) > limits.max_exact:
         answer, exact = _exact_beside(keys.exact, run, some, answer, misfit)
     robust = _robust_beside(keys.robust, run, some, galaxy, misfit)
     with watch("other method"):
-        other = _other_method(keys.other, run, some, galaxy.method)
+        is_same = len(some.values) == len(stars.values) and answer.subset is None
+        other = answer.flow if is_same else None
+        if other is None:
+            other = _other_method(keys.other, run, some, galaxy.method)
     with watch("other checks"):
-        same = _consistency(keys, run, some, part, other, misfit)
+        table = answer.table if is_same else None
+        if table is None:
+            table = prepare(keys.table, networks.npe, some)
+        same = _consistency(keys, run, some, table, part, other, misfit)
     checks = Checks(
         method=galaxy.checks,
         model_fit=describe_fit(misfit),
@@ -144,7 +153,7 @@ def run_checks(
         **same,
     )
     others = name_others(other, robust, answer.subset)
-    return Checked(checks, others, some, draws)
+    return Checked(checks, others, some, draws, table)
 
 
 def count_used(stars: Stars, galaxy: GalaxyPosterior) -> int:
@@ -212,13 +221,14 @@ def _consistency(
     keys: Keys,
     run: Run,
     stars: Stars,
+    table: StarTable,
     part: GalaxyPosterior,
     other: GalaxyPosterior,
     misfit: Misfit,
 ) -> dict:
     """Checks of a result against itself: fields of `Checks`."""
     culprits = None
-    halves = compare_halves(keys.halves, run.networks, stars)
+    halves = compare_halves(keys.halves, run.networks, table)
     if part.method == "exact" and misfit.is_flagged:
         culprits = leave_out(
             keys.leave_out, run.networks, stars, run.limits.n_leave_out

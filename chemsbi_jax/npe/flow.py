@@ -224,8 +224,8 @@ class SplineFlow:
             for a, b in zip(self.hidden, (*self.hidden[1:], n_out), strict=True)
         ]
         # starts as the identity: the posterior is the prior until data say otherwise
-        layers[-1] = jax.tree.map(jnp.zeros_like, layers[-1])
-        first = _dense(rng, (n_dim,), width + n_before, self.hidden[0]).weight
+        layers[-1] = jax.tree.map(lambda x: _array(np.zeros(x.shape)), layers[-1])
+        first = _weight(rng, (n_dim,), width + n_before, self.hidden[0])
         return AutoregressiveSpline(
             embedding=Embedding(
                 tuple(
@@ -234,7 +234,7 @@ class SplineFlow:
                 )
             ),
             conditionals=Conditional(
-                first[..., :width], first[..., width:], tuple(layers)
+                _array(first[..., :width]), _array(first[..., width:]), tuple(layers)
             ),
             shape=(n_dim,),
             cond_shape=(n_features + n_direct,),
@@ -242,9 +242,18 @@ class SplineFlow:
 
 
 def _dense(rng, stack: tuple[int, ...], n_in: int, n_out: int) -> Dense:
+    weight = _weight(rng, stack, n_in, n_out)
+    return Dense(_array(weight), _array(np.zeros((*stack, n_out))))
+
+
+def _weight(rng, stack: tuple[int, ...], n_in: int, n_out: int) -> np.ndarray:
     limit = n_in**-0.5
-    weight = rng.uniform(-limit, limit, (*stack, n_out, n_in))
-    return Dense(jnp.asarray(weight, jnp.float32), jnp.zeros((*stack, n_out)))
+    return rng.uniform(-limit, limit, (*stack, n_out, n_in))
+
+
+def _array(values: np.ndarray) -> Array:
+    """In float32; numpy converts, as each JAX operation would compile a program."""
+    return jnp.asarray(values.astype(np.float32))
 
 
 def as_column(x: Array, like: Array) -> Array:

@@ -33,7 +33,7 @@ benchmark: $(READY)
 
 $(READY): pyproject.toml requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.txt -e ".[dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.txt -e ".[dev,yields]"
 	touch $@
 
 $(BIN)/mkdocs: $(READY)

@@ -14,21 +14,25 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 import chemsbi_jax as cs
 from chemsbi_jax import plots
+from chemsbi_jax.cli.run import check_flags, run_script, write_record
 from chemsbi_jax.plots.yields import plot_ejecta, plot_net_yields, plot_tracks
 from chemsbi_jax.results import write_summary
-from chemsbi_jax.scripts import check_flags, run_script, write_record
 from chemsbi_jax.simulator import Yields
 from chemsbi_jax.simulator.production import ejecta_ratios, net_curves
 from chemsbi_jax.simulator.spread import Spread, spread
-from chemsbi_jax.yields import CHANNELS, PARTS, YieldRecord
+from chemsbi_jax.yields import CHANNELS, PARTS, YieldRecord, stack_yields
 
 GALAXY = (-2.3, -2.89, -0.3, 0.55, 0.5, 6.0)
 """Theta of the comparison: the means of the prior, a star born at 6 Gyr."""
+
+
+LAST = 13.0  # Gyr, end of the tracks
 
 
 @dataclass(frozen=True)
@@ -86,15 +90,30 @@ def compare(config: Config) -> tuple[dict, str]:
     """Abundances of one galaxy with each set, and figures of what differs."""
     names = [name.strip() for name in config.sets.split(",")]
     sets = {name: cs.load_yields(name, vice=config.vice) for name in names}
-    theta = jnp.array(GALAXY)
-    values = {
-        name: dict(zip(y.abundances, np.asarray(cs.simulate(theta, y)), strict=True))
-        for name, y in sets.items()
-    }
+    tracks = run(sets)
+    values = {name: at_birth for name, (at_birth, _) in tracks.items()}
     metrics = {"theta": GALAXY, "abundances": values, "papers": papers(names)}
     write_record(config.out, "yields", config, metrics)
-    draw(sets, config)
+    draw(sets, {name: over_time for name, (_, over_time) in tracks.items()}, config)
     return metrics, table(values)
+
+
+def run(sets: dict[str, Yields]) -> dict[str, tuple[dict, dict]]:
+    """Abundances [dex] of the star of `GALAXY`, and of the gas until `LAST` Gyr."""
+    theta = jnp.array([GALAXY, (*GALAXY[:-1], LAST)])
+    found = {}
+    for elements in dict.fromkeys(y.elements for y in sets.values()):
+        group = {name: y for name, y in sets.items() if y.elements == elements}
+        stacked = stack_yields([*group.values()])
+        tracks = jax.vmap(lambda y: cs.simulate_track(theta, y))(stacked)
+        for (name, y), gas in zip(
+            group.items(), np.asarray(tracks.abundances), strict=True
+        ):
+            at_birth = dict(zip(y.abundances, gas[0, -1].tolist(), strict=True))
+            # the first two points have no stars yet, or those of one step alone
+            over_time = dict(zip(y.abundances, gas[1, 2:].T, strict=True))
+            found[name] = at_birth, over_time
+    return {name: found[name] for name in sets}
 
 
 def papers(names: list[str]) -> dict[str, str]:
@@ -119,7 +138,7 @@ def table(values: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def draw(sets: dict[str, Yields], config: Config) -> None:
+def draw(sets: dict[str, Yields], tracks: dict[str, dict], config: Config) -> None:
     """Net yields over mass, ejecta of the channels, tracks of the galaxy."""
     longest = max(sets.values(), key=lambda y: len(y.elements))
     elements = [e for e in longest.elements if e != "H"]
@@ -135,12 +154,8 @@ def draw(sets: dict[str, Yields], config: Config) -> None:
     }
     figure = plot_ejecta(ratios, [*CHANNELS.values()])
     plots.save_figure(figure, config.plots / "yields_ejecta.png")
-    tracks = {}
-    theta = jnp.array(GALAXY).at[-1].set(13.0)
-    for name, y in sets.items():
-        track = np.asarray(cs.simulate_track(theta, y).abundances)[2:]
-        tracks[name] = dict(zip(y.abundances, track.T, strict=True))
-    names = [a for a in longest.abundances if a != "fe_h"]
+    # [He/Fe] is little else than -[Fe/H]
+    names = [a for a in longest.abundances if a not in ("fe_h", "he_fe")]
     plots.save_figure(plot_tracks(tracks, names), config.plots / "yields_tracks.png")
 
 

@@ -35,6 +35,10 @@ NO_ID = ("", "nan", "null", "none", "na", "n/a", "--", "-", "...", "unknown",
 NO_NUMBER = re.compile(r"-\d+(\.0*)?|0(\.0*)?|9{3,}(\.0*)?")
 ROUNDED = re.compile(r"[+-]?\d+([.,]\d+)?[eE]\+?\d+")
 EXACT = 2.0**53  # larger integers are rounded in a float
+POSITIONS = (("ra", "dec"), ("raj2000", "dej2000"), ("_ra", "_de"), ("radeg", "dedeg"),
+             ("ra_icrs", "de_icrs"), ("ra_deg", "dec_deg"), ("_raj2000", "_dej2000"),
+             ("ra_gaia", "dec_gaia"), ("gaia_ra", "gaia_dec"), ("raj", "decj"),
+             ("ra_j2000", "dec_j2000"), ("ra_obj", "dec_obj"))  # fmt: skip
 SAME_PLACE = 1.5  # arcsec
 FEW_DIGITS = 5  # an id with fewer digits may be a number within a list
 DIFFERENT = 3.0  # mean squared difference of two rows in units of their errors
@@ -80,7 +84,7 @@ def read_ids(name: str, table: Table, column: str | None) -> Ids:
         raise CatalogError(f"{name}, column {column!r}: expected one id a row.")
     text, rounded = _id_text(cells)
     row_names = np.char.add("row ", rows)
-    if _share(rounded & repeated(text)) > 0.0:
+    if (rounded & repeated(text)).any():
         example = text[np.argmax(rounded & repeated(text))]
         warning = (
             f"{column} has rounded numbers as {example}, which are no ids, so each row "
@@ -90,8 +94,11 @@ def read_ids(name: str, table: Table, column: str | None) -> Ids:
         return Ids(rows, (), (warning,))
     blank = np.isin(np.char.lower(text), NO_ID)
     counts = _count_of(text)
-    sentinel = np.array([bool(NO_NUMBER.fullmatch(x)) for x in np.unique(text)])
-    marked = sentinel[np.unique(text, return_inverse=True)[1]] & (counts > 1)
+    unique, inverse = np.unique(text, return_inverse=True)
+    sentinel = np.array([bool(NO_NUMBER.fullmatch(x)) for x in unique])[inverse]
+    usual = 1 if len(unique) == 1 else np.median(counts)  # each star has as many rows
+    often = np.where(np.char.startswith(text, "-"), counts > 1, counts > 2 * usual)
+    marked = sentinel & often
     notes = []
     if marked.any():
         example = text[np.argmax(marked)]
@@ -119,10 +126,6 @@ def _id_text(cells) -> tuple[np.ndarray, Rows]:
         is_text = kind in "SUO"
         rounded = np.array([is_text and bool(ROUNDED.fullmatch(x)) for x in text], bool)
     return np.where(masked, "", text), rounded & ~masked
-
-
-def _share(rows: Rows) -> float:
-    return float(rows.mean()) if len(rows) else 0.0
 
 
 def _count_of(text: np.ndarray) -> np.ndarray:
@@ -269,11 +272,7 @@ def _same_place(table, columns, rows: np.ndarray, numbers) -> tuple[np.ndarray, 
 
 
 def _positions(table, columns) -> tuple[np.ndarray, np.ndarray] | None:
-    pairs = (("ra", "dec"), ("raj2000", "dej2000"), ("_ra", "_de"), ("radeg", "dedeg"),
-             ("ra_icrs", "de_icrs"), ("ra_deg", "dec_deg"), ("_raj2000", "_dej2000"),
-             ("ra_gaia", "dec_gaia"), ("gaia_ra", "gaia_dec"), ("raj", "decj"),
-             ("ra_j2000", "dec_j2000"), ("ra_obj", "dec_obj"))  # fmt: skip
-    for pair in pairs:
+    for pair in POSITIONS:
         if all(key in columns for key in pair):
             both = [table[columns[key]] for key in pair]
             if all(x.ndim == 1 and x.dtype.kind in "fi" for x in both):
@@ -283,9 +282,10 @@ def _positions(table, columns) -> tuple[np.ndarray, np.ndarray] | None:
     return None
 
 
-def _same_numbers(table, columns, rows: np.ndarray, numbers) -> tuple[np.ndarray, str]:
+def _same_numbers(
+    _table, _columns, rows: np.ndarray, numbers
+) -> tuple[np.ndarray, str]:
     """Labels of rows, alike where all numbers are; not where this may be chance."""
-    del table, columns
     alone = np.arange(len(rows))
     content = np.nan_to_num(np.concatenate(numbers, axis=1)[rows], nan=99.0)
     n = len(rows)

@@ -63,7 +63,7 @@ def check_abundance(source: StarTable, key: str, values: Numbers) -> Checked:
                 f"{label(f'a_{element}')}. Subtract the Sun: "
                 f"{flag(f'{key}={original}-{SUN[element]:.2f}')}."
             )
-        values = np.where(_is_null(values), np.nan, values - SUN[element])
+        values = np.where(is_null(values), np.nan, values - SUN[element])
         notes.append(
             f"{label(key)} is {original} - {SUN[element]:.2f} (Sun of Asplund+2009)."
         )
@@ -104,8 +104,8 @@ def _is_nines(values: Numbers, rows: np.ndarray) -> np.ndarray:
     return found
 
 
-def _is_null(values: Numbers) -> np.ndarray:
-    """9.99 and its like, where it stands in several rows."""
+def is_null(values: Numbers) -> np.ndarray:
+    """Which values are 9.99 or its like, and stand in at least three rows."""
     nines = _is_nines(values, np.abs(np.nan_to_num(values)) >= 9.0)
     return nines & _is_repeated(values, nines)
 
@@ -235,6 +235,12 @@ def check_times(
             f"{source.name}, column {original!r}: by its name it is log10 of an age. "
             f"Convert it with {flag(f'age=10**{original}')}."
         )
+    return _doubt_times(key, original, known, sigma[np.isfinite(sigma)])
+
+
+def _doubt_times(
+    key: str, original: str, known: Numbers, errors: Numbers
+) -> tuple[str, ...]:
     warnings = []
     low, high = LOG_YEARS
     if len(known) >= MANY and known.min() >= low and known.max() <= high:
@@ -249,7 +255,6 @@ def check_times(
             f"log10 of Gyr: {flag(f'age=10**{original}')}; if fractions of the age of "
             f"the Universe: {flag(f'age={original}*13.8')}."
         )
-    errors = sigma[np.isfinite(sigma)]
     if len(errors) >= ENOUGH and not 0.02 <= np.median(errors) <= 8.0:
         warnings.append(
             f"The median error of {original} is {np.median(errors):.3g} Gyr: check its "

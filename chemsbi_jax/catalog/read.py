@@ -2,13 +2,10 @@
 
 import os
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from astropy import units as u
-from astropy.table import Column, Table
 
 from chemsbi_jax.catalog.column_names import KEYS, Choice, choose_columns
 from chemsbi_jax.catalog.columns import (
@@ -32,7 +29,6 @@ from chemsbi_jax.catalog.values import present_columns, read_abundances
 from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.errors import CatalogError, CatalogWarning
 from chemsbi_jax.options import CatalogOptions
-from chemsbi_jax.storage.files import whole_file
 from chemsbi_jax.types import Stars
 
 WARNING = "Warning: "
@@ -44,7 +40,6 @@ __all__ = [
     "CatalogOptions",
     "read_catalog",
     "read_stars",
-    "write_stars",
 ]
 
 
@@ -121,34 +116,25 @@ def read_catalog(
             "survey advises against."
         )
     stars = stars.take(used)._replace(ids=unique_ids(stars.ids, used))
+    doubts += [*repeats, *warn_of_giants(source, stars, used)]
+    said = (*opened.notes, *source.notes, *opened.choice.notes, *notes, *unmade)
     flags = _not_followed(opened, options)
-    if flags:
-        doubts.append(
-            f"Columns of flags or limits that were not followed: {', '.join(flags)}. "
-            "Remove bad stars, and empty bad values, before you read the table."
-        )
-    report = Report(
-        source.name,
-        len(used),
-        int(used.sum()),
-        reasons,
-        dropped,
-        (*opened.notes, *source.notes, *opened.choice.notes, *notes, *unmade),
-        tuple(
-            dict.fromkeys(
-                (
-                    *source.warnings,
-                    *opened.warnings,
-                    *opened.choice.warnings,
-                    *doubts,
-                    *repeats,
-                    *warn_of_giants(source, stars, used),
-                )
-            )
-        ),
-        flags,
-    )
+    rows = (source.name, len(used), int(used.sum()), reasons, dropped)
+    report = Report(*rows, said, _all_warnings(opened, doubts, flags), flags)
     return Catalog(stars, report)
+
+
+def _all_warnings(opened: "_Opened", doubts: list[str], flags) -> tuple[str, ...]:
+    """Each warning once, in the order of the work."""
+    first = (*opened.source.warnings, *opened.warnings, *opened.choice.warnings)
+    judges = [flag for flag in flags if not flag.lower().startswith(("snr", "s/n"))]
+    if judges:
+        doubts = [
+            f"Columns of flags or limits that were not followed: {', '.join(flags)}. "
+            "Remove bad stars, and empty bad values, before you read the table.",
+            *doubts,
+        ]
+    return tuple(dict.fromkeys((*first, *doubts)))
 
 
 class _Opened(NamedTuple):
@@ -259,31 +245,3 @@ def _without(text: str) -> list[str]:
             f"{', '.join(unknown)}."
         )
     return names
-
-
-def write_stars(
-    path: str | os.PathLike, stars: Stars, meta: Mapping | None = None
-) -> None:
-    """Write an ECSV table that `read_stars` gives back; whole or not at all."""
-    table = Table(meta={"description": "Stars of one galaxy", **(meta or {})})
-    table["star_id"] = Column(np.asarray(stars.ids).astype(str), description="star")
-    for i, name in enumerate(ABUNDANCES):
-        label = _label(name)
-        _add(table, name, stars.values[:, i], u.dex, f"{label}, Asplund+2009")
-        _add(table, f"e_{name}", stars.errors[:, i], u.dex, f"1 sigma of {label}")
-    since = "time of birth since the Big Bang"
-    _add(table, "birth_time", stars.birth_time, u.Gyr, since)
-    _add(table, "e_birth_time", stars.e_birth_time, u.Gyr, f"1 sigma of the {since}")
-    with whole_file(path) as temporary:
-        table.write(temporary, format="ascii.ecsv")
-
-
-def _add(
-    table: Table, name: str, values: np.ndarray, unit: u.UnitBase, description: str
-) -> None:
-    table[name] = Column(np.asarray(values), unit=unit, description=description)
-
-
-def _label(name: str) -> str:
-    over, under = name.split("_")
-    return f"[{over.capitalize()}/{under.capitalize()}]"

@@ -45,17 +45,19 @@ def zoom_in(
         second = origin[1] + factor[1, 0] * units[:, None] + factor[1, 1] * units
         return log_density(first, second)
 
-    def zoom(state: tuple[Array, Array], _) -> tuple[tuple[Array, Array], None]:
+    def zoom(state: tuple[Array, Array], _) -> tuple[tuple[Array, Array], tuple]:
         origin, factor = state
-        mean, covariance = grid_moments(on_grid(origin, factor), units)
+        log_weights = on_grid(origin, factor)
+        mean, covariance = grid_moments(log_weights, units)
         # at least a cell: the best point may lie a step along the ridge from the peak
         covariance = covariance + STEP**2 * jnp.eye(2)
         shear = factor @ jnp.linalg.cholesky(covariance)
-        return (origin + factor @ mean, shear), None
+        return (origin + factor @ mean, shear), (origin, factor, log_weights)
 
     start = (mean, jnp.linalg.cholesky(covariance))
-    (origin, factor), _ = lax.scan(zoom, start, length=N_ZOOMS)
-    log_weights = on_grid(origin, factor)
+    # the last turn evaluates the final grid: the density is compiled once
+    _, grids = lax.scan(zoom, start, length=N_ZOOMS + 1)
+    origin, factor, log_weights = (x[-1] for x in grids)
     mean, covariance = grid_moments(log_weights, units)
     covariance = covariance + SMALL * jnp.eye(2)
     return GridPosterior(
@@ -88,3 +90,6 @@ def draw_from_grid(
     corner = jnp.stack([cell // N_GRID, cell % N_GRID], -1) * STEP - GRID_WIDTH
     place = STEP * (jax.random.uniform(key_place, (n, 2)) - 0.5)
     return jnp.asarray(grid.origin) + (corner + place) @ jnp.asarray(grid.factor).T
+
+
+grid_draws = jax.jit(draw_from_grid, static_argnums=2)

@@ -89,7 +89,7 @@ def plot_tracks(
             if name in track:
                 ax.plot(track["fe_h"], track[name], label=which, **_line(i))
         ax.axhline(0.0, color=ink(GUIDE), lw=0.8, zorder=0)
-        ax.set(title=_ratio(name), xlim=(-2.5, None))
+        ax.set(title=_ratio(name), xlim=(-1.6, None))
         _fit_height(ax)
         few_ticks(ax)
     figure.supxlabel(label("fe_h"))

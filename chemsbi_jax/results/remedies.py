@@ -47,22 +47,17 @@ REMEDIES = (
         "If the table joins several samples, infer each of them alone and compare.",
     ),
     (
-        "did not come to rest",
-        "Do not use the interval. Repeat the run with another --seed; if the warning "
-        "stays, check units and solar scale, or use --method flow.",
-    ),
-    (
         "did not converge",
         "Do not use the interval. Repeat the run with another --seed; if the warning "
         "stays, check units and solar scale, or use --method flow.",
     ),
     (
-        "stars do not count",
+        "stars are excluded",
         "Nothing, if they are few. Otherwise repeat the run with --method exact, which "
         "uses stars with few or uncertain measurements.",
     ),
     (
-        "No star counts",
+        "No star is used",
         "Do not use the numbers. Give more abundances for each star, or smaller "
         "errors, and repeat the run.",
     ),
@@ -81,7 +76,7 @@ REMEDIES = (
         "exact.",
     ),
     (
-        "The exact method had",
+        "The exact method for",
         "Compare this with the interval above. For all stars, repeat the run with "
         "--method exact, which takes longer.",
     ),

@@ -10,6 +10,7 @@ from chemsbi_jax.yields.load import load_yields as load_yields
 from chemsbi_jax.yields.load import select_elements as select_elements
 from chemsbi_jax.yields.parts import CHANNELS as CHANNELS
 from chemsbi_jax.yields.parts import Part as Part
+from chemsbi_jax.yields.stack import stack_yields as stack_yields
 from chemsbi_jax.yields.types import SNIaYields as SNIaYields
 from chemsbi_jax.yields.types import SourceYields as SourceYields
 from chemsbi_jax.yields.types import Yields as Yields

@@ -3,6 +3,7 @@
 import h5py
 import numpy as np
 
+from chemsbi_jax.yields.errors import YieldsError
 from chemsbi_jax.yields.galcem import IWAMOTO, LC18
 from chemsbi_jax.yields.packages import packaged
 from chemsbi_jax.yields.parts import Models, Part, explosion, from_gross
@@ -37,9 +38,10 @@ METAL_SHARE = {
     "Ni": 0.003778, "Cu": 3.73e-05, "Zn": 9.421e-05,
 }  # fmt: skip
 
-# 10 and 30 Msun of hydrogen that a lost leading digit took from stars of 60, 80 and
-# 120 Msun, solar, 300 km/s
+# Faults of the file. A lost leading digit took 10 and 30 Msun of hydrogen from stars of
+# 60, 80 and 120 Msun, solar, 300 km/s; and one SN Ia has another's name.
 LOST_HYDROGEN = {60.0: 10.0, 80.0: 10.0, 120.0: 30.0}
+MISLABELLED = {"cdd1": "cdd2"}
 
 
 def nomoto(hypernovae: float = 0.0) -> Part:
@@ -105,13 +107,18 @@ def limongi(velocity: int, repaired: bool = True) -> Part:
 def iwamoto(model: str) -> Part:
     """A model of Iwamoto+ 1999, to compare with galcem's.
 
-    What the file calls CDD1 is CDD2.
+    What the file calls CDD1 is CDD2; it does not have CDD1.
+
+    Raises:
+        YieldsError: the file does not have the model.
     """
-    name = {"cdd2": "CDD1"}.get(model, model.upper())
     with h5py.File(_file()) as file:
-        names = [n.decode() for n in file["SNIa/Iwamoto99/model"][()]]
+        labels = (n.decode().lower() for n in file["SNIa/Iwamoto99/model"][()])
+        names = [MISLABELLED.get(label, label) for label in labels]
+    if model not in names:
+        raise YieldsError(f"Expected a model of {', '.join(names)}; got {model!r}.")
     elements, _, _, table = _read("SNIa/Iwamoto99")
-    models = explosion(table[names.index(name), 0])
+    models = explosion(table[names.index(model), 0])
     return Part(model, "sn_ia", IWAMOTO, SOURCE, elements, models)
 
 

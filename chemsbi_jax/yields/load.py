@@ -103,12 +103,12 @@ def _load(name: str | Path, wanted: Elements | None, vice: Path | None) -> Yield
         return SETS[name]()
     text = str(name)
     if Path(name).exists() or Path(name).suffix == ".json":
-        return read_user_table(name)
+        return read_user_table(name, vice)
     if "+" in text:
         return _from_parts(text, wanted, vice)
     is_path = isinstance(name, Path) or Path(name).suffix
     if is_path or len(Path(name).parts) != 1:
-        return read_user_table(name)
+        return read_user_table(name, vice)
     raise InputError(
         f"Unknown yields {name!r}: expected {', '.join(SETS)}, three parts "
         "(core collapse + AGB + SN Ia, as nkt13+k10+w7; near the name: "

@@ -22,9 +22,13 @@ The file, with lists shortened (`tests/toy_yields.json` is a whole one)::
     that the star was born with.
 `sn_ia`: Msun of each element in one supernova, and the Msun of all its ejecta.
 
-All nine traced elements (C, Fe, H, He, Mg, N, Ne, O, Si) are needed, and no others:
-what a table has beyond them is lost to the gas. Further keys ("reference", say) are
-allowed beside the three of the top level, and are not read.
+The elements are the file's choice out of C, Fe, H, He, Mg, N, Ne, O, Si, Na, Al, S,
+Ca, Ti, Mn and Ni, the same in every table, with H, He and Fe among them. What the stars
+make beyond them is lost to the gas. Further keys ("reference", say) are allowed beside
+the three of the top level, and are not read.
+
+A channel that is not one's own has the name of a published part instead of a table
+(`cs.list_yields()`): `{"sn2": {...}, "agb": "k10", "sn_ia": "w7"}`.
 """
 
 import json
@@ -37,9 +41,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from chemsbi_jax.constants import AGB_M_MIN, ELEMENTS, IMF_M_MAX, SN2_M_MIN
 from chemsbi_jax.errors import InputError
+from chemsbi_jax.yields.catalogue import load_part
+from chemsbi_jax.yields.elements import NEEDED, SIXTEEN, Elements, in_order
 from chemsbi_jax.yields.mass_bins import StellarModels, bin_models
+from chemsbi_jax.yields.parts import CHANNELS, MASS_RANGE, to_sn_ia, to_source
 from chemsbi_jax.yields.types import SNIaYields, SourceYields, Yields
 
 log = logging.getLogger("chemsbi_jax")
@@ -87,17 +93,27 @@ class _Table:
             raise self.error(expected, f"{bad}", key)
         return array
 
-    def elements(self, shape: tuple[int, ...]) -> Float[np.ndarray, "... element"]:
-        """One array of `shape` an element, stacked in the order of ELEMENTS."""
-        unknown = [key for key in self.content if key not in ELEMENTS]
+    def by_element(
+        self, elements: Elements, shape: tuple[int, ...]
+    ) -> Float[np.ndarray, "... element"]:
+        """One array of `shape` an element, stacked in their order."""
+        self.require_only(elements)
+        return np.stack([self.array(e, shape) for e in elements], axis=-1)
+
+    def require_only(self, elements: Elements) -> None:
+        unknown = [key for key in self.content if key not in elements]
         if unknown:
-            known = ", ".join(ELEMENTS)
+            known = ", ".join(elements)
             raise self.error(f"expected the elements {known}", f"{unknown[0]!r}")
-        return np.stack([self.array(e, shape) for e in ELEMENTS], axis=-1)
 
 
-def read_user_table(path: str | Path) -> Yields:
+def read_user_table(path: str | Path, vice: Path | None = None) -> Yields:
     """Read a yield table in the layout described at the top of this module.
+
+    Args:
+        path: the file.
+        vice: archive or folder of VICE's source, for parts by name that need it; by
+            default that in `CHEMSBI_VICE`.
 
     Raises:
         InputError: the table is unusable; names the file, the key, what was expected
@@ -111,14 +127,41 @@ def read_user_table(path: str | Path) -> Yields:
     except (ValueError, RecursionError) as error:  # broken JSON, or not text at all
         raise InputError(f"{path}: expected a JSON file; got {error}.") from error
     table = _Table(path, (), content)
-    return Yields(
-        sn2=_source(table.table("sn2"), SN2_M_MIN, IMF_M_MAX),
-        agb=_source(table.table("agb"), AGB_M_MIN, SN2_M_MIN),
-        sn_ia=_sn_ia(table.table("sn_ia")),
+    elements = _elements(table)
+    channels = {c: _channel(table, c, elements, vice) for c in CHANNELS}
+    return Yields(**channels, elements=elements)
+
+
+def _channel(
+    table: _Table, channel: str, elements: Elements, vice: Path | None
+) -> SourceYields | SNIaYields:
+    """The file's own table, or the published part that it names."""
+    if isinstance(table[channel], str):
+        part = load_part(table[channel], channel, vice)
+        return (to_sn_ia if channel == "sn_ia" else to_source)(part, elements)
+    own = table.table(channel)
+    return (
+        _sn_ia(own, elements) if channel == "sn_ia" else _source(own, elements, channel)
     )
 
 
-def _source(table: _Table, m_min: float, m_max: float) -> SourceYields:
+def _elements(table: _Table) -> Elements:
+    """Those of the first channel that is the file's own."""
+    own = [channel for channel in CHANNELS if not isinstance(table[channel], str)]
+    if not own:
+        raise table.error(
+            "expected a table in at least one channel",
+            "three names; load them without a file, as nkt13+k10+w7",
+        )
+    first = table.table(own[0]).table("ejecta" if own[0] == "sn_ia" else "net")
+    first.require_only(SIXTEEN)
+    for needed in NEEDED:
+        first[needed]
+    return in_order(first.content)
+
+
+def _source(table: _Table, elements: Elements, channel: str) -> SourceYields:
+    m_min, m_max = MASS_RANGE[channel]
     metallicities = _ascending(table, "metallicities")
     if metallicities[0] < 0.0 or metallicities[-1] >= 1.0:
         worst = metallicities[0] if metallicities[0] < 0.0 else metallicities[-1]
@@ -136,7 +179,7 @@ def _source(table: _Table, m_min: float, m_max: float) -> SourceYields:
             f"{ejected[z, m]}",
             "ejected",
         )
-    net = _net(table.table("net"), ejected)
+    net = _net(table.table("net"), elements, ejected)
     return bin_models(
         [
             StellarModels(z, masses, n / masses[:, None], e / masses)
@@ -164,23 +207,23 @@ def _masses(table: _Table, m_min: float, m_max: float) -> Float[np.ndarray, " ma
 
 
 def _net(
-    table: _Table, ejected: Float[np.ndarray, "z mass"]
+    table: _Table, elements: Elements, ejected: Float[np.ndarray, "z mass"]
 ) -> Float[np.ndarray, "z mass element"]:
-    net = table.elements(ejected.shape)
+    net = table.by_element(elements, ejected.shape)
     wrong = np.abs(net) > ejected[..., None] * (1.0 + ROUNDING)
     if wrong.any():  # most likely another unit, or total yields of a tiny ejected mass
         z, m, e = np.argwhere(wrong)[0]
         raise table.error(
             f"expected at most the {ejected[z, m]} Msun ejected",
             f"{net[z, m, e]}",
-            ELEMENTS[e],
+            elements[e],
         )
     return net
 
 
-def _sn_ia(table: _Table) -> SNIaYields:
+def _sn_ia(table: _Table, elements: Elements) -> SNIaYields:
     mass = float(table.array("mass", ()))
-    ejecta = table.table("ejecta").elements(())
+    ejecta = table.table("ejecta").by_element(elements, ())
     if (ejecta < 0.0).any():
         raise table.error("expected masses >= 0", f"{ejecta.min()}", "ejecta")
     if ejecta.sum() > mass * (1.0 + ROUNDING):

@@ -23,6 +23,7 @@ from chemsbi_jax.galaxy.exact.posterior import (
     exact_posterior,
     in_blocks,
 )
+from chemsbi_jax.galaxy.likelihood import distance
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.types import Forward
 
@@ -47,9 +48,10 @@ def squared_residuals(
     theta = priors.from_normal(
         npe.prior, jnp.concatenate([before, draws.local[:, 0]]).T
     )
-    predicted = forward(theta)
-    predicted = jnp.where(jnp.isnan(predicted), star.observed.values, predicted)
-    return jax.nn.softmax(draws.log_weight[0]) @ (star.observed.values - predicted) ** 2
+    return (
+        jax.nn.softmax(draws.log_weight[0])
+        @ distance(forward(theta), star.observed) ** 2
+    )
 
 
 def robust_posterior(key, npe: Npe, forward: Forward, start: Exact) -> Robust:

@@ -120,10 +120,11 @@ def load_part(
     entry = PARTS.get(name)
     if entry is None or channel not in (None, entry.channel):
         names = [n for n, e in PARTS.items() if channel in (None, e.channel)]
-        kind = f"{CHANNELS[channel]} part" if channel else "part"
+        article = "an" if channel == "agb" else "a"
+        kind = f"{article} {CHANNELS[channel]} part" if channel else "a part"
         is_of = f", which is {CHANNELS[entry.channel]}" if entry else ""
         raise YieldsError(
-            f"Expected a {kind} ({near(name, names)}); got {name!r}{is_of}. "
+            f"Expected {kind} ({near(name, names)}); got {name!r}{is_of}. "
             "cs.list_yields() lists all."
         )
     if entry.source != vice.SOURCE:

@@ -21,6 +21,7 @@ Evaluate = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 
 _NUMBER = re.compile(r"\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?")
 _FUNCTIONS = ("sqrt", "cosmic_time")
+LONGEST = 200  # characters of a conversion
 GRAMMAR = (
     "a column, numbers, + - * /, brackets, 10**column, sqrt(column) and "
     "cosmic_time(column) [scale factor to Gyr]"
@@ -61,6 +62,10 @@ def parse_expression(text: str, names: Mapping[str, str]) -> Expression:
     Raises:
         CatalogError: the text is no conversion, or has a column that is not there.
     """
+    if len(text) > LONGEST:
+        raise CatalogError(
+            f"--columns: {text[:20]!r}... has over {LONGEST} characters."
+        )
     parser = _Parser(text, names)
     evaluate = parser.sum()
     if parser.rest().strip():

@@ -20,7 +20,7 @@ class StarFlags(cs.CatalogOptions):
     default_error: Annotated[float | None, tyro.conf.arg(metavar="DEX")] = None
     """Error of abundances that have none in the table."""
     hdu: Annotated[int | None, tyro.conf.arg(metavar="NUMBER")] = None
-    """Number of the table in a FITS file."""
+    """Number of the table in a FITS file or VOTable."""
     solar_from: Annotated[str | None, tyro.conf.arg(metavar="SCALE")] = None
     """Solar scale of the table, to convert from, as grevesse2007."""
 
@@ -39,13 +39,16 @@ def read(path: Path, flags: StarFlags, out: Path, quiet: bool) -> cs.Catalog:
 
 def add_to(summary: Mapping, report: Report) -> dict:
     """summary.json with the rows of the table and what was done with them."""
+    fit = summary.get("checks", {}).get("model_fit", {})
+    causes = report.warn_of_misfit() if fit.get("flagged") else []
     return dict(summary) | {
         "n_stars": report.n_read,
-        "warnings": [*summary["warnings"], *report.warnings],
+        "warnings": [*summary["warnings"], *causes, *report.warnings],
         "catalogue": {
             "n_read": report.n_read,
             "n_used": report.n_used,
             "dropped": dict(report.reasons),
             "notes": [*report.notes, *report.warnings],
+            "flags_not_followed": list(report.flags_not_followed),
         },
     }

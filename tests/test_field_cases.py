@@ -5,6 +5,7 @@ import io
 
 import numpy as np
 import pytest
+import star_flags
 from astropy.io import fits
 from astropy.table import Table, vstack
 from field_tables import COLUMNS, N, lines, read, renamed, star_table, write
@@ -431,6 +432,12 @@ def test_flags_without_known_meaning_are_named(tmp_path):
     assert report.flags_not_followed == (*flags, "snr")
     (warning,) = report.warnings
     assert all(flag in warning for flag in flags)
+    summary = {"warnings": [], "checks": {"model_fit": {"flagged": True}}}
+    added = star_flags.add_to(summary, report)["warnings"]
+    assert "possible cause of the misfit" in added[0]
+    assert flags[0] in added[0]
+    summary["checks"]["model_fit"]["flagged"] = False
+    assert star_flags.add_to(summary, report)["warnings"] == [warning]
 
 
 def test_a_survey_without_its_flags(tmp_path):

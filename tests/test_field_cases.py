@@ -49,6 +49,8 @@ COMPETITORS = {
     "a join of pandas": ({"fe_h": "fe_h_x"}, {"fe_h_y": "fe_h_x"}),
     "two ions": ({"fe_h": "[Fe I/H]"}, {"[Fe II/H]": "[Fe I/H]"}),
     "raw": ({"fe_h": "FE_H"}, {"FE_H_RAW": "FE_H"}),
+    "3D and NLTE": ({"o_fe": "[O/Fe]"}, {"[O/Fe]_3DNLTE": "[O/Fe]"}),
+    "two spellings": ({"fe_h": "fe_h"}, {"FEH": "fe_h"}),
     "two surveys": ({"o_fe": "OFE_APOGEE"}, {"OFE_GALAH": "OFE_APOGEE"}),
 }
 
@@ -181,6 +183,18 @@ def test_rows_of_one_star_are_found(tmp_path, column):
     assert column in reason
 
 
+def test_an_id_of_the_field_or_cut_by_a_spreadsheet_drops_nobody(tmp_path):
+    table = renamed(star_table(), star="object_id")
+    table["object_id"] = np.repeat([10023, 10024], N // 2)
+    stars, report = read(write(tmp_path, table))
+    assert_same(stars)
+    assert "differ by far more than the errors" in report.warnings[0]
+    table["object_id"] = 4472832130942000000 + np.arange(N) // 4 * 1000
+    stars, report = read(write(tmp_path, table, "b.csv"))
+    assert_same(stars)
+    assert "rounded numbers" in report.warnings[0]
+
+
 def test_different_stars_at_one_place_stay(tmp_path):
     table = star_table()
     table["ra"], table["dec"] = 10.123456, 41.234567
@@ -235,6 +249,9 @@ def test_absolute_abundances_lose_the_sun(tmp_path):
             )
         assert stars.fe_covariance == pytest.approx(star_table()["e_fe_h"] ** 2)
     assert "A(Fe)" in report.text()
+    assert "leave out --solar-from" in refusal(
+        path, columns=columns, solar_from="lodders2003"
+    )
 
 
 def test_absolute_abundances_without_the_name_are_refused(tmp_path):
@@ -366,6 +383,27 @@ def test_one_impossible_value_is_refused(tmp_path):
         assert part in message
 
 
+LINEAR = {
+    "mass fraction": (lambda x: 0.0142 * 10**x, "fe_h=log10(fe_h/0.0142)"),
+    "number ratio": (lambda x: 10**x, "fe_h=log10(fe_h)"),
+}
+
+
+@pytest.mark.parametrize(("change", "flag"), LINEAR.values(), ids=LINEAR)
+def test_iron_without_the_logarithm(tmp_path, change, flag):
+    table = star_table()
+    iron = table["fe_h"].copy()
+    table["fe_h"] = change(table["fe_h"])
+    path = write(tmp_path, table)
+    try:
+        said = read(path).report.text()
+    except CatalogError as error:
+        said = str(error)
+    assert flag in said
+    stars = read(path, columns=f"{flag},e_fe_h=e_fe_h*1").stars
+    np.testing.assert_allclose(stars.values[:, I["fe_h"]], iron, atol=1e-6)
+
+
 def test_numbers_of_lines_are_no_abundance(tmp_path):
     table = star_table()
     table["n_fe"] = np.arange(N) % 15
@@ -418,6 +456,14 @@ def test_limits_within_the_cells(tmp_path):
     assert "taken as not observed: mg_fe (8)" in report.text()
     with pytest.raises(CatalogError, match="is not a number"):
         read_stars(path)  # there is no report that could tell it
+
+
+def test_marks_of_limits_that_are_not_understood_are_named(tmp_path):
+    table = star_table()
+    table["l_mg_fe"] = np.where(np.arange(N) % 5 == 0, "b", "")
+    stars, report = read(write(tmp_path, table))
+    assert_same(stars)
+    assert report.flags_not_followed == ("l_mg_fe (blank: 32 rows, b: 8 rows)",)
 
 
 def test_flags_without_known_meaning_are_named(tmp_path):
@@ -651,6 +697,8 @@ def test_a_long_table_is_told_how_to_pivot(tmp_path):
     message = refusal(write(tmp_path, table))
     for part in ("'species' names elements", "Mg I", "pivot"):
         assert part in message
+    table["species"] = np.tile([26.0, 26.1, 12.0, 8.0], N // 4)
+    assert "'species' names elements" in refusal(write(tmp_path, table, "b.csv"))
 
 
 # ---- errors that [X/Fe] share

@@ -29,8 +29,8 @@ NAMES = [*ABUNDANCES, *(f"e_{a}" for a in ABUNDANCES), "birth_time", "e_birth_ti
          "age", "e_age", "FE_H", "E_Fe_H", "true_fe_h", "ra", "dec", "Fe_H ",
          *IDS[:3], "source_id", "tmass_id", "A(Fe)", "MG1", "mg_h", "e_mg_h",
          "fe_h_nlte", "[Fe I/H]", "m_h", "l_mg_fe", "UL_O_FE", "MG_FE_FLAG",
-         "fe_h_upper", "snr", "fe_h_lower", "logAge", "species", "N(Fe)", "X_H", "sobject_id",
-         "apogee_id"]  # fmt: skip
+         "fe_h_upper", "snr", "fe_h_lower", "logAge", "species", "N(Fe)", "X_H",
+         "sobject_id", "apogee_id"]  # fmt: skip
 ASKED = [None, None, None, "fe_h=A(Fe)-7.50", "age=10**logAge", "mg_fe=mg_h",
          "fe_h=m_h", "e_fe_h=sqrt(e_fe_h)", "fe_h=fe_h_nlte", "fe_h=2*(fe_h",
          "id=ra"]  # fmt: skip

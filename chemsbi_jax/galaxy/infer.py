@@ -21,6 +21,7 @@ from chemsbi_jax.galaxy.amortised.score_correction import mean_score
 from chemsbi_jax.galaxy.amortised.stream import stream_galaxy as stream_galaxy
 from chemsbi_jax.galaxy.amortised.uninformative import pad_and_count
 from chemsbi_jax.galaxy.border import in_float32
+from chemsbi_jax.galaxy.exact.posterior import require_converged
 from chemsbi_jax.galaxy.exact.robust import robust_posterior
 from chemsbi_jax.galaxy.exact.start import exact_of_stars
 from chemsbi_jax.galaxy.grid import draw_from_grid
@@ -67,6 +68,7 @@ def infer_galaxy(
         ValueError: unknown method, or one that lacks `forward`.
         CatalogError: a star can't be used (`check_stars`), or the network is for one
             error, and a star has another or gaps.
+        ConvergenceError: "exact" or "robust" did not converge.
     """
     stars = check_stars(stars)
     if method in WITH_FORWARD:
@@ -146,17 +148,18 @@ def _infer_exact(key, npe, stars, method, forward, n_draws, quiet) -> GalaxyPost
             f"Method {method!r} needs the forward model: give `forward`, a function "
             "from theta to abundances such as the emulator."
         )
-    key_exact, key_draws = jax.random.split(key)
+    key_exact, key_robust, key_draws = jax.random.split(key, 3)
     result = exact_of_stars(key_exact, npe, forward, stars, quiet=quiet)
     checks = {}
     if method == "robust":
         left_out = result.checks["left_out"]
-        found = robust_posterior(key_exact, npe, forward, result)
+        found = robust_posterior(key_robust, npe, forward, result)
         result = found.exact
         sizes = found.model_error.tolist()
         checks["model_error_dex"] = dict(zip(ABUNDANCES, sizes, strict=True))
         # those that the first pass left out, by their row in the table
         result = result._replace(checks=result.checks | {"left_out": left_out})
+    require_converged(result)
     latent = draw_from_grid(key_draws, result.grid, n_draws)
     checks = {"ess": float(n_draws), **result.checks, **checks}
     return to_posterior(method, npe, latent, result.grid, checks)

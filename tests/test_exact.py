@@ -94,6 +94,41 @@ def test_posteriors_as_wide_as_the_prior_come_to_rest():
     np.testing.assert_allclose(result.grid.covariance, covariance, atol=0.03)
 
 
+def bent(theta, matrix):
+    """One bent abundance of the global parameters, and a little of the local ones."""
+    curve = theta[..., :1] + 0.5 * theta[..., 1:2] ** 2
+    return (curve + theta[..., 2:] @ matrix[2:, :1]) * jnp.ones(8)
+
+
+def test_one_abundance_gives_the_wide_and_bent_posterior():
+    rng = np.random.default_rng(7)
+    matrix, sigma, n = 0.2 * rng.normal(size=(6, 8)), 0.1, 30
+    width = np.hypot(sigma, np.linalg.norm(matrix[2:, 0]))
+    one = np.arange(8) == 6
+    values = np.where(one, 0.4 + width * rng.normal(size=(n, 1)), np.nan)
+    stars = galaxy_of(values, sigma)._replace(observed=np.tile(one, (n, 1)))
+    # the local parameters are integrated out by hand, the global ones on a fine grid
+    u = np.linspace(-5.0, 5.0, 801)
+    first, second = np.meshgrid(u, u, indexing="ij")
+    pull = (values[:, 6].mean() - first - 0.5 * second**2) / width
+    log_post = -0.5 * (n * pull**2 + first**2 + second**2)
+    weight = np.exp(log_post - log_post.max()).ravel()
+    grid = np.stack([first.ravel(), second.ravel()])
+    mean = grid @ weight / weight.sum()
+    covariance = np.cov(grid, aweights=weight, bias=True)
+    prior = Prior(*(dist.Normal(0.0, 1.0) for _ in range(6)))
+    npe = new_npe(jax.random.key(0), prior, NpeConfig())
+    forward = Partial(bent, matrix=jnp.asarray(matrix, jnp.float32))
+    start = GalaxyPosterior("guess", mean[None], mean + 2.0, 0.01 * np.eye(2), {})
+    result = exact_of_stars(jax.random.key(1), npe, forward, stars, start)
+    assert result.checks["at_rest"]
+    sd = np.sqrt(np.diag(covariance))
+    # a polynomial of degree 8 through a ridge that is bent by 8 of its widths
+    np.testing.assert_allclose(np.asarray(result.grid.mean) / sd, mean / sd, atol=0.1)
+    found = np.sqrt(np.diag(result.grid.covariance))
+    np.testing.assert_allclose(found, sd, rtol=0.1)
+
+
 def test_designs_reach_as_far_as_asked_but_not_out_of_the_model():
     narrow, wide = 0.01 * np.array([[2.0, 1.0], [1.0, 2.0]]), 4.0 * np.eye(2)
     factor = design_factor(narrow, 4.0)

@@ -33,7 +33,7 @@ DRAWS = 64  # of each star, at each point
 # EXTRA_DRAWS_FACTOR x DRAWS more
 MIN_EFFECTIVE_DRAWS, EXTRA_DRAWS_FACTOR, MAX_EXTRA_ROUNDS = 32.0, 4, 4
 INNER_HALF_SIDES = 0.51  # half sides of a design: its inner half, and rounding
-BLOCK_STARS, SMALL_BLOCK_STARS = 64, 8  # stars a call, of large and of small tables
+BLOCK_STARS, SMALL_BLOCK_STARS = 32, 8  # stars a call, of large and of small tables
 SLOW_STARS_PER_DEVICE = 4  # stars a call where each takes long
 POINTS_PER_CALL = 25
 

@@ -117,6 +117,12 @@ def touches_edge(grid: GridPosterior, design: Design) -> bool:
     return bool(_shift(grid, design) > MAX_EDGE_SHIFT)
 
 
+def edge_mass(grid: GridPosterior) -> float:
+    """Posterior probability in the outermost cells of the grid."""
+    weights = np.exp(np.asarray(grid.log_weights, float))
+    return float(1.0 - weights[1:-1, 1:-1].sum() / weights.sum())
+
+
 def _shift(grid: GridPosterior, design: Design) -> float:
     """Distance of the mean from the centre of the design, in half sides."""
     shift = np.asarray(grid.mean, float) - design.centre

@@ -23,6 +23,7 @@ from chemsbi_jax.galaxy.exact.blocks import (
 from chemsbi_jax.galaxy.exact.importance import Evidence, Star, keys_of_stars
 from chemsbi_jax.galaxy.exact.polynomial import (
     Design,
+    edge_mass,
     fit_polynomial,
     is_converged,
     touches_edge,
@@ -34,15 +35,17 @@ from chemsbi_jax.galaxy.likelihood import Observed
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.types import Forward
 
-# half a side of the designs in standard deviations: at the posterior, and of the
-# designs that look for it where the last one had it at the edge
-REACH_SIGMA, SEARCH_REACH_SIGMA = 4.0, 10.0
+# half a side of the designs in standard deviations: at the posterior, where that cuts
+# off a bent one, and of designs that look for it where the last one had it at the edge
+REACH_SIGMA, WIDE_REACH_SIGMA, SEARCH_REACH_SIGMA = 4.0, 6.0, 10.0
+MAX_EDGE_MASS = 3e-4  # posterior probability in the outermost cells of the grid
+MIN_GROWTH = 1.1  # of the area, of a wider design that is worth a round
 MAX_HALF_SIDE = 4.0  # prior widths: the networks were trained within
 # grid points a side -> largest number of stars they serve; MIN_SIDE for larger tables
 SIDES = {13: 5, 9: 70}
 MIN_SIDE = 5
 MAX_POLYNOMIAL_RMS = 0.1  # in log density; above it a design gets more points
-MAX_ROUNDS = 12
+MAX_GUESS_ROUNDS, MAX_ROUNDS = 4, 12  # from a guess, and in all
 MIN_VARIANCE = 1e-12  # prior widths squared
 FEW_EFFECTIVE_DRAWS = 8.0  # median of the stars, below which draws are the cause
 
@@ -65,16 +68,36 @@ class Round(NamedTuple):
     grid: GridPosterior
     polynomial_rms: float  # in log density
     is_used: Bool[np.ndarray, " star"]  # False: not explained within the design
-    is_search: bool  # a wide design that only looks for the posterior
+    reach: float  # half a side of the design in standard deviations
     n_rounds: int  # with this one
 
     @property
-    def is_converged(self) -> bool:
-        """Whether the posterior is well within the design, and resolved by it."""
-        is_resolved = self.polynomial_rms <= MAX_POLYNOMIAL_RMS
+    def is_search(self) -> bool:
+        """Whether the design is a wide one that only looks for the posterior."""
+        return self.reach > WIDE_REACH_SIGMA
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the posterior is well within the design."""
+        return is_converged(self.grid, self.design) and not self.is_search
+
+    @property
+    def is_resolved(self) -> bool:
+        """Whether the design has enough points, or as many as any."""
         is_finest = self.design.side >= max(SIDES)
-        at_rest = is_converged(self.grid, self.design) and (is_resolved or is_finest)
-        return at_rest and not self.is_search
+        return is_finest or self.polynomial_rms <= MAX_POLYNOMIAL_RMS
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the design holds the tails, or can't be wider."""
+        wide = design_factor(np.asarray(self.grid.covariance), WIDE_REACH_SIGMA)
+        growth = np.linalg.det(wide) / np.linalg.det(self.design.factor)
+        return growth < MIN_GROWTH or edge_mass(self.grid) <= MAX_EDGE_MASS
+
+    @property
+    def is_converged(self) -> bool:
+        """Whether the posterior is in the design as it should be."""
+        return self.is_settled and self.is_resolved and self.is_complete
 
 
 def exact_posterior(
@@ -114,11 +137,12 @@ def exact_posterior(
     stars = Star(keys_of_stars(key, n_stars), seen, observed, prior_chart(n_stars))
     bar = tqdm(total=MAX_ROUNDS, desc="exact", unit=" rounds", disable=quiet)
     guess = np.asarray(mean, float), np.asarray(covariance, float)
-    best = _refine(stars, npe, forward, *guess, bar)
+    best = _refine(stars, npe, forward, *guess, MAX_GUESS_ROUNDS, bar)
     if not best.is_converged or not best.is_used.all():
         place = search_prior(stars, npe, forward)
         if not best.is_converged or not is_consistent(best.grid, *place):
-            again = _refine(stars, npe, forward, *place, bar)
+            n_left = MAX_ROUNDS - best.n_rounds
+            again = _refine(stars, npe, forward, *place, n_left, bar)
             best = max(again, best, key=_quality)
     bar.total = bar.n  # no more rounds are needed: the bar is full
     bar.close()
@@ -154,8 +178,8 @@ def require_converged(result: Exact) -> None:
     raise ConvergenceError(
         f"The exact method found no posterior for these {n_used} stars: {cause}. Its "
         f"last round was {distance:.1f} prior widths from the prior's mean. Check the "
-        "units and solar scale of the abundances and their errors, leave out abundances that "
-        "the model can't reproduce, or use another method (flow, robust)."
+        "units and solar scale of the abundances and their errors, leave out those "
+        "that the model can't reproduce, or use another method (flow, robust)."
     )
 
 
@@ -164,11 +188,11 @@ def evaluate_design(
     npe: Npe,
     forward: Forward,
     design: Design,
-    *,
-    is_search: bool = False,
+    reach: float = REACH_SIGMA,
     n_rounds: int = 1,
 ) -> Round:
     """One round: the posterior on one design, and what it was made with."""
+    is_search = reach > WIDE_REACH_SIGMA
     found = evidence_at(stars, npe, forward, design.points)
     if not is_search:  # a search needs a direction and no digits
         stars, found = adapt_poor_proposals(stars, found, npe, forward, design)
@@ -178,7 +202,7 @@ def evaluate_design(
         found = resample_poor_stars(stars, found, npe, forward, design)
         is_used = within_model(found, stars.observed)
         grid, rms = fit_polynomial(design, _sum_of_stars(found, is_used))
-    return Round(design, stars, found, grid, rms, is_used, is_search, n_rounds)
+    return Round(design, stars, found, grid, rms, is_used, reach, n_rounds)
 
 
 def _refine(
@@ -187,43 +211,38 @@ def _refine(
     forward: Forward,
     mean: Float[np.ndarray, " 2"],
     covariance: Float[np.ndarray, "2 2"],
+    n_rounds: int,
     bar: tqdm,
 ) -> Round:
-    """Rounds from a first guess, until they converge or `MAX_ROUNDS` are done."""
+    """Rounds from a first guess, until they converge; at most `n_rounds`."""
     side = points_per_side(len(stars.seen))
     design = Design(mean, design_factor(covariance, REACH_SIGMA), side)
     last = evaluate_design(stars, npe, forward, design)
     bar.update()
-    while not last.is_converged and last.n_rounds < MAX_ROUNDS:
-        design, is_search = _next_design(last)
+    while not last.is_converged and last.n_rounds < n_rounds:
+        design, reach = _next_design(last)
         last = evaluate_design(
-            last.stars,
-            npe,
-            forward,
-            design,
-            is_search=is_search,
-            n_rounds=last.n_rounds + 1,
+            last.stars, npe, forward, design, reach, last.n_rounds + 1
         )
         bar.update()
     return last
 
 
-def _next_design(last: Round) -> tuple[Design, bool]:
-    """The design of the next round, and whether it searches."""
+def _next_design(last: Round) -> tuple[Design, float]:
+    """The design of the next round, and its reach in standard deviations."""
     design, grid = last.design, last.grid
-    is_lost = touches_edge(grid, design)
-    reach = SEARCH_REACH_SIGMA if is_lost else REACH_SIGMA
-    if is_lost:  # the width is that of the edge: keep the last design's
-        old_reach = SEARCH_REACH_SIGMA if last.is_search else REACH_SIGMA
-        covariance = design.factor @ design.factor.T / old_reach**2
-    else:
-        covariance = np.asarray(grid.covariance)
+    mean, covariance = np.asarray(grid.mean, float), np.asarray(grid.covariance)
     side = design.side
-    is_settled = is_converged(grid, design) and not last.is_search
-    if is_settled and last.polynomial_rms > MAX_POLYNOMIAL_RMS:
+    if touches_edge(grid, design):  # the width is that of the edge: keep the design's
+        covariance = design.factor @ design.factor.T / last.reach**2
+        factor = design_factor(covariance, SEARCH_REACH_SIGMA)
+        return Design(mean, factor, side), SEARCH_REACH_SIGMA
+    reach = REACH_SIGMA if last.is_search else last.reach
+    if last.is_settled and not last.is_complete:
+        reach, side = WIDE_REACH_SIGMA, max(SIDES)
+    elif last.is_settled and not last.is_resolved:
         side = min(s for s in (MIN_SIDE, *SIDES) if s > side)
-    factor = design_factor(covariance, reach)
-    return Design(np.asarray(grid.mean, float), factor, side), is_lost
+    return Design(mean, design_factor(covariance, reach), side), reach
 
 
 def _quality(one: Round) -> tuple[bool, int]:
@@ -245,6 +264,7 @@ def _checks(best: Round) -> dict:
         "at_rest": best.is_converged,
         "rounds": best.n_rounds,
         "polynomial_rms": best.polynomial_rms,
+        "mass_at_edge": edge_mass(best.grid),
         "left_out": np.flatnonzero(~best.is_used).tolist(),
         "effective_draws_median": float(np.median(effective)),
         "effective_draws_p01": float(np.quantile(effective, 0.01)),

@@ -20,11 +20,11 @@ from chemsbi_jax.galaxy.likelihood import Observed
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.types import Forward
 
-SEARCH_STARS = 64  # rows of the table, evenly spread
+SEARCH_STARS = 32  # rows of the table, evenly spread
 SEARCH_SIDE = 13  # points a side
 PRIOR_HALF_SIDE = 4.0  # prior widths
 MAX_ZOOMS = 6
-ZOOM_SIGMA = 3.0  # half a side of the next grid, in standard deviations
+ZOOM_SIGMA = 2.0  # half a side of the next grid, in standard deviations
 MIN_WIDTH_CELLS = 1.0  # width of a resolved posterior
 MAX_STAR_LOSS = 50.0  # in log likelihood: 10 sigma
 MAX_DISTANCE = 3.0  # standard deviations: two answers are the same place

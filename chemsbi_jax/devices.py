@@ -149,6 +149,8 @@ def spread(function: Callable[..., Any]) -> Callable[..., Any]:
         rest = eqx.combine(jax.device_put(arrays, whole), static)
         results = on_all(jax.device_put(padded, split), rest)
         on_first = jax.device_put(results, devices[0])
+        if n == n_padded:
+            return on_first
         return jax.tree.map(lambda x: x[:n], on_first)
 
     return run

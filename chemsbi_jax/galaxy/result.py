@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -22,7 +23,7 @@ def to_posterior(
 ) -> GalaxyPosterior:
     """From latents to theta; exact where the prior of Lambda is normal."""
     prior = tuple(npe.prior)[:N_GLOBAL]
-    draws = np.asarray(priors.from_normal(prior, latent))
+    draws = np.asarray(_from_normal(prior, latent))
     if all(priors.is_normal(d) for d in prior):
         scale = np.array([d.scale for d in prior], float)
         shift = np.array([d.loc for d in prior], float)
@@ -32,6 +33,10 @@ def to_posterior(
         mean, covariance = draws.mean(axis=0), np.cov(draws, rowvar=False)
     checks = {**checks, "prior_widths": float(np.hypot(*np.asarray(result.mean)))}
     return GalaxyPosterior(method, draws, mean, covariance, checks)
+
+
+# one program in place of one for each operation
+_from_normal = eqx.filter_jit(priors.from_normal)
 
 
 def grid_checks(grid: GridPosterior, n_draws: int) -> dict:

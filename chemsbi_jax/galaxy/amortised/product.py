@@ -38,7 +38,8 @@ def gaussian_product(
     """Gaussian method in latents; rows that don't count are padding."""
     stars = (keys_of_stars(key, len(inputs)), inputs)
     means, covariances = on_all_devices(star_moments)(stars, npe)
-    zero, one = jnp.zeros(N_GLOBAL), jnp.eye(N_GLOBAL)
+    # numpy's: eager JAX operations would each be compiled
+    zero, one = np.zeros(N_GLOBAL, np.float32), np.eye(N_GLOBAL, dtype=np.float32)
     return _combine(means, covariances, zero, one, counts)
 
 
@@ -120,4 +121,4 @@ def pad(npe: Npe, known: np.ndarray) -> tuple[Array, Array]:
     length = BLOCK * 2 ** max(0, int(np.ceil(np.log2(max(n, 1) / BLOCK))))
     inputs = np.repeat(np.asarray(npe.reader.blank())[None], length, axis=0)
     inputs[:n] = known
-    return jnp.asarray(inputs), jnp.arange(length) < n
+    return jnp.asarray(inputs), jnp.asarray(np.arange(length) < n)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from chemsbi_jax.devices import spread
 from chemsbi_jax.galaxy.exact.importance import (
@@ -114,14 +114,20 @@ def adapt_poor_proposals(
 
 
 def resample_poor_stars(
-    stars: Star, found: Evidence, npe: Npe, forward: Forward, design: Design
+    stars: Star,
+    found: Evidence,
+    npe: Npe,
+    forward: Forward,
+    design: Design,
+    is_used: Bool[np.ndarray, " star"],
 ) -> Evidence:
-    """Further draws for stars with few effective draws.
+    """Further draws for the used stars with few effective draws.
 
-    Arguments as for `adapt_poor_proposals`.
+    Other arguments as for `adapt_poor_proposals`.
     """
     for i in range(MAX_EXTRA_ROUNDS):
-        poor = np.flatnonzero(~(effective_draws(found, design) >= MIN_EFFECTIVE_DRAWS))
+        is_good = effective_draws(found, design) >= MIN_EFFECTIVE_DRAWS
+        poor = np.flatnonzero(is_used & ~is_good)
         if len(poor) == 0:
             break
         batch = evidence_at(stars, npe, forward, design.points, poor, extra_round=i)

@@ -128,8 +128,9 @@ def merge(batches: Evidence) -> Evidence:
     n = parts.n_draws[..., None]
     sums = parts.log_likelihood + np.log(n)
     squares = 2.0 * sums - np.log(parts.n_effective)
-    total = np.logaddexp.reduce(sums, axis=0)
-    effective = np.exp(2.0 * total - np.logaddexp.reduce(squares, axis=0))
+    with np.errstate(invalid="ignore"):  # NaN of a star without a proposal stays NaN
+        total = np.logaddexp.reduce(sums, axis=0)
+        effective = np.exp(2.0 * total - np.logaddexp.reduce(squares, axis=0))
     n_draws = parts.n_draws.sum(axis=0)
     mean = total - np.log(n_draws)[..., None]
     return Evidence(mean, effective, n_draws, parts.chi2.min(axis=0))

@@ -199,7 +199,7 @@ def evaluate_design(
     is_used = within_model(found, stars.observed)
     grid, rms = fit_polynomial(design, _sum_of_stars(found, is_used))
     if not is_search and not touches_edge(grid, design):
-        found = resample_poor_stars(stars, found, npe, forward, design)
+        found = resample_poor_stars(stars, found, npe, forward, design, is_used)
         is_used = within_model(found, stars.observed)
         grid, rms = fit_polynomial(design, _sum_of_stars(found, is_used))
     return Round(design, stars, found, grid, rms, is_used, reach, n_rounds)

@@ -16,7 +16,7 @@ from chemsbi_jax.galaxy.exact.blocks import evidence_at
 from chemsbi_jax.galaxy.exact.importance import Evidence, Star
 from chemsbi_jax.galaxy.exact.polynomial import Design, log_posterior
 from chemsbi_jax.galaxy.grid import GridPosterior, moments_on_grid
-from chemsbi_jax.galaxy.likelihood import Observed
+from chemsbi_jax.galaxy.likelihood import BAD, Observed
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.types import Forward
 
@@ -45,10 +45,11 @@ def search_prior(
     units, cell = np.linspace(-1.0, 1.0, SEARCH_SIDE), 2.0 / (SEARCH_SIDE - 1)
     for _ in range(MAX_ZOOMS):
         found = evidence_at(some, npe, forward, design.points)
-        best = np.maximum(best, found.log_likelihood.max(axis=1))
+        gain = np.nan_to_num(found.log_likelihood, nan=BAD)
+        best = np.maximum(best, gain.max(axis=1))
         chi2 = np.minimum(chi2, found.chi2)
         is_used = within_model(found._replace(chi2=chi2), some.observed)
-        loss = np.maximum(found.log_likelihood - best[:, None], -MAX_STAR_LOSS)
+        loss = np.maximum(gain - best[:, None], -MAX_STAR_LOSS)
         total = loss[is_used if is_used.any() else ~is_used].sum(axis=0, dtype=float)
         log_post = log_posterior(design, total).reshape(SEARCH_SIDE, SEARCH_SIDE)
         mean, spread = moments_on_grid(log_post, units)
@@ -59,8 +60,7 @@ def search_prior(
             break
         design = Design(centre, ZOOM_SIGMA * np.linalg.cholesky(wide), SEARCH_SIDE)
     # the other stars add as much as these do
-    gain = np.linalg.inv(wide) - eye
-    values, vectors = np.linalg.eigh(gain)
+    values, vectors = np.linalg.eigh(np.linalg.inv(wide) - eye)
     more = (vectors * values.clip(0.0)) @ vectors.T * n_stars / n_some
     return centre, np.linalg.inv(eye + more)
 

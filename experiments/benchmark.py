@@ -19,7 +19,8 @@ import jax
 from benchmarks import draws, emulator, npe, simulator, start
 from benchmarks.clock import load_average
 
-from chemsbi_jax.scripts import Stopwatch, run_script, write_record
+from chemsbi_jax.cli.run import run_script, write_record
+from chemsbi_jax.results.stopwatch import Stopwatch
 from chemsbi_jax.storage.files import whole_file
 
 Part = Literal["simulator", "npe", "emulator", "draws", "start"]

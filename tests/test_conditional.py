@@ -16,7 +16,7 @@ from chemsbi_jax import emulator as em
 from chemsbi_jax import priors
 from chemsbi_jax.constants import ABUNDANCES, PARAMETERS, YIELD_FACTORS
 from chemsbi_jax.errors import InputError, WeightsError
-from chemsbi_jax.scripts import simulate_blocks
+from chemsbi_jax.simulator.blocks import simulate_blocks
 from chemsbi_jax.simulator.yield_factors import simulate_factors
 from chemsbi_jax.storage.weights import load_spec, weights_folder
 from chemsbi_jax.train import FitConfig

@@ -6,7 +6,7 @@ the last.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -165,6 +165,7 @@ class AutoregressiveSpline(AbstractBijection):
     conditionals: Conditional  # stacked along a first axis, one a parameter
     shape: tuple[int, ...] = eqx.field(static=True)
     cond_shape: tuple[int, ...] | None = eqx.field(static=True)
+    stars_at_once: ClassVar[int | None] = None  # the draws of one star fill the cache
 
     def given(self, features: Float[Array, "feature *batch"]) -> SplineGivenStar:
         """The flow of one star, or of a batch of stars along the last axis."""

@@ -72,7 +72,8 @@ def infer(
     with watch("read"):
         stars, path = _read(stars, path, options)
         problem = prepare(stars, weights, networks, path)
-    keys = split_key(jax.random.key(seed) if key is None else key)
+    is_seeded = key is None  # key reuse: no random numbers
+    keys = split_key(jax.random.key(seed) if is_seeded else key)
     answer = _answer(keys, problem, method, limits, checkpoint, watch)
     assert answer is not None, "only process 0 gets an answer"
     run = Run(problem.networks, limits, watch)
@@ -88,7 +89,7 @@ def infer(
         n_stars=len(problem.stars.values),
         n_used=count_used(problem.stars, answer.posterior),
         report=problem.report,
-        provenance=_provenance(problem, seed if key is None else None),
+        provenance=_provenance(problem, seed if is_seeded else None),
         limits=limits,
         key=keys.figures,
         watch=watch,

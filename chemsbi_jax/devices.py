@@ -144,21 +144,36 @@ def spread(function: Callable[..., Any]) -> Callable[..., Any]:
     def run(batch: Any, *rest: Any) -> Any:
         n = len(jax.tree.leaves(batch)[0])
         n_padded = max(n + -n % len(devices), len(devices))
+        if devices[0].platform == "cpu":  # numpy cuts the batch without compiling
+            batch = jax.tree.map(_to_host, batch)
         padded = jax.tree.map(lambda x: _pad(x, n_padded), batch)
+        # numpy arrays are no static arguments
+        rest = jax.tree.map(_from_numpy, rest)
         arrays, static = eqx.partition(rest, eqx.is_array)
         rest = eqx.combine(jax.device_put(arrays, whole), static)
         results = on_all(jax.device_put(padded, split), rest)
         on_first = jax.device_put(results, devices[0])
+        if n == n_padded:  # a slice would compile a program of its own
+            return on_first
         return jax.tree.map(lambda x: x[:n], on_first)
 
     return run
 
 
-def _pad(x: Any, n: int) -> jax.Array:
+def _to_host(x: Any) -> Any:
+    is_key = isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+    return x if is_key or isinstance(x, jax.core.Tracer) else np.asarray(x)
+
+
+def _from_numpy(x: Any) -> Any:
+    return jnp.asarray(x) if isinstance(x, np.ndarray) else x
+
+
+def _pad(x: Any, n: int) -> Any:
     """Repeat the last row until there are `n`; zeros if there is none."""
-    x = jnp.asarray(x)
     if len(x) == n:
         return x
+    x = jnp.asarray(x)
     if len(x) == 0:
         return jnp.zeros((n, *x.shape[1:]), x.dtype)
     return jnp.concatenate([x, jnp.repeat(x[-1:], n - len(x), axis=0)])

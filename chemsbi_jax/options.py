@@ -12,7 +12,8 @@ class CatalogOptions:
     """How to read a star table."""
 
     survey: Literal["auto", "none", "galah", "apogee", "sdss5"] = "auto"
-    """Whose column names and flags; auto: look; none: our own column names only."""
+    """Survey preset for column names and quality flags; "auto" detects it, "none" takes
+    the package's own column names only."""
     columns: str = ""
     """Columns by the table's names, as fe_h=FE_H,e_fe_h=FE_H_ERR; conversions too, as
     age=10**logAge,fe_h=A(Fe)-7.50,e_mg_fe=sqrt(VAR_MG)."""
@@ -48,5 +49,5 @@ class Limits:
     """Stars of the robust method that runs beside a result that does not fit."""
     n_leave_out: int = 200
     """Stars whose posterior is repeated without each abundance."""
-    n_star_draws: int = 1000
-    """Posterior draws of each star, for the checks and figures."""
+    n_star_draws: int = 100
+    """Posterior draws of each star, for the checks and figures; at least 64."""

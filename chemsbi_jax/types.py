@@ -1,13 +1,13 @@
 """Types that the layers share."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from astropy.table import Table
 from jaxtyping import Array, ArrayLike, Bool, Float
 
-from chemsbi_jax.constants import GLOBAL_PARAMETERS
+from chemsbi_jax.constants import ABUNDANCES, GLOBAL_PARAMETERS
 
 if TYPE_CHECKING:
     from getdist import MCSamples  # pyright: ignore[reportMissingImports]
@@ -38,14 +38,14 @@ class Stars(NamedTuple):
     # [X/H] - [Fe/H] with independent errors; 0 where they do not; None: no star has it
     fe_covariance: Float[np.ndarray, " star"] | None = None
 
-    def take(self, rows: np.ndarray | slice) -> Self:
+    def take(self, rows: np.ndarray | slice) -> "Stars":
         """Some of the stars: row numbers, a Boolean mask, or a slice."""
         return type(self)(
             *(None if column is None else column[rows] for column in self)
         )
 
     @classmethod
-    def complete(cls, values: ArrayLike, error: float = 0.05) -> Self:
+    def complete(cls, values: ArrayLike, error: float = 0.05) -> "Stars":
         """Stars with all abundances, one error [dex], and no birth times.
 
         Args:
@@ -62,6 +62,23 @@ class Stars(NamedTuple):
             unknown,
             np.arange(len(values)).astype(str),
         )
+
+
+def shared_variance(stars: Stars) -> Float[np.ndarray, "star element"] | None:
+    """Variance of [Fe/H] in the error of each [X/Fe] [dex^2]; None if no star has it.
+
+    0 for [Fe/H], in gaps, where [Fe/H] was not observed, and where the variance is not
+    smaller than the square of the error (by more than rounding).
+    """
+    if stars.fe_covariance is None:
+        return None
+    iron = ABUNDANCES.index("fe_h")
+    seen = np.asarray(stars.observed)
+    shared = np.where(seen, np.nan_to_num(stars.fe_covariance)[:, None], 0.0)
+    shared = np.where(seen[:, [iron]], shared, 0.0)
+    shared[:, iron] = 0.0
+    smaller = shared < (1.0 - 1e-6) * np.where(seen, stars.errors, 0.0) ** 2
+    return np.where(smaller, shared, 0.0)
 
 
 class GalaxyPosterior(NamedTuple):

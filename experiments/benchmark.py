@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Literal
 
 import jax
-from benchmarks import draws, emulator, npe, simulator
+from benchmarks import draws, emulator, npe, simulator, start
 from benchmarks.clock import load_average
 
-from chemsbi_jax.scripts import Stopwatch, run_script, write_record
+from chemsbi_jax.cli.run import run_script, write_record
+from chemsbi_jax.results.stopwatch import Stopwatch
 from chemsbi_jax.storage.files import whole_file
 
-Part = Literal["simulator", "npe", "emulator", "draws"]
+Part = Literal["simulator", "npe", "emulator", "draws", "start"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Config:
 
     out: Path = Path("runs/benchmark")
     """Folder for the results and for what can be used again."""
-    parts: tuple[Part, ...] = ("simulator", "npe", "emulator", "draws")
+    parts: tuple[Part, ...] = ("simulator", "npe", "emulator", "draws", "start")
     """What to measure, in this order."""
     peer_python: Path | None = None
     """Python of an environment with sbi 0.27 and torch."""
@@ -92,6 +93,7 @@ MODULES = {
     "npe": npe,
     "emulator": emulator,
     "draws": draws,
+    "start": start,
 }
 
 

@@ -20,19 +20,15 @@ from tqdm import tqdm
 
 import chemsbi_jax as cs
 from chemsbi_jax import diagnostics, plots, priors
+from chemsbi_jax.cli.run import check_flags, run_script, write_record
 from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
 from chemsbi_jax.galaxy.amortised.batch import infer_galaxies
+from chemsbi_jax.galaxy.networks import load_networks
 from chemsbi_jax.npe.measurements import AnyErrors
 from chemsbi_jax.npe.model import features
 from chemsbi_jax.npe.reading import as_table
-from chemsbi_jax.scripts import (
-    Stopwatch,
-    check_flags,
-    load_networks,
-    run_script,
-    simulate_blocks,
-    write_record,
-)
+from chemsbi_jax.results.stopwatch import Stopwatch
+from chemsbi_jax.simulator.blocks import simulate_blocks
 from chemsbi_jax.storage.files import whole_file
 from chemsbi_jax.types import Stars
 

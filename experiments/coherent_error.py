@@ -27,17 +27,14 @@ from tqdm import tqdm
 import chemsbi_jax as cs
 from chemsbi_jax import npe as networks
 from chemsbi_jax import priors
+from chemsbi_jax.cli.run import check_flags, run_script
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.diagnostics import ScoreTest, score_test
 from chemsbi_jax.errors import DatasetError, InputError
+from chemsbi_jax.galaxy.networks import load_networks
 from chemsbi_jax.npe.reading import AnyStarReader, as_table
-from chemsbi_jax.scripts import (
-    Stopwatch,
-    check_flags,
-    load_networks,
-    run_script,
-    simulate_blocks,
-)
+from chemsbi_jax.results.stopwatch import Stopwatch
+from chemsbi_jax.simulator.blocks import simulate_blocks
 from chemsbi_jax.storage.files import whole_files
 from chemsbi_jax.storage.weights import load_spec, weights_folder
 

@@ -18,8 +18,9 @@ from reproduction.inference import chi2, first
 
 import chemsbi_jax as cs
 from chemsbi_jax import results
+from chemsbi_jax.cli.run import run_script
 from chemsbi_jax.errors import InputError
-from chemsbi_jax.scripts import Stopwatch, run_script
+from chemsbi_jax.results.stopwatch import Stopwatch
 from chemsbi_jax.storage.files import whole_file
 
 SURE = 5.991  # 95 % point of chi2 with two degrees of freedom

@@ -20,10 +20,10 @@ import numpy as np
 
 import chemsbi_jax as cs
 from chemsbi_jax import plots
+from chemsbi_jax.cli.run import check_flags, run_script, write_record
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.plots.yields import plot_ejecta, plot_net_yields, plot_tracks
 from chemsbi_jax.results import write_summary
-from chemsbi_jax.scripts import check_flags, run_script, write_record
 from chemsbi_jax.simulator import Yields
 from chemsbi_jax.simulator.production import ejecta_ratios, net_curves
 from chemsbi_jax.simulator.spread import Spread, spread

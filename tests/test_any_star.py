@@ -227,7 +227,7 @@ def test_many_galaxies_at_once_are_the_single_ones(method):
     npe = cs.load_npe("tng")
     stars = cs.read_stars("chemsbi_jax/pretrained/stars/example_galaxy.ecsv")
     parts = [slice(0, 40), slice(40, 70), slice(70, 110)]  # of different lengths
-    galaxies = [cs.Stars(*(np.asarray(x)[p] for x in stars)) for p in parts]
+    galaxies = [stars.take(p) for p in parts]
     draws = infer_galaxies(jax.random.key(0), npe, galaxies, method, 4000)
     assert draws.shape == (3, 4000, 2)
     for galaxy, found in zip(galaxies, draws, strict=True):
@@ -327,7 +327,8 @@ def poor_stars(n, elements, error, truth=(-2.1, -2.6)):
 def test_stars_that_tell_little_do_no_harm(method, shipped):
     """300 stars with one abundance, to 0.3 dex, beside 50 good ones: as without."""
     good, poor = measured("apogee", 50), poor_stars(300, [5], 0.3)
-    both = cs.Stars(*map(np.concatenate, zip(good, poor, strict=True)))
+    pairs = zip(good[:6], poor[:6], strict=True)
+    both = cs.Stars(*map(np.concatenate, pairs))
     one, two = (
         cs.infer_galaxy(jax.random.key(0), shipped, s, method) for s in (good, both)
     )

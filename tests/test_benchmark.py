@@ -67,7 +67,12 @@ def test_every_part_without_a_peer(script, tmp_path):
     report = json.loads((config.out / "benchmark.json").read_text())
     text = (config.out / "benchmark.md").read_text()
     parts = report["parts"]
-    assert set(parts) == {"simulator", "npe", "emulator", "draws"}
+    assert set(parts) == {"simulator", "npe", "emulator", "draws", "start"}
+    first, second = parts["start"]["first run"], parts["start"]["second run"]
+    assert first["exit_code"] == second["exit_code"] == 0
+    assert first["compiled"] > 0
+    # the second run finds all programs of the first
+    assert (second["compiled"], second["loaded"]) == (0, first["compiled"])
     assert all(len(part["load_average"]) == 2 for part in parts.values())
     assert parts["npe"]["sbi"] == parts["draws"]["sbi"] == "not run"
     assert parts["emulator"]["torch"] == "not run"

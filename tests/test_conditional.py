@@ -2,30 +2,35 @@
 
 import json
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import train_emulator
 
 import chemsbi_jax as cs
 from chemsbi_jax import emulator as em
 from chemsbi_jax import priors
 from chemsbi_jax.constants import ABUNDANCES, PARAMETERS, YIELD_FACTORS
 from chemsbi_jax.errors import InputError, WeightsError
-from chemsbi_jax.scripts import simulate_blocks
+from chemsbi_jax.simulator.blocks import simulate_blocks
 from chemsbi_jax.simulator.yield_factors import simulate_factors
 from chemsbi_jax.storage.weights import load_spec, weights_folder
 from chemsbi_jax.train import FitConfig
 
+TOY = str(Path(__file__).parent / "toy_yields.json")
 FIDUCIAL = np.array([-2.3, -2.89, -0.3, 0.55, 0.5, 8.0])
 ZERO = np.zeros(len(YIELD_FACTORS))
+evaluate = jax.jit(cs.emulate_yields)  # operation by operation it is slow
 SMALL = em.YieldEmulatorConfig(
     trunk=16,
     width=24,
     batch_size=256,
     learning_rate=1e-2,
-    fit=FitConfig(n_epochs=4, steps_per_epoch=300),
+    fit=FitConfig(n_epochs=3, steps_per_epoch=200),
 )
 
 
@@ -53,10 +58,10 @@ def test_zero_factors_equal_the_emulator_to_the_bit(emulator, theta):
 
 
 def test_leading_axes_broadcast(emulator, theta, factors):
-    out = cs.emulate_yields(theta[:5], factors[:3, None], emulator)
+    out = evaluate(theta[:5], factors[:3, None], emulator)
     assert out.shape == (3, 5, len(ABUNDANCES))
     assert out.dtype == jnp.float32
-    one = cs.emulate_yields(theta[4], factors[2], emulator)
+    one = evaluate(theta[4], factors[2], emulator)
     assert one.shape == (len(ABUNDANCES),)
     # sums in another order, in single precision
     np.testing.assert_allclose(out[2, 4], one, atol=1e-5)
@@ -64,9 +69,9 @@ def test_leading_axes_broadcast(emulator, theta, factors):
 
 def test_same_in_jit_and_vmap(emulator, theta, factors):
     plain = cs.emulate_yields(theta, factors, emulator)
-    jitted = jax.jit(cs.emulate_yields)(theta, factors, emulator)
+    jitted = evaluate(theta, factors, emulator)
     np.testing.assert_allclose(jitted, plain, atol=1e-5)
-    rows = jax.vmap(cs.emulate_yields, (0, 0, None))(theta, factors, emulator)
+    rows = jax.vmap(evaluate, (0, 0, None))(theta, factors, emulator)
     np.testing.assert_allclose(rows, plain, atol=1e-5)
 
 
@@ -76,14 +81,14 @@ def test_nothing_outside_the_box_of_factors(i, emulator):
     limit = float(emulator.factor_limit[i])
     factors[:, i] = -1.01 * limit, -0.99 * limit, 0.99 * limit, 1.01 * limit, np.nan
     inside = [False, True, True, False, False]
-    out = np.asarray(cs.emulate_yields(FIDUCIAL, factors, emulator))
+    out = np.asarray(evaluate(FIDUCIAL, factors, emulator))
     np.testing.assert_array_equal(np.isfinite(out).all(axis=1), inside)
     np.testing.assert_array_equal(np.isnan(out).all(axis=1), ~np.array(inside))
     np.testing.assert_array_equal(em.factors_in_range(factors, emulator), inside)
 
 
 def test_nothing_outside_the_box_of_theta(emulator):
-    assert np.isnan(cs.emulate_yields(FIDUCIAL + 10.0, ZERO, emulator)).all()
+    assert np.isnan(evaluate(FIDUCIAL + 10.0, ZERO, emulator)).all()
 
 
 @pytest.mark.parametrize("shape", [(), (10,), (12,), (11, 6)])
@@ -102,12 +107,12 @@ def test_gradients_are_finite(emulator, theta, factors):
     def total(theta, factors):
         return jnp.sum(cs.emulate_yields(theta, factors, emulator))
 
-    slopes = jax.grad(total, (0, 1))(theta, factors)
+    slopes = jax.jit(jax.grad(total, (0, 1)))(theta, factors)
     assert slopes[0].shape == (len(theta), len(PARAMETERS))
     assert slopes[1].shape == (len(theta), len(YIELD_FACTORS))
     assert all(np.isfinite(s).all() for s in slopes)
     # beyond the box there are no abundances, but no NaN among the slopes either
-    far = jax.grad(lambda f: jnp.nansum(cs.emulate_yields(FIDUCIAL, f, emulator)))
+    far = jax.grad(lambda f: jnp.nansum(evaluate(FIDUCIAL, f, emulator)))
     assert np.isfinite(far(ZERO + 100.0)).all()
 
 
@@ -134,9 +139,8 @@ def trained(emulator):
 
 
 def test_learns_the_change(trained, theta, factors):
-    change = cs.emulate_yields(theta, factors, trained[0]) - cs.emulate(
-        theta, trained[0].base
-    )
+    network = trained[0]
+    change = evaluate(theta, factors, network) - cs.emulate(theta, network.base)
     error = np.asarray(change - made_up(theta, factors))
     # the factors themselves are some 0.2 dex
     assert np.sqrt(np.mean(error**2, axis=0)).max() < 0.03
@@ -165,6 +169,23 @@ def test_factors_of_the_training():
     expected = np.sqrt(0.7 * 0.973 + 0.3 * 3.0)
     np.testing.assert_allclose(z.std(axis=0), expected, rtol=0.03)
     assert set(em.FACTOR_SCALES) == set(YIELD_FACTORS)
+
+
+def test_box_of_the_factors_holds_the_published_sets():
+    """Their spread and, from TNG, each set of `experiments/yields.py --spread`."""
+    path = weights_folder("tng").parent / "yield_spread.json"
+    rows = json.loads(path.read_text())["details"]
+    channels = {"sn2": "sn2", "agb": "agb", "sn_ia": "snia"}
+    seen = set()
+    for row in rows:
+        name = f"{channels[row['channel']]}_{row['element'].lower()}"
+        if name in YIELD_FACTORS:
+            scale, sets = em.FACTOR_SCALES[name], row["sets"]
+            away = [abs(x - sets["tng"]) for x in sets.values()]
+            assert row["sd"] <= scale, name
+            assert max(away) < em.N_SIGMA * scale, name
+            seen.add(name)
+    assert seen == set(YIELD_FACTORS)
 
 
 # --- files
@@ -221,6 +242,28 @@ def test_no_weights_for_free_yields(tmp_path):
         cs.load_yield_emulator(tmp_path)
 
 
+@pytest.mark.slow
+def test_one_command_for_any_yields(tmp_path):
+    """train_emulator.py --free-yields trains both networks, and then uses the first."""
+    flags = train_emulator.Config(
+        out=tmp_path,
+        yields=TOY,
+        free_yields=True,
+        n_simulations=200,
+        n_test=200,
+        n_epochs=1,
+        steps_per_epoch=5,
+        quiet=True,
+    )
+    metrics = train_emulator.main(flags)
+    assert set(metrics) >= {"0_sigma", "1_sigma", "seconds"}
+    assert metrics["1_sigma"]["n_test"] == 200
+    network = cs.load_yield_emulator(tmp_path)
+    assert np.isfinite(evaluate(FIDUCIAL, ZERO, network)).all()
+    with pytest.raises(WeightsError, match="physics"):
+        train_emulator.main(replace(flags, physics="legacy"))
+
+
 # --- shipped weights
 
 
@@ -241,14 +284,15 @@ def test_shipped_weights_against_the_simulator(data, emulator):
     factors = scale * jax.random.normal(key_factors, (len(theta), len(YIELD_FACTORS)))
     factors = jnp.clip(factors, -emulator.factor_limit, emulator.factor_limit)
     yields = cs.load_yields("tng")
-    truth = simulate_blocks(theta, yields, cs.CLEAN, True, factors)
-    error = np.asarray(cs.emulate_yields(theta, factors, emulator)) - truth
+    truth = simulate_blocks(theta, yields, cs.CLEAN, True, factors=factors)
+    error = np.asarray(evaluate(theta, factors, emulator)) - truth
     error = error[np.isfinite(truth).all(axis=1)]
     assert len(error) > 3900
-    assert np.sqrt(np.mean(error**2, axis=0)).max() <= 0.002  # dex
+    assert np.sqrt(np.mean(error**2, axis=0)).max() <= 0.0015  # dex
     assert np.abs(error.mean(axis=0)).max() <= 0.0003
 
 
+@pytest.mark.slow
 @pytest.mark.tables
 def test_shipped_slopes_against_the_simulator(data, emulator):
     """Derivatives by the factors at zero, which Newton steps use."""

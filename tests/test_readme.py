@@ -12,6 +12,7 @@ import pytest
 
 import chemsbi_jax as cs
 from chemsbi_jax.catalog import write_stars
+from chemsbi_jax.cli.main import main
 from chemsbi_jax.galaxy.amortised.flow import FAR
 from chemsbi_jax.priors import to_spec
 
@@ -25,6 +26,7 @@ SCRIPTS = sorted(
     {s for text in PAGES.values() for s in re.findall(r"experiments/\w+\.py", text)}
 )
 EXAMPLE = ROOT / "chemsbi_jax" / "pretrained" / "stars" / "example_galaxy.ecsv"
+NOT_RANDOM = {"download", "yields"}
 DECIMAL = re.compile(r"\d+\.\d+")
 
 
@@ -33,11 +35,29 @@ def test_the_readme_is_short():
     assert "pip install chemsbi-jax" in README
 
 
-@pytest.mark.skipif(not hasattr(cs, "infer"), reason="needs chemsbi_jax.infer")
-def test_example_runs_and_is_short(monkeypatch, tmp_path):
+def test_example_is_short_and_its_names_exist():
+    (block,) = BLOCKS
+    assert len(block.strip().splitlines()) <= 10
+    compile(block, "README.md", "exec")
+    names = set(re.findall(r"result\.(\w+)", block))
+    assert len(names) >= 3
+    assert all(hasattr(cs.Inference, name) for name in names)
+
+
+def test_the_table_of_the_readme_is_readable(tmp_path):
+    (table,) = re.findall(r"```csv\n(.*?)```", README, flags=re.DOTALL)
+    path = tmp_path / "my_stars.csv"
+    path.write_text(table)
+    catalog = cs.read_catalog(path)
+    assert catalog.stars.observed.sum(axis=1).tolist() == [3, 2]
+    assert catalog.report.n_used == catalog.report.n_read == 2
+    assert catalog.report.warnings == ()
+
+
+@pytest.mark.slow
+def test_example_runs(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (block,) = BLOCKS
-    assert len(block.strip().splitlines()) <= 15
     write_stars("my_stars.csv", cs.read_stars(EXAMPLE).take(slice(100)))
     exec(compile(block, "README.md", "exec"), {})
     summary = json.loads(Path("runs/mine/summary.json").read_text())
@@ -75,7 +95,14 @@ def test_scripts_named_in_the_documents_explain_themselves(said):
     assert set(said) == set(SCRIPTS)
     for script, (code, text) in said.items():
         assert code == 0, script
-        assert "--seed" in text or "download" in script, script
+        assert "--seed" in text or Path(script).stem in NOT_RANDOM, script
+
+
+def test_every_script_is_listed():
+    page = PAGES["docs/tables_and_flags.md"].split("## All scripts")[1]
+    for path in (ROOT / "experiments").glob("*.py"):
+        if "__main__" in path.read_text():
+            assert f"experiments/{path.name}" in page
 
 
 def test_flags_of_commands_exist(said):
@@ -89,6 +116,14 @@ def test_flags_of_commands_exist(said):
             assert flags <= told, (page, line)
             n += 1
     assert n >= 5  # of the tutorial alone
+
+
+def test_subcommands_exist():
+    for page, text in PAGES.items():
+        for name in re.findall(r"(?:^|`)chemsbi ([a-z]+)", text, re.MULTILINE):
+            with pytest.raises(SystemExit) as end:
+                main([name, "--help"])
+            assert end.value.code == 0, (page, name)
 
 
 def test_the_page_of_flags_has_all_flags_of_infer(said):
@@ -178,7 +213,9 @@ def test_numbers_of_the_readme_are_printed_by_a_command():
 MARKED = re.compile(r"<!-- numbers: (.*?) -->\n\n((?:\|.*\n)+)")
 
 
-@pytest.mark.parametrize("page", ["docs/results.md", "docs/calibration.md"])
+@pytest.mark.parametrize(
+    "page", ["docs/results.md", "docs/calibration.md", "docs/yields.md"]
+)
 def test_tables_have_the_numbers_of_the_scripts(page):
     tables = MARKED.findall(PAGES[page])
     assert len(tables) == PAGES[page].count("<!-- numbers:") > 0

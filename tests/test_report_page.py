@@ -11,9 +11,6 @@ from html.parser import HTMLParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
 
-import infer
-import infer_checks
-import infer_stream
 import matplotlib.image
 import numpy as np
 import pytest
@@ -21,8 +18,11 @@ import tyro
 from astropy.table import Table
 
 import chemsbi_jax as cs
+from chemsbi_jax.cli.flags import InferFlags
+from chemsbi_jax.cli.run import command_line
 from chemsbi_jax.errors import OutputError
-from chemsbi_jax.galaxy.amortised import product
+from chemsbi_jax.galaxy.amortised import flow
+from chemsbi_jax.galaxy.checks import AGREE_SIGMA
 from chemsbi_jax.results import (
     ReportFigure,
     assessment,
@@ -32,7 +32,7 @@ from chemsbi_jax.results import (
     write_report,
 )
 from chemsbi_jax.results.remedies import FALLBACK, remedy
-from chemsbi_jax.scripts import command_line
+from chemsbi_jax.results.warnings import LARGE_CORRECTION, list_warnings
 
 HOSTILE = "<script>alert(1)</script> & \"a\" 'b' </style><img src=x onerror=y>"
 VOID = {"meta", "link", "img"}
@@ -173,7 +173,7 @@ MISFIT = {"flagged": True, "p_value": 1e-9, "text": "The model does not fit."}
     [
         ({"model_fit": MISFIT}, "The model does not fit."),
         ({"at_rest": False}, "The exact method did not converge."),
-        ({"is_prior": True}, "No star counts: this is the prior, not a result."),
+        ({"is_prior": True}, "No star is used: this is the prior, not a result."),
     ],
 )
 def test_red(checks, reason):
@@ -267,9 +267,9 @@ def test_shared_errors_are_the_interval_to_quote():
 
 
 def test_limits_are_those_of_the_checks():
-    assert assessment.FAR == product.FAR
-    assert assessment.LARGE_NETWORK_ERROR == infer_checks.LARGE_ERROR
-    assert assessment.METHODS_DIFFER == infer_checks.AGREE_SIGMA
+    assert assessment.FAR == flow.FAR
+    assert assessment.LARGE_NETWORK_ERROR == LARGE_CORRECTION
+    assert assessment.METHODS_DIFFER == AGREE_SIGMA
 
 
 def test_level_has_word_and_symbol():
@@ -285,7 +285,7 @@ def every_warning(tmp_path):
     number = {"mean": -2.3, "sd": 0.01}
     robust = {"alpha_imf": number, "log10_n_ia": number, "n_stars": 10}
     checks = made()["checks"] | {
-        "no_exact": "The exact method failed, so this is the answer of flow. Why.",
+        "no_exact": "The exact method failed; this is the result of the flow. Why.",
         "left_out": ["7"],
         "model_fit": MISFIT
         | {"text": "The model does not explain these stars (p = 1e-09): ..."},
@@ -307,8 +307,7 @@ def every_warning(tmp_path):
     table["e_c_fe"] = 0.1
     table.write(tmp_path / "giants.csv", format="ascii.csv")
     return [
-        *infer_checks.list_warnings(checks),
-        *infer_stream.warn_of_subset(checks),
+        *list_warnings(checks),
         *cs.read_catalog(tmp_path / "giants.csv").report.warnings,
     ]
 
@@ -328,6 +327,13 @@ def test_warnings_stand_with_what_to_do(tmp_path):
     assert f"{warning} What to do: Check that all rows are stars" in page.text
     page = write(tmp_path / "report.html", made())
     assert "There are no warnings." in page.text
+
+
+def test_a_warning_about_the_table_leads_to_the_table(tmp_path):
+    summary = made() | {"warnings": ["Twenty ages look like logarithms."]}
+    summary["catalogue"]["notes"] = summary["warnings"]
+    page = write(tmp_path / "report.html", summary)
+    assert "What to do: Check this in the table." in page.text
 
 
 # Page
@@ -502,10 +508,10 @@ def test_two_digits_of_the_sd(mean, sd, text):
     ],
 )
 def test_the_command_gives_the_same_flags(flags):
-    config = tyro.cli(infer.Config, args=shlex.split(flags))
+    config = tyro.cli(InferFlags, args=shlex.split(flags))
     program, *again = shlex.split(command_line("chemsbi", config, ("stars",)))
     assert program == "chemsbi"
-    assert tyro.cli(infer.Config, args=again) == config
+    assert tyro.cli(InferFlags, args=again) == config
 
 
 # Colours

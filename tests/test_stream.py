@@ -13,8 +13,8 @@ import jax
 import numpy as np
 import pytest
 from astropy.table import Table
+from scripts_of_tests import EXAMPLE
 from test_galaxy import exact_npe, exact_posterior, exact_stars  # noqa: F401
-from test_infer import EXAMPLE
 
 import chemsbi_jax as cs
 from chemsbi_jax import galaxy as galaxy_module
@@ -62,7 +62,7 @@ def test_first_grid_from_a_part_of_a_sorted_table(exact_npe, monkeypatch):  # no
     """The part is drawn from all rows, and the grid narrows down to all stars."""
     stars = exact_stars((-2.1, -2.6), 4000)
     order = np.argsort(stars.values[:, 0])
-    stars = cs.Stars(*(x[order] for x in stars))
+    stars = stars.take(order)
     monkeypatch.setattr(stream, "GUESS_STARS", 32)
     found = stream_galaxy(KEY, exact_npe, stars)
     mean, covariance = exact_posterior(stars)
@@ -87,7 +87,7 @@ def test_no_new_trace_for_another_number(method, exact_npe, caplog):  # noqa: F8
     stream_galaxy(KEY, exact_npe, many, method, block=128)
     with jax.log_compiles(), caplog.at_level("WARNING", logger="jax"):
         for n in (201, 399):
-            part = cs.Stars(*(x[:n] for x in many))
+            part = many.take(slice(None, n))
             # the first grid has the few lengths of infer_galaxy
             stream_galaxy(KEY, exact_npe, part, method, block=128)
         compiled = [r.message for r in caplog.records if "Compiling" in r.message]

@@ -14,6 +14,7 @@ from chemsbi_jax.catalog.user_columns import (
     LOGG,
     OVER_H,
     VALUES,
+    Asked,
     parse_columns,
 )
 from chemsbi_jax.constants import ABUNDANCES
@@ -65,42 +66,28 @@ def choose_columns(
     user = parse_columns(file, names, columns)
     asked = user.columns | {key: "" for key in user.conversions}
     preset, notes = find_survey(file, names, survey)
+    found: dict[str, str] = {}
+    hidden = tuple(OVER_H.values())
     if preset is not None:
         found, hidden = _of_survey(preset, names)
     elif survey == "auto":
         found, hidden = _other_spellings(file, names, asked), ()
-    else:
-        found, hidden = {}, tuple(OVER_H.values())
-    chosen = {key: column for key, column in names.items() if key not in hidden}
-    chosen |= found
-    for fe, h in OVER_H.items():  # one of the two, and its errors with it
-        for mine, other in ((fe, h), (h, fe)):
-            if mine in asked and other not in asked:
-                chosen.pop(other, None)
-    chosen |= user.columns
+    shown = {key: column for key, column in names.items() if key not in hidden}
+    chosen = _prefer(shown | found, user)
     used = {k: c for k, c in chosen.items() if k in KEYS}
-    for key in user.conversions:
-        used.pop(key, None)
-        chosen.pop(key, None)
     errors = find_errors(file, names, used, user, is_strict=survey == "none")
     chosen |= errors.columns
     for key in errors.of_conversions:
         chosen.pop(f"e_{key}", None)
-    rest = look_alike(
-        file,
-        names,
-        used | errors.columns,
-        user,
-        without=without,
-        is_free=preset is None and survey == "auto",
-        has_survey=preset is not None,
-    )
-    renamed = found | asked | errors.columns
+    rules = preset.name if preset else survey
+    rest = look_alike(file, names, used | errors.columns, user, rules, without)
+    renamed = found | user.columns | errors.columns
+    said = (*notes, *_tell(renamed, user.conversions), *user.notes, *rest.notes)
     return Choice(
         chosen,
         renamed.get(ID),
         preset,
-        (*notes, *_tell(renamed, user.conversions), *user.notes, *rest.notes),
+        said,
         rest.warnings,
         user.conversions,
         errors.pairs,
@@ -109,9 +96,19 @@ def choose_columns(
     )
 
 
+def _prefer(chosen: dict[str, str], user: Asked) -> dict[str, str]:
+    """Columns of the user before all others; of [X/Fe] and [X/H] only the one named."""
+    asked = {*user.columns, *user.conversions}
+    out = set(user.conversions)
+    for fe, h in OVER_H.items():
+        for mine, other in ((fe, h), (h, fe)):
+            if mine in asked and other not in asked:
+                out.add(other)
+    return {k: c for k, c in chosen.items() if k not in out} | user.columns
+
+
 def _tell(renamed: Mapping[str, str], conversions: Mapping[str, Expression]):
     pairs = [f"{k}={c}" for k, c in renamed.items() if k in KEYS and k != c.lower()]
-    pairs = [pair for pair in pairs if not pair.endswith("=")]
     pairs += [f"{key}={conversion.text}" for key, conversion in conversions.items()]
     return [f"Columns read by another name: {', '.join(pairs)}."] if pairs else []
 
@@ -141,13 +138,15 @@ def find_survey(
                 "were used; choose with --survey."
             ]
         if not found:
-            return None, []
+            return None, _hint_of_survey(names)
         survey = found[0]
     mine = [preset for preset in SURVEYS if preset.name == survey]
     fitting = [preset for preset in mine if _n_values(preset, names)]
-    if not fitting:
+    others = {s.name for s in SURVEYS if _has_marks(s, names)} - {survey}
+    is_other = others and not any(_has_marks(preset, names) for preset in mine)
+    if not fitting or is_other:
         raise CatalogError(
-            f"{file}: expected abundances in the columns of {survey}, as "
+            f"{file}: expected the columns of {survey}, as "
             f"{', '.join(mine[0].marks)}; got {', '.join(names.values())}. Use "
             "--survey none, and --columns."
         )
@@ -158,6 +157,16 @@ def find_survey(
     is_open = len({s.title for s in fitting}) > 1 and not released
     untold = "; its columns do not tell the release" if is_open else ""
     return preset, [f"Read by the rules of {preset.title}{untold}."]
+
+
+def _hint_of_survey(names: Mapping[str, str]) -> list[str]:
+    """A note where a table has a survey's ids, but lacks its other columns."""
+    like = {s.name: names[s.marks[0]] for s in SURVEYS if s.marks[0] in names}
+    return [
+        f"The column {column} is one of {name}, but its flags are absent, so its rules "
+        f"were not used; --survey {name} uses them."
+        for name, column in like.items()
+    ]
 
 
 def _has_marks(survey: Survey, names: Mapping[str, str]) -> bool:

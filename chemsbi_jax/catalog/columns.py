@@ -9,7 +9,7 @@ import numpy as np
 from astropy.table import Column, MaskedColumn, Table
 from jaxtyping import Bool, Float
 
-from chemsbi_jax.catalog.identity import IDS, read_ids, repeated
+from chemsbi_jax.catalog.ids import IDS, read_ids, repeated
 from chemsbi_jax.errors import CatalogError, raise_for_rows
 
 __all__ = ["DEX", "IDS", "LARGEST", "TIMES", "StarTable", "numbers", "open_columns"]
@@ -20,6 +20,7 @@ LARGEST = 20.0
 MAX_MARKS = 5
 """A column with more different values beyond `LARGEST` is in another unit."""
 
+FEW = 0.2  # share of a column
 NINES = re.compile(r"-?9+(\.9+)?")
 """A number that may mean "missing": 9.99, -9999, 99.9."""
 
@@ -27,7 +28,10 @@ LIMITS = ("<", ">", "\N{LESS-THAN OR EQUAL TO}", "\N{GREATER-THAN OR EQUAL TO}")
 """What a cell with a limit begins with."""
 
 TRUE, FALSE = ("true", "t"), ("false", "f")
-MISSING_WORDS = ("", "nan", "null", "none", "na", "n/a", "--", "-", "...")
+MISSING_WORDS = ("", "nan", "null", "none", "na", "n/a", "--", "-", "...", "indef",
+                 "nodata", "\\nodata", "*", "?", "\N{HORIZONTAL ELLIPSIS}",
+                 "\N{EN DASH}", "\N{EM DASH}", "missing", "---")  # fmt: skip
+MINUS = "\N{MINUS SIGN}"  # as web pages write it
 DEX = {"": 1.0, "dex": 1.0, "dimensionless": 1.0}
 _SUN = re.compile(  # what VizieR writes: [Sun], log(Sun), [-], ---
     r"(dex|log|lg|log10)?[\[(]?(sun|solar|solsun|h|fe|1|-{1,3})?[\])]?"
@@ -105,16 +109,20 @@ def numbers(
     original = source.columns[column]
     raw = plain_numbers(source, column)
     factor = _factor(source, original, source.table[original], units)
-    values = np.where(is_mark(raw, is_time=True), np.nan, raw) * factor
+    is_time = "gyr" in units
+    values = np.where(is_mark(raw, is_time=is_time), np.nan, raw) * factor
     large = np.isfinite(values) & (np.abs(values) > LARGEST)
     if not source.is_survey:
-        kind = "time" if "gyr" in units else column[:2]
+        kind = "time" if is_time else column[:2]
         _refuse_large(source, original, values, large, kind)
     return np.where(large | ~np.isfinite(values), np.nan, values)
 
 
 def _refuse_large(source, original, values, large, kind: str) -> None:
     """Values that are large, and are not known to mean "missing"."""
+    n_large, n = len(np.unique(values[large])), int(np.isfinite(values).sum())
+    if kind == "e_" and (n_large <= MAX_MARKS or large.sum() < FEW * n):
+        return  # few errors so large are none
     marks = large & (is_mark(values, is_time=False) | (values < 0))
     other = large & ~marks
     unlike, counts = np.unique(values[other], return_counts=True)
@@ -128,7 +136,7 @@ def _refuse_large(source, original, values, large, kind: str) -> None:
         "e_": "is too large for an error [dex]; if the column is in percent or another "
         "unit, convert it, as --columns e_fe_h=NAME*0.00434",
     }.get(kind, "is too large for an abundance [dex]; correct it, or leave the cell "
-          "empty if it is missing")  # fmt: skip
+          "empty if it is missing; for numbers of lines: --without n_fe")  # fmt: skip
     raise_for_rows(
         source.name, source.ids, bad, original,
         f"{values[np.argmax(bad)]:g} {problem}.",
@@ -140,11 +148,12 @@ def is_mark(values: np.ndarray, *, is_time: bool) -> Bool[np.ndarray, " star"]:
 
     Args:
         values: numbers as they stand.
-        is_time: 99 and 999 may be times in Myr, and count only if negative.
+        is_time: 99 and 999 may be times in Myr, and count only if negative; else 9.99
+            is left to the check of the abundance's range.
     """
     unique, inverse = np.unique(values, return_inverse=True)
     nines = np.array([bool(NINES.fullmatch(f"{x:.7g}")) for x in unique], bool)
-    nines &= (unique < -9.0) | (not is_time) & (np.abs(unique) > 9.0)
+    nines &= (unique < -9.0) if is_time else (np.abs(unique) > LARGEST)
     found = nines | ~(np.abs(unique) < 1e19) & ~np.isnan(unique)
     return found[inverse].reshape(values.shape)
 
@@ -240,7 +249,7 @@ def _floats(
 def _parse(
     source: StarTable, original: str, data: np.ndarray, masked: np.ndarray
 ) -> Float[np.ndarray, " star"]:
-    text = np.char.strip(_strings(data))
+    text = np.char.replace(np.char.strip(_strings(data)), MINUS, "-")
     missing = masked | np.isin(np.char.lower(text), MISSING_WORDS)
     if not source.is_strict:
         missing |= _begins(text, LIMITS)

@@ -8,6 +8,7 @@ from chemsbi_jax.catalog.column_names import Choice
 from chemsbi_jax.catalog.columns import StarTable, is_mark, plain_numbers
 from chemsbi_jax.catalog.error_columns import Source
 from chemsbi_jax.catalog.expressions import Expression
+from chemsbi_jax.catalog.plausible import is_null
 
 Numbers = Float[np.ndarray, " star"]
 # magnitudes of an age by its unit; the ranges do not overlap
@@ -89,6 +90,8 @@ def _raw(source: StarTable, column: str, key: str) -> Numbers:
     """Numbers of a column as they stand, NaN where they mean "missing"."""
     found = StarTable(source.name, source.table, {"": column}, source.ids)
     values = plain_numbers(found, "")
+    if not key.endswith(("age", "time")):  # A(O) = 9.99 would be [O/H] = 1.3
+        values = np.where(is_null(values), np.nan, values)
     return np.where(
         is_mark(values, is_time=key.endswith(("age", "time"))), np.nan, values
     )

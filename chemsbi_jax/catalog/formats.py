@@ -51,6 +51,10 @@ OTHERS = {
     b"SQLite": "a database; export the table as CSV",
     b"{": "JSON; convert it to CSV",
 }
+OTHER_TEXTS = {
+    "\\begin{": "LaTeX; convert it to CSV",
+    "<table": "HTML; convert it to CSV, as with pandas.read_html",
+}
 PEEK = 16384  # bytes that tell the format
 HDU_NOTE, SYMBOLS = "hdu_note", "element_symbols"
 """Keys of a table's meta: which of several HDUs it is; elements of vector columns."""
@@ -89,7 +93,7 @@ def read_table(
         if str(error).startswith(str(path)):
             raise
         raise CatalogError(
-            f"{path}: cannot be read as a table: {error}. {_ENDING}"
+            f"{path}: cannot be read as a table: {error}. Give a whole {SUPPORTED}."
         ) from error
     except Exception as error:  # each parser fails in its own way, down to IndexError
         reason = " ".join(str(error).split())[:300] or type(error).__name__
@@ -153,7 +157,7 @@ def _parse_votable(path: Path, number: int | None) -> Table:
     if not tables:
         raise CatalogError("the file has no table")
     names = {i: [f.name for f in t.fields] for i, t in enumerate(tables, 1)}
-    rows = {i: t.nrows for i, t in enumerate(tables, 1)}
+    rows = {i: len(t.array) for i, t in enumerate(tables, 1)}
     found = ", ".join(f"table {i} ({n} rows)" for i, n in rows.items())
     if number is not None and number not in rows:
         raise CatalogError(f"{path}: there is no table {number}; the file has {found}.")
@@ -243,14 +247,26 @@ def _format(path: Path) -> str:
         text = head.decode("utf-16" if head[:2] in UTF_16 else "utf-8", "ignore")
         if "byte-by-byte description" in text.lower():
             return "mrt"
-        if re.match(r"(\\|\|.*\|\s*\n\|)", text):
+        if _is_ipac(text):
             return "ascii.ipac"
+        for mark, why in OTHER_TEXTS.items():
+            if mark in text.lower():
+                reason = why
+                form = "other"
         if form in ("csv", "") and _has_cells(text):
             return "csv"
     kind = f"its content is not {form.split('.')[-1]}" if form else "unknown format"
     raise CatalogError(
         f"{path}: not a table ({reason or kind}); give a table: {SUPPORTED}."
     )
+
+
+def _is_ipac(text: str) -> bool:
+    r"""Whether up to four lines `| name |` are before the rows, as IPAC has them."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith("\\")]
+    header = [line for line in lines[:5] if line.startswith("|")]
+    return bool(header) and len(header) < min(len(lines), 5) and lines[0] == header[0]
 
 
 def _has_cells(text: str) -> bool:

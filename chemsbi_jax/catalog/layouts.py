@@ -14,8 +14,8 @@ _ELEMENTS = ("C", "N", "O", "NE", "MG", "SI", "FE", "HE")
 _LIKE = re.compile(r"^\[?(x[_/](h|m|fe)|f?elem|abund\w*|x_h_\w+)\]?", re.IGNORECASE)
 _SPECIES_NAMES = ("species", "element", "elem", "ion", "el", "spec", "atom", "x",
                   "element_name", "element_symbol")  # fmt: skip
+_CODE = re.compile(r"([1-9]|[1-8]\d|9[0-2])(\.[01]0*)?")
 _SPECIES = re.compile(r"[A-Z][a-z]?[ _]?(I{1,3}|[12])?")
-HOW_TO_SPLIT = "t['mg_h'] = t['{}'][:, i], with i the place of the element"
 
 
 def split_vectors(table: Table) -> tuple[list[str], list[str]]:
@@ -34,12 +34,17 @@ def split_vectors(table: Table) -> tuple[list[str], list[str]]:
         if key in _VECTORS and cells.shape[1] == len(symbols) and "mg_fe" not in lower:
             _split(table, name, _VECTORS[key], symbols)
             notes.append(f"{name} was split by ELEM_SYMBOL.")
-        elif _LIKE.match(key) and "fe_h" not in lower:
-            unread.append(
-                f"{name} holds {cells.shape[1]} numbers in each row, which was not "
-                f"read. Split it: {HOW_TO_SPLIT.format(name)}."
-            )
+        elif _LIKE.match(key) and not {"mg_fe", "mg_h", "o_fe", "o_h"} & set(lower):
+            unread.append(f"Not read: {how_to_split(name, cells.shape[1])}")
     return notes, unread
+
+
+def how_to_split(name: str, n: int) -> str:
+    """Sentence about a column with several numbers in each row."""
+    return (
+        f"{name} holds {n} numbers in each row; make a column for each element, with "
+        f"astropy: t['mg_h'] = t['{name}'][:, i], where i is its place."
+    )
 
 
 def _split(table: Table, name: str, pattern: str, symbols: list[str]) -> None:
@@ -60,10 +65,11 @@ def refuse_long_layout(file: str, table: Table) -> None:
         cells = table[name]
         if name.strip().lower() not in _SPECIES_NAMES or cells.ndim != 1:
             continue
-        if np.asarray(cells).dtype.kind not in "SUO" or len(cells) == 0:
-            continue
         words = [str(word).strip() for word in np.unique(np.asarray(cells).astype(str))]
-        if len(words) > 1 and all(_SPECIES.fullmatch(word) for word in words):
+        is_code = all(_CODE.fullmatch(word) for word in words)  # 26.1 is Fe II
+        is_code &= name.strip().lower() in ("species", "atom", "ion", "element")
+        is_name = all(_SPECIES.fullmatch(word) for word in words)
+        if len(words) > 1 and (is_code or is_name):
             raise CatalogError(
                 f"{file}: column {name!r} names elements ({', '.join(words[:4])}), so "
                 "the table has one row for each element of a star; expected one row a "

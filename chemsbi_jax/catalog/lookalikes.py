@@ -40,10 +40,8 @@ def look_alike(
     names: Mapping[str, str],
     used: Mapping[str, str],
     user: Asked,
-    *,
+    rules: str = "auto",
     without: Collection[str] = (),
-    is_free: bool,
-    has_survey: bool,
 ) -> LookAlikes:
     """Competitors and unread columns of a table.
 
@@ -52,9 +50,9 @@ def look_alike(
         names: lower-case name -> name in the table.
         used: our name -> column in use.
         user: what the user named.
+        rules: "auto", by which two columns for one abundance are refused, "none", or
+            the name of the survey whose rules choose the columns.
         without: abundances that are left out.
-        is_free: whether two columns for one abundance are refused.
-        has_survey: whether a survey's rules choose the columns.
 
     Raises:
         CatalogError: two columns compete for one abundance.
@@ -67,20 +65,15 @@ def look_alike(
         if column not in taken and (candidate := _candidate(column, names))
     ]
     asked = {*user.columns, *user.conversions}
-    if is_free:
+    has_survey = rules not in ("auto", "none")
+    if rules == "auto":
         _refuse_competitors(file, names, used, others, asked, without)
     read = {_subject(key) for key in mine}
-    left = [c for c in others if _subject(c.key) not in read]
-    left = [c for c in left if not _is_left_out(c.key, without)]
     again = [c.column for c in others if _subject(c.key) in read]
-    notes, warnings = [], []
+    notes = []
     if again and not has_survey:
         notes.append(f"Not read, as other columns hold the same: {_list(again)}.")
-    if "fe" not in read and "fe_h" not in without:
-        warnings.append(_warn_of_iron(left, names))
-    rest = [c for c in left if _subject(c.key) != "fe" or "fe" in read]
-    if rest:
-        warnings.append(_warn_of_unread(rest, names))
+    warnings = _warnings(names, others, read, without)
     alpha = [c for c in names.values() if _quantity(c) in ("alpha_fe", "alpha_m")]
     if alpha and not has_survey:
         warnings.append(
@@ -94,6 +87,19 @@ def look_alike(
         )
     limits = {} if has_survey else _find_limits(names, used, user)
     return LookAlikes(tuple(notes), tuple(warnings), limits)
+
+
+def _warnings(names, others, read: set[str], without) -> list[str]:
+    """What was not read of elements that no other column gives."""
+    left = [c for c in others if _subject(c.key) not in read]
+    left = [c for c in left if not _is_left_out(c.key, without)]
+    warnings = []
+    if "fe" not in read and "fe_h" not in without:
+        warnings.append(_warn_of_iron(left, names))
+    rest = [c for c in left if _subject(c.key) != "fe"]
+    if rest:
+        warnings.append(_warn_of_unread(rest, names))
+    return warnings
 
 
 def _all_abundances() -> tuple[str, ...]:
@@ -126,6 +132,8 @@ def _candidate(column: str, names: Mapping[str, str]) -> _Candidate | None:
         key, text = "age", f"10**{column}"
     elif quantity == "scale_factor":
         key, text = "birth_time", f"cosmic_time({column})"
+    elif quantity == "redshift":
+        key, text = "birth_time", f"cosmic_time(1/(1+{column}))"
     return _Candidate(column, meaning, key, text) if key in VALUES else None
 
 
@@ -148,7 +156,7 @@ def _refuse_competitors(file, names, used, others, asked, without) -> None:
         same = [c for c in others if c.meaning.quantity == key]
         mine = used.get(key)
         if mine is not None:
-            same = [c for c in same if c.meaning.competes]
+            same = [c for c in same if c.meaning.competes or not c.meaning.qualifier]
         columns = [c.column for c in same]
         if mine is not None and columns:
             columns = [mine, *columns]

@@ -2,13 +2,10 @@
 
 import os
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from astropy import units as u
-from astropy.table import Column, Table
 
 from chemsbi_jax.catalog.column_names import KEYS, Choice, choose_columns
 from chemsbi_jax.catalog.columns import (
@@ -21,7 +18,8 @@ from chemsbi_jax.catalog.columns import (
 from chemsbi_jax.catalog.derive import derive, merge_case_pairs
 from chemsbi_jax.catalog.formats import HDU_NOTE, read_table
 from chemsbi_jax.catalog.layouts import refuse_long_layout, split_vectors
-from chemsbi_jax.catalog.limits import not_followed
+from chemsbi_jax.catalog.limits import find_limits, not_followed
+from chemsbi_jax.catalog.meaning import understand
 from chemsbi_jax.catalog.report import Report
 from chemsbi_jax.catalog.rows import drop_rows, find_cuts, unique_ids, warn_of_giants
 from chemsbi_jax.catalog.solar import OURS, solar_shift
@@ -32,7 +30,6 @@ from chemsbi_jax.catalog.values import present_columns, read_abundances
 from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.errors import CatalogError, CatalogWarning
 from chemsbi_jax.options import CatalogOptions
-from chemsbi_jax.storage.files import whole_file
 from chemsbi_jax.types import Stars
 
 WARNING = "Warning: "
@@ -44,7 +41,6 @@ __all__ = [
     "CatalogOptions",
     "read_catalog",
     "read_stars",
-    "write_stars",
 ]
 
 
@@ -121,34 +117,25 @@ def read_catalog(
             "survey advises against."
         )
     stars = stars.take(used)._replace(ids=unique_ids(stars.ids, used))
+    doubts += [*repeats, *warn_of_giants(source, stars, used)]
+    said = (*opened.notes, *source.notes, *opened.choice.notes, *notes, *unmade)
     flags = _not_followed(opened, options)
-    if flags:
-        doubts.append(
-            f"Columns of flags or limits that were not followed: {', '.join(flags)}. "
-            "Remove bad stars, and empty bad values, before you read the table."
-        )
-    report = Report(
-        source.name,
-        len(used),
-        int(used.sum()),
-        reasons,
-        dropped,
-        (*opened.notes, *source.notes, *opened.choice.notes, *notes, *unmade),
-        tuple(
-            dict.fromkeys(
-                (
-                    *source.warnings,
-                    *opened.warnings,
-                    *opened.choice.warnings,
-                    *doubts,
-                    *repeats,
-                    *warn_of_giants(source, stars, used),
-                )
-            )
-        ),
-        flags,
-    )
+    rows = (source.name, len(used), int(used.sum()), reasons, dropped)
+    report = Report(*rows, said, _all_warnings(opened, doubts, flags), flags)
     return Catalog(stars, report)
+
+
+def _all_warnings(opened: "_Opened", doubts: list[str], flags) -> tuple[str, ...]:
+    """Each warning once, in the order of the work."""
+    first = (*opened.source.warnings, *opened.warnings, *opened.choice.warnings)
+    judges = [flag for flag in flags if not flag.lower().startswith(("snr", "s/n"))]
+    if judges:
+        doubts = [
+            f"Columns of flags or limits that were not followed: {', '.join(flags)}. "
+            "Remove bad stars, and empty bad values, before you read the table.",
+            *doubts,
+        ]
+    return tuple(dict.fromkeys((*first, *doubts)))
 
 
 class _Opened(NamedTuple):
@@ -220,6 +207,8 @@ def _measure(opened: _Opened, options: CatalogOptions) -> _Read:
     notes = [*measured.notes, *times.notes]
     if without:
         notes.append(f"Left out as asked: {', '.join(without)}.")
+    if options.solar_from is not None:
+        _refuse_absolute(opened)
     values, sun = _on_our_scale(measured.values, survey, options.solar_from)
     stars = Stars(
         values, measured.errors, observed, times.birth_time, times.e_birth_time,
@@ -240,14 +229,28 @@ def _on_our_scale(
     return values + shift, [f"From the solar scale {solar_from} to {OURS}: {listed}."]
 
 
+def _refuse_absolute(opened: _Opened) -> None:
+    """A(X) does not depend on a solar scale, so nothing is to be converted from one."""
+    choice = opened.choice
+    used = [c for key, c in choice.columns.items() if key in KEYS]
+    used += [c for x in choice.conversions.values() for c in x.columns]
+    absolute = [c for c in used if (m := understand(c)) and m.quantity[:2] == "a_"]
+    if absolute:
+        raise CatalogError(
+            f"{opened.source.name}, column {absolute[0]!r}: absolute abundances have "
+            "no solar scale, and the Sun of asplund2009 is subtracted; leave out "
+            "--solar-from."
+        )
+
+
 def _not_followed(opened: _Opened, options: CatalogOptions) -> tuple[str, ...]:
     """Flags without effect; with a survey's rules, only if these are switched off."""
     if opened.choice.survey is not None and options.quality:
         return ()
     used = {c for key, c in opened.choice.columns.items() if key in KEYS}
-    return not_followed(
-        opened.source, opened.names, {*used, *opened.choice.limits.values()}
-    )
+    limits = opened.choice.limits
+    followed = {c for key, c in limits.items() if find_limits(opened.source, key)[1]}
+    return not_followed(opened.source, opened.names, used | followed)
 
 
 def _without(text: str) -> list[str]:
@@ -259,31 +262,3 @@ def _without(text: str) -> list[str]:
             f"{', '.join(unknown)}."
         )
     return names
-
-
-def write_stars(
-    path: str | os.PathLike, stars: Stars, meta: Mapping | None = None
-) -> None:
-    """Write an ECSV table that `read_stars` gives back; whole or not at all."""
-    table = Table(meta={"description": "Stars of one galaxy", **(meta or {})})
-    table["star_id"] = Column(np.asarray(stars.ids).astype(str), description="star")
-    for i, name in enumerate(ABUNDANCES):
-        label = _label(name)
-        _add(table, name, stars.values[:, i], u.dex, f"{label}, Asplund+2009")
-        _add(table, f"e_{name}", stars.errors[:, i], u.dex, f"1 sigma of {label}")
-    since = "time of birth since the Big Bang"
-    _add(table, "birth_time", stars.birth_time, u.Gyr, since)
-    _add(table, "e_birth_time", stars.e_birth_time, u.Gyr, f"1 sigma of the {since}")
-    with whole_file(path) as temporary:
-        table.write(temporary, format="ascii.ecsv")
-
-
-def _add(
-    table: Table, name: str, values: np.ndarray, unit: u.UnitBase, description: str
-) -> None:
-    table[name] = Column(np.asarray(values), unit=unit, description=description)
-
-
-def _label(name: str) -> str:
-    over, under = name.split("_")
-    return f"[{over.capitalize()}/{under.capitalize()}]"

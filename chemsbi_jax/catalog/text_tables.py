@@ -21,6 +21,8 @@ _SAMPLE = 50  # lines that tell the layout
 _DECIMAL = re.compile(
     r"(?<![^;\t|])(\s*[+-]?\d*),(\d+(?:[eE][+-]?\d+)?\s*)(?=[;\t|]|$)"
 )
+# of a drawn table; VizieR's line under the header has blanks or tabs between
+_FRAME = re.compile(r"\s*[+|=][-+|=: ]+\s*")
 _NAMES_OF_NONE = ("nan", "inf", "-inf", "+inf", "infinity")
 
 
@@ -64,7 +66,9 @@ def parse_text(text: str) -> Table:
 
 def find_layout(lines: Sequence[str]) -> Layout:
     """Delimiter, header, units and rows of a text table; see `parse_text`."""
-    lines = [line for line in lines if line.strip()]
+    lines = [line for line in lines if line.strip() and not _FRAME.fullmatch(line)]
+    if lines and all(line.strip().startswith("|") for line in lines):  # fixed width
+        lines = [line.strip().strip("|") for line in lines]
     if lines and re.fullmatch(r"sep=.", lines[0].strip()):  # Excel's
         lines = lines[1:]
     plain = [i for i, line in enumerate(lines) if not line.lstrip().startswith("#")]
@@ -81,7 +85,7 @@ def find_layout(lines: Sequence[str]) -> Layout:
     notes += more
     rest, more = _decimal_points(rest, delimiter)
     notes += more
-    header, rest, more = _same_number_of_cells(header, rest, delimiter, len(lines))
+    header, rest, more = _same_number_of_cells(header, rest, delimiter)
     return Layout(delimiter, header, units, rest, notes + more)
 
 
@@ -193,7 +197,7 @@ def _decimal_points(lines: list[str], delimiter: str) -> tuple[list[str], list[s
 
 
 def _same_number_of_cells(
-    header: list[str], lines: list[str], delimiter: str, n_lines: int
+    header: list[str], lines: list[str], delimiter: str
 ) -> tuple[list[str], list[str], list[str]]:
     """Header and rows alike; refuses rows with too few or too many cells.
 
@@ -219,8 +223,8 @@ def _same_number_of_cells(
     if len(bad):
         first = int(bad[0])
         raise CatalogError(
-            f"row {first + 1} has {counts[first]} cells, the header has {len(header)}"
-            f"{_guess_cause(len(header), counts, delimiter)}"
+            f"row {first + 1} of {len(counts)} has {counts[first]} cells, the header "
+            f"has {len(header)}{_guess_cause(len(header), counts, delimiter)}"
         )
     return header, lines, notes
 
@@ -231,6 +235,8 @@ def _guess_cause(n_header: int, counts: np.ndarray, delimiter: str) -> str:
             "; if the numbers have decimal commas, save the table with semicolons "
             "between the cells, or with decimal points"
         )
+    if counts[-1] < n_header and (counts[:-1] == n_header).all():
+        return ": the file is cut short"
     if (counts == counts[0]).all():
         return (
             "; each row has that many, so a name is missing in the header or is extra"

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from chemsbi_jax.catalog.columns import TIMES, StarTable, numbers
+from chemsbi_jax.catalog.meaning import ERROR, understand
 from chemsbi_jax.catalog.plausible import check_times
 from chemsbi_jax.catalog.values import refuse_not_positive
 from chemsbi_jax.constants import T_END
@@ -62,15 +63,29 @@ def read_birth_times(source: StarTable, age_unit: str = "") -> Times:
             "known.",
         )  # fmt: skip
     sigma = np.where(np.isfinite(times), sigma, np.nan)
-    warnings = check_times(source, name, times, sigma)
-    unused = int((np.isfinite(times) & ~np.isfinite(sigma)).sum())
-    if unused:
-        warnings += (
-            f"{unused} values of {column} have no error, and are not used: name the "
-            f"column of the errors with --columns e_{name}=...",
-        )
+    warnings = check_times(source, name, times, sigma) + _warn_unused(
+        source, name, times, sigma
+    )
     if name == "birth_time":
         return Times(times, sigma, tuple(notes), warnings)
     n = int(np.isfinite(times).sum())
     notes.append(f"Birth times are {T_END:.2f} Gyr - {column} ({n} stars).")
     return Times(T_END - times, sigma, tuple(notes), warnings)
+
+
+def _warn_unused(source: StarTable, name: str, times, sigma) -> tuple[str, ...]:
+    unused = int((np.isfinite(times) & ~np.isfinite(sigma)).sum())
+    if not unused:
+        return ()
+    like = [
+        column
+        for column in source.table.colnames
+        if (meaning := understand(column))
+        and (meaning.quantity, meaning.role) == (name, ERROR)
+        and column != source.columns.get(f"e_{name}")
+    ]
+    hint = f" ({', '.join(like)} looks like it)" if like else ""
+    return (
+        f"{unused} values of {source.columns[name]} have no error, and are not used: "
+        f"name the column of the errors{hint} with --columns e_{name}=...",
+    )

@@ -12,7 +12,9 @@ from chemsbi_jax.catalog.columns import (
     flagged,
     limit_cells,
     numbers,
+    plain_numbers,
 )
+from chemsbi_jax.catalog.layouts import how_to_split
 from chemsbi_jax.catalog.limits import find_limits
 from chemsbi_jax.catalog.lookalikes import hint_of_names
 from chemsbi_jax.catalog.plausible import check_abundance, check_errors, check_slopes
@@ -21,6 +23,7 @@ from chemsbi_jax.catalog.user_columns import OVER_H
 from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.errors import CatalogError, raise_for_rows
 
+COVARIANCE = "fe_covariance"  # column [dex^2]
 NULL_ERRORS = (9.9, 9.99, 9.999, 9.9999)
 
 
@@ -91,6 +94,8 @@ def read_abundances(
         warnings += column.warnings
     notes += [f"{what}: {', '.join(which)}." for what, which in counts.items()]
     covariance = None
+    if source.has(COVARIANCE):  # of `write_stars`
+        covariance = np.nan_to_num(plain_numbers(source, COVARIANCE))
     if over_h:
         covariance, note = _subtract_iron(
             source, present, over_h, values, errors, without
@@ -126,8 +131,19 @@ def present_columns(source: StarTable) -> dict[str, str]:
         f"{source.name}: no column holds an abundance; expected some of "
         f"{', '.join(ABUNDANCES)} (in any case); got "
         f"{', '.join(source.table.colnames)}. Name them with --columns fe_h=..., if "
-        f"they are there.{hint_of_names({n.lower(): n for n in source.table.colnames})}"
+        f"they are there.{_hint(source)}"
     )
+
+
+def _hint(source: StarTable) -> str:
+    """What may hold abundances in a table without a column of them."""
+    names = {name.lower(): name for name in source.table.colnames}
+    vectors = [
+        how_to_split(name, source.table[name].shape[1])
+        for name in names.values()
+        if source.table[name].ndim == 2
+    ]
+    return hint_of_names(names) + "".join(f" {text}" for text in vectors[:1])
 
 
 def _subtract_iron(
@@ -150,8 +166,7 @@ def _subtract_iron(
     if others or "fe_h" in without:
         return None, (
             f"{start}, with the error sqrt(e_xh^2 + e_feh^2). These errors count as "
-            "independent, though they share that of [Fe/H]: the interval is too wide "
-            "rather than too narrow."
+            "independent, though they share that of [Fe/H]."
         )
     return np.nan_to_num(errors[:, iron]) ** 2, (
         f"{start}. Their errors share that of [Fe/H]: the exact methods compare [X/H], "
@@ -178,9 +193,7 @@ def _read(
             counts[_FLAGGED] = int(bad.sum())
         else:
             counts[_UNCHECKED] = int(observed.sum())
-    errors, n_assumed = _errors(source, key, values, default_error)
-    has_errors = source.has(f"e_{key}")
-    warnings = check_errors(source, key, errors) if has_errors else ()
+    errors, n_assumed, warnings = _errors(source, key, values, default_error)
     if default_error is not None:
         what = f"Values without an error of their own, taken as {default_error:g} dex"
         counts[what] = n_assumed
@@ -200,9 +213,9 @@ def _errors(
     name: str,
     values: Float[np.ndarray, " star"],
     default_error: float | None,
-) -> tuple[Float[np.ndarray, " star"], int]:
-    """Errors [dex] where a value is observed, and how many are the default."""
-    observed = np.isfinite(values)
+) -> tuple[Float[np.ndarray, " star"], int, tuple[str, ...]]:
+    """Errors [dex] where a value is observed, how many are the default; warnings."""
+    observed, warnings = np.isfinite(values), ()
     if source.has(f"e_{name}"):
         column = source.columns[f"e_{name}"]
         errors = numbers(source, f"e_{name}", DEX)
@@ -211,12 +224,14 @@ def _errors(
         if source.is_survey:
             errors = np.where(errors > 0, errors, np.nan)
         refuse_not_positive(source, column, errors, observed)
+        warnings = check_errors(source, name, errors)
     else:
         column = f"e_{name}"
         errors = np.full(len(values), np.nan)
     lacking = observed & ~np.isfinite(errors)
     if default_error is not None:
-        return np.where(lacking, default_error, errors), int(lacking.sum())
+        filled = np.where(lacking, default_error, errors)
+        return filled, int(lacking.sum()), warnings
     if not source.is_survey or not source.has(f"e_{name}"):
         absent = (
             "" if source.has(f"e_{name}") else f" (the table has no column {column})"
@@ -226,7 +241,7 @@ def _errors(
             f"{name} is observed but has no error{absent}; give its error in dex, or "
             "one for all with --default-error 0.05.",
         )  # fmt: skip
-    return errors, 0
+    return errors, 0, warnings
 
 
 def refuse_not_positive(

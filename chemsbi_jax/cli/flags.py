@@ -48,24 +48,24 @@ class InferFlags(StarFlags):
     """How the stars are combined; auto: exact for up to 5000 stars, flow for more
     (with exact for some of them beside it, where the model does not fit)."""
     robust: bool = False
-    """Give each abundance a model error, as large as the stars ask for."""
+    """Give each abundance a model error, whose size is estimated from the stars."""
     weights: str = "auto"
     """Networks: tng-any, tng, tng-legacy, or a folder; auto: tng-any, or tng if all
     stars have eight abundances, errors of 0.05 dex and no birth times."""
     truth: tuple[float, float] | None = None
     """Known alpha_imf and log10_n_ia, for the figures."""
     seed: int = 0
-    """Of everything random."""
+    """Random seed."""
     strict: bool = False
-    """Exit with 3 if a check fails."""
+    """Exit with code 3 if there is a warning."""
     quiet: bool = False
-    """No progress, no summary on the screen."""
+    """No progress bars, and no summary on the screen."""
     coordinator: str = "localhost:9876"
     """HOST:PORT of process 0, for several processes or hosts."""
     n_processes: int = 1
     """Processes that share the stars, each started with the same flags."""
     process_id: int = 0
-    """Which of them this is; 0 writes the files."""
+    """Index of this process; 0 writes the output."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +91,11 @@ class NutsFlags(StarFlags):
     n_draws: int = 500
     """Kept steps, per chain."""
     seed: int = 0
-    """Of everything random."""
+    """Random seed."""
     strict: bool = False
     """Exit with 3 if the chains did not converge."""
     quiet: bool = False
-    """No progress, no summary on the screen."""
+    """No progress bars, and no summary on the screen."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class MockFlags(CacheFlags):
     emulator: str | None = None
     """Networks that take the simulator's place: tng, tng-legacy, or a folder."""
     seed: int = 2
-    """Of everything random."""
+    """Random seed."""
     quiet: bool = False
     """No progress bar."""
 
@@ -137,7 +137,7 @@ class SimulateFlags(CacheFlags):
     plots: Path = Path("plots")
     """Folder for the figure."""
     seed: int = 0
-    """Of the only random key in this script."""
+    """Random seed."""
     quiet: bool = False
     """No progress bar, and nothing on the screen."""
 
@@ -156,8 +156,8 @@ class EmulatorFlags(CacheFlags):
     """Train the network of the yield factors, on top of the emulator in --out."""
     recipe: Literal["default", "reference"] = "default"
     """Ours, or that of Buck+ 2025 (100-40, batch 64, 20 epochs, wide prior only)."""
-    n_simulations: int = 2_000_000
-    """Training simulations; with --free-yields also the pairs of simulations."""
+    n_simulations: int | None = None
+    """Training simulations; None is 2,000,000, and 600,000 pairs of free yields."""
     n_test: int = 20_000
     """Fresh simulations from the paper prior that measure the errors."""
     n_epochs: int | None = None
@@ -165,7 +165,7 @@ class EmulatorFlags(CacheFlags):
     steps_per_epoch: int | None = None
     """Steps an epoch; None keeps those of the recipe."""
     seed: int = 0
-    """Of everything random."""
+    """Random seed."""
     quiet: bool = False
     """No progress bars."""
 
@@ -196,11 +196,11 @@ class NpeFlags(CacheFlags):
     steps_per_epoch: int | None = None
     """Steps an epoch; None keeps those of the recipe."""
     learning_rate: float | None = None
-    """Of Adam, at the start; None keeps that of the recipe."""
+    """Initial Adam learning rate (cosine decay to zero); None keeps the recipe's."""
     batch_size: int | None = None
     """Stars a step; None keeps those of the recipe."""
     seed: int = 0
-    """Of everything random."""
+    """Random seed."""
     quiet: bool = False
     """No progress bar."""
 

@@ -19,6 +19,7 @@ from chemsbi_jax.storage.checkpoints import require_same_settings
 from chemsbi_jax.storage.weights import load_spec
 from chemsbi_jax.train import FitConfig
 
+N_PAIRS = 600_000
 TEST_SIZES = (0.0, 0.5, 1.0, 2.0)
 """Factors of the tests, in units of their scales."""
 
@@ -36,13 +37,13 @@ def train(config: EmulatorFlags, physics: cs.Physics) -> dict:
     watch = Stopwatch(config.quiet)
     keys = jax.random.split(jax.random.key(config.seed), 4)
     key_theta, key_factors, key_test, key_train = keys
-    yields = cs.load_yields(config.yields)
+    yields, n_pairs = cs.load_yields(config.yields), config.n_simulations or N_PAIRS
     base = matching_base(config)
     checkpoint = config.out / em.FOLDER / "checkpoint"
     require_same_settings(checkpoint, "flags", training_flags(config))
     with watch("simulate"):
-        theta = priors.sample_mixture(key_theta, config.n_simulations)
-        factors = em.sample_factors(key_factors, config.n_simulations)
+        theta = priors.sample_mixture(key_theta, n_pairs)
+        factors = em.sample_factors(key_factors, n_pairs)
         plain = simulate_blocks(theta, yields, physics, config.quiet)
         scaled = simulate_blocks(theta, yields, physics, config.quiet, factors=factors)
     with watch("train"):
@@ -57,9 +58,13 @@ def train(config: EmulatorFlags, physics: cs.Physics) -> dict:
             quiet=config.quiet,
         )
     with watch("test"):
-        metrics = measure(key_test, emulator, yields, physics, config.n_test)
+        metrics = measure(
+            key_test, emulator, em.factor_scales(), yields, physics, config.n_test
+        )
     metrics |= {"seconds": watch.seconds}
-    em.save_yield_emulator(config.out, emulator, specification(config, metrics))
+    em.save_yield_emulator(
+        config.out, emulator, specification(config, n_pairs, metrics)
+    )
     plots.save_figure(
         plots.plot_losses(result.train_loss, result.held_out_loss),
         config.out / em.FOLDER / "emulator_losses.png",
@@ -97,14 +102,14 @@ def with_length(config: EmulatorFlags) -> em.YieldEmulatorConfig:
     return em.YieldEmulatorConfig(fit=fit)
 
 
-def specification(config: EmulatorFlags, metrics: dict) -> dict:
+def specification(config: EmulatorFlags, n_pairs: int, metrics: dict) -> dict:
     """What the weights are: the description beside them."""
     scales = dict(zip(YIELD_FACTORS, em.factor_scales().tolist(), strict=True))
     return {
         "yields": config.yields,
         "physics": config.physics,
         "factor_scales": scales,
-        "n_simulations": config.n_simulations,
+        "n_simulations": n_pairs,
         "seed": config.seed,
         "metrics": metrics,
     }
@@ -113,14 +118,15 @@ def specification(config: EmulatorFlags, metrics: dict) -> dict:
 def measure(
     key: Key[Array, ""],
     emulator: em.YieldEmulator,
+    scales: Float[ArrayLike, " factor"],
     yields: Yields,
     physics: cs.Physics,
     n: int,
 ) -> dict:
     """Errors in dex on the paper prior, by the size of the factors.
 
-    The factors are normal, cut off where the training ended, with 0, 0.5, 1 and 2
-    times the scales of the training.
+    The factors are normal, cut off where the training ended, with standard deviations
+    of `TEST_SIZES` times `scales` [dex].
     """
     metrics = {}
     for size, key_size in zip(
@@ -128,7 +134,7 @@ def measure(
     ):
         key_theta, key_factors = jax.random.split(key_size)
         theta = priors.sample(key_theta, cs.paper_prior(), n)
-        factors = normal_factors(key_factors, n, size, emulator)
+        factors = normal_factors(key_factors, n, size * np.asarray(scales), emulator)
         truth = simulate_blocks(theta, yields, physics, True, factors=factors)
         predicted = cs.emulate_yields(theta, factors, emulator)
         metrics[f"{size:g}_sigma"] = errors(predicted, truth)[0]
@@ -136,15 +142,17 @@ def measure(
 
 
 def normal_factors(
-    key: Key[Array, ""], n: int, size: float, emulator: em.YieldEmulator
+    key: Key[Array, ""],
+    n: int,
+    scales: Float[ArrayLike, " factor"],
+    emulator: em.YieldEmulator,
 ) -> Float[Array, "n factor"]:
-    """Normal log10 factors of `size` times the training's scales, inside its box."""
-    if size == 0.0:
-        return jnp.zeros((n, len(YIELD_FACTORS)))
-    end = em.N_SIGMA / size
+    """Normal log10 factors with these standard deviations, cut off at the box."""
+    scales = jnp.asarray(scales, float)
+    end = emulator.factor_limit / scales  # infinite where a factor is fixed
     draws = jax.random.truncated_normal(key, -end, end, (n, len(YIELD_FACTORS)))
-    limit = emulator.factor_limit
-    return jnp.clip(draws * size * limit / em.N_SIGMA, -limit, limit)
+    inside = emulator.factor_limit * (1.0 - 1e-6)  # whatever the rounding
+    return jnp.clip(draws * scales, -inside, inside)
 
 
 def errors(predicted: ArrayLike, truth: ArrayLike) -> tuple[dict, np.ndarray]:

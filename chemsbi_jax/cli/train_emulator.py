@@ -17,6 +17,7 @@ from chemsbi_jax.simulator.blocks import simulate_blocks
 from chemsbi_jax.storage.checkpoints import require_same_settings
 from chemsbi_jax.train import FitConfig, FitResult
 
+N_SIMULATIONS = 2_000_000
 PHYSICS = {"clean": cs.CLEAN, "legacy": cs.LEGACY}
 
 
@@ -35,13 +36,14 @@ def train(config: EmulatorFlags) -> dict:
     watch = Stopwatch(config.quiet)
     key_theta, key_test, key_train = jax.random.split(jax.random.key(config.seed), 3)
     yields, physics = cs.load_yields(config.yields), PHYSICS[config.physics]
+    n_simulations = config.n_simulations or N_SIMULATIONS
     checkpoint = config.out / "checkpoint"
     require_same_settings(checkpoint, "flags", training_flags(config))
     with watch("simulate"):
         if config.recipe == "reference":
-            theta = priors.sample(key_theta, cs.wide_prior(), config.n_simulations)
+            theta = priors.sample(key_theta, cs.wide_prior(), n_simulations)
         else:
-            theta = priors.sample_mixture(key_theta, config.n_simulations)
+            theta = priors.sample_mixture(key_theta, n_simulations)
         abundances = simulate_blocks(theta, yields, physics, config.quiet)
         test_theta = priors.sample(key_test, cs.paper_prior(), config.n_test)
         test = simulate_blocks(test_theta, yields, physics, quiet=True)
@@ -73,7 +75,7 @@ def describe(config: EmulatorFlags, metrics: dict) -> dict:
         "physics": config.physics,
         "recipe": config.recipe,
         "prior": "mixture" if config.recipe == "default" else "wide",
-        "n_simulations": config.n_simulations,
+        "n_simulations": config.n_simulations or N_SIMULATIONS,
         "seed": config.seed,
         "metrics": metrics,
     }

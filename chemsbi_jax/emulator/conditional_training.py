@@ -21,10 +21,14 @@ from chemsbi_jax.errors import InputError
 from chemsbi_jax.train import FitConfig, FitResult, fit
 
 FACTOR_SCALES = dict(
-    sn2_c=0.3, sn2_n=0.3, sn2_o=0.25, sn2_ne=0.3, sn2_mg=0.3, sn2_si=0.25, sn2_fe=0.15,
+    sn2_c=0.3, sn2_n=0.3, sn2_o=0.3, sn2_ne=0.3, sn2_mg=0.3, sn2_si=0.3, sn2_fe=0.2,
     agb_c=0.3, agb_n=0.3, snia_si=0.25, snia_fe=0.15,
 )  # fmt: skip
-"""Standard deviation [dex] of each factor in the training."""
+"""Standard deviation [dex] of each factor in the training.
+
+At least the spread of the published yield sets, so that the box of 3 standard
+deviations holds all of them.
+"""
 LOSS_SCALE = 0.003  # dex; beyond, the loss grows linearly
 MIN_PAIRS = 100
 
@@ -41,7 +45,7 @@ class YieldEmulatorConfig:
     """Pairs a step."""
     learning_rate: float = 3e-3
     """Of Adam, at the start; it falls to zero along a cosine."""
-    fit: FitConfig = FitConfig(n_epochs=60, steps_per_epoch=1000)
+    fit: FitConfig = FitConfig(n_epochs=40, steps_per_epoch=1000)
     """Length of the training."""
 
 

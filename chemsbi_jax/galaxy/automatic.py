@@ -9,8 +9,16 @@ from jaxtyping import Array, Key
 
 from chemsbi_jax.devices import leave_processes
 from chemsbi_jax.errors import InputError
+from chemsbi_jax.galaxy.amortised.flow import is_far
 from chemsbi_jax.galaxy.amortised.stream import stream_galaxy
-from chemsbi_jax.galaxy.infer import infer_galaxy, infer_prefixes
+from chemsbi_jax.galaxy.amortised.table import StarTable
+from chemsbi_jax.galaxy.infer import (
+    infer_exact,
+    infer_galaxy,
+    infer_table,
+    prefixes_of_table,
+    prepare,
+)
 from chemsbi_jax.galaxy.networks import Networks
 from chemsbi_jax.options import Limits
 from chemsbi_jax.types import AMORTISED, GalaxyPosterior, Method, Stars
@@ -38,6 +46,8 @@ class Answer(NamedTuple):
     posterior: GalaxyPosterior
     subset: Subset | None = None  # None: the checks use all stars
     no_exact: str = ""  # why the exact method could not run; "" if it did
+    flow: GalaxyPosterior | None = None  # first estimate of the exact method
+    table: StarTable | None = None  # the stars as the flow had them
 
 
 class Beside(NamedTuple):
@@ -73,6 +83,13 @@ def first_answer(
         None in a further process (`devices.join_processes`) that is not needed.
     """
     rest = {"checkpoint": checkpoint, "quiet": quiet}
+    if method == "exact" and len(stars.values) <= limits.stream_from:
+        key_flow, key_exact = jax.random.split(key)
+        flow, table = first_estimate(key_flow, networks, stars)
+        start = None if is_far(flow.checks["prior_widths"]) else flow
+        npe, forward = networks
+        exact = infer_exact(key_exact, npe, stars, forward, quiet=quiet, start=start)
+        return Answer(exact, flow=flow, table=table)
     if method is not None:
         return infer_all(key, networks, stars, method, limits, **rest)
     if len(stars.values) > limits.max_exact:
@@ -81,13 +98,23 @@ def first_answer(
     leave_processes()  # process 0 alone is fast enough for so few stars
     if is_worker:
         return None
-    exact, why = try_exact(key, networks, stars, quiet)
+    key_flow, key_exact = jax.random.split(key)
+    flow, table = first_estimate(key_flow, networks, stars)
+    exact, why = try_exact(key_exact, networks, stars, quiet, flow)
     if exact is not None:
-        return Answer(exact)
+        return Answer(exact, flow=flow, table=table)
+    why = f"The exact method failed; this is the result of the method flow. {why}"
+    return Answer(flow, no_exact=why, table=table)
+
+
+def first_estimate(
+    key: Key[Array, ""], networks: Networks, stars: Stars
+) -> tuple[GalaxyPosterior, StarTable]:
+    """The flow's answer, with the table for further products of the same stars."""
+    key_table, key_flow = jax.random.split(key)
     npe, forward = networks
-    flow = infer_galaxy(key, npe, stars, "flow", forward=forward, quiet=quiet)
-    why = f"The exact method failed, so this is the answer of flow. {why}"
-    return Answer(flow, no_exact=why)
+    table = prepare(key_table, npe, stars)
+    return infer_table(key_flow, npe, table, forward=forward), table
 
 
 def infer_all(
@@ -132,7 +159,7 @@ def infer_subset(
     """Stars for the checks and their posterior: all of them if the table is small."""
     if answer.subset is None:
         return stars, answer.posterior
-    key_rows = key_infer = key
+    key_rows, key_infer = jax.random.split(key)
     method = answer.posterior.method
     some = some_stars(key_rows, stars, _n_checked(method, limits))
     npe, forward = networks
@@ -150,21 +177,33 @@ def some_stars(key: Key[Array, ""], stars: Stars, n: int) -> Stars:
     n_all = len(stars.values)
     if n_all <= n:
         return stars
-    draw = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    return stars.take(np.sort(draw.choice(n_all, n, replace=False)))
+    return stars.take(np.sort(_generator(key).choice(n_all, n, replace=False)))
+
+
+def _generator(key: Key[Array, ""]) -> np.random.Generator:
+    return np.random.default_rng(np.asarray(jax.random.key_data(key)))
 
 
 def try_exact(
-    key: Key[Array, ""], networks: Networks, stars: Stars, quiet: bool = True
+    key: Key[Array, ""],
+    networks: Networks,
+    stars: Stars,
+    quiet: bool = True,
+    flow: GalaxyPosterior | None = None,
 ) -> tuple[GalaxyPosterior | None, str]:
-    """(exact posterior, "") on success, (None, reason) on failure."""
+    """(exact posterior, "") on success, (None, reason) on failure.
+
+    It starts at the flow's answer, unless that is outside the training range.
+    """
     npe, forward = networks
+    is_lost = flow is None or is_far(flow.checks["prior_widths"])
+    start = None if is_lost else flow
     try:
-        exact = infer_galaxy(key, npe, stars, "exact", forward=forward, quiet=quiet)
+        exact = infer_exact(key, npe, stars, forward, quiet=quiet, start=start)
     except (InputError, np.linalg.LinAlgError) as error:
         return None, str(error)
     is_converged = exact.checks["at_rest"]
-    return (exact, "") if is_converged else (None, "It did not come to rest.")
+    return (exact, "") if is_converged else (None, "It did not converge.")
 
 
 def exact_beside(
@@ -179,7 +218,7 @@ def exact_beside(
     Returns:
         (interval with "n_stars", "") on success, (None, reason) on failure.
     """
-    key_rows = key_exact = key
+    key_rows, key_exact = jax.random.split(key)
     some = some_stars(key_rows, stars, limits.n_exact)
     exact, why = try_exact(key_exact, networks, some, quiet)
     n = len(some.values)
@@ -192,7 +231,7 @@ def robust_beside(
     key: Key[Array, ""], networks: Networks, stars: Stars, limits: Limits
 ) -> Beside | None:
     """The robust posterior of some stars; None if the model reproduces none of them."""
-    key_rows = key_robust = key
+    key_rows, key_robust = jax.random.split(key)
     some = some_stars(key_rows, stars, limits.n_robust)
     npe, forward = networks
     try:
@@ -224,23 +263,35 @@ def prefixes(
     key: Key[Array, ""],
     networks: Networks,
     stars: Stars,
+    table: StarTable,
     galaxy: GalaxyPosterior,
     subset: Subset | None,
     limits: Limits,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """`infer_prefixes` whose last entry is the result itself.
+    """Numbers of stars, means and widths of prefixes; the last entry is the result.
 
     The prefixes of a large table are those of a random subset in a random order.
+
+    Args:
+        key: decides the draws and the order.
+        networks: posterior network and forward model.
+        stars: the stars of the table.
+        table: the same stars, prepared.
+        galaxy: the result.
+        subset: the stars of the checks of a large table, or None.
+        limits: numbers of stars.
     """
     method = galaxy.method if galaxy.method in AMORTISED else "flow"
+    key_rows, key_order, key_table, key_infer = jax.random.split(key, 4)
     npe, forward = networks
     if subset is None:
-        n, means, sds = infer_prefixes(key, npe, stars, method, forward)
+        n, means, sds = prefixes_of_table(key_infer, npe, table, method, forward)
         means[-1], sds[-1] = galaxy.mean, galaxy.sd
         return n, means, sds
     # the rows of a subset are random, but in the order of the table
-    part = some_stars(key, stars, limits.n_prefixes)
-    part = part.take(np.random.default_rng(0).permutation(len(part.values)))
-    n, means, sds = infer_prefixes(key, npe, part, method, forward)
+    part = some_stars(key_rows, stars, limits.n_prefixes)
+    part = part.take(_generator(key_order).permutation(len(part.values)))
+    table = prepare(key_table, npe, part)
+    n, means, sds = prefixes_of_table(key_infer, npe, table, method, forward)
     means, sds = np.vstack([means, galaxy.mean]), np.vstack([sds, galaxy.sd])
     return np.append(n, subset.of), means, sds

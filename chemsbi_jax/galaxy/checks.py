@@ -1,7 +1,9 @@
 """Does the model fit the stars; do methods, halves and abundances agree?"""
 
+import math
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,16 +14,19 @@ from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL
 from chemsbi_jax.diagnostics.misfit import (
     N_REFERENCE,
     Misfit,
+    mean_residuals,
     misfit_test,
-    star_residuals,
 )
 from chemsbi_jax.errors import InputError
-from chemsbi_jax.galaxy.infer import infer_galaxy
+from chemsbi_jax.galaxy.amortised.table import StarTable
+from chemsbi_jax.galaxy.infer import infer_galaxy, infer_table
 from chemsbi_jax.galaxy.networks import Networks
-from chemsbi_jax.galaxy.single_stars import sample_stars
+from chemsbi_jax.galaxy.single_stars import predict_stars
+from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.npe.noise import observe_like
-from chemsbi_jax.types import AMORTISED, GalaxyPosterior, Stars
+from chemsbi_jax.types import AMORTISED, AnyArray, Forward, GalaxyPosterior, Stars
 
+N_FIRST_DRAWS = 1000  # draws of the first star, for its figure
 N_CHECK_DRAWS = 64  # draws of each star, for the checks in abundance space
 AGREE_SIGMA, AGREE_WIDTH = 2.0, 0.2  # methods that differ by more do not agree
 STABLE_SIGMA = 3.0  # halves of the table that differ by more are not stable
@@ -60,14 +65,25 @@ class LeaveOut(NamedTuple):
     """Change of the result without each abundance."""
 
     n_stars: int  # stars of the test; 0: no parameters explain them
-    shift_sigma: dict[str, list[float]]  # abundance -> shifts in sigma of the result
+    shift_sigma: dict[
+        str, list[float]
+    ]  # abundance -> shifts in sigma of the result without it
+
+
+class StarDraws(NamedTuple):
+    """Posterior draws of each star by itself, and what the model predicts for them."""
+
+    theta: Float[np.ndarray, "star draw param"]
+    predicted: Float[np.ndarray, "star draw2 8"]  # dex, without noise
+    of_first: Float[np.ndarray, "draw3 param"]  # many draws of the first star
+    prior: Float[np.ndarray, "draw4 param"]  # of the prior
 
 
 def check_fit(
     key: Key[Array, ""],
     networks: Networks,
     stars: Stars,
-    draws: Float[Array, "star draw param"],
+    draws: Float[AnyArray, "star draw param"],
     galaxy: GalaxyPosterior,
 ) -> Misfit:
     """Compare the stars with model stars at the inferred parameters.
@@ -79,23 +95,96 @@ def check_fit(
         draws: `sample_stars` of them, at least `N_CHECK_DRAWS` each.
         galaxy: the posterior, of which the mean is used.
     """
+    key_model, key_draws = jax.random.split(key)
     npe, forward = networks
-    key_theta, key_noise, key_draws, key_rows = jax.random.split(key, 4)
-    theta = priors.sample(key_theta, npe.prior, N_REFERENCE)
-    theta = theta.at[:, :N_GLOBAL].set(jnp.asarray(galaxy.mean))
-    clean = forward(theta)
-    good = np.asarray(jnp.isfinite(clean).all(axis=-1))
-    if not good.any():  # the inferred parameters lie outside the model
+    model, _ = model_stars(key_model, networks, stars, galaxy)
+    if model is None:
         return misfit_test(stars.values, np.empty((0, len(ABUNDANCES))))
+    n = N_CHECK_DRAWS
+    predicted = np.asarray(_apply(forward, jnp.asarray(draws[:, :n])))
+    of_model = predict_stars(key_draws, npe, forward, model, n, n)[1]
+    return _compare_residuals(stars, predicted, model, of_model)
+
+
+def sample_and_check(
+    key: Key[Array, ""],
+    networks: Networks,
+    stars: Stars,
+    galaxy: GalaxyPosterior,
+    n_draws: int,
+) -> tuple[StarDraws, Misfit]:
+    """`check_fit` with the draws of the stars, all from one compiled program.
+
+    Args:
+        key: decides the draws and the model stars.
+        networks: posterior network and forward model.
+        stars: the observed stars.
+        galaxy: the posterior, of which the mean is used.
+        n_draws: draws of each star, at least `N_CHECK_DRAWS`.
+    """
+    key_model, key_draws = jax.random.split(key)
+    npe, forward = networks
+    n_stars = len(stars.values)
+    model, prior = model_stars(key_model, networks, stars, galaxy)
+    # the first star again and again: other rows have other random numbers
+    first = stars.take(np.zeros(math.ceil(N_FIRST_DRAWS / n_draws), int))
+    tables = [stars, first] + ([model] if model is not None else [])
+    rows = predict_stars(key_draws, npe, forward, _join(tables), n_draws, N_CHECK_DRAWS)
+    (theta, predicted), start = rows, n_stars + len(first.values)
+    of_first = theta[n_stars:start].reshape(-1, theta.shape[-1])[:N_FIRST_DRAWS]
+    draws = StarDraws(theta[:n_stars], predicted[:n_stars], of_first, prior)
+    if model is None:
+        return draws, misfit_test(stars.values, np.empty((0, len(ABUNDANCES))))
+    misfit = _compare_residuals(stars, draws.predicted, model, predicted[start:])
+    return draws, misfit
+
+
+def model_stars(
+    key: Key[Array, ""], networks: Networks, stars: Stars, galaxy: GalaxyPosterior
+) -> tuple[Stars | None, Float[np.ndarray, "draw param"]]:
+    """Stars of the model at the inferred parameters, measured as those of the table.
+
+    Returns:
+        The stars, or None if the inferred parameters lie outside the model; and draws
+        of the prior, with whose local parameters they were made.
+    """
+    key_theta, key_noise, key_rows = jax.random.split(key, 3)
+    mean = np.asarray(galaxy.mean, np.float32)
+    prior, clean = _draw_model(key_theta, networks.npe, networks.forward, mean)
     rows = np.random.default_rng(np.asarray(jax.random.key_data(key_rows)))
-    rows = rows.integers(len(stars.values), size=good.sum())
-    table = stars.take(rows)
-    model = observe_like(key_noise, table, theta[good], clean[good])
-    model_draws = sample_stars(key_draws, npe, model, N_CHECK_DRAWS)
-    residuals = jax.jit(star_residuals)
+    table = stars.take(rows.integers(len(stars.values), size=N_REFERENCE))
+    # with the noise of all: the programs do not depend on the number of good ones
+    model = observe_like(key_noise, table, prior, clean)
+    good = np.isfinite(np.asarray(clean)).all(axis=-1)
+    return (model.take(good) if good.any() else None), np.asarray(prior)
+
+
+@eqx.filter_jit
+def _draw_model(
+    key: Key[Array, ""], npe: Npe, forward: Forward, mean: Float[AnyArray, " 2"]
+) -> tuple[Array, Array]:
+    """Draws of the prior, and abundances with the galaxy's parameters in place."""
+    prior = priors.sample(key, npe.prior, N_REFERENCE)
+    return prior, forward(prior.at[:, :N_GLOBAL].set(mean))
+
+
+@eqx.filter_jit
+def _apply(forward: Forward, theta: Array) -> Array:
+    return forward(theta)
+
+
+def _join(tables: list[Stars]) -> Stars:
+    """One table of tables that have the same columns."""
+    columns = zip(*tables, strict=True)
+    return Stars(*(None if c[0] is None else np.concatenate(c) for c in columns))
+
+
+def _compare_residuals(
+    stars: Stars, predicted: np.ndarray, model: Stars, of_model: np.ndarray
+) -> Misfit:
     return misfit_test(
-        residuals(jnp.asarray(stars.values), draws[:, :N_CHECK_DRAWS], forward),
-        residuals(jnp.asarray(model.values), model_draws, forward),
+        mean_residuals(stars.values, predicted),
+        mean_residuals(model.values, of_model),
         (stars.errors, model.errors),
     )
 
@@ -130,22 +219,29 @@ def compare(galaxy: GalaxyPosterior, other: GalaxyPosterior) -> Agreement:
 
 
 def compare_halves(
-    key: Key[Array, ""], networks: Networks, stars: Stars
+    key: Key[Array, ""], networks: Networks, table: StarTable
 ) -> Halves | None:
     """Even rows against odd rows, by the flow.
 
     None for fewer than four stars, and where a half has only stars that the flow
     excludes: it would agree with everything.
     """
-    if len(stars.values) < MIN_HALVED:
+    if table.n_stars < MIN_HALVED:
         return None
     npe, forward = networks
-    halves = [stars.take(slice(i, None, 2)) for i in (0, 1)]
-    # the same key: common random numbers, so that only the stars differ
-    one, two = (infer_galaxy(key, npe, half, forward=forward) for half in halves)
-    pairs = zip((one, two), halves, strict=True)
-    if any(g.checks["weak_stars"] == len(half.values) for g, half in pairs):
+    row = np.arange(len(table.is_star))
+    halves = [table.part((row % 2 == i) & (row < table.n_stars)) for i in (0, 1)]
+    if any(half.n_weak == half.n_stars for half in halves):
         return None
+    one, two = (
+        infer_table(
+            key,  # key reuse: common random numbers, so that only the stars differ
+            npe,
+            half,
+            forward=forward,
+        )
+        for half in halves
+    )
     shift = np.asarray(one.mean) - two.mean
     covariance = np.asarray(one.covariance) + two.covariance
     distance = float(np.sqrt(shift @ np.linalg.solve(covariance, shift)))
@@ -156,7 +252,7 @@ def compare_halves(
 def leave_out(
     key: Key[Array, ""], networks: Networks, stars: Stars, n_stars: int
 ) -> LeaveOut:
-    """Change of the exact result without each abundance, in sigma of the full one.
+    """Change of the exact result without each abundance, in sigma of the changed one.
 
     An abundance that moves the result by many sigma is one that the model does not
     reproduce together with the others.
@@ -182,5 +278,5 @@ def leave_out(
         if not observed.any() or (observed == some.observed).all():
             continue
         found = infer(some._replace(observed=observed))
-        shifts[name] = ((np.asarray(found.mean) - full.mean) / full.sd).tolist()
+        shifts[name] = ((np.asarray(found.mean) - full.mean) / found.sd).tolist()
     return LeaveOut(len(some.values), shifts)

@@ -1,8 +1,9 @@
 """From the latents of a galaxy to its parameters."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
@@ -13,6 +14,7 @@ from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.types import AnyArray, GalaxyPosterior
 
 
+@runtime_checkable
 class Moments(Protocol):
     """Anything with a mean and a covariance of the two global latents."""
 
@@ -36,7 +38,7 @@ def to_posterior(
 ) -> GalaxyPosterior:
     """From latents to theta; exact where the prior of Lambda is normal."""
     prior = tuple(npe.prior)[:N_GLOBAL]
-    draws = np.asarray(priors.from_normal(prior, latent))
+    draws = np.asarray(_from_normal(prior, latent))
     if all(priors.is_normal(d) for d in prior):
         shift, scale = priors.moments(prior)
         mean = shift + scale * np.asarray(result.mean, float)
@@ -45,6 +47,10 @@ def to_posterior(
         mean, covariance = draws.mean(axis=0), np.cov(draws, rowvar=False)
     checks = {**checks, "prior_widths": float(np.hypot(*np.asarray(result.mean)))}
     return GalaxyPosterior(method, draws, mean, covariance, checks)
+
+
+# one program in place of one for each operation
+_from_normal = eqx.filter_jit(priors.from_normal)
 
 
 def grid_checks(grid: GridPosterior, n_draws: int) -> dict:

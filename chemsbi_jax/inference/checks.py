@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import jax
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Key
 
 from chemsbi_jax.diagnostics.misfit import Misfit
 from chemsbi_jax.galaxy.amortised.flow import is_far
+from chemsbi_jax.galaxy.amortised.table import StarTable
 from chemsbi_jax.galaxy.automatic import (
     COMPARED,
     Answer,
@@ -24,15 +26,15 @@ from chemsbi_jax.galaxy.checks import (
     Halves,
     LeaveOut,
     ModelFit,
-    check_fit,
+    StarDraws,
     compare,
     compare_halves,
     describe_fit,
     leave_out,
+    sample_and_check,
 )
-from chemsbi_jax.galaxy.infer import infer_galaxy
+from chemsbi_jax.galaxy.infer import infer_galaxy, prepare
 from chemsbi_jax.galaxy.networks import Networks
-from chemsbi_jax.galaxy.single_stars import sample_stars
 from chemsbi_jax.options import Limits
 from chemsbi_jax.results.stopwatch import Stopwatch
 from chemsbi_jax.storage.files import plain
@@ -64,12 +66,24 @@ class Checks(NamedTuple):
         return plain(content)
 
 
-class CheckKeys(NamedTuple):
-    """Random keys of the checks."""
+class Keys(NamedTuple):
+    """Random keys of all steps of an inference."""
 
-    first: Key[Array, ""]
-    second: Key[Array, ""]
-    draws: Key[Array, ""]
+    answer: Key[Array, ""]
+    subset: Key[Array, ""]
+    fit: Key[Array, ""]
+    exact: Key[Array, ""]
+    robust: Key[Array, ""]
+    other: Key[Array, ""]
+    table: Key[Array, ""]
+    halves: Key[Array, ""]
+    leave_out: Key[Array, ""]
+    figures: Key[Array, ""]
+
+
+def split_key(key: Key[Array, ""]) -> Keys:
+    """One key for each step."""
+    return Keys(*jax.random.split(key, len(Keys._fields)))
 
 
 class Run(NamedTuple):
@@ -86,11 +100,12 @@ class Checked(NamedTuple):
     checks: Checks
     others: dict[str, GalaxyPosterior]  # label -> further posteriors
     stars: Stars  # of the checks
-    star_draws: Float[Array, "star draw param"]  # of these stars
+    draws: StarDraws  # of these stars
+    table: StarTable  # the same stars, prepared for the amortised methods
 
 
 def run_checks(
-    keys: CheckKeys, run: Run, stars: Stars, answer: Answer, *, is_default: bool
+    keys: Keys, run: Run, stars: Stars, answer: Answer, *, is_default: bool
 ) -> Checked:
     """Compare the result with the model, with another method, and with its halves.
 
@@ -106,18 +121,25 @@ def run_checks(
     with watch("checks"):
         some, left_out = without_left_out(stars, galaxy)
         some, part = infer_subset(
-            keys.first, networks, some, answer, limits, watch.quiet
+            keys.subset, networks, some, answer, limits, watch.quiet
         )
-        draws = sample_stars(keys.draws, networks.npe, some, limits.n_star_draws)
-        misfit = check_fit(keys.second, networks, some, draws, galaxy)
+        draws, misfit = sample_and_check(
+            keys.fit, networks, some, galaxy, limits.n_star_draws
+        )
     exact = None
     if is_default and len(stars.values) > limits.max_exact:
-        answer, exact = _exact_beside(keys.first, run, some, answer, misfit)
-    robust = _robust_beside(keys.first, run, some, galaxy, misfit)
+        answer, exact = _exact_beside(keys.exact, run, some, answer, misfit)
+    robust = _robust_beside(keys.robust, run, some, galaxy, misfit)
     with watch("other method"):
-        other = _other_method(keys.first, run, some, galaxy.method)
+        is_same = len(some.values) == len(stars.values) and answer.subset is None
+        other = answer.flow if is_same else None
+        if other is None:
+            other = _other_method(keys.other, run, some, galaxy.method)
     with watch("other checks"):
-        same = _consistency(keys.second, run, some, part, other, misfit)
+        table = answer.table if is_same else None
+        if table is None:
+            table = prepare(keys.table, networks.npe, some)
+        same = _consistency(keys, run, some, table, part, other, misfit)
     checks = Checks(
         method=galaxy.checks,
         model_fit=describe_fit(misfit),
@@ -131,7 +153,7 @@ def run_checks(
         **same,
     )
     others = name_others(other, robust, answer.subset)
-    return Checked(checks, others, some, draws)
+    return Checked(checks, others, some, draws, table)
 
 
 def count_used(stars: Stars, galaxy: GalaxyPosterior) -> int:
@@ -196,17 +218,20 @@ def _other_method(
 
 
 def _consistency(
-    key: Key[Array, ""],
+    keys: Keys,
     run: Run,
     stars: Stars,
+    table: StarTable,
     part: GalaxyPosterior,
     other: GalaxyPosterior,
     misfit: Misfit,
 ) -> dict:
     """Checks of a result against itself: fields of `Checks`."""
     culprits = None
-    halves = compare_halves(key, run.networks, stars)
+    halves = compare_halves(keys.halves, run.networks, table)
     if part.method == "exact" and misfit.is_flagged:
-        culprits = leave_out(key, run.networks, stars, run.limits.n_leave_out)
+        culprits = leave_out(
+            keys.leave_out, run.networks, stars, run.limits.n_leave_out
+        )
     agree = compare(part, other)
     return {"methods_agree": agree, "halves": halves, "leave_out": culprits}

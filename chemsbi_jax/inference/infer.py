@@ -12,7 +12,7 @@ from chemsbi_jax.catalog import Catalog, read_catalog
 from chemsbi_jax.catalog.report import Report
 from chemsbi_jax.galaxy.automatic import Answer, first_answer
 from chemsbi_jax.galaxy.networks import Networks, load_networks
-from chemsbi_jax.inference.checks import CheckKeys, Run, count_used, run_checks
+from chemsbi_jax.inference.checks import Keys, Run, count_used, run_checks, split_key
 from chemsbi_jax.inference.result import Inference
 from chemsbi_jax.npe import choose_weights
 from chemsbi_jax.options import CatalogOptions, Limits
@@ -72,7 +72,8 @@ def infer(
     with watch("read"):
         stars, path = _read(stars, path, options)
         problem = prepare(stars, weights, networks, path)
-    keys = _split(seed, key)
+    is_seeded = key is None  # key reuse: no random numbers
+    keys = split_key(jax.random.key(seed) if is_seeded else key)
     answer = _answer(keys, problem, method, limits, checkpoint, watch)
     assert answer is not None, "only process 0 gets an answer"
     run = Run(problem.networks, limits, watch)
@@ -82,14 +83,15 @@ def infer(
         checks=checked.checks,
         others=checked.others,
         stars=checked.stars,
-        star_draws=checked.star_draws,
+        draws=checked.draws,
+        table=checked.table,
         networks=problem.networks,
         n_stars=len(problem.stars.values),
         n_used=count_used(problem.stars, answer.posterior),
         report=problem.report,
-        provenance=_provenance(problem, seed if key is None else None),
+        provenance=_provenance(problem, seed if is_seeded else None),
         limits=limits,
-        key=keys.second,
+        key=keys.figures,
         watch=watch,
     )
 
@@ -109,7 +111,7 @@ def infer_as_worker(
     All processes need the same arguments.
     """
     problem = prepare(stars, weights, None, path)
-    watch, keys = Stopwatch(quiet), _split(seed, None)
+    watch, keys = Stopwatch(quiet), split_key(jax.random.key(seed))
     _answer(keys, problem, method, limits, None, watch)
 
 
@@ -149,12 +151,8 @@ def _provenance(problem: Problem, seed: int | None) -> Mapping:
     return provenance(seed=seed, emulator=name, npe=name, stars=problem.path)
 
 
-def _split(seed: int, key: Key[Array, ""] | None) -> CheckKeys:
-    return CheckKeys(*jax.random.split(jax.random.key(seed) if key is None else key, 3))
-
-
 def _answer(
-    keys: CheckKeys,
+    keys: Keys,
     problem: Problem,
     method: Literal["auto"] | Method,
     limits: Limits,
@@ -163,7 +161,7 @@ def _answer(
 ) -> Answer | None:
     with watch("inference"):
         return first_answer(
-            keys.first,
+            keys.answer,
             problem.networks,
             problem.stars,
             None if method == "auto" else method,

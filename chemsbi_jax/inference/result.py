@@ -5,41 +5,42 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Key
 
-from chemsbi_jax import priors, results
+from chemsbi_jax import results
 from chemsbi_jax.catalog.report import Report
 from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
+from chemsbi_jax.galaxy.amortised.table import StarTable
 from chemsbi_jax.galaxy.automatic import prefixes
-from chemsbi_jax.galaxy.checks import N_CHECK_DRAWS
+from chemsbi_jax.galaxy.checks import StarDraws
 from chemsbi_jax.galaxy.networks import Networks
 from chemsbi_jax.inference.checks import Checks
 from chemsbi_jax.inference.rows import add_rows, save_rows
 from chemsbi_jax.inference.text import as_html, as_text
-from chemsbi_jax.npe.noise import add_noise
 from chemsbi_jax.options import Limits
 from chemsbi_jax.results.stopwatch import Stopwatch
-from chemsbi_jax.results.warnings import (
-    Caution,
-    Verdict,
-    find_cautions,
-    give_verdict,
-)
+from chemsbi_jax.results.warnings import list_warnings
 from chemsbi_jax.storage.files import plain
 from chemsbi_jax.types import AMORTISED, GalaxyPosterior, Stars
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-N_PRIOR_DRAWS = 4000  # draws of the prior, for the figure of the first star
 N_SAVED_DRAWS = 100  # draws of each star in posterior.nc
 
 Truth = tuple[float, float] | Float[ArrayLike, " 2"]
 """Known (alpha_imf, log10_n_ia), for the figures."""
+
+
+class FigureKeys(NamedTuple):
+    """Random keys of the figures."""
+
+    prefixes: Key[Array, ""]
+    noise: Key[Array, ""]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -54,8 +55,10 @@ class Inference:
     """Label -> posterior by other methods, for comparison."""
     stars: Stars
     """Stars of the checks and figures: all used ones, or a random subset of many."""
-    star_draws: Float[Array, "star draw param"]
+    draws: StarDraws
     """Posterior draws of each of these stars by itself."""
+    table: StarTable
+    """These stars as the amortised methods have them."""
     networks: Networks
     """Posterior network and forward model."""
     n_stars: int
@@ -76,20 +79,22 @@ class Inference:
     """A second interval, with errors that all stars share; None if it was not made."""
 
     @cached_property
-    def _cautions(self) -> list[Caution]:
-        of_table = self.report.warnings if self.report else ()
-        found = find_cautions(self.checks.as_dict())
-        return found + [Caution("amber", text) for text in of_table]
+    def _keys(self) -> "FigureKeys":
+        return FigureKeys(*jax.random.split(self.key, len(FigureKeys._fields)))
 
-    @property
+    @cached_property
     def warnings(self) -> list[str]:
-        """Sentences for the reader of the result."""
-        return [caution.text for caution in self._cautions]
+        """Sentences for the reader of the result, those of the table last."""
+        return list_warnings(self.checks.as_dict()) + list(self._of_table)
 
     @property
-    def verdict(self) -> Verdict:
-        """green, amber or red, and the reason."""
-        return give_verdict(self._cautions)
+    def _of_table(self) -> tuple[str, ...]:
+        return self.report.warnings if self.report else ()
+
+    @property
+    def verdict(self) -> results.Verdict:
+        """Whether the interval can be quoted: green, amber or red, and why."""
+        return results.verdict(self.summary())
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -98,8 +103,7 @@ class Inference:
 
     def summary(self) -> dict:
         """Content of summary.json: plain numbers, strings, lists and dicts."""
-        of_table = self.report.warnings if self.report else ()
-        n_own = len(self.warnings) - len(of_table)  # `add_rows` adds the others
+        n_own = len(self.warnings) - len(self._of_table)  # `add_rows` adds the others
         content = results.summary(
             self._saved(),
             n_stars=self.n_stars,
@@ -143,26 +147,27 @@ class Inference:
         """Posterior of all six parameters of the first star, with the prior."""
         from chemsbi_jax import plots
 
-        prior = priors.sample(self.key, self.networks.npe.prior, N_PRIOR_DRAWS)
-        draws = np.asarray(self.star_draws[0])
-        return plots.plot_corner(draws, PARAMETERS, prior_draws=np.asarray(prior))
+        draws = self.draws
+        return plots.plot_corner(draws.of_first, PARAMETERS, prior_draws=draws.prior)
 
     @cached_property
     def prefixes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Numbers of stars (k,), means (k, 2), standard deviations (k, 2)."""
         return prefixes(
-            self.key,
+            self._keys.prefixes,
             self.networks,
             self.stars,
+            self.table,
             self.posterior,
             self.checks.subset,
             self.limits,
         )
 
     def _predicted(self) -> Float[np.ndarray, "draw star element"]:
-        draws = jnp.swapaxes(self.star_draws[:, :N_CHECK_DRAWS], 0, 1)
-        clean = self.networks.forward(draws)
-        return np.asarray(add_noise(self.key, clean, np.nan_to_num(self.stars.errors)))
+        clean = np.swapaxes(self.draws.predicted, 0, 1)
+        draw = np.random.default_rng(np.asarray(jax.random.key_data(self._keys.noise)))
+        noise = draw.standard_normal(clean.shape, np.float32)
+        return clean + np.nan_to_num(self.stars.errors) * noise
 
     def save(
         self,
@@ -194,7 +199,7 @@ class Inference:
         with self.watch("figures and files"):
             for name, figure in self._figures(truth):
                 plots.save_figure(figure, folder / f"{name}.png")
-            few = np.asarray(self.star_draws[:, :N_SAVED_DRAWS])
+            few = self.draws.theta[:, :N_SAVED_DRAWS]
             path = folder / "posterior.nc"
             results.write_posterior(path, self._saved(), self.stars, few)
         if self.report is not None:

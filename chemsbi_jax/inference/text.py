@@ -23,7 +23,9 @@ def as_text(inference: "Inference") -> str:
     fit = inference.checks.model_fit.text
     lines += [] if fit in warnings else [fit]
     lines += [f"Warning: {text}" for text in warnings]
-    return "\n".join([*lines, f"Verdict: {inference.verdict.level}."])
+    verdict = inference.verdict
+    lines.append(f"{verdict.word} ({verdict.level}): {verdict.text} {verdict.reason}")
+    return "\n".join(lines)
 
 
 def as_html(inference: "Inference") -> str:
@@ -36,8 +38,9 @@ def as_html(inference: "Inference") -> str:
     colour = COLOURS[verdict.level]
     warnings = "".join(f"<li>{escape(text)}</li>" for text in inference.warnings)
     return (
-        f"{''.join(tables)}<p><strong style='color:{colour}'>{verdict.level}"
-        f"</strong>: {escape(verdict.text)}</p>"
+        f"{''.join(tables)}<p><strong style='color:{colour}'>{verdict.symbol} "
+        f"{verdict.word} ({verdict.level})</strong>: "
+        f"{escape(f'{verdict.text} {verdict.reason}')}</p>"
         f"<p>{escape(inference.checks.model_fit.text)}</p>"
         + (f"<ul>{warnings}</ul>" if warnings else "")
     )

@@ -6,7 +6,7 @@ the last.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -165,6 +165,7 @@ class AutoregressiveSpline(AbstractBijection):
     conditionals: Conditional  # stacked along a first axis, one a parameter
     shape: tuple[int, ...] = eqx.field(static=True)
     cond_shape: tuple[int, ...] | None = eqx.field(static=True)
+    stars_at_once: ClassVar[int | None] = None  # the draws of one star fill the cache
 
     def given(self, features: Float[Array, "feature *batch"]) -> SplineGivenStar:
         """The flow of one star, or of a batch of stars along the last axis."""
@@ -223,8 +224,8 @@ class SplineFlow:
             for a, b in zip(self.hidden, (*self.hidden[1:], n_out), strict=True)
         ]
         # starts as the identity: the posterior is the prior until data say otherwise
-        layers[-1] = jax.tree.map(jnp.zeros_like, layers[-1])
-        first = _dense(rng, (n_dim,), width + n_before, self.hidden[0]).weight
+        layers[-1] = jax.tree.map(lambda x: _array(np.zeros(x.shape)), layers[-1])
+        first = _weight(rng, (n_dim,), width + n_before, self.hidden[0])
         return AutoregressiveSpline(
             embedding=Embedding(
                 tuple(
@@ -233,7 +234,7 @@ class SplineFlow:
                 )
             ),
             conditionals=Conditional(
-                first[..., :width], first[..., width:], tuple(layers)
+                _array(first[..., :width]), _array(first[..., width:]), tuple(layers)
             ),
             shape=(n_dim,),
             cond_shape=(n_features + n_direct,),
@@ -241,9 +242,18 @@ class SplineFlow:
 
 
 def _dense(rng, stack: tuple[int, ...], n_in: int, n_out: int) -> Dense:
+    weight = _weight(rng, stack, n_in, n_out)
+    return Dense(_array(weight), _array(np.zeros((*stack, n_out))))
+
+
+def _weight(rng, stack: tuple[int, ...], n_in: int, n_out: int) -> np.ndarray:
     limit = n_in**-0.5
-    weight = rng.uniform(-limit, limit, (*stack, n_out, n_in))
-    return Dense(jnp.asarray(weight, jnp.float32), jnp.zeros((*stack, n_out)))
+    return rng.uniform(-limit, limit, (*stack, n_out, n_in))
+
+
+def _array(values: np.ndarray) -> Array:
+    """In float32; numpy converts, as each JAX operation would compile a program."""
+    return jnp.asarray(values.astype(np.float32))
 
 
 def as_column(x: Array, like: Array) -> Array:

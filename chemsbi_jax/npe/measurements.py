@@ -40,7 +40,8 @@ class OneError:
     def blank_reader(self) -> OneErrorReader:
         """A reader that still has to learn its scaling."""
         n = N_ELEMENTS
-        return OneErrorReader(jnp.zeros(n), jnp.eye(n), jnp.asarray(self.sigma))
+        zeros, one = np.zeros(n, np.float32), np.eye(n, dtype=np.float32)
+        return OneErrorReader(*map(jnp.asarray, (zeros, one, np.float32(self.sigma))))
 
     def make_reader(self, inputs, abundances, birth_time) -> OneErrorReader:
         """A reader scaled by some stars."""
@@ -90,7 +91,8 @@ class AnyErrors:
     def blank_reader(self) -> AnyStarReader:
         """A reader that still has to learn its scaling."""
         n = N_ELEMENTS + 1
-        return AnyStarReader(jnp.zeros(n), jnp.ones(n), jnp.eye(n))
+        numbers = np.zeros(n), np.ones(n), np.eye(n)
+        return AnyStarReader(*(jnp.asarray(x.astype(np.float32)) for x in numbers))
 
     def make_reader(self, inputs, abundances, birth_time) -> AnyStarReader:
         """A reader scaled by some stars."""

@@ -66,7 +66,7 @@ def _reasons_against(summary: Mapping) -> list[str]:
     """Sentences; one is enough for red."""
     checks, reasons = summary.get("checks") or {}, []
     if checks.get("is_prior") or summary.get("n_used") == 0:
-        reasons.append("No star counts: this is the prior, not a result.")
+        reasons.append("No star is used: this is the prior, not a result.")
     if not _has_numbers(summary):
         reasons.append("The mean or the standard deviation is not a number.")
     if checks.get("at_rest") is False:

@@ -47,22 +47,17 @@ REMEDIES = (
         "If the table joins several samples, infer each of them alone and compare.",
     ),
     (
-        "did not come to rest",
-        "Do not use the interval. Repeat the run with another --seed; if the warning "
-        "stays, check units and solar scale, or use --method flow.",
-    ),
-    (
         "did not converge",
         "Do not use the interval. Repeat the run with another --seed; if the warning "
         "stays, check units and solar scale, or use --method flow.",
     ),
     (
-        "stars do not count",
+        "stars are excluded",
         "Nothing, if they are few. Otherwise repeat the run with --method exact, which "
         "uses stars with few or uncertain measurements.",
     ),
     (
-        "No star counts",
+        "No star is used",
         "Do not use the numbers. Give more abundances for each star, or smaller "
         "errors, and repeat the run.",
     ),
@@ -81,7 +76,7 @@ REMEDIES = (
         "exact.",
     ),
     (
-        "The exact method had",
+        "The exact method for",
         "Compare this with the interval above. For all stars, repeat the run with "
         "--method exact, which takes longer.",
     ),
@@ -91,11 +86,20 @@ REMEDIES = (
     ),
 )
 FALLBACK = "Compare with the checks below before you quote the interval."
+OF_TABLE = (
+    "Check this in the table. If the rows were not read as they should be, correct the "
+    "table or use the flag that the warning names, and repeat the run."
+)
 
 
-def remedy(warning: str) -> str:
-    """What the reader of a result can do about a warning, in one or two sentences."""
+def remedy(warning: str, *, is_of_table: bool = False) -> str:
+    """What the reader of a result can do about a warning, in one or two sentences.
+
+    Args:
+        warning: sentence of `warnings` in summary.json.
+        is_of_table: the warning is about how the star table was read.
+    """
     for part, what_to_do in REMEDIES:
         if part in warning:
             return what_to_do
-    return FALLBACK
+    return OF_TABLE if is_of_table else FALLBACK

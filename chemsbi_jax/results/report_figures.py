@@ -42,7 +42,7 @@ TEXTS = (
     ),
     (
         "first_star",
-        "Posterior of all six parameters for the first star alone. Dotted or grey "
+        "Posterior of all six parameters for the first star alone. Grey "
         "lines on the diagonal: the prior.",
         "Corner plot of six parameters of one star: histograms on the diagonal, "
         "contours of each pair of parameters below it.",

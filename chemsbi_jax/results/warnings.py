@@ -1,7 +1,6 @@
-"""What a reader of a result must be told: warnings in sentences, and one verdict."""
+"""Warnings of a result, as sentences for its reader."""
 
-from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -13,24 +12,8 @@ LARGE_CORRECTION = 2.0  # sigma of the network's mean error; a tenth of it may r
 MAX_EDGE_MASS = 1e-3  # share of the posterior at the edge of its grid
 N_NAMED = 5  # stars named in a sentence
 
-Level = Literal["green", "amber", "red"]
 
-
-class Caution(NamedTuple):
-    """One warning."""
-
-    level: Level  # red: do not use the interval; amber: read this before you quote it
-    text: str  # one sentence or more
-
-
-class Verdict(NamedTuple):
-    """The result in one word and one sentence."""
-
-    level: Level
-    text: str  # the verdict with its reason
-
-
-def find_cautions(checks: Mapping) -> list[Caution]:
+def list_warnings(checks: Mapping) -> list[str]:
     """All warnings of a result.
 
     Args:
@@ -47,53 +30,39 @@ def find_cautions(checks: Mapping) -> list[Caution]:
     ]
 
 
-def give_verdict(cautions: Sequence[Caution]) -> Verdict:
-    """The most severe warning decides; green without a warning."""
-    for level, start in (
-        ("red", "Do not use this interval"),
-        ("amber", "Use this interval with care"),
-    ):
-        found = [c.text for c in cautions if c.level == level]
-        if found:
-            more = len(cautions) - 1
-            rest = f" ({more} more warning{'s' * (more > 1)}.)" if more else ""
-            return Verdict(level, f"{start}: {found[0]}{rest}")
-    return Verdict("green", "All checks passed.")
-
-
-def _of_stars(checks: Mapping) -> list[Caution]:
-    cautions = []
+def _of_stars(checks: Mapping) -> list[str]:
+    warnings = []
     if checks.get("no_exact"):
-        cautions.append(Caution("amber", checks["no_exact"]))
+        warnings.append(checks["no_exact"])
     left_out = checks.get("left_out", [])
     if left_out:
         some = ", ".join(left_out[:N_NAMED])
         some += ", ..." if len(left_out) > N_NAMED else ""
         text = (
-            f"Stars that no parameters explain, and which do not count: "
-            f"{len(left_out)} ({some}). Everything else is about the others."
+            f"Stars that no parameters explain, excluded from the result and from the "
+            f"checks: {len(left_out)} ({some})."
         )
-        cautions.append(Caution("amber", text))
-    return cautions
+        warnings.append(text)
+    return warnings
 
 
-def _of_model(checks: Mapping) -> list[Caution]:
-    cautions = []
+def _of_model(checks: Mapping) -> list[str]:
+    warnings = []
     if checks["model_fit"]["flagged"]:
-        cautions.append(Caution("red", checks["model_fit"]["text"]))
+        warnings.append(checks["model_fit"]["text"])
     robust = checks.get("robust")
     if robust:
         text = (
             f"With a model error for each abundance ({robust['n_stars']} stars; "
             f"--robust for all): {_interval(robust)}. Quote this beside the interval; "
-            "errors that all stars share it does not cover."
+            "it does not cover errors shared by all stars."
         )
-        cautions.append(Caution("amber", text))
-    return cautions
+        warnings.append(text)
+    return warnings
 
 
-def _of_agreement(checks: Mapping) -> list[Caution]:
-    cautions, agree = [], checks["methods_agree"]
+def _of_agreement(checks: Mapping) -> list[str]:
+    warnings, agree = [], checks["methods_agree"]
     if not agree["agree"]:
         shift, ratio = agree["shift_sigma"], agree["width_ratio"]
         text = (
@@ -102,96 +71,95 @@ def _of_agreement(checks: Mapping) -> list[Caution]:
             "those of the result"
         )
         n = agree["weak_stars"]
-        text += f", without {n} stars that tell little to a network." if n else "."
-        cautions.append(Caution("amber", text))
+        text += (
+            f", without {n} stars that have too little information for a network."
+            if n
+            else "."
+        )
+        warnings.append(text)
     errors = checks.get("model_error_dex")
     if errors:
         worst = sorted(errors, key=errors.get, reverse=True)[:3]
         sizes = ", ".join(f"{k} {errors[k]:.3f}" for k in worst)
         text = f"Model errors were added [dex], the largest: {sizes}."
-        cautions.append(Caution("amber", text))
+        warnings.append(text)
     halves = checks.get("halves")
     if halves and not halves["stable"]:
         text = (
             f"Even and odd rows of the table differ by {halves['distance']:.1f} sigma: "
             "they are not a sample of one galaxy, or the model does not fit them."
         )
-        cautions.append(Caution("amber", text))
-    return cautions
+        warnings.append(text)
+    return warnings
 
 
-def _of_convergence(checks: Mapping) -> list[Caution]:
+def _of_convergence(checks: Mapping) -> list[str]:
     if checks.get("at_rest", True):
         return []
-    return [
-        Caution(
-            "red", "The exact method did not come to rest: do not use the interval."
-        )
-    ]
+    return ["The exact method did not converge; do not use this interval."]
 
 
-def of_place(checks: Mapping) -> list[Caution]:
+def of_place(checks: Mapping) -> list[str]:
     """Stars with too little information, and parameters far outside the training."""
-    cautions, n_weak = [], checks.get("weak_stars", 0)
+    warnings, n_weak = [], checks.get("weak_stars", 0)
     can_exact = not checks.get("no_exact")
     if n_weak:
         text = (
-            f"{n_weak} stars do not count: what is measured of them tells too little "
-            "for a network."
+            f"{n_weak} stars are excluded: their measurements have too little "
+            "information for a network."
         )
         text += " --method exact can use them." if can_exact else ""
-        cautions.append(Caution("amber", text))
+        warnings.append(text)
     if checks.get("is_prior"):
-        text = "No star counts: this is the prior, not a result."
-        cautions.append(Caution("red", text))
+        text = "No star is used: this is the prior, not a result."
+        warnings.append(text)
     moved = np.abs(checks.get("network_error_sigma", 0.0)).max()
     if moved > LARGE_CORRECTION:
         text = (
-            f"The network's mean error, which was taken out, is {moved:.1f} times the "
-            "width: what is left of it may matter."
+            f"The correction for the network's mean error is {moved:.1f} times the "
+            "width; the error that remains after it may matter."
         )
         text += " Compare with --method exact." if can_exact else ""
-        cautions.append(Caution("amber", text))
+        warnings.append(text)
     widths = checks["prior_widths"]
     if is_far(widths):
         text = (
             f"The result lies {widths:.1f} prior widths from the prior's mean, where "
-            "networks and emulator have hardly been trained: do not rely on it."
+            "networks and emulator have hardly any training stars: do not rely on it."
         )
-        cautions.append(Caution("red", text))
-    return cautions
+        warnings.append(text)
+    return warnings
 
 
-def _of_edge(checks: Mapping) -> list[Caution]:
+def _of_edge(checks: Mapping) -> list[str]:
     if checks.get("mass_at_edge", 0.0) <= MAX_EDGE_MASS:
         return []
     text = (
         "The posterior reaches the edge of its grid: the stars pull the parameters out "
         "of the prior."
     )
-    return [Caution("red", text)]
+    return [text]
 
 
-def of_subset(checks: Mapping) -> list[Caution]:
+def of_subset(checks: Mapping) -> list[str]:
     """Differences of methods for a large table, and the exact interval of a part."""
-    cautions = []
+    warnings = []
     shift = checks.get("methods_differ_sigma_of_all") or [0.0, 0.0]
     if np.abs(shift).max() > AGREE_SIGMA:
         text = (
             f"For {checks['subset']['n_stars']} of the stars the methods differ by "
-            f"{shift[0]:+.1f} and {shift[1]:+.1f} sigma of the result for all: with so "
-            "many stars the interval is narrower than the error of the method."
+            f"{shift[0]:+.1f} and {shift[1]:+.1f} sigma of the result for all: the "
+            "interval of all stars is narrower than the error of the method."
         )
-        cautions.append(Caution("amber", text))
+        warnings.append(text)
     exact = checks.get("exact_subset")
     if exact:
         text = (
-            f"The exact method had {exact['n_stars']} of the stars, drawn at random, "
-            f"as it takes long: {_interval(exact)}. For all: --method exact, in one "
-            "process."
+            f"The exact method for {exact['n_stars']} of the stars, drawn at random, "
+            f"gives {_interval(exact)}. For all stars: --method exact, in one process."
         )
-        cautions.append(Caution("amber", text))
-    return cautions
+        warnings.append(text)
+    return warnings
 
 
 def _interval(block: Mapping) -> str:

@@ -182,14 +182,14 @@ def longest_chain(code: Code) -> int:
         name = m.name.removesuffix(".__init__")
         edges[name] = targets - {None, name}
     lengths: dict[str, int] = {}
-    return max((chain_length(name, edges, lengths) for name in edges), default=0)
+    return max((chain_length(n, edges, lengths) for n in sorted(edges)), default=0)
 
 
 def chain_length(name: str, edges: dict, lengths: dict[str, int]) -> int:
     """Length of the longest chain that starts at a module; fills `lengths`."""
     if name not in lengths:
         lengths[name] = 0  # while it is in progress: a circle ends here
-        below = (chain_length(target, edges, lengths) for target in edges[name])
+        below = (chain_length(n, edges, lengths) for n in sorted(edges[name]))
         lengths[name] = 1 + max(below, default=0)
     return lengths[name]
 
@@ -227,8 +227,8 @@ def nearest(name: str, known: set[str]) -> str | None:
 
 def readme(code: Code) -> str:
     """Lines, words and tables of the README beside the package."""
-    for path in (code.folder.parent / "README.md", code.folder / "README.md"):
-        if path.is_file():
+    for root in roots(code):
+        if (path := root / "README.md").is_file():
             text = path.read_text()
             tables = len(re.findall(r"^\|[ :|-]+\|\s*$", text, flags=re.MULTILINE))
             return f"{n_lines(text)}, {len(text.split())}, {tables}"
@@ -237,9 +237,21 @@ def readme(code: Code) -> str:
 
 def pages(code: Code) -> str:
     """Pages of documentation beside the package."""
-    docs = code.folder.parent / "docs"
-    found = [p for p in docs.rglob("*") if p.suffix in (".md", ".rst", ".ipynb")]
-    return str(len(found)) if found else ""
+    for root in roots(code):
+        files = (root / "docs").rglob("*")
+        found = [p for p in files if p.suffix in (".md", ".rst", ".ipynb")]
+        if found:
+            return str(len(found))
+    return ""
+
+
+def roots(code: Code) -> list[Path]:
+    """Where a package's README and docs may be; nowhere for a folder of scripts."""
+    is_package = any(m.name == "__init__" for m in code.modules)
+    parents = code.folder.resolve().parents
+    if "site-packages" in parents[0].parts:
+        return []
+    return list(parents[:2]) if is_package else []
 
 
 ROWS: dict[str, Callable[[Code], object]] = {

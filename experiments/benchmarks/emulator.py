@@ -10,7 +10,7 @@ import chemsbi_jax as cs
 from benchmarks.clock import NOT_RUN, Clock, first_time, has_peer, ratio, run_peer
 from chemsbi_jax import emulator as em
 from chemsbi_jax import priors
-from chemsbi_jax.scripts import simulate_blocks
+from chemsbi_jax.simulator.blocks import simulate_blocks
 from chemsbi_jax.storage.files import whole_file
 from chemsbi_jax.train import FitConfig
 

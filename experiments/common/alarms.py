@@ -4,12 +4,13 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
-from infer_checks import N_CHECK_DRAWS, check_fit
 from tqdm import tqdm
 
 import chemsbi_jax as cs
 from chemsbi_jax import priors
 from chemsbi_jax.constants import N_GLOBAL
+from chemsbi_jax.galaxy.checks import N_CHECK_DRAWS, check_fit
+from chemsbi_jax.galaxy.networks import Networks
 
 LIMIT = 0.05  # share of false alarms
 
@@ -37,7 +38,7 @@ def check_alarms(
         stars = make_stars(keys[1], theta)
         galaxy = cs.infer_galaxy(keys[2], npe, stars, forward=forward)
         draws = cs.sample_stars(keys[3], npe, stars, N_CHECK_DRAWS)
-        fit = check_fit(keys[4], npe, forward, stars, draws, galaxy)
+        fit = check_fit(keys[4], Networks(npe, forward), stars, draws, galaxy)
         p_values.append((fit.p_value, fit.is_flagged))
     values, flags = np.array(p_values).T
     return {

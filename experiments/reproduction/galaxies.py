@@ -214,5 +214,5 @@ def _shuffled(galaxy: Galaxy, seed: int) -> Galaxy:
     if galaxy.stars is None:
         return galaxy
     order = np.random.default_rng(seed).permutation(len(galaxy.stars.values))
-    stars = cs.Stars(*(np.asarray(part)[order] for part in galaxy.stars))
+    stars = galaxy.stars.take(order)
     return galaxy._replace(stars=stars)

@@ -10,7 +10,7 @@ import chemsbi_jax as cs
 from chemsbi_jax.diagnostics import c2st
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.nuts.sampler import run_nuts
-from chemsbi_jax.scripts import Stopwatch
+from chemsbi_jax.results.stopwatch import Stopwatch
 from reproduction.galaxies import load_galaxies
 from reproduction.inference import first, fitting_numbers
 

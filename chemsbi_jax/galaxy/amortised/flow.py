@@ -49,10 +49,16 @@ def sum_on_grid(
     def log_density(first: Array, second: Array) -> Array:
         prior = norm.logpdf(first)[:, None] + norm.logpdf(second)
 
-        def add(total: Array, rows: tuple[Array, Array]) -> tuple[Array, None]:
+        def gains(rows: tuple[Array, Array]) -> Array:
             gain = jax.vmap(lambda s: _on_columns(npe, s, first, second))(rows[0])
             gain = jnp.where(rows[1][:, None, None], gain - prior, 0.0)
-            return total + jnp.sum(gain, axis=0), None
+            return jnp.sum(gain, axis=0)
+
+        def add(total: Array, rows: tuple[Array, Array]) -> tuple[Array, None]:
+            # blocks without a star cost nothing: a part of a table is a mask of rows
+            nothing = jnp.zeros_like(total)
+            gain = lax.cond(rows[1].any(), gains, lambda _: nothing, rows)
+            return total + gain, None
 
         total = lax.scan(add, prior, rows)[0] + outside(first[:, None], second)
         shift = tilt[0] * (first - middle[0])[:, None] + tilt[1] * (second - middle[1])

@@ -90,10 +90,26 @@ def gaussian_product(
     is_star: Bool[Array, " star"],
 ) -> GaussianProduct:
     """Gaussian method in latents; `is_star` is False for padding."""
+    return multiply_stars(*moments_of_stars(key, npe, inputs), is_star)
+
+
+def moments_of_stars(
+    key: Key[Array, ""], npe: Npe, inputs: Float[Array, "star input"]
+) -> tuple[Float[Array, "star 2"], Float[Array, "star 2 2"]]:
+    """Mean and covariance of the global latents of each star of a padded table."""
     stars = (keys_of_stars(key, len(inputs)), inputs)
-    means, covariances = on_all_devices(star_moments)(stars, npe)
+    return on_all_devices(star_moments)(stars, npe)
+
+
+@jax.jit
+def multiply_stars(
+    means: Float[Array, "star 2"],
+    covariances: Float[Array, "star 2 2"],
+    is_star: Bool[Array, " star"],
+) -> GaussianProduct:
+    """Product of the Gaussians of some stars, in latents."""
     zero, one = jnp.zeros(N_GLOBAL), jnp.eye(N_GLOBAL)
-    return _combine(means, covariances, zero, one, is_star)
+    return combine_gaussians(means, covariances, zero, one, is_star)
 
 
 def star_moments(
@@ -105,6 +121,3 @@ def star_moments(
     means = draws.mean(axis=1)
     centred = draws - means[:, None]
     return means, jnp.einsum("nda,ndb->nab", centred, centred) / (N_STAR_DRAWS - 1)
-
-
-_combine = jax.jit(combine_gaussians)

@@ -17,10 +17,14 @@ on_all_devices = cache(spread)
 keys_of_stars = jax.jit(star_keys, static_argnums=1)
 
 
+def padded_length(n: int) -> int:
+    """Rows of a padded table of `n` stars: a power of two times `BLOCK`."""
+    return BLOCK * 2 ** max(0, int(np.ceil(np.log2(max(n, 1) / BLOCK))))
+
+
 def pad(npe: Npe, known: np.ndarray) -> tuple[Array, Array]:
     """Inputs padded to a few fixed lengths, and which rows are stars."""
-    n = len(known)
-    length = BLOCK * 2 ** max(0, int(np.ceil(np.log2(max(n, 1) / BLOCK))))
+    n, length = len(known), padded_length(len(known))
     inputs = np.repeat(np.asarray(npe.reader.blank())[None], length, axis=0)
     inputs[:n] = known
-    return jnp.asarray(inputs), jnp.arange(length) < n
+    return jnp.asarray(inputs), jnp.asarray(np.arange(length) < n)

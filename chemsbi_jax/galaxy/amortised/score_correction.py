@@ -27,7 +27,7 @@ from chemsbi_jax.galaxy.amortised.padding import on_all_devices
 from chemsbi_jax.galaxy.result import Moments
 from chemsbi_jax.npe.model import Npe, global_slope
 from chemsbi_jax.npe.reading import N_READINGS
-from chemsbi_jax.types import Forward
+from chemsbi_jax.types import AnyArray, Forward
 
 # 8192 Sobol points have the variance of two million random ones: the error of the mean
 # score is 0.02 sigma of a galaxy of 1000 stars; of 2^17, 0.2 sigma at a million stars
@@ -61,12 +61,18 @@ def mean_score(
         log2_stars: base-2 logarithm of the number of simulated stars.
         run: `model_scores`, or its version on all devices (None).
     """
-    normals = even_normals(key, log2_stars).reshape(-1, CHUNK, N_NORMALS)
+    normals = _shifted(key, _sobol(log2_stars)).reshape(-1, CHUNK, N_NORMALS)
     table = (inputs, is_star, place.mean, place.covariance)
     scores = (run or on_all_devices(model_scores))(normals, npe, forward, *table)
+    return _finite_mean(scores)
+
+
+@jax.jit
+def _finite_mean(scores: Float[Array, "chunk star 2"]) -> Float[Array, " 2"]:
+    """Mean over the stars; NaN marks those that the model does not have."""
     finite = jnp.isfinite(scores).all(axis=-1, keepdims=True)
     total = jnp.where(finite, scores, 0.0).sum(axis=(0, 1))
-    return total / finite.sum().clip(1)  # NaN: the model has no such star
+    return total / finite.sum().clip(1)
 
 
 def model_scores(
@@ -102,8 +108,15 @@ def model_scores(
 
 def even_normals(key: Key[Array, ""], log2_n: int) -> Float[Array, "n normal"]:
     """Evenly spread standard normals: a Sobol sequence, shifted at random."""
+    return _shifted(key, _sobol(log2_n))
+
+
+@jax.jit
+def _shifted(
+    key: Key[Array, ""], points: Float[AnyArray, "n normal"]
+) -> Float[Array, "n normal"]:
     shift = jax.random.uniform(key, (N_NORMALS,))
-    inside = (jnp.asarray(_sobol(log2_n)) + shift) % 1.0
+    inside = (jnp.asarray(points) + shift) % 1.0
     return ndtri(jnp.clip(inside, 1e-6, 1.0 - 1e-6))
 
 

@@ -20,15 +20,16 @@ from tqdm import tqdm
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.galaxy.amortised.gaussian import star_gains, star_moments
 from chemsbi_jax.galaxy.amortised.padding import (
-    BLOCK,
     keys_of_stars,
     on_all_devices,
     pad,
+    padded_length,
 )
 from chemsbi_jax.npe.model import Npe
 
 MIN_INFORMATION = 0.2  # in any direction, in units of the prior's
 MAX_KINDS = 256  # kinds of stars at a time
+MAX_LENGTH = 1024  # rows of their table
 
 
 def find_uninformative(
@@ -40,18 +41,18 @@ def find_uninformative(
         return np.zeros(len(inputs), bool)
     kinds, kind_of_star = np.unique(typical, axis=0, return_inverse=True)
     starts = tqdm(range(0, len(kinds), MAX_KINDS), desc="kinds of stars", disable=quiet)
-    parts = [_is_weak(npe, kinds[i : i + MAX_KINDS].astype(np.float32)) for i in starts]
+    # the length of the table, if that is not much: its program is needed anyway
+    length = min(padded_length(len(inputs)), MAX_LENGTH)
+    parts = [
+        _is_weak(npe, kinds[i : i + MAX_KINDS].astype(np.float32), length)
+        for i in starts
+    ]
     return np.concatenate(parts)[kind_of_star.ravel()]
 
 
-def _is_weak(npe: Npe, inputs: np.ndarray) -> np.ndarray:
-    # two lengths only, so that no number of kinds traces again
-    full = (
-        np.resize(inputs, (MAX_KINDS, inputs.shape[1]))
-        if len(inputs) > BLOCK
-        else inputs
-    )
-    padded, _ = pad(npe, full)
+def _is_weak(npe: Npe, inputs: np.ndarray, length: int) -> np.ndarray:
+    # a length that does not depend on the number of kinds, which would trace again
+    padded = jnp.asarray(np.resize(inputs, (length, inputs.shape[1])))
     # always the same draws: a star's kind does not change from run to run
     stars = (keys_of_stars(jax.random.key(0), len(padded)), padded)
     moments = on_all_devices(star_moments)(stars, npe)

@@ -277,6 +277,9 @@ def leave_out(
         observed[:, i] = False
         if not observed.any() or (observed == some.observed).all():
             continue
-        found = infer(some._replace(observed=observed))
+        try:
+            found = infer(some._replace(observed=observed))
+        except InputError:  # the other abundances alone give no posterior
+            continue
         shifts[name] = ((np.asarray(found.mean) - full.mean) / found.sd).tolist()
     return LeaveOut(len(some.values), shifts)

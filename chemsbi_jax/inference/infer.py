@@ -18,6 +18,7 @@ from chemsbi_jax.npe import choose_weights
 from chemsbi_jax.options import CatalogOptions, Limits
 from chemsbi_jax.results import provenance
 from chemsbi_jax.results.stopwatch import Stopwatch
+from chemsbi_jax.stars import check_stars
 from chemsbi_jax.types import Method, Stars
 
 
@@ -67,6 +68,7 @@ def infer(
 
     Raises:
         InputError: the table or the networks can't be used; names the remedy.
+        RuntimeError: called in a further process of several.
     """
     watch = Stopwatch(quiet) if watch is None else watch
     with watch("read"):
@@ -75,7 +77,8 @@ def infer(
     is_seeded = key is None  # key reuse: no random numbers
     keys = split_key(jax.random.key(seed) if is_seeded else key)
     answer = _answer(keys, problem, method, limits, checkpoint, watch)
-    assert answer is not None, "only process 0 gets an answer"
+    if answer is None:
+        raise RuntimeError("Only process 0 calls `infer`; others: `infer_as_worker`.")
     run = Run(problem.networks, limits, watch)
     checked = run_checks(keys, run, problem.stars, answer, is_default=method == "auto")
     return Inference(
@@ -134,14 +137,14 @@ def prepare(
 ) -> Problem:
     """Load the networks for the stars, and check that they can read them."""
     report = stars.report if isinstance(stars, Catalog) else None
-    stars = stars.stars if isinstance(stars, Catalog) else stars
+    table = str(path or (report and report.name) or "stars")
+    stars = check_stars(stars.stars if isinstance(stars, Catalog) else stars, table)
     if networks is None:
         auto = str(weights) == "auto"
         weights = choose_weights(stars) if auto else weights
         networks = load_networks(weights)
     else:
         weights = "in memory"
-    table = str(path or (report and report.name) or "star table")
     networks.npe.reader.inputs(stars, table)  # raises with the name of the file
     return Problem(stars, networks, str(weights), report, path)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_infer import load_script
+from scripts_of_tests import load_script
 from test_yield_parts import needs_vice
 
 import chemsbi_jax as cs

@@ -258,8 +258,12 @@ def check_times(
 
 
 def _doubt_times(
-    key: str, original: str, known: Numbers, errors: Numbers
+    key: str,
+    original: str,
+    known: Float[np.ndarray, " known"],
+    errors: Float[np.ndarray, " dated"],
 ) -> tuple[str, ...]:
+    """Warnings about times [Gyr] that may be logarithms or in another unit."""
     warnings = []
     low, high = LOG_YEARS
     if len(known) >= MANY and known.min() >= low and known.max() <= high:

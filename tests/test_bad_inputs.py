@@ -101,6 +101,18 @@ TABLES = {
     "two cases": ("a.csv", csv(FE_H=[0.1] * 3), "differ only in case"),
     "a late birth": ("a.csv", csv(birth_time=[1, 99.0, 15.0]), "no birth time between"),
     "age below zero": ("a.csv", csv(age=[1, -3, 2]), "is no age between"),
+    "ages in Myr": ("a.csv", csv(age=[5e3, 1e4, 2e3]), "--age-unit Myr"),
+    "a value of 7.3": ("a.csv", csv(mg_fe=[0.1, 7.3, 0.1]), "7.3 dex is no [Mg/Fe]"),
+    "absolute": ("a.csv", csv(fe_h=[7.5, 7.6, 7.7]), "--columns fe_h=fe_h-7.50"),
+    "percent": ("a.csv", csv(6, e_fe_h=[12.0] * 6), "looks like percent"),
+    "counts": ("a.csv", csv(6, n_fe=range(6)), "numbers of lines"),
+    "NLTE beside": ("a.csv", csv(fe_h_nlte=[0.1] * 3), "--columns fe_h=fe_h"),
+    "joined": ("a.csv", csv(fe_h=None, fe_h_1=[0] * 3, fe_h_2=[0] * 3), "'fe_h_2'"),
+    "variances": ("a.csv", csv(e_fe_h=None, var_fe_h=[0.01] * 3), "sqrt(var_fe_h)"),
+    "long table": ("a.csv", csv(species=["Fe I", "Mg I", "O I"]), "pivot"),
+    "no header": ("a.csv", lambda: csv()().split(b"\n", 1)[1], "no line of column"),
+    "workbook": ("a.csv", lambda: b"PK\x03\x04" + bytes(9), "save the sheet as CSV"),
+    "HTML": ("a.html", lambda: b"<table><tr><td>fe_h</td></tr></table>", "HTML"),
 }
 
 # for the network with one error only

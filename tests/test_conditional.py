@@ -284,14 +284,15 @@ def test_shipped_weights_against_the_simulator(data, emulator):
     factors = scale * jax.random.normal(key_factors, (len(theta), len(YIELD_FACTORS)))
     factors = jnp.clip(factors, -emulator.factor_limit, emulator.factor_limit)
     yields = cs.load_yields("tng")
-    truth = simulate_blocks(theta, yields, cs.CLEAN, True, factors)
+    truth = simulate_blocks(theta, yields, cs.CLEAN, True, factors=factors)
     error = np.asarray(evaluate(theta, factors, emulator)) - truth
     error = error[np.isfinite(truth).all(axis=1)]
     assert len(error) > 3900
-    assert np.sqrt(np.mean(error**2, axis=0)).max() <= 0.002  # dex
+    assert np.sqrt(np.mean(error**2, axis=0)).max() <= 0.0015  # dex
     assert np.abs(error.mean(axis=0)).max() <= 0.0003
 
 
+@pytest.mark.slow
 @pytest.mark.tables
 def test_shipped_slopes_against_the_simulator(data, emulator):
     """Derivatives by the factors at zero, which Newton steps use."""

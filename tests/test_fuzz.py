@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scripts_of_tests import load_script
 
-import chemsbi_jax as cs
 from chemsbi_jax.catalog.columns import IDS
 from chemsbi_jax.cli import mock, nuts, simulate, train_emulator, train_npe
+from chemsbi_jax.cli.infer import read
 from chemsbi_jax.cli.run import run_script
 from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.npe.reading import require_complete
@@ -28,8 +28,14 @@ QUICK = settings(
 FORMATS = {"csv": "ascii.csv", "ecsv": "ascii.ecsv", "fits": "fits", "vot": "votable"}
 UNITS = [None, "dex", "", "Gyr", "Myr", "yr", "mag", "K", "m / s"]
 NAMES = [*ABUNDANCES, *(f"e_{a}" for a in ABUNDANCES), "birth_time", "e_birth_time",
-         "age", "e_age", "FE_H", "E_Fe_H", "true_fe_h", "ra", "Fe_H ",
-         *IDS[:3]]  # fmt: skip
+         "age", "e_age", "FE_H", "E_Fe_H", "true_fe_h", "ra", "dec", "Fe_H ",
+         *IDS[:3], "source_id", "tmass_id", "A(Fe)", "MG1", "mg_h", "e_mg_h",
+         "fe_h_nlte", "[Fe I/H]", "m_h", "l_mg_fe", "UL_O_FE", "MG_FE_FLAG",
+         "fe_h_upper", "snr", "fe_h_lower", "logAge", "species", "N(Fe)", "X_H",
+         "sobject_id", "apogee_id"]  # fmt: skip
+ASKED = [None, None, None, "fe_h=A(Fe)-7.50", "age=10**logAge", "mg_fe=mg_h",
+         "fe_h=m_h", "e_fe_h=sqrt(e_fe_h)", "fe_h=fe_h_nlte", "fe_h=2*(fe_h",
+         "id=ra"]  # fmt: skip
 MARKS = [-9999.0, 99.0, 999.0, 1e20, np.inf, -np.inf, np.nan, 0.0, -0.05]
 WORDS = [
     "",
@@ -92,6 +98,25 @@ def tables(draw):
     return table
 
 
+def with_commas(content):
+    """As a spreadsheet writes it where the comma is the decimal point."""
+    return content.replace(b",", b";").replace(b".", b",")
+
+
+LAYOUTS = [
+    lambda content: content,
+    with_commas,
+    lambda content: b"\xef\xbb\xbf" + with_commas(content),
+    lambda content: content.replace(b",", b"\t"),
+    lambda content: content.replace(b",", b"|"),
+    lambda content: content.replace(b",", b" "),
+    lambda content: b"# " + content,
+    lambda content: content.replace(b"\n", b",\n"),
+    lambda content: content.replace(b"\n", b"\n#"),
+    lambda content: content.decode().encode("utf-16"),
+]
+
+
 @st.composite
 def files(draw):
     """Name and content of a table file, sometimes with a fault in its bytes."""
@@ -104,6 +129,8 @@ def files(draw):
         except Exception:  # what a format can't hold, no user has
             path.write_text("fe_h,e_fe_h\n0.1,0.05\n")
         content = path.read_bytes()
+    if form == "csv":
+        content = draw(st.sampled_from(LAYOUTS))(content)
     fault = draw(st.sampled_from(["none"] * 4 + ["cut", "noise"]))
     at = draw(st.integers(0, len(content)))
     if fault == "cut":
@@ -150,14 +177,18 @@ seen = {"stars": 0, "refused": 0}
 
 
 @QUICK
-@given(file=files(), default=st.sampled_from([None, "0.05", "0", "nan"]))
-def test_any_table(file, default, infer, capsys):
+@given(
+    file=files(),
+    default=st.sampled_from([None, "0.05", "0", "nan"]),
+    columns=st.sampled_from(ASKED),
+)
+def test_any_table(file, default, columns, infer, capsys):
     """Reading and checking, as infer.py begins."""
-    read = []
+    found = []
 
     def main(config):
-        stars = cs.read_stars(config.stars, default_error=config.default_error)
-        read.append(stars)
+        stars = read(config.stars, config, config.out, True).stars
+        found.append(stars)
         require_complete(stars, name=str(config.stars))
         assert stars.observed.all()
         np.testing.assert_allclose(stars.errors, 0.05, atol=1e-3)
@@ -168,15 +199,16 @@ def test_any_table(file, default, infer, capsys):
         path.write_bytes(content)
         flags = [str(path), "--out", folder]
         flags += ["--default-error", default] if default else []
+        flags += ["--columns", columns] if columns else []
         code, said = run(infer, flags, main, patch, capsys)
-    for stars in read:
+    for stars in found:
         assert_usable(stars)
     seen["stars" if code == 0 else "refused"] += 1
     if code == 0:
         assert said == ""
     else:
         assert_one_sentence(code, said)
-        assert name in said or "default" in said
+        assert name in said or "default" in said or "--columns" in said
 
 
 def assert_one_sentence(code, said):

@@ -42,6 +42,20 @@ def test_fires(case):
     assert np.mean(fired) >= 0.95
 
 
+def test_overestimated_errors_are_told_from_a_model_that_does_not_fit():
+    rng = np.random.default_rng(9)
+    reference = residuals(rng, N_REFERENCE)
+    quiet = misfit_test(residuals(rng, 200, scale=0.8), reference)
+    assert "their errors are overestimated" in quiet.text
+    assert "does not explain" not in quiet.text
+    # the ratio is that of the scatter itself; its error is 0.8 / sqrt(2 * 200 * 8)
+    ratio = float(quiet.text.split(" times the scatter")[0].split()[-1])
+    assert ratio == pytest.approx(0.8, abs=0.05)
+    both = residuals(rng, 200, np.eye(8)[2] * 0.03, 0.8)
+    for other in (residuals(rng, 200, scale=1.2), both):
+        assert "does not explain" in misfit_test(other, reference).text
+
+
 def test_names_the_culprit():
     rng = np.random.default_rng(6)
     shift = np.eye(8)[7] * 0.05

@@ -329,6 +329,13 @@ def test_warnings_stand_with_what_to_do(tmp_path):
     assert "There are no warnings." in page.text
 
 
+def test_a_warning_about_the_table_leads_to_the_table(tmp_path):
+    summary = made() | {"warnings": ["Twenty ages look like logarithms."]}
+    summary["catalogue"]["notes"] = summary["warnings"]
+    page = write(tmp_path / "report.html", summary)
+    assert "What to do: Check this in the table." in page.text
+
+
 # Page
 
 

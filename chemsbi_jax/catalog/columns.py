@@ -9,7 +9,7 @@ import numpy as np
 from astropy.table import Column, MaskedColumn, Table
 from jaxtyping import Bool, Float
 
-from chemsbi_jax.catalog.identity import IDS, read_ids, repeated
+from chemsbi_jax.catalog.ids import IDS, read_ids, repeated
 from chemsbi_jax.errors import CatalogError, raise_for_rows
 
 __all__ = ["DEX", "IDS", "LARGEST", "TIMES", "StarTable", "numbers", "open_columns"]
@@ -28,7 +28,10 @@ LIMITS = ("<", ">", "\N{LESS-THAN OR EQUAL TO}", "\N{GREATER-THAN OR EQUAL TO}")
 """What a cell with a limit begins with."""
 
 TRUE, FALSE = ("true", "t"), ("false", "f")
-MISSING_WORDS = ("", "nan", "null", "none", "na", "n/a", "--", "-", "...")
+MISSING_WORDS = ("", "nan", "null", "none", "na", "n/a", "--", "-", "...", "indef",
+                 "nodata", "\\nodata", "*", "?", "\N{HORIZONTAL ELLIPSIS}",
+                 "\N{EN DASH}", "\N{EM DASH}", "missing", "---")  # fmt: skip
+MINUS = "\N{MINUS SIGN}"  # as web pages write it
 DEX = {"": 1.0, "dex": 1.0, "dimensionless": 1.0}
 _SUN = re.compile(  # what VizieR writes: [Sun], log(Sun), [-], ---
     r"(dex|log|lg|log10)?[\[(]?(sun|solar|solsun|h|fe|1|-{1,3})?[\])]?"
@@ -246,7 +249,7 @@ def _floats(
 def _parse(
     source: StarTable, original: str, data: np.ndarray, masked: np.ndarray
 ) -> Float[np.ndarray, " star"]:
-    text = np.char.strip(_strings(data))
+    text = np.char.replace(np.char.strip(_strings(data)), MINUS, "-")
     missing = masked | np.isin(np.char.lower(text), MISSING_WORDS)
     if not source.is_strict:
         missing |= _begins(text, LIMITS)

@@ -3,7 +3,7 @@
 sum     = product, { ("+" | "-"), product }
 product = factor, { ("*" | "/"), factor }
 factor  = column | number | "10**", factor | "-", factor
-        | ("sqrt" | "cosmic_time"), "(", sum, ")" | "(", sum, ")"
+        | ("sqrt" | "log10" | "cosmic_time"), "(", sum, ")" | "(", sum, ")"
 """
 
 import re
@@ -20,9 +20,9 @@ Numbers = Float[np.ndarray, " star"]
 Evaluate = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 
 _NUMBER = re.compile(r"\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?")
-_FUNCTIONS = ("sqrt", "cosmic_time")
+LONGEST = 200  # characters of a conversion
 GRAMMAR = (
-    "a column, numbers, + - * /, brackets, 10**column, sqrt(column) and "
+    "a column, numbers, + - * /, brackets, 10**column, sqrt(column), log10(column) and "
     "cosmic_time(column) [scale factor to Gyr]"
 )
 
@@ -61,6 +61,10 @@ def parse_expression(text: str, names: Mapping[str, str]) -> Expression:
     Raises:
         CatalogError: the text is no conversion, or has a column that is not there.
     """
+    if len(text) > LONGEST:
+        raise CatalogError(
+            f"--columns: {text[:20]!r}... has over {LONGEST} characters."
+        )
     parser = _Parser(text, names)
     evaluate = parser.sum()
     if parser.rest().strip():
@@ -120,10 +124,9 @@ class _Parser:
             return _apply(_power_of_ten, self.factor())
         if self.take("-"):
             return _apply(np.negative, self.factor())
-        for name in _FUNCTIONS:
+        for name, function in _FUNCTIONS.items():
             if self.take(f"{name}("):
-                inner = self.closed()
-                return _apply(np.sqrt if name == "sqrt" else cosmic_time, inner)
+                return _apply(function, self.closed())
         if self.take("("):
             return self.closed()
         number = _NUMBER.match(self.rest())
@@ -181,3 +184,6 @@ def cosmic_time(scale_factor: np.ndarray) -> np.ndarray:
     grid = np.concatenate([[1e-4], np.linspace(0.002, 1.0, 1000)])
     times = Planck15.age(1.0 / grid - 1.0).to_value("Gyr")
     return np.where(good, np.interp(np.where(good, scale, 1.0), grid, times), np.nan)
+
+
+_FUNCTIONS = {"sqrt": np.sqrt, "log10": np.log10, "cosmic_time": cosmic_time}

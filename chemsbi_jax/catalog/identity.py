@@ -1,6 +1,5 @@
 """Which rows of a table are one star: its ids, its positions, its numbers."""
 
-import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -9,11 +8,7 @@ from astropy.table import Table
 from jaxtyping import Bool, Float
 from scipy.spatial import cKDTree
 
-from chemsbi_jax.errors import CatalogError
-
-IDS = ("star_id", "id", "name", "star", "source_id", "object_id", "apogee_id",
-       "sobject_id")  # fmt: skip
-"""Columns of ids, the first one present."""
+from chemsbi_jax.catalog.ids import IDS, read_ids, repeated
 
 STAR_IDS = (
     *IDS[:-1], "gaia_id", "gaia", "gaia_source_id", "gaiadr3_source_id",
@@ -30,29 +25,19 @@ GROUPS = ("cluster", "field", "galaxy", "host", "region", "system", "stream", "d
           "halo", "sim", "simulation", "run", "subhalo", "gc", "oc")  # fmt: skip
 """Columns within which stars may be numbered from 1."""
 
-NO_ID = ("", "nan", "null", "none", "na", "n/a", "--", "-", "...", "unknown",
-         "no match", "nomatch", "masked")  # fmt: skip
-NO_NUMBER = re.compile(r"-\d+(\.0*)?|0(\.0*)?|9{3,}(\.0*)?")
-ROUNDED = re.compile(r"[+-]?\d+([.,]\d+)?[eE]\+?\d+")
-EXACT = 2.0**53  # larger integers are rounded in a float
 POSITIONS = (("ra", "dec"), ("raj2000", "dej2000"), ("_ra", "_de"), ("radeg", "dedeg"),
              ("ra_icrs", "de_icrs"), ("ra_deg", "dec_deg"), ("_raj2000", "_dej2000"),
              ("ra_gaia", "dec_gaia"), ("gaia_ra", "gaia_dec"), ("raj", "decj"),
              ("ra_j2000", "dec_j2000"), ("ra_obj", "dec_obj"))  # fmt: skip
 SAME_PLACE = 1.5  # arcsec
 FEW_DIGITS = 5  # an id with fewer digits may be a number within a list
-DIFFERENT = 3.0  # mean squared difference of two rows in units of their errors
+# mean squared differences of two rows in units of their errors: for a small number and
+# for an id with many digits, whose errors may be too small
+DIFFERENT, ANOTHER = 3.0, 8.0
+DIFFER = "their abundances differ by far more than the errors"
 CHANCE = 1e-3  # expected pairs of alike rows by accident, below which they are one star
 
 Rows = Bool[np.ndarray, " star"]
-
-
-class Ids(NamedTuple):
-    """Names of the rows."""
-
-    ids: np.ndarray  # (star,) strings
-    notes: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
 
 
 class Repeats(NamedTuple):
@@ -60,87 +45,6 @@ class Repeats(NamedTuple):
 
     reasons: dict[str, Rows]
     warnings: tuple[str, ...]
-
-
-def read_ids(name: str, table: Table, column: str | None) -> Ids:
-    """Ids as strings; the row number (from 1) where there is none.
-
-    Not taken as ids: blank and masked cells, words for "missing", repeated sentinels
-    (-9999, -1, 0), and rounded numbers that are repeated (6.91E+18).
-
-    Args:
-        name: of the file.
-        table: as read.
-        column: of the ids; None: rows are counted.
-
-    Raises:
-        CatalogError: the column has several numbers a row.
-    """
-    rows = np.arange(1, len(table) + 1).astype(str)
-    if column is None:
-        return Ids(rows)
-    cells = table[column]
-    if cells.ndim != 1:
-        raise CatalogError(f"{name}, column {column!r}: expected one id a row.")
-    text, rounded = _id_text(cells)
-    row_names = np.char.add("row ", rows)
-    if (rounded & repeated(text)).any():
-        example = text[np.argmax(rounded & repeated(text))]
-        warning = (
-            f"{column} has rounded numbers as {example}, which are no ids, so each row "
-            "counts as a star; keep the ids as text or 64-bit integers, to find stars "
-            "that stand in several rows."
-        )
-        return Ids(rows, (), (warning,))
-    blank = np.isin(np.char.lower(text), NO_ID)
-    counts = _count_of(text)
-    unique, inverse = np.unique(text, return_inverse=True)
-    sentinel = np.array([bool(NO_NUMBER.fullmatch(x)) for x in unique])[inverse]
-    usual = 1 if len(unique) == 1 else np.median(counts)  # each star has as many rows
-    often = np.where(np.char.startswith(text, "-"), counts > 1, counts > 2 * usual)
-    marked = sentinel & often
-    notes = []
-    if marked.any():
-        example = text[np.argmax(marked)]
-        notes.append(
-            f"{int(marked.sum())} rows have no id ({column} is {example}): each counts "
-            "as a star."
-        )
-    return Ids(np.where(blank | marked, row_names, text), tuple(notes))
-
-
-def _id_text(cells) -> tuple[np.ndarray, Rows]:
-    """Cells as stripped text, and which are rounded numbers."""
-    data = np.ma.getdata(np.asarray(getattr(cells, "data", cells)))
-    masked = np.broadcast_to(getattr(cells, "mask", False), len(data))
-    if data.dtype.kind == "f":
-        whole = np.isfinite(data) & (data == np.round(data)) & (np.abs(data) < EXACT)
-        integers = np.where(whole, data, 0).astype(np.int64).astype(str)
-        text = np.where(whole, integers, data.astype(str))
-        rounded = np.isfinite(data) & (np.abs(data) >= EXACT)
-        text = np.where(np.isfinite(data), text, "")
-    else:
-        kind = data.dtype.kind
-        data = np.char.decode(data, "utf-8", "replace") if kind == "S" else data
-        text = np.char.strip(data.astype(str))
-        is_text = kind in "SUO"
-        rounded = np.array([is_text and bool(ROUNDED.fullmatch(x)) for x in text], bool)
-    return np.where(masked, "", text), rounded & ~masked
-
-
-def _count_of(text: np.ndarray) -> np.ndarray:
-    """How often each entry stands in the array."""
-    _, inverse, counts = np.unique(text, return_inverse=True, return_counts=True)
-    return counts[inverse]
-
-
-def repeated(ids: np.ndarray) -> Rows:
-    """Which entries stand in an earlier row already."""
-    order = np.argsort(ids, kind="stable")
-    again = order[1:][ids[order[1:]] == ids[order[:-1]]]
-    bad = np.zeros(len(ids), bool)
-    bad[again] = True
-    return bad
 
 
 def find_repeats(
@@ -174,7 +78,7 @@ def find_repeats(
         verdict = _judge(table, columns, labels, left, numbers)
         if verdict:
             warnings.append(
-                f"{int(again.sum())} rows have a {column} of an earlier row, but "
+                f"{int(again.sum())} rows have the {column} of an earlier row, but "
                 f"{verdict}, so they count as different stars. Name the column of the "
                 "stars' ids with --columns id=..."
             )
@@ -215,19 +119,18 @@ def _columns_of_ids(name, table, columns, ids, id_column):
 
 def _judge(table, columns, labels: np.ndarray, rows: np.ndarray, numbers) -> str:
     """Why rows with one label are different stars; nothing if they are one star."""
-    digits = np.array([sum(c.isdigit() for c in str(x)) for x in labels])
-    if np.median(digits[repeated(labels)]) >= FEW_DIGITS:
-        return ""
+    again = repeated(labels)
+    digits = np.array([sum(c.isdigit() for c in str(x)) for x in labels[again]])
+    distance = _distance(labels, tuple(x[rows] for x in numbers))
+    if np.median(digits) >= FEW_DIGITS:  # an id, unless it is that of a field
+        return DIFFER if distance > ANOTHER and again.sum() >= 5 else ""
     for key in GROUPS:
         if key in columns and table[columns[key]].ndim == 1:
             group = np.asarray(table[columns[key]]).astype(str)[rows]
             both = np.char.add(np.char.add(group, " "), labels)
             if not repeated(both).any():
                 return f"each has another {columns[key]}"
-    distance = _distance(labels, tuple(x[rows] for x in numbers))
-    if distance > DIFFERENT:
-        return "their abundances differ by far more than the errors"
-    return ""
+    return DIFFER if distance > DIFFERENT else ""
 
 
 def _distance(labels: np.ndarray, numbers) -> float:
@@ -295,4 +198,5 @@ def _same_numbers(
         chance *= float((share**2).sum())
     if n < 2 or chance > CHANCE:
         return alone, ""
-    return np.unique(content, axis=0, return_inverse=True)[1].reshape(-1), ""
+    hashes = np.array([hash(row.tobytes()) for row in content])  # quicker than sorting
+    return np.unique(hashes, return_inverse=True)[1].reshape(-1), ""

@@ -14,6 +14,7 @@ _ELEMENTS = ("C", "N", "O", "NE", "MG", "SI", "FE", "HE")
 _LIKE = re.compile(r"^\[?(x[_/](h|m|fe)|f?elem|abund\w*|x_h_\w+)\]?", re.IGNORECASE)
 _SPECIES_NAMES = ("species", "element", "elem", "ion", "el", "spec", "atom", "x",
                   "element_name", "element_symbol")  # fmt: skip
+_CODE = re.compile(r"([1-9]|[1-8]\d|9[0-2])(\.[01]0*)?")
 _SPECIES = re.compile(r"[A-Z][a-z]?[ _]?(I{1,3}|[12])?")
 
 
@@ -64,10 +65,11 @@ def refuse_long_layout(file: str, table: Table) -> None:
         cells = table[name]
         if name.strip().lower() not in _SPECIES_NAMES or cells.ndim != 1:
             continue
-        if np.asarray(cells).dtype.kind not in "SUO" or len(cells) == 0:
-            continue
         words = [str(word).strip() for word in np.unique(np.asarray(cells).astype(str))]
-        if len(words) > 1 and all(_SPECIES.fullmatch(word) for word in words):
+        is_code = all(_CODE.fullmatch(word) for word in words)  # 26.1 is Fe II
+        is_code &= name.strip().lower() in ("species", "atom", "ion", "element")
+        is_name = all(_SPECIES.fullmatch(word) for word in words)
+        if len(words) > 1 and (is_code or is_name):
             raise CatalogError(
                 f"{file}: column {name!r} names elements ({', '.join(words[:4])}), so "
                 "the table has one row for each element of a star; expected one row a "

@@ -132,6 +132,8 @@ def _candidate(column: str, names: Mapping[str, str]) -> _Candidate | None:
         key, text = "age", f"10**{column}"
     elif quantity == "scale_factor":
         key, text = "birth_time", f"cosmic_time({column})"
+    elif quantity == "redshift":
+        key, text = "birth_time", f"cosmic_time(1/(1+{column}))"
     return _Candidate(column, meaning, key, text) if key in VALUES else None
 
 
@@ -154,7 +156,7 @@ def _refuse_competitors(file, names, used, others, asked, without) -> None:
         same = [c for c in others if c.meaning.quantity == key]
         mine = used.get(key)
         if mine is not None:
-            same = [c for c in same if c.meaning.competes]
+            same = [c for c in same if c.meaning.competes or not c.meaning.qualifier]
         columns = [c.column for c in same]
         if mine is not None and columns:
             columns = [mine, *columns]

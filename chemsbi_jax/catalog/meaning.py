@@ -8,7 +8,7 @@ VALUE, ERROR, LOWER, UPPER = "value", "error", "lower", "upper"
 LIMIT, FLAG, COUNT = "limit", "flag", "count"
 ABSOLUTE, ALPHA, METAL = "a", "alpha", "m"
 
-TIMES_OF_BIRTH = ("age", "birth_time", "log_age", "scale_factor")
+TIMES_OF_BIRTH = ("age", "birth_time", "log_age", "scale_factor", "redshift")
 
 _ERRORS = ("e", "err", "error", "errors", "sigma", "sig", "unc", "uncert",
            "uncertainty", "std", "sd", "var", "variance", "ivar", "percent", "pct",
@@ -24,15 +24,15 @@ _ABSOLUTE = ("a", "abs", "abund", "abundance", "eps", "logeps", "loge", "epsilon
              "logepsilon", "logn", "loga", "logx")  # fmt: skip
 _AGE = ("age", "ages")
 _LOG_AGE = ("logage", "lgage", "lage", "loga", "logt", "logages")
-_BIRTH = ("birth", "birthtime", "tbirth", "tform", "formation", "formationtime",
-          "formtime")  # fmt: skip
+_BIRTH = ("birth", "birthtime", "tbirth", "tform", "form", "formation",
+          "formationtime", "formtime")  # fmt: skip
 _SCALE = ("stellarformationtime", "scalefactor", "aform", "abirth", "birthscale")
 _METAL = ("metallicity", "met", "feh", "mh")
 _IONS = ("i", "ii", "1", "2", "iii")
 _JOINED_OUT = ("nh", "oh", "ch", "nfe", "cm", "om", "nm")  # mean other things as well
 # two columns that differ in these hold one abundance, measured in two ways
 _COMPETING = re.compile(
-    r"(^|_)(nlte|lte|1d|3d|raw|cal|calib|calibrated|uncal|uncalibrated|corr|corrected|"
+    r"n?lte|(^|_)(1d|3d|raw|cal|calib|calibrated|uncal|uncalibrated|corr|corrected|"
     r"uncorr|i|ii|\d|x|y|old|new|orig|adopted|final|mean|median|avg|weighted|spec|"
     r"phot)($|_)"
 )
@@ -151,6 +151,8 @@ def _find_time(words: list[str]) -> tuple[str, list[str]] | None:
         return "scale_factor", []
     if {"scale", "factor"} <= set(words):
         return "scale_factor", []
+    if {"redshift", "z", "zform"} & set(words) and {*_BIRTH, "zform"} & set(words):
+        return "redshift", []
     for word in words:
         rest = [w for w in words if w != word]
         if word in ("logage", "lgage", "lage", "logages"):

@@ -22,6 +22,7 @@ MOST_ERROR = 1.0  # dex, of a median error
 LEAST_ERROR = 0.01
 PERCENT = 0.01 / np.log(10.0)  # dex for 1 % of a number ratio
 REPEATED = 0.2  # share of one exact value among numbers that else differ
+RICH = 0.6  # dex; few stars have a higher [Fe/H]
 LOG_YEARS = (7.5, 10.3)
 ERROR_WORDS = {"var": "sqrt({})", "variance": "sqrt({})", "ivar": "1/sqrt({})",
                "percent": "{}*0.00434", "pct": "{}*0.00434"}  # fmt: skip
@@ -75,14 +76,17 @@ def check_abundance(source: StarTable, key: str, values: Numbers) -> Checked:
     if source.is_survey:
         counts[BEYOND] = int(beyond.sum())
     else:
+        is_linear = len(known) >= ENOUGH and key.endswith("_h") and known.min() > 0.0
+        remedy = flag(f"{key}=log10({original})" if is_linear else f"{key}=...")
         raise_for_rows(
             source.name, source.ids, beyond, original,
             f"{values[np.argmax(beyond)]:g} dex is no {label(key)}, which lies between "
-            f"{low:g} and {high:g}; correct it, convert the column with --columns "
-            f"{key}=..., or leave the cell empty if it is missing.",
+            f"{low:g} and {high:g}; correct it, convert the column with {remedy}, or "
+            "leave the cell empty if it is missing.",
         )  # fmt: skip
     values = np.where(outside, np.nan, values)
-    return Checked(values, counts, tuple(notes), _doubt_repeats(key, original, values))
+    doubts = _doubt_repeats(key, original, values) + _doubt_iron(key, original, values)
+    return Checked(values, counts, tuple(notes), () if source.is_survey else doubts)
 
 
 def _refuse_counts(source: StarTable, key: str, known: np.ndarray) -> None:
@@ -117,6 +121,21 @@ def _is_repeated(values: Numbers, rows: np.ndarray) -> np.ndarray:
         if n >= 3:
             same |= rows & (values == value)
     return same
+
+
+def _doubt_iron(key: str, original: str, values: Numbers) -> tuple[str, ...]:
+    """[Fe/H] that is a mass fraction or a number ratio, not its logarithm."""
+    known = values[np.isfinite(values)]
+    if key != "fe_h" or len(known) < MANY or known.min() <= 0.0:
+        return ()
+    if 0.1 <= known.max() and np.quantile(known, 0.9) <= RICH:
+        return ()
+    ratio = f"fe_h=log10({original}" + ("/0.0142)" if known.max() < 0.1 else ")")
+    return (
+        f"All values of {original} lie between {known.min():.3g} and "
+        f"{known.max():.3g}: read as [Fe/H] in dex. If they are no logarithms, but "
+        f"mass fractions or ratios to the Sun: {flag(ratio)}.",
+    )
 
 
 def _doubt_repeats(key: str, original: str, values: Numbers) -> tuple[str, ...]:

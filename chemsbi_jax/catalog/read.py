@@ -18,7 +18,8 @@ from chemsbi_jax.catalog.columns import (
 from chemsbi_jax.catalog.derive import derive, merge_case_pairs
 from chemsbi_jax.catalog.formats import HDU_NOTE, read_table
 from chemsbi_jax.catalog.layouts import refuse_long_layout, split_vectors
-from chemsbi_jax.catalog.limits import not_followed
+from chemsbi_jax.catalog.limits import find_limits, not_followed
+from chemsbi_jax.catalog.meaning import understand
 from chemsbi_jax.catalog.report import Report
 from chemsbi_jax.catalog.rows import drop_rows, find_cuts, unique_ids, warn_of_giants
 from chemsbi_jax.catalog.solar import OURS, solar_shift
@@ -206,6 +207,8 @@ def _measure(opened: _Opened, options: CatalogOptions) -> _Read:
     notes = [*measured.notes, *times.notes]
     if without:
         notes.append(f"Left out as asked: {', '.join(without)}.")
+    if options.solar_from is not None:
+        _refuse_absolute(opened)
     values, sun = _on_our_scale(measured.values, survey, options.solar_from)
     stars = Stars(
         values, measured.errors, observed, times.birth_time, times.e_birth_time,
@@ -226,14 +229,28 @@ def _on_our_scale(
     return values + shift, [f"From the solar scale {solar_from} to {OURS}: {listed}."]
 
 
+def _refuse_absolute(opened: _Opened) -> None:
+    """A(X) does not depend on a solar scale, so nothing is to be converted from one."""
+    choice = opened.choice
+    used = [c for key, c in choice.columns.items() if key in KEYS]
+    used += [c for x in choice.conversions.values() for c in x.columns]
+    absolute = [c for c in used if (m := understand(c)) and m.quantity[:2] == "a_"]
+    if absolute:
+        raise CatalogError(
+            f"{opened.source.name}, column {absolute[0]!r}: absolute abundances have "
+            "no solar scale, and the Sun of asplund2009 is subtracted; leave out "
+            "--solar-from."
+        )
+
+
 def _not_followed(opened: _Opened, options: CatalogOptions) -> tuple[str, ...]:
     """Flags without effect; with a survey's rules, only if these are switched off."""
     if opened.choice.survey is not None and options.quality:
         return ()
     used = {c for key, c in opened.choice.columns.items() if key in KEYS}
-    return not_followed(
-        opened.source, opened.names, {*used, *opened.choice.limits.values()}
-    )
+    limits = opened.choice.limits
+    followed = {c for key, c in limits.items() if find_limits(opened.source, key)[1]}
+    return not_followed(opened.source, opened.names, used | followed)
 
 
 def _without(text: str) -> list[str]:

@@ -44,6 +44,18 @@ class Report(NamedTuple):
         lines += [f"  Warning: {warning}" for warning in self.warnings]
         return "\n".join(lines)
 
+    def warn_of_misfit(self) -> list[str]:
+        """What in the table may be the cause, if the model does not explain the stars.
+
+        For the text of the misfit alarm: flags that were not followed.
+        """
+        if not self.flags_not_followed:
+            return []
+        return [
+            "A possible cause of the misfit are bad values: the table has flags that "
+            f"were not followed, {', '.join(self.flags_not_followed)}."
+        ]
+
 
 def write_dropped(path: str | os.PathLike, report: Report) -> None:
     """List the dropped rows in a CSV file, or ECSV by its suffix; whole or not at all.

@@ -7,7 +7,8 @@ from jaxtyping import Bool, Float
 
 from chemsbi_jax.catalog.column_names import LOGG
 from chemsbi_jax.catalog.columns import StarTable, flagged, plain_numbers
-from chemsbi_jax.catalog.identity import find_repeats, repeated
+from chemsbi_jax.catalog.identity import find_repeats
+from chemsbi_jax.catalog.ids import repeated
 from chemsbi_jax.catalog.report import Dropped
 from chemsbi_jax.catalog.surveys import Survey
 from chemsbi_jax.constants import ABUNDANCES

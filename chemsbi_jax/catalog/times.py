@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from chemsbi_jax.catalog.columns import TIMES, StarTable, numbers
+from chemsbi_jax.catalog.meaning import ERROR, understand
 from chemsbi_jax.catalog.plausible import check_times
 from chemsbi_jax.catalog.values import refuse_not_positive
 from chemsbi_jax.constants import T_END
@@ -76,7 +77,15 @@ def _warn_unused(source: StarTable, name: str, times, sigma) -> tuple[str, ...]:
     unused = int((np.isfinite(times) & ~np.isfinite(sigma)).sum())
     if not unused:
         return ()
+    like = [
+        column
+        for column in source.table.colnames
+        if (meaning := understand(column))
+        and (meaning.quantity, meaning.role) == (name, ERROR)
+        and column != source.columns.get(f"e_{name}")
+    ]
+    hint = f" ({', '.join(like)} looks like it)" if like else ""
     return (
         f"{unused} values of {source.columns[name]} have no error, and are not used: "
-        f"name the column of the errors with --columns e_{name}=...",
+        f"name the column of the errors{hint} with --columns e_{name}=...",
     )

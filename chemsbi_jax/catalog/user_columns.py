@@ -102,6 +102,7 @@ def _other_quantity(file, key, column, meaning: Meaning, names) -> list[str]:
         remedy = {
             "log_age": f"age=10**{column}",
             "scale_factor": f"birth_time=cosmic_time({column})",
+            "redshift": f"birth_time=cosmic_time(1/(1+{column}))",
             "age": f"age={column}",
             "birth_time": f"birth_time={column}",
         }.get(meaning.quantity, "")
@@ -187,6 +188,7 @@ def label(quantity: str) -> str:
         "birth_time": "a birth time since the Big Bang",
         "log_age": "log10 of an age",
         "scale_factor": "a scale factor",
+        "redshift": "a redshift",
     }
     if quantity in words:
         return words[quantity]

@@ -97,8 +97,8 @@ def misfit_test(
     mean, error = _mean_difference(dex, model_dex)
     is_flagged = p_value < ALARM
     text = _sentence(p_value, mean, error, n_outside)
-    if is_flagged and ratio < 1.0 and 3.0 * min(p_offset, p_outside) >= ALARM:
-        text = _too_quiet(p_value, ratio)
+    if is_flagged and 3.0 * min(p_offset, p_outside) >= ALARM:
+        text = _scatter_alone(p_value, ratio)
     return Misfit(p_value, is_flagged, mean, error, text)
 
 
@@ -140,8 +140,15 @@ def _chance(p_value: float) -> str:
     return f"p = {p_value:.1g}" if p_value > 0.0 else "p < 1e-300"
 
 
-def _too_quiet(p_value: float, ratio: float) -> str:
-    """The only fault: the stars scatter less than their errors say."""
+def _scatter_alone(p_value: float, ratio: float) -> str:
+    """The only fault: the stars scatter less, or more, than their errors say."""
+    if ratio > 1.0:
+        return (
+            f"The model does not explain these stars ({_chance(p_value)}; their means "
+            f"agree, but they scatter {ratio:.2f} times as much as stars of the model "
+            "with these errors): the errors are underestimated, or the stars are not "
+            "of one galaxy. The interval is too narrow."
+        )
     return (
         f"The stars scatter less than their errors allow ({_chance(p_value)}; "
         f"{ratio:.2f} times the scatter of stars of the model): their errors are "

@@ -22,9 +22,10 @@ from chemsbi_jax.galaxy.amortised.table import (
     score_of,
 )
 from chemsbi_jax.galaxy.border import in_float32
+from chemsbi_jax.galaxy.exact.posterior import require_converged
 from chemsbi_jax.galaxy.exact.robust import robust_posterior
 from chemsbi_jax.galaxy.exact.start import exact_of_stars
-from chemsbi_jax.galaxy.grid import GridPosterior, grid_draws
+from chemsbi_jax.galaxy.grid import draw_from_grid
 from chemsbi_jax.galaxy.result import to_posterior
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.options import Limits
@@ -69,6 +70,7 @@ def infer_galaxy(
         ValueError: unknown method, or one that lacks `forward`.
         CatalogError: a star can't be used (`check_stars`), or the network is for one
             error, and a star has another or gaps.
+        ConvergenceError: "exact" or "robust" did not converge.
     """
     stars = check_stars(stars)
     if method not in METHODS:
@@ -209,7 +211,8 @@ def infer_exact(
     key_exact, key_draws = jax.random.split(key)
     forward, stars = _required(forward, "exact"), check_stars(stars)
     result = exact_of_stars(key_exact, npe, forward, stars, start, quiet=quiet)
-    latent = _draw(key_draws, result.grid, n_draws)
+    require_converged(result)
+    latent = draw_from_grid(key_draws, result.grid, n_draws)
     checks = {"ess": float(n_draws), **result.checks}
     return to_posterior("exact", npe, latent, result.grid, checks)
 
@@ -220,7 +223,8 @@ def _infer_robust(key, npe, stars, forward, n_draws, quiet) -> GalaxyPosterior:
     first = exact_of_stars(key_exact, npe, forward, stars, quiet=quiet)
     found = robust_posterior(key_robust, npe, forward, first)
     result = found.exact
-    latent = _draw(key_draws, result.grid, n_draws)
+    require_converged(result)
+    latent = draw_from_grid(key_draws, result.grid, n_draws)
     sizes = zip(ABUNDANCES, found.model_error.tolist(), strict=True)
     checks = {
         "ess": float(n_draws),
@@ -230,11 +234,6 @@ def _infer_robust(key, npe, stars, forward, n_draws, quiet) -> GalaxyPosterior:
         "model_error_dex": dict(sizes),
     }
     return to_posterior("robust", npe, latent, result.grid, checks)
-
-
-def _draw(key: Key[Array, ""], grid: GridPosterior, n: int) -> Float[Array, "draw 2"]:
-    """`grid_draws`, by the program that the flow's grid has."""
-    return grid_draws(key, jax.tree.map(lambda x: np.asarray(x, np.float32), grid), n)
 
 
 def _required(forward: Forward | None, method: str) -> Forward:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
-import jax
+import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
@@ -49,7 +49,8 @@ def to_posterior(
     return GalaxyPosterior(method, draws, mean, covariance, checks)
 
 
-_from_normal = jax.jit(priors.from_normal)
+# one program in place of one for each operation
+_from_normal = eqx.filter_jit(priors.from_normal)
 
 
 def grid_checks(grid: GridPosterior, n_draws: int) -> dict:

@@ -17,14 +17,21 @@ def save_rows(folder: Path, report: Report) -> None:
 
 
 def add_rows(summary: Mapping, report: Report) -> dict:
-    """The content of summary.json with the block "catalogue"."""
+    """The content of summary.json with the block "catalogue".
+
+    After a misfit alarm, the flag columns that were not followed are named as a
+    possible cause.
+    """
+    fit = summary.get("checks", {}).get("model_fit", {})
+    causes = report.warn_of_misfit() if fit.get("flagged") else []
     return dict(summary) | {
         "n_stars": report.n_read,
-        "warnings": [*summary["warnings"], *report.warnings],
+        "warnings": [*summary["warnings"], *causes, *report.warnings],
         "catalogue": {
             "n_read": report.n_read,
             "n_used": report.n_used,
             "dropped": dict(report.reasons),
             "notes": [*report.notes, *report.warnings],
+            "flags_not_followed": list(report.flags_not_followed),
         },
     }

@@ -77,7 +77,9 @@ def _cell(content: Child) -> Element:
     return tag("td", prose(content), class_="number" if is_short else "words")
 
 
-def section(title: str, name: str, *children: Child, class_: str | None = None):
+def section(
+    title: str, name: str, *children: Child, class_: str | None = None
+) -> Element:
     """A section with its heading of level 2, for links to `#name`."""
     heading = tag("h2", title, id=f"{name}-title")
     labels = {"id": name, "aria_labelledby": f"{name}-title", "class_": class_}

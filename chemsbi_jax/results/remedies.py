@@ -86,11 +86,20 @@ REMEDIES = (
     ),
 )
 FALLBACK = "Compare with the checks below before you quote the interval."
+OF_TABLE = (
+    "Check this in the table. If the rows were not read as they should be, correct the "
+    "table or use the flag that the warning names, and repeat the run."
+)
 
 
-def remedy(warning: str) -> str:
-    """What the reader of a result can do about a warning, in one or two sentences."""
+def remedy(warning: str, *, is_of_table: bool = False) -> str:
+    """What the reader of a result can do about a warning, in one or two sentences.
+
+    Args:
+        warning: sentence of `warnings` in summary.json.
+        is_of_table: the warning is about how the star table was read.
+    """
     for part, what_to_do in REMEDIES:
         if part in warning:
             return what_to_do
-    return FALLBACK
+    return OF_TABLE if is_of_table else FALLBACK

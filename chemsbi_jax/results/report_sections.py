@@ -159,19 +159,16 @@ def _cell(value: object) -> str:
 def warnings(summary: Mapping) -> Element:
     """Each warning with what to do about it."""
     found = summary.get("warnings") or []
+    of_table = (summary.get("catalogue") or {}).get("notes") or []
     if not found:
         text = tag("p", "There are no warnings.")
         return section("Warnings", "warnings", text)
-    items = [
-        tag(
-            "li",
-            tag("p", prose(text), class_="warning"),
-            tag(
-                "p", tag("strong", "What to do: "), prose(remedy(text)), class_="remedy"
-            ),
-        )
-        for text in found
-    ]
+    items = []
+    for text in found:
+        what_to_do = prose(remedy(text, is_of_table=text in of_table))
+        start = tag("strong", "What to do: ")
+        warning = tag("p", prose(text), class_="warning")
+        items.append(tag("li", warning, tag("p", start, what_to_do, class_="remedy")))
     return section("Warnings", "warnings", tag("ol", *items, class_="warnings"))
 
 

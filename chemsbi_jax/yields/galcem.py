@@ -78,7 +78,10 @@ def _limongi_blocks(path: Path) -> Iterator[tuple[list[str], list[list[str]]]]:
 
 
 def karakas() -> Part:
-    """AGB stars (Karakas 2010); the first of two models of 6 Msun at Z = 1e-4."""
+    """AGB stars (Karakas 2010).
+
+    Of two models of 6 Msun at Z = 1e-4 it is the first (VICE has their sum).
+    """
     tables = [_karakas_models(z) for z in KARAKAS_METALLICITIES]
     return Part(
         "k10", "agb", KARAKAS, SOURCE, tables[0][0], tuple(m for _, m in tables)
@@ -96,10 +99,11 @@ def _karakas_models(metallicity: str) -> tuple[tuple[str, ...], Models]:
         if mass > KARAKAS_M_MAX:
             continue
         known, species = stars.setdefault(mass, (final, {}))
-        if known == final:  # else it is the second model of this mass
-            number = int(cells[4])
-            net, initial = species.get(number, (0.0, 0.0))
-            species[number] = net + float(cells[6]), initial + float(cells[10])
+        if known != final:  # it is the second model of this mass
+            continue
+        number = int(cells[4])
+        net, initial = species.get(number, (0.0, 0.0))
+        species[number] = net + float(cells[6]), initial + float(cells[10])
     # 0: the neutrons, and "g", all that is heavier than nickel
     numbers = sorted(set().union(*(s for _, s in stars.values())) - {0})
     masses = np.array(sorted(stars))

@@ -38,8 +38,8 @@ from chemsbi_jax.galaxy.amortised.uninformative import find_uninformative
 from chemsbi_jax.galaxy.border import in_float32
 from chemsbi_jax.galaxy.grid import (
     GRID_WIDTH,
+    MIN_CELL_VARIANCE,
     N_GRID,
-    SMALL,
     STEP,
     GridPosterior,
     draw_from_grid,
@@ -275,7 +275,7 @@ def _read_grid(
     units = np.stack(np.meshgrid(UNITS, UNITS, indexing="ij"), axis=-1)
     mean = np.einsum("ab,abi->i", weights, units)
     covariance = np.einsum("ab,abi,abj->ij", weights, units - mean, units - mean)
-    covariance = covariance + SMALL * np.eye(N_GLOBAL)
+    covariance = covariance + MIN_CELL_VARIANCE * np.eye(N_GLOBAL)
     grid = GridPosterior(
         mean=state.origin + state.factor @ mean,
         covariance=state.factor @ covariance @ state.factor.T,

@@ -15,7 +15,7 @@ from chemsbi_jax.galaxy.amortised.gaussian import (
 )
 from chemsbi_jax.galaxy.amortised.score_correction import mean_score
 from chemsbi_jax.galaxy.amortised.uninformative import pad_informative
-from chemsbi_jax.galaxy.grid import grid_draws
+from chemsbi_jax.galaxy.grid import draw_from_grid
 from chemsbi_jax.galaxy.result import grid_checks, mean_error, to_posterior
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.types import Forward, GalaxyPosterior, Stars
@@ -107,7 +107,7 @@ def multiply_flows(
     checks = grid_checks(grid, n_draws)
     checks |= mean_error(grid, score, int(table.is_star.sum()))
     grid = jax.tree.map(np.asarray, grid)  # as the exact method has it
-    latent = grid_draws(key_draws, grid, n_draws)
+    latent = draw_from_grid(key_draws, grid, n_draws)
     checks |= {"weak_stars": table.n_weak}
     return to_posterior("flow", npe, latent, grid, checks)
 

@@ -16,11 +16,12 @@ from jaxtyping import Array, Bool, Float, Key
 
 from chemsbi_jax import priors
 from chemsbi_jax.constants import N_GLOBAL
+from chemsbi_jax.galaxy.exact.blocks import in_blocks
 from chemsbi_jax.galaxy.exact.importance import Star, local_chart
-from chemsbi_jax.galaxy.exact.polynomial import square
-from chemsbi_jax.galaxy.exact.posterior import Exact, in_blocks
+from chemsbi_jax.galaxy.exact.polynomial import unit_grid
+from chemsbi_jax.galaxy.exact.posterior import Exact
 from chemsbi_jax.galaxy.exact.start import exact_of_stars
-from chemsbi_jax.galaxy.exact.triangular_map import Chart, push
+from chemsbi_jax.galaxy.exact.triangular_map import Chart, transform
 from chemsbi_jax.galaxy.likelihood import Observed, log_likelihood, standardised
 from chemsbi_jax.npe.model import N_LOCAL, Npe
 from chemsbi_jax.priors import Prior
@@ -50,7 +51,7 @@ class Joint(NamedTuple):
     ) -> tuple[Float[Array, "star 6"], Float[Array, ""]]:
         """Latents of all stars, and the log volume of the map."""
         noise = jnp.einsum("nij,jn->in", self.stretch, stars)
-        each = jax.vmap(push, (0, None, 1), (1, 0))
+        each = jax.vmap(transform, (0, None, 1), (1, 0))
         local, log_det = each(self.charts, galaxy, noise)
         first = self.centre + self.scale @ galaxy
         shared = jnp.broadcast_to(first[:, None], (N_GLOBAL, stars.shape[1]))
@@ -103,7 +104,7 @@ def make_joint(
     key_exact, key_stretch = jax.random.split(key)
     result = exact_of_stars(key_exact, npe, forward, stars, start, quiet=quiet)
     charts = local_charts(result, npe, forward)
-    kept = np.flatnonzero(result.counts)
+    kept = np.flatnonzero(result.is_used)
     charts, observed = jax.tree.map(lambda x: x[kept], (charts, result.stars.observed))
     joint = Joint(
         forward=forward,
@@ -115,7 +116,7 @@ def make_joint(
         scale=jnp.linalg.cholesky(jnp.asarray(result.grid.covariance, jnp.float32)),
     )
     stretch = find_stretch(key_stretch, joint)
-    return joint._replace(stretch=stretch), result.counts
+    return joint._replace(stretch=stretch), result.is_used
 
 
 def local_charts(result: Exact, npe: Npe, forward: Forward) -> Chart:
@@ -124,7 +125,7 @@ def local_charts(result: Exact, npe: Npe, forward: Forward) -> Chart:
     They take the global latents less the posterior's mean, in units of its Cholesky
     factor.
     """
-    units = CHART_REACH * square(CHART_SIDE)
+    units = CHART_REACH * unit_grid(CHART_SIDE)
     factor = np.linalg.cholesky(np.asarray(result.grid.covariance, float))
     points = np.asarray(result.grid.mean, float)[:, None] + factor @ units
     units = jnp.asarray(units, jnp.float32)
@@ -155,7 +156,7 @@ def find_stretch(key: Key[Array, ""], joint: Joint) -> Float[Array, "star 4 4"]:
         key, chart, observed = star
 
         def residuals(noise: Array) -> Array:
-            local, _ = push(chart, jnp.zeros(N_GLOBAL), noise)
+            local, _ = transform(chart, jnp.zeros(N_GLOBAL), noise)
             theta = to_theta(joint.prior, jnp.concatenate([joint.centre, local]))
             return jnp.concatenate(
                 [local, standardised(joint.forward, theta, observed)]

@@ -9,6 +9,7 @@ import numpy as np
 from astropy.table import Column, MaskedColumn, Table
 from jaxtyping import Bool, Float
 
+from chemsbi_jax.catalog.cells import column_of, data_of, mask_of
 from chemsbi_jax.catalog.ids import IDS, read_ids, repeated
 from chemsbi_jax.errors import CatalogError, raise_for_rows
 
@@ -108,7 +109,7 @@ def numbers(
     """
     original = source.columns[column]
     raw = plain_numbers(source, column)
-    factor = _factor(source, original, source.table[original], units)
+    factor = _factor(source, original, column_of(source.table, original), units)
     is_time = "gyr" in units
     values = np.where(is_mark(raw, is_time=is_time), np.nan, raw) * factor
     large = np.isfinite(values) & (np.abs(values) > LARGEST)
@@ -118,7 +119,13 @@ def numbers(
     return np.where(large | ~np.isfinite(values), np.nan, values)
 
 
-def _refuse_large(source, original, values, large, kind: str) -> None:
+def _refuse_large(
+    source: StarTable,
+    original: str,
+    values: Float[np.ndarray, " star"],
+    large: Bool[np.ndarray, " star"],
+    kind: str,
+) -> None:
     """Values that are large, and are not known to mean "missing"."""
     n_large, n = len(np.unique(values[large])), int(np.isfinite(values).sum())
     if kind == "e_" and (n_large <= MAX_MARKS or large.sum() < FEW * n):
@@ -160,8 +167,8 @@ def is_mark(values: np.ndarray, *, is_time: bool) -> Bool[np.ndarray, " star"]:
 
 def limit_cells(source: StarTable, column: str) -> Bool[np.ndarray, " star"]:
     """Which cells of a column hold a limit, as <0.3."""
-    cells = source.table[source.columns[column]]
-    data = np.ma.getdata(np.asarray(getattr(cells, "data", cells)))
+    cells = column_of(source.table, source.columns[column])
+    data = data_of(cells)
     if data.dtype.kind not in "SUO":
         return np.zeros(len(cells), bool)
     return _begins(np.char.strip(_strings(data)), LIMITS)
@@ -174,7 +181,7 @@ def _begins(text: np.ndarray, marks: tuple[str, ...]) -> np.ndarray:
 def plain_numbers(source: StarTable, column: str) -> Float[np.ndarray, " star"]:
     """Values of a column as they stand, of any size and unit; NaN where missing."""
     original = source.columns[column]
-    cells = source.table[original]
+    cells = column_of(source.table, original)
     if cells.ndim != 1:
         raise CatalogError(
             f"{source.name}, column {original!r}: expected one number a row; got an "
@@ -189,17 +196,15 @@ def flagged(source: StarTable, column: str, bits: int) -> Bool[np.ndarray, " sta
     A missing flag has all of them: nobody vouches for such a value.
     """
     original = source.columns[column]
-    cells = source.table[original]
-    data = np.ma.getdata(np.asarray(getattr(cells, "data", cells)))
+    cells = column_of(source.table, original)
+    data = data_of(cells)
     if data.dtype.kind in "bui" and data.ndim == 1:
-        masked = np.broadcast_to(getattr(cells, "mask", False), len(cells))
-        return np.where(masked, bits != 0, (data.astype(np.int64) & bits) != 0)
+        return np.where(mask_of(cells), bits != 0, (data.astype(np.int64) & bits) != 0)
     if data.dtype.kind in "SUO":
         words = np.char.lower(np.char.strip(_strings(data)))
         data = np.where(np.isin(words, TRUE), "1", words)
         data = np.where(np.isin(words, FALSE), "0", data)
-        mask = getattr(cells, "mask", False)
-        cells = MaskedColumn(data, mask=np.broadcast_to(mask, len(cells)))
+        cells = MaskedColumn(data, mask=mask_of(cells))
     values = _floats(source, original, cells)
     known = np.isfinite(values)
     return ~known | ((np.where(known, values, 0).astype(np.int64) & bits) != 0)
@@ -232,9 +237,7 @@ def _factor(
 def _floats(
     source: StarTable, original: str, cells: Column
 ) -> Float[np.ndarray, " star"]:
-    masked = np.broadcast_to(getattr(cells, "mask", False), len(cells))
-    data = np.asarray(getattr(cells, "data", cells))
-    data = np.ma.getdata(data)
+    masked, data = mask_of(cells), data_of(cells)
     if data.dtype.kind in "iuf":
         values = data.astype(np.float64)
     elif data.dtype.kind in "SUO":

@@ -4,6 +4,7 @@ import numpy as np
 from astropy.table import Column, Table
 from jaxtyping import Float
 
+from chemsbi_jax.catalog.cells import column_of
 from chemsbi_jax.catalog.column_names import Choice
 from chemsbi_jax.catalog.columns import StarTable, is_mark, plain_numbers
 from chemsbi_jax.catalog.error_columns import Source
@@ -26,11 +27,11 @@ def merge_case_pairs(table: Table) -> list[str]:
         lower = f"e_{upper[2:]}"
         both = np.stack(
             [
-                np.ma.filled(np.ma.asarray(table[x], float), np.nan)
+                np.ma.filled(np.ma.asarray(column_of(table, x), float), np.nan)
                 for x in (upper, lower)
             ]
         )
-        unit = table[upper].unit
+        unit = column_of(table, upper).unit
         table.replace_column(lower, Column(np.abs(both).mean(axis=0), unit=unit))
         table.remove_column(upper)
     if not pairs:
@@ -40,7 +41,7 @@ def merge_case_pairs(table: Table) -> list[str]:
 
 
 def _has_numbers(table: Table, name: str) -> bool:
-    columns = (table[name], table[f"e_{name[2:]}"])
+    columns = (column_of(table, x) for x in (name, f"e_{name[2:]}"))
     return all(c.ndim == 1 and c.dtype.kind in "iuf" for c in columns)
 
 

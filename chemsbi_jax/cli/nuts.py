@@ -12,7 +12,7 @@ from chemsbi_jax.cli.flags import NutsFlags
 from chemsbi_jax.cli.infer import read
 from chemsbi_jax.cli.run import check_flags
 from chemsbi_jax.errors import InputError
-from chemsbi_jax.galaxy.networks import load_networks
+from chemsbi_jax.galaxy.networks import Networks, load_networks
 from chemsbi_jax.galaxy.nuts.sampler import NutsResult, run_nuts
 from chemsbi_jax.inference.rows import add_rows
 from chemsbi_jax.npe import choose_weights
@@ -97,12 +97,12 @@ def first_stars(stars: cs.Stars, n: int | None) -> cs.Stars:
     return stars.take(slice(n))
 
 
-def load_models(config: NutsFlags):
+def load_models(config: NutsFlags) -> Networks:
     """The posterior network; the emulator, or the exact simulator."""
     if config.forward == "emulator":
         return load_networks(config.weights)
     npe = cs.load_npe(config.weights)
-    return npe, Partial(cs.simulate, yields=cs.load_yields(config.yields))
+    return Networks(npe, Partial(cs.simulate, yields=cs.load_yields(config.yields)))
 
 
 def report(summary: dict, out: Path) -> str:

@@ -158,7 +158,7 @@ def normal_factors(
 def errors(predicted: ArrayLike, truth: ArrayLike) -> tuple[dict, np.ndarray]:
     """Errors per abundance [dex], and which rows are finite in both arrays."""
     error = np.asarray(predicted) - np.asarray(truth)
-    good = np.isfinite(error).all(axis=1)
+    good = np.asarray(np.isfinite(error).all(axis=1))
     error = error[good].astype(float)
     size = np.abs(error)
     each = {

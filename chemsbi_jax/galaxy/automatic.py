@@ -23,7 +23,7 @@ from chemsbi_jax.galaxy.networks import Networks
 from chemsbi_jax.options import Limits
 from chemsbi_jax.types import AMORTISED, GalaxyPosterior, Method, Stars
 
-COMPARED: dict[Method, Method] = {
+COMPARED: dict[str, Method] = {
     "flow": "gaussian",
     "gaussian": "flow",
     "exact": "flow",

@@ -25,7 +25,7 @@ def in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def run(*args: Any, **options: Any) -> Any:
         refuse_forked_process()
-        if not jax.config.jax_enable_x64:
+        if jnp.result_type(float) != jnp.float64:
             return function(*args, **options)
         args, options = jax.tree.map(_to_float32, (args, options))
         with jax.enable_x64(False):

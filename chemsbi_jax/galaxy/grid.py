@@ -49,7 +49,9 @@ def zoom_in(
         second = origin[1] + factor[1, 0] * units[:, None] + factor[1, 1] * units
         return log_density(first, second)
 
-    def zoom(state: tuple[Array, Array], _) -> tuple[tuple[Array, Array], tuple]:
+    def zoom(
+        state: tuple[Array, Array], _: None
+    ) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
         origin, factor = state
         log_weights = on_grid(origin, factor)
         mean, covariance = grid_moments(log_weights, units)

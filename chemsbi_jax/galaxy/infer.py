@@ -179,11 +179,25 @@ def _infer_amortised(
     return _multiply(key_rest, npe, table, method, forward, n_draws)
 
 
-def _infer_gaussian(key, npe, stars, forward, n_draws, quiet) -> GalaxyPosterior:
+def _infer_gaussian(
+    key: Key[Array, ""],
+    npe: Npe,
+    stars: Stars,
+    forward: Forward | None,
+    n_draws: int,
+    quiet: bool,
+) -> GalaxyPosterior:
     return _infer_amortised(key, npe, stars, None, n_draws, "gaussian")
 
 
-def _infer_flow(key, npe, stars, forward, n_draws, quiet) -> GalaxyPosterior:
+def _infer_flow(
+    key: Key[Array, ""],
+    npe: Npe,
+    stars: Stars,
+    forward: Forward | None,
+    n_draws: int,
+    quiet: bool,
+) -> GalaxyPosterior:
     return _infer_amortised(key, npe, stars, forward, n_draws, "flow")
 
 
@@ -217,7 +231,14 @@ def infer_exact(
     return to_posterior("exact", npe, latent, result.grid, checks)
 
 
-def _infer_robust(key, npe, stars, forward, n_draws, quiet) -> GalaxyPosterior:
+def _infer_robust(
+    key: Key[Array, ""],
+    npe: Npe,
+    stars: Stars,
+    forward: Forward | None,
+    n_draws: int,
+    quiet: bool,
+) -> GalaxyPosterior:
     key_exact, key_robust, key_draws = jax.random.split(key, 3)
     forward = _required(forward, "robust")
     first = exact_of_stars(key_exact, npe, forward, stars, quiet=quiet)

@@ -15,7 +15,7 @@ import numpy as np
 from flowjax.bijections import AbstractBijection
 from jax import lax
 from jax.scipy.stats import norm
-from jaxtyping import Array, ArrayLike, Float, Key
+from jaxtyping import Array, ArrayLike, Float, Int, Key
 
 from chemsbi_jax.npe.spline import (
     Spline,
@@ -126,7 +126,9 @@ class SplineGivenStar(eqx.Module):
         known = jnp.concatenate([before, values[:-1]])
         position = as_column(jnp.arange(known.shape[0]), known) - before.shape[0]
 
-        def one(i, value: Array, net: Conditional, star: Array) -> tuple[Array, Array]:
+        def one(
+            i: Int[Array, ""], value: Array, net: Conditional, star: Array
+        ) -> tuple[Array, Array]:
             network = net(star, jnp.where(position < i, known, 0.0))
             return _noise_and_log_prob(value, network)
 
@@ -148,7 +150,9 @@ class SplineGivenStar(eqx.Module):
         return jax.tree.map(lambda x: x[i], self.conditionals)
 
 
-def _noise_and_log_prob(value: Array, network: tuple[Array, Array, Spline]):
+def _noise_and_log_prob(
+    value: Array, network: tuple[Array, Array, Spline]
+) -> tuple[Array, Array]:
     loc, log_scale, spline = network
     noise, log_det = spline_forward((value - loc) * jnp.exp(-log_scale), spline)
     return noise, norm.logpdf(noise) + log_det - log_scale
@@ -241,12 +245,16 @@ class SplineFlow:
         )
 
 
-def _dense(rng, stack: tuple[int, ...], n_in: int, n_out: int) -> Dense:
+def _dense(
+    rng: np.random.Generator, stack: tuple[int, ...], n_in: int, n_out: int
+) -> Dense:
     weight = _weight(rng, stack, n_in, n_out)
     return Dense(_array(weight), _array(np.zeros((*stack, n_out))))
 
 
-def _weight(rng, stack: tuple[int, ...], n_in: int, n_out: int) -> np.ndarray:
+def _weight(
+    rng: np.random.Generator, stack: tuple[int, ...], n_in: int, n_out: int
+) -> np.ndarray:
     limit = n_in**-0.5
     return rng.uniform(-limit, limit, (*stack, n_out, n_in))
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -90,16 +91,18 @@ def _arrays(npe: Npe) -> tuple[Npe, Npe]:
     return eqx.partition(npe, eqx.tree_at(lambda n: n.prior, keep, no_prior))
 
 
-def _to_spec(kinds: Mapping[str, type], thing) -> dict:
+def _to_spec(
+    kinds: Mapping[str, type], thing: SplineFlow | MafFlow | OneError | AnyErrors
+) -> dict:
     return {"type": next(k for k, v in kinds.items() if isinstance(thing, v))} | asdict(
         thing
     )
 
 
-def _from_spec(kinds: Mapping[str, type], spec: Mapping):
+def _from_spec(kinds: Mapping[str, type], spec: Mapping) -> Any:
     fields = {k: _as_tuple(v) for k, v in spec.items() if k != "type"}
     return kinds[spec["type"]](**fields)
 
 
-def _as_tuple(value):
+def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value

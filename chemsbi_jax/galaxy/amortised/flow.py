@@ -23,10 +23,10 @@ WALL = 1e9  # of the log density, for each prior width: more than any sum of sta
 
 def sum_on_grid(
     npe: Npe,
-    inputs: Float[Array, "star input"],
-    is_star: Bool[Array, " star"],
+    inputs: Float[AnyArray, "star input"],
+    is_star: Bool[AnyArray, " star"],
     guess: GaussianProduct,
-    score: Float[Array, " 2"] | None = None,
+    score: Float[AnyArray, " 2"] | None = None,
 ) -> GridPosterior:
     """Flow method in latents: the product of the densities on a grid.
 

@@ -29,6 +29,11 @@ class State(NamedTuple):
     total: Float[np.ndarray, " sums"]  # float64
 
 
+Load = Callable[[Callable[[], State]], State]
+"""A function that makes a new state -> the saved state, or else the new one"""
+Save = Callable[[State], None]
+
+
 def sum_blocks(
     of_block: Callable[[int], Float[np.ndarray, " sums"]],
     n_blocks: int,

@@ -22,7 +22,7 @@ from chemsbi_jax.storage.checkpoints import (
 )
 from chemsbi_jax.storage.files import sha256_of_arrays
 
-N_HEX = 12  # digits of a checksum, enough to tell two trainings apart
+N_HEX = 12  # digits of a checksum, enough to distinguish two trainings
 Draw = Callable[[Key[Array, ""], PyTree], PyTree]
 """(key, data) -> batch"""
 Loss = Callable[[PyTree, PyTree, PyTree], Float[Array, ""]]

@@ -193,7 +193,7 @@ def plain_numbers(source: StarTable, column: str) -> Float[np.ndarray, " star"]:
 def flagged(source: StarTable, column: str, bits: int) -> Bool[np.ndarray, " star"]:
     """Rows in which a flag (number, or true and false) has one of `bits`.
 
-    A missing flag has all of them: nobody vouches for such a value.
+    A missing flag counts as bad.
     """
     original = source.columns[column]
     cells = column_of(source.table, original)

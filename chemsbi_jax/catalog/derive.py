@@ -53,7 +53,7 @@ def derive(
     Args:
         source: the table as it was read.
         choice: its columns, conversions and error pairs.
-        age_unit: of ages; "": the size of a power of ten tells it.
+        age_unit: of ages; "": inferred from the size of a power of ten.
     """
     columns, table, notes = dict(source.columns), source.table.copy(False), []
     for key, conversion in choice.conversions.items():
@@ -116,10 +116,10 @@ def _error(source: StarTable, column: str | None, partner: Source, key: str) -> 
 def _unit_of_time(
     key: str, conversion: Expression, values: Numbers
 ) -> tuple[str | None, str]:
-    """Unit of a power of ten, which its size tells."""
+    """Unit of a power of ten, inferred from its size."""
     if key not in ("age", "birth_time") or "10**" not in conversion.text:
         return None, ""
     known = values[np.isfinite(values)]
     middle = float(np.median(known)) if len(known) else 0.0
     unit = next((u for low, high, u in UNITS_OF_AGES if low <= middle <= high), "Gyr")
-    return unit, f"{conversion.text} was taken in {unit}, as its size says."
+    return unit, f"{conversion.text} was taken in {unit}, inferred from its size."

@@ -1,4 +1,4 @@
-"""Any table file as an astropy table, or an error that says what is wrong with it."""
+"""Any table file as an astropy table, or an error with the cause."""
 
 import gzip
 import importlib
@@ -56,7 +56,7 @@ OTHER_TEXTS = {
     "\\begin{": "LaTeX; convert it to CSV",
     "<table": "HTML; convert it to CSV, as with pandas.read_html",
 }
-PEEK = 16384  # bytes that tell the format
+PEEK = 16384  # bytes in which the format is recognised
 HDU_NOTE, SYMBOLS = "hdu_note", "element_symbols"
 """Keys of a table's meta: which of several HDUs it is; elements of vector columns."""
 

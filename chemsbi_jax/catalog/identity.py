@@ -177,7 +177,10 @@ def _same_place(
     points = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
     tree, reach = KDTree(points.T), np.radians(SAME_PLACE / 3600.0)
     if tree.count_neighbors(tree, reach) > 20 * len(ra):
-        return alone, "Many rows have one position, so it was not used to tell stars."
+        return (
+            alone,
+            "Many rows have one position; positions were not used to find repeats.",
+        )
     labels, index = alone.copy(), np.flatnonzero(good)
     for one, two in sorted(tree.query_pairs(reach)):
         labels[index[two]] = min(labels[index[one]], labels[index[two]])

@@ -56,8 +56,8 @@ def not_followed(
 ) -> tuple[str, ...]:
     """Columns of flags, limits and signal-to-noise ratios that had no effect.
 
-    A column with one value in all rows tells nothing and is not listed. Each entry has
-    the name, and how many rows have each value if these are few.
+    A column with one value in all rows is not listed. Each entry has the name, and the
+    number of rows of each value if there are few values.
     """
     found = []
     for column in names.values():

@@ -21,7 +21,7 @@ _TIMES = ("age", "birth_time", "log_age", "scale_factor")
 
 
 class LookAlikes(NamedTuple):
-    """What the names of the other columns say."""
+    """Meanings of the names of the other columns."""
 
     notes: tuple[str, ...]
     warnings: tuple[str, ...]

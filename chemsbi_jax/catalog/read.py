@@ -61,7 +61,7 @@ def read_stars(path: str | os.PathLike, *, default_error: float | None = None) -
     A star may lack any abundance; a birth time without error keeps a NaN error.
 
     Args:
-        path: the table; its content, else its suffix, tells the format.
+        path: the table; the format follows from its content, else from its suffix.
         default_error: error [dex] of each observed value that has none.
 
     Raises:
@@ -84,7 +84,7 @@ def read_stars(path: str | os.PathLike, *, default_error: float | None = None) -
 def read_catalog(
     path: str | os.PathLike, options: CatalogOptions = CatalogOptions()
 ) -> Catalog:
-    """Read a star table of a survey, or of your own, and say what became of its rows.
+    """Read a star table of a survey, or of your own, with a report of its rows.
 
     As `read_stars`, and: other spellings of the columns ([Mg/Fe], MG_FE_ERR), the
     columns and flags of surveys (`surveys`), [X/H] in place of [X/Fe], columns of

@@ -45,7 +45,7 @@ def parse_columns(file: str, names: Mapping[str, str], text: str) -> Asked:
 
     Raises:
         CatalogError: a part is no pair, its name is not ours, there is no such column,
-            or the column's name says that it holds something else.
+            or the column's name contradicts the quantity.
     """
     asked: dict[str, str] = {}
     conversions: dict[str, Expression] = {}
@@ -81,7 +81,7 @@ def _check_meaning(
     names: Mapping[str, str],
     asked: Mapping[str, str],
 ) -> list[str]:
-    """Refuses a column whose name says something else than the user; or a note."""
+    """Refuse a column whose name contradicts the user's mapping, or return a note."""
     meaning = understand(column)
     if meaning is None or key in (ID, LOGG) or column.lower() == key:
         return []

@@ -49,7 +49,7 @@ class _Column(NamedTuple):
 _LIMITS = "Limits (<, >), taken as not observed"
 _FLAGGED = "Values with a bad flag, taken as not observed"
 _UNUSABLE = "Values without a positive error, taken as not observed"
-_UNCHECKED = "Values that no flag vouches for (the table has no such column)"
+_UNCHECKED = "Values without a quality flag (the table has no such column)"
 
 
 def read_abundances(

@@ -68,7 +68,7 @@ def make_clean(theta: jax.Array, config: MockFlags) -> np.ndarray:
 
 
 def write_fits(path: Path, stars: cs.Stars, meta: dict) -> None:
-    """Abundances and errors [dex]; whole or not at all."""
+    """Abundances and errors [dex], written atomically."""
     table = Table({"star_id": np.asarray(stars.ids).astype("S")})
     for i, name in enumerate(cs.ABUNDANCES):
         for prefix, values in (("", stars.values), ("e_", stars.errors)):

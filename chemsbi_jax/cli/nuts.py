@@ -77,7 +77,7 @@ def summarise(
 
 
 def why_not(convergence: dict) -> str:
-    """What a user can do about chains that did not pass the gate."""
+    """Remedies for chains that did not converge."""
     n = convergence["divergences"]
     if n:
         return (
@@ -121,5 +121,5 @@ def report(summary: dict, out: Path) -> str:
 
 
 def exit_code(summary: dict, config: NutsFlags) -> int:
-    """3 if the chains did not converge and the user wants to know by the exit code."""
+    """3 if the chains did not converge and --strict is given, else 0."""
     return 3 if config.strict and summary["warnings"] else 0

@@ -93,7 +93,7 @@ def matching_base(config: EmulatorFlags) -> em.Emulator:
 
 
 def with_length(config: EmulatorFlags) -> em.YieldEmulatorConfig:
-    """The default recipe with the length that the flags ask for."""
+    """The default recipe with the length that the flags set."""
     recipe = em.YieldEmulatorConfig()
     fit = FitConfig(
         n_epochs=config.n_epochs or recipe.fit.n_epochs,

@@ -99,7 +99,7 @@ def draw_figures(
 
 
 def with_length(recipe: em.EmulatorConfig, config: EmulatorFlags) -> em.EmulatorConfig:
-    """The recipe with the length that the flags ask for."""
+    """The recipe with the length that the flags set."""
     fit = FitConfig(
         n_epochs=config.n_epochs or recipe.fit.n_epochs,
         steps_per_epoch=config.steps_per_epoch or recipe.fit.steps_per_epoch,

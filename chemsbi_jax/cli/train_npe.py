@@ -88,7 +88,7 @@ def describe(config: NpeFlags, made_of: dict, metrics: dict) -> dict:
 
 
 def with_stars(recipe: networks.NpeConfig, config: NpeFlags) -> networks.NpeConfig:
-    """The recipe for the stars that the flags ask for."""
+    """The recipe for the stars that the flags set."""
     if config.stars == "fixed":
         return recipe
     measure = networks.AnyErrors(config.stars, config.dated)
@@ -100,7 +100,7 @@ def with_stars(recipe: networks.NpeConfig, config: NpeFlags) -> networks.NpeConf
 
 
 def with_length(recipe: networks.NpeConfig, config: NpeFlags) -> networks.NpeConfig:
-    """The recipe with the length that the flags ask for."""
+    """The recipe with the length that the flags set."""
     fit = FitConfig(
         n_epochs=config.n_epochs or recipe.fit.n_epochs,
         steps_per_epoch=config.steps_per_epoch or recipe.fit.steps_per_epoch,

@@ -33,7 +33,7 @@ class Band(NamedTuple):
 class Curve(NamedTuple):
     """Share of the truths inside regions of growing credibility, and its test."""
 
-    levels: Float[np.ndarray, " level"]  # credibility that was asked for
+    levels: Float[np.ndarray, " level"]  # requested credibility
     expected: Float[np.ndarray, " level"]  # exact null value, for finitely many draws
     measured: Float[np.ndarray, "level region"]  # share of truths inside
     band: Band  # simultaneous over the levels, under the null

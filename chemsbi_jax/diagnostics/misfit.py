@@ -15,7 +15,7 @@ OUTSIDE_ALL = (
     "The model does not explain these stars: they, or the inferred parameters, lie "
     "outside its range. The interval means nothing."
 )
-ALARM = 0.01  # p-value below which the model is said not to fit
+ALARM = 0.01  # p-value below which the alarm is raised
 
 
 class Misfit(NamedTuple):
@@ -147,7 +147,7 @@ def _chance(p_value: float) -> str:
 
 
 def _scatter_alone(p_value: float, ratio: float) -> str:
-    """The only fault: the stars scatter less, or more, than their errors say."""
+    """The only fault: the stars scatter less, or more, than their errors imply."""
     if ratio > 1.0:
         return (
             f"The model does not explain these stars ({_chance(p_value)}; their means "

@@ -27,7 +27,7 @@ OUTLIER_SCALE = 0.3  # in standard deviations; beyond, the loss grows linearly
 
 
 class Emulator(NamedTuple):
-    """Weights and scaling of the network; shapes say how large it is."""
+    """Weights and scaling of the network; its size follows from the shapes."""
 
     network: PyTree  # Flax parameters
     theta_mean: Float[Array, " param"]

@@ -11,7 +11,7 @@ from chemsbi_jax.devices import refuse_forked_process
 
 
 def in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Run a public function in float32, whatever `jax_enable_x64` says.
+    """Run a public function in float32, for either value of `jax_enable_x64`.
 
     Networks and emulators have float32 weights, and where float64 matters the sums are
     numpy's. So float64 JAX arrays among the arguments (in PyTrees too) are rounded, and

@@ -56,8 +56,8 @@ def infer_galaxy(
         method: "flow" multiplies the exact densities of the network on a grid;
             "gaussian" multiplies Gaussians fitted to draws of each star; "exact" takes
             the flow only as a guide and integrates the likelihood of `forward`;
-            "robust" also gives each abundance a model error, as large as the stars
-            ask for. Stars that are too uninformative for a network
+            "robust" also gives each abundance a model error whose size is estimated
+            from the stars. Stars that are too uninformative for a network
             (`find_uninformative`) are excluded from the first two.
         n_draws: draws from the result.
         forward: theta (..., 6) -> abundances [dex], for "exact" and "robust". "flow"

@@ -227,7 +227,7 @@ class SplineFlow:
             _dense(rng, (n_dim,), a, b)
             for a, b in zip(self.hidden, (*self.hidden[1:], n_out), strict=True)
         ]
-        # starts as the identity: the posterior is the prior until data say otherwise
+        # starts as the identity: the posterior is the prior before training
         layers[-1] = jax.tree.map(lambda x: _array(np.zeros(x.shape)), layers[-1])
         first = _weight(rng, (n_dim,), width + n_before, self.hidden[0])
         return AutoregressiveSpline(

@@ -45,8 +45,8 @@ def save_npe(folder: Path, npe: Npe, config: NpeConfig, spec: Mapping) -> None:
 def choose_weights(stars: Stars) -> str:
     """The shipped network for these stars: "tng-any", or "tng" where it is enough.
 
-    That one knows stars with all eight abundances, errors of 0.05 dex and no birth time
-    only, and those a little better.
+    "tng" is a little better, for stars with all eight abundances, errors of 0.05 dex
+    and no birth times.
     """
     is_fixed = stars.observed.all() and not np.isfinite(stars.birth_time).any()
     return "tng" if is_fixed and is_usual(stars.errors) else "tng-any"
@@ -77,7 +77,7 @@ def load_npe(name: str | os.PathLike = "tng-any") -> Npe:
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(
             f"{folder / 'npe.json'}: expected a flow, a prior and measurements "
-            f"that this package knows; got {type(error).__name__}: {error}. Train the "
+            f"of this package; got {type(error).__name__}: {error}. Train the "
             "network again (experiments/train_npe.py)."
         ) from error
     arrays, rest = _arrays(npe)

@@ -133,7 +133,7 @@ def few_ticks(ax: Axes, n: int = 4) -> None:
 
 
 def save_figure(fig: Figure, path: str | os.PathLike) -> None:
-    """Write the figure (PNG, or what the suffix says), whole or not at all.
+    """Write the figure (PNG, or the format of the suffix), atomically.
 
     A PNG has the user's `savefig.dpi` if that is a number, else 150 dots per inch.
     """

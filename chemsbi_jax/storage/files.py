@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and errors that name the folder."""
+"""Atomic writes of files, and errors that name the folder."""
 
 import errno
 import hashlib

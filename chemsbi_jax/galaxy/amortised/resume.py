@@ -75,7 +75,7 @@ def fingerprint(*parts: Any) -> str:
 
 
 def _sha256(leaf: Any) -> bytes:
-    if callable(leaf):  # of a module; its arrays tell what it is
+    if callable(leaf):  # a function of a module; its arrays identify it
         return b""
     leaf = np.asarray(leaf)
     digest = hashlib.sha256(f"{leaf.dtype} {leaf.shape}".encode())

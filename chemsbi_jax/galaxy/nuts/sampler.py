@@ -81,11 +81,11 @@ def run_nuts(
         forward: theta (..., 6) -> abundances [dex]: the emulator or the simulator.
         stars: any errors, missing abundances and birth times are used as they are.
         npe: gives the prior and the coordinates; it does not change the result.
-        start: first guess of the global parameters; None asks the network.
+        start: first guess of the global parameters; None computes one with the network.
         n_chains: side by side, shared out among the devices.
         n_warmup: steps that are not kept, per chain.
         n_draws: kept steps, per chain; a quarter of these more, up to five times as
-            many in all, while r-hat or the effective sample size misses the gate.
+            many in all, until r-hat and the effective sample size pass.
         max_tree_depth: at most 2 to this power of gradients a step.
         step: of the leapfrog, times the fourth root of the number of coordinates;
             at most `MAX_STEP`. The coordinates have unit curvature, so that nothing has

@@ -37,7 +37,17 @@ _SUN = re.compile(  # what VizieR writes: [Sun], log(Sun), [-], ---
     r"(dex|log|lg|log10)?[\[(]?(sun|solar|solsun|h|fe|1|-{1,3})?[\])]?"
 )
 _LOG_TIME = re.compile(r"((dex|log|lg|log10)\(|\[)(yr|myr|gyr|a|year|years)[\])]")
-TIMES = {"": 1.0, "gyr": 1.0, "ga": 1.0, "myr": 1e-3, "yr": 1e-9, "a": 1e-9}  # in Gyr
+AUTO = "auto"
+"""The unit of a time that has none: Gyr, or what the size of a power of ten tells."""
+TIMES = {
+    "": 1.0,
+    AUTO: 1.0,
+    "gyr": 1.0,
+    "ga": 1.0,
+    "myr": 1e-3,
+    "yr": 1e-9,
+    "a": 1e-9,
+}  # in Gyr
 
 
 class StarTable(NamedTuple):

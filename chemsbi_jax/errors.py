@@ -17,7 +17,15 @@ class CatalogError(InputError):
 
 
 class CatalogWarning(UserWarning):
-    """A star table that may not hold what its columns say; names file and column."""
+    """A column may not hold the quantity of its name; names file and column."""
+
+
+class ConvergenceError(InputError):
+    """A method found no reliable posterior; names the cause and the remedy."""
+
+
+class ForkedProcessError(RuntimeError):
+    """JAX was started before the process was forked, and would hang in the child."""
 
 
 class WeightsError(InputError):

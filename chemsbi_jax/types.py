@@ -1,7 +1,7 @@
 """Types that the layers share."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from astropy.table import Table
@@ -10,13 +10,19 @@ from jaxtyping import Array, ArrayLike, Bool, Float
 from chemsbi_jax.constants import ABUNDANCES, GLOBAL_PARAMETERS
 
 if TYPE_CHECKING:
-    from getdist import MCSamples
+    from getdist import MCSamples  # pyright: ignore[reportMissingImports]
+
+AnyArray = Array | np.ndarray
+"""Either kind of array; annotate with `Float[AnyArray, "shape"]`."""
 
 Forward = Callable[[Float[Array, "*batch param"]], Float[Array, "*batch element"]]
 """theta -> abundances [dex]; the simulator and the emulator both have this type."""
 
 Method = Literal["flow", "gaussian", "exact", "robust"]
 """How the stars are combined, see `galaxy.infer_galaxy`."""
+
+AMORTISED: tuple[Method, ...] = ("flow", "gaussian")
+"""Methods that use the network alone, and exclude stars with too little information."""
 
 
 class Stars(NamedTuple):
@@ -32,21 +38,24 @@ class Stars(NamedTuple):
     # [X/H] - [Fe/H] with independent errors; 0 where they do not; None: no star has it
     fe_covariance: Float[np.ndarray, " star"] | None = None
 
-    def take(self, rows: np.ndarray | slice) -> Self:
+    def take(self, rows: np.ndarray | slice) -> "Stars":
         """Some of the stars: row numbers, a Boolean mask, or a slice."""
-        return type(self)(
-            *(None if column is None else column[rows] for column in self)
-        )
+        columns = {k: x[rows] for k, x in self._asdict().items() if x is not None}
+        return self._replace(**columns)
 
     @classmethod
-    def complete(cls, values: ArrayLike, error: float = 0.05) -> Self:
+    def complete(cls, values: ArrayLike, error: float = 0.05) -> "Stars":
         """Stars with all abundances, one error [dex], and no birth times.
 
         Args:
             values: (star, element) abundances [dex].
             error: 1 sigma of every abundance [dex].
+
+        >>> stars = Stars.complete(np.zeros((3, 8)))
+        >>> stars.take(slice(2)).ids.tolist()
+        ['0', '1']
         """
-        values = np.asarray(values)
+        values = np.asarray(values, float)
         unknown = np.full(len(values), np.nan)
         return cls(
             values,
@@ -79,9 +88,9 @@ class GalaxyPosterior(NamedTuple):
     """Posterior of (alpha_imf, log10_n_ia), in this order, given all stars."""
 
     method: str  # one of `Method`, or "nuts"
-    draws: Float[ArrayLike, "draw 2"]
-    mean: Float[ArrayLike, " 2"]
-    covariance: Float[ArrayLike, "2 2"]
+    draws: Float[AnyArray, "draw 2"]
+    mean: Float[AnyArray, " 2"]
+    covariance: Float[AnyArray, "2 2"]
     checks: dict  # name of the check -> its numbers, as JSON would have them
 
     @property
@@ -96,7 +105,13 @@ class GalaxyPosterior(NamedTuple):
             return float(np.asarray(self.covariance)[0, 1] / self.sd.prod())
 
     def interval(self) -> dict[str, dict[str, float]]:
-        """Parameter -> {"mean", "sd"}, as JSON has it."""
+        """Parameter -> {"mean", "sd"}, as JSON has it.
+
+        >>> mean, covariance = np.array([-2.3, -2.9]), np.diag([0.04, 0.09])
+        >>> posterior = GalaxyPosterior("flow", mean[None], mean, covariance, {})
+        >>> posterior.interval()["alpha_imf"]
+        {'mean': -2.3, 'sd': 0.2}
+        """
         numbers = zip(GLOBAL_PARAMETERS, self.mean, self.sd, strict=True)
         return {k: {"mean": float(mean), "sd": float(sd)} for k, mean, sd in numbers}
 

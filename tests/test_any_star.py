@@ -11,7 +11,7 @@ from chemsbi_jax.diagnostics.misfit import misfit_test
 from chemsbi_jax.errors import CatalogError
 from chemsbi_jax.galaxy.amortised.batch import infer_galaxies
 from chemsbi_jax.galaxy.amortised.stream import stream_galaxy
-from chemsbi_jax.galaxy.amortised.uninformative import find_weak
+from chemsbi_jax.galaxy.amortised.uninformative import find_uninformative
 from chemsbi_jax.npe import AnyErrors, NpeConfig, SplineFlow, choose_weights
 from chemsbi_jax.npe.measurements import APOGEE, GALAH
 from chemsbi_jax.npe.model import even_noise
@@ -372,7 +372,9 @@ def test_whether_a_star_counts_does_not_depend_on_its_values(shipped):
     blank = np.where(fewer, stars.values, np.nan), np.where(fewer, stars.errors, np.nan)
     stars = stars._replace(values=blank[0], errors=blank[1])
     moved = stars._replace(values=stars.values + 0.3)
-    weak = [find_weak(shipped, shipped.reader.inputs(s)) for s in (stars, moved)]
+    weak = [
+        find_uninformative(shipped, shipped.reader.inputs(s)) for s in (stars, moved)
+    ]
     np.testing.assert_array_equal(*weak)
     assert 0 < weak[0].sum() < 40
 

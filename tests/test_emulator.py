@@ -17,7 +17,7 @@ from chemsbi_jax.emulator import (
     save_emulator,
     train_emulator,
 )
-from chemsbi_jax.scripts import simulate_blocks
+from chemsbi_jax.simulator.blocks import simulate_blocks
 from chemsbi_jax.train import FitConfig
 
 LOW, HIGH = np.array([-3.0, -4, -1, 0.3, 0.1, 2]), np.array([-1.0, -2, 1, 0.8, 0.9, 12])
@@ -100,6 +100,7 @@ def test_nothing_outside_the_box(i, emulator):
     np.testing.assert_array_equal(np.isnan(out).all(axis=1), ~np.array(inside))
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("shape", [(), (5,), (7,), (6, 5), (0,)])
 def test_wrong_shapes(shape, emulator):
     with pytest.raises(ValueError, match=r"shape \(\.\.\., 6\).*alpha_imf") as error:

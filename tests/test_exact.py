@@ -1,4 +1,4 @@
-"""Importance sampling against closed forms: charts, surfaces, `exact` and `robust`."""
+"""Importance sampling against closed forms: maps, polynomials, `exact`, `robust`."""
 
 import jax
 import jax.numpy as jnp
@@ -8,24 +8,34 @@ import pytest
 from jax.tree_util import Partial
 
 import chemsbi_jax as cs
-from chemsbi_jax.galaxy.exact.importance import Evidence, merge, n_effective, temper
-from chemsbi_jax.galaxy.exact.polynomial import at_rest, join_points, square
-from chemsbi_jax.galaxy.exact.posterior import (
-    _evidence,
-    design_factor,
-    draw_more,
-    explained,
-    follow,
-    in_blocks,
+from chemsbi_jax.errors import ConvergenceError, InputError
+from chemsbi_jax.galaxy.exact.blocks import (
+    adapt_poor_proposals,
+    evidence_at,
+    resample_poor_stars,
 )
+from chemsbi_jax.galaxy.exact.importance import Evidence, merge, n_effective, temper
+from chemsbi_jax.galaxy.exact.polynomial import (
+    Design,
+    fit_polynomial,
+    is_converged,
+)
+from chemsbi_jax.galaxy.exact.posterior import (
+    design_factor,
+    require_converged,
+)
+from chemsbi_jax.galaxy.exact.search import search_prior, within_model
 from chemsbi_jax.galaxy.exact.start import exact_of_stars
-from chemsbi_jax.galaxy.exact.triangular_map import fit_chart, prior_chart, push
+from chemsbi_jax.galaxy.exact.triangular_map import fit_chart, prior_chart, transform
 from chemsbi_jax.galaxy.likelihood import observe
+from chemsbi_jax.npe.flow import SplineFlow
 from chemsbi_jax.npe.training import NpeConfig, new_npe
 from chemsbi_jax.priors import Prior
 from chemsbi_jax.types import GalaxyPosterior, Stars
 
 N_STARS = 40
+# it is never trained, so that its size only costs compilation
+SMALL_FLOW = SplineFlow(embedding=(8, 1), hidden=(8,), n_bins=3)
 
 
 def linear(theta, matrix):
@@ -58,14 +68,14 @@ SHARP = pytest.param(0.2, marks=pytest.mark.slow)
 
 @pytest.fixture(scope="module", params=[1.0, SHARP], ids=["vague", "sharp"])
 def problem(request):
-    """A linear model with normal priors, and a flow that knows nothing of it."""
+    """A linear model with normal priors, and an untrained flow."""
     rng = np.random.default_rng(4)
     matrix = 0.5 * rng.normal(size=(6, 8))
     latent = rng.normal(size=(N_STARS, 6))
     latent[:, :2] = (0.8, -0.6)
     values = latent @ matrix + request.param * rng.normal(size=(N_STARS, 8))
     prior = Prior(*(dist.Normal(0.0, 1.0) for _ in range(6)))
-    npe = new_npe(jax.random.key(0), prior, NpeConfig())
+    npe = new_npe(jax.random.key(0), prior, NpeConfig(flow=SMALL_FLOW))
     forward = Partial(linear, matrix=jnp.asarray(matrix, jnp.float32))
     return matrix, galaxy_of(values, request.param), npe, forward, request.param
 
@@ -76,7 +86,7 @@ def test_posteriors_as_wide_as_the_prior_come_to_rest():
     values = rng.normal(size=(9, 6)) @ matrix + sigma * rng.normal(size=(9, 8))
     mean, covariance = closed_form(matrix, values, sigma)
     prior = Prior(*(dist.Normal(0.0, 1.0) for _ in range(6)))
-    npe = new_npe(jax.random.key(0), prior, NpeConfig())
+    npe = new_npe(jax.random.key(0), prior, NpeConfig(flow=SMALL_FLOW))
     forward = Partial(linear, matrix=jnp.asarray(matrix, jnp.float32))
     start = GalaxyPosterior("guess", mean[None], mean, np.eye(2), {})
     stars = galaxy_of(values, sigma)
@@ -85,6 +95,42 @@ def test_posteriors_as_wide_as_the_prior_come_to_rest():
     assert np.diag(covariance).min() > 0.9  # of the prior's
     np.testing.assert_allclose(result.grid.mean, mean, atol=0.02)
     np.testing.assert_allclose(result.grid.covariance, covariance, atol=0.03)
+
+
+def bent(theta, matrix):
+    """One bent abundance of the global parameters, and a little of the local ones."""
+    curve = theta[..., :1] + 0.6 * theta[..., 1:2] + 0.1 * theta[..., 1:2] ** 2
+    return (curve + theta[..., 2:] @ matrix[2:, :1]) * jnp.ones(8)
+
+
+def test_one_abundance_gives_the_wide_and_bent_posterior():
+    rng = np.random.default_rng(7)
+    matrix, sigma, n = 0.3 * rng.normal(size=(6, 8)), 0.2, 10
+    width = np.hypot(sigma, np.linalg.norm(matrix[2:, 0]))
+    one = np.arange(8) == 6
+    values = np.where(one, 0.4 + width * rng.normal(size=(n, 1)), np.nan)
+    stars = galaxy_of(values, sigma)._replace(observed=np.tile(one, (n, 1)))
+    # the local parameters are integrated out by hand, the global ones on a fine grid
+    u = np.linspace(-5.0, 5.0, 801)
+    first, second = np.meshgrid(u, u, indexing="ij")
+    curve = first + 0.6 * second + 0.1 * second**2
+    pull = (values[:, 6].mean() - curve) / width
+    log_post = -0.5 * (n * pull**2 + first**2 + second**2)
+    weight = np.exp(log_post - log_post.max()).ravel()
+    grid = np.stack([first.ravel(), second.ravel()])
+    mean = grid @ weight / weight.sum()
+    covariance = np.cov(grid, aweights=weight, bias=True)
+    prior = Prior(*(dist.Normal(0.0, 1.0) for _ in range(6)))
+    npe = new_npe(jax.random.key(0), prior, NpeConfig(flow=SMALL_FLOW))
+    forward = Partial(bent, matrix=jnp.asarray(matrix, jnp.float32))
+    start = GalaxyPosterior("guess", mean[None], mean + 1.5, 0.01 * np.eye(2), {})
+    result = exact_of_stars(jax.random.key(1), npe, forward, stars, start)
+    assert result.checks["at_rest"]
+    sd = np.sqrt(np.diag(covariance))
+    # a polynomial of degree 8 through a ridge that is bent by its width
+    np.testing.assert_allclose(np.asarray(result.grid.mean) / sd, mean / sd, atol=0.1)
+    found = np.sqrt(np.diag(result.grid.covariance))
+    np.testing.assert_allclose(found, sd, rtol=0.1)
 
 
 def test_designs_reach_as_far_as_asked_but_not_out_of_the_model():
@@ -180,13 +226,15 @@ def test_chart_recovers_a_bent_density():
     first = 0.5 + 2.0 * noise[0] + 0.7 * galaxy[1]
     second = 0.3 * first**2 + 0.1 * noise[1]
     local = jnp.stack([first, second, noise[2] * jnp.exp(0.4 * first / 2), noise[3]])
-    chart = fit_chart(galaxy, local, jnp.ones(4000))
-    again, log_det = push(chart, galaxy, noise)
+    chart = jax.jit(fit_chart)(galaxy, local, jnp.ones(4000))
+    again, log_det = jax.jit(transform)(chart, galaxy, noise)
     # in the tails the fitted scale of the first one bends a little
     assert np.quantile(np.abs(again[1] - second), 0.8) < 0.2
     slope = np.polyfit(np.asarray(galaxy[1]), np.asarray(again[0] - 2 * noise[0]), 1)[0]
     assert abs(slope - 0.7) < 0.1
-    jacobian = jax.jacobian(lambda n: push(chart, galaxy[:, 0], n)[0])(noise[:, 0])
+    jacobian = jax.jit(jax.jacobian(lambda n: transform(chart, galaxy[:, 0], n)[0]))(
+        noise[:, 0]
+    )
     np.testing.assert_allclose(
         log_det[0], np.linalg.slogdet(np.asarray(jacobian))[1], rtol=1e-3, atol=1e-3
     )
@@ -195,7 +243,7 @@ def test_chart_recovers_a_bent_density():
 def test_prior_chart_is_the_identity():
     noise = jax.random.normal(jax.random.key(0), (4, 7))
     chart = jax.tree.map(lambda x: x[0], prior_chart(2))
-    local, log_det = push(chart, jnp.ones((2, 7)), noise)
+    local, log_det = transform(chart, jnp.ones((2, 7)), noise)
     np.testing.assert_allclose(local, noise, atol=1e-6)
     np.testing.assert_allclose(log_det, 0.0, atol=1e-6)
 
@@ -217,16 +265,18 @@ def test_stars_with_few_effective_draws_get_more(problem):
     _, stars, npe, forward, _ = problem
     start = GalaxyPosterior("guess", np.zeros((2, 2)), np.zeros(2), np.eye(2), {})
     result = exact_of_stars(jax.random.key(1), npe, forward, stars, start)
-    points = np.asarray(result.grid.mean, float)[:, None] + 0.1 * square(9)
+    design = Design(np.asarray(result.grid.mean, float), 0.1 * np.eye(2), 9)
     plain = result.stars._replace(chart=prior_chart(N_STARS))
-    found = in_blocks(_evidence, plain, npe, forward, points)
+    found = evidence_at(plain, npe, forward, design.points)
     few = found.n_effective.min(axis=1) < 10.0
-    assert few.any()  # the flow knows nothing
-    more = draw_more(plain, found, npe, forward, points)
+    assert few.any()  # the flow was not trained
+    more = resample_poor_stars(
+        plain, found, npe, forward, design, np.ones(N_STARS, bool)
+    )
     assert np.all(more.n_draws[few] > found.n_draws[few])
     # with sharp stars and this flow one draw in thousands counts
     assert np.median((more.n_effective / found.n_effective)[few]) > 1.2
-    better, charted = follow(plain, found, npe, forward, points)
+    better, charted = adapt_poor_proposals(plain, found, npe, forward, design)
     assert np.median(charted.n_effective.min(axis=1)[few]) > 20.0
     known = (better.chart.centre == plain.chart.centre).all(axis=1)
     assert (~known).any()
@@ -256,38 +306,81 @@ def test_tempering_leaves_enough_draws():
     np.testing.assert_allclose(temper(flat), flat)
 
 
-def test_polynomial_joins_the_points_of_a_gaussian():
-    factor = np.array([[0.04, 0.0], [0.03, 0.02]])
-    mean = np.array([0.3, -0.2])
-    inner = np.linalg.inv(factor @ factor.T / 16.0)
-    at = mean[:, None] + factor @ square(5)
-    shift = at - mean[:, None] - 0.2 * factor.sum(axis=1)[:, None]
+def test_polynomial_fits_the_points_of_a_gaussian():
+    design = Design(np.array([0.3, -0.2]), np.array([[0.04, 0.0], [0.03, 0.02]]), 5)
+    offset = 0.2 * design.factor.sum(axis=1)
+    inner = np.linalg.inv(design.factor @ design.factor.T / 16.0)
+    shift = design.points - (design.centre + offset)[:, None]
     total = -0.5 * np.einsum("ip,ij,jp->p", shift, inner, shift)
-    total = total + 0.5 * (at**2).sum(axis=0)  # less the prior that it adds
-    grid, error = join_points(square(5), total, mean, factor)
-    expected = mean + 0.2 * factor.sum(axis=1)
-    np.testing.assert_allclose(grid.mean, expected, atol=2e-4)
+    total = total + 0.5 * (design.points**2).sum(axis=0)  # less the prior it adds
+    grid, error = fit_polynomial(design, total)
+    np.testing.assert_allclose(grid.mean, design.centre + offset, atol=2e-4)
     np.testing.assert_allclose(
         np.sqrt(np.diag(grid.covariance)),
         np.sqrt(np.diag(np.linalg.inv(inner))),
         rtol=0.01,
     )
     assert error < 1e-6
-    assert at_rest(grid, mean, factor)
-    assert not at_rest(grid, mean + factor @ [0.5, 0.0], factor)
-    assert not at_rest(grid, mean, 10.0 * factor)
+    assert is_converged(grid, design)
+    beside = design._replace(centre=design.centre + design.factor @ [0.5, 0.0])
+    assert not is_converged(grid, beside)
+    assert not is_converged(grid, design._replace(factor=10.0 * design.factor))
 
 
-def test_which_stars_are_explained():
+def test_which_stars_the_model_explains():
     stars = galaxy_of(np.zeros((3, 8)), 0.05)
     chi2 = jnp.array([8.0, 100.0, 400.0])
     found = Evidence(jnp.zeros((3, 1)), jnp.ones((3, 1)), jnp.ones(3), chi2)
-    assert explained(found, observe(stars)).tolist() == [True, True, False]
+    assert within_model(found, observe(stars)).tolist() == [True, True, False]
 
 
-def test_stars_that_nothing_explains_are_refused():
-    stars = galaxy_of(np.zeros((2, 8)), 0.05)
-    chi2 = jnp.array([400.0, 500.0])
-    found = Evidence(jnp.zeros((2, 1)), jnp.ones((2, 1)), jnp.ones(2), chi2)
-    with pytest.raises(ValueError, match="no parameters come near to any of these 2"):
-        explained(found, observe(stars))
+def test_the_search_finds_the_posterior_from_no_guess(problem):
+    matrix, stars, npe, forward, sigma = problem
+    mean, covariance = closed_form(matrix, stars.values, sigma)
+    result = exact_posterior_from_prior(stars, npe, forward)
+    found, wide = search_prior(result.stars, npe, forward)
+    shift = found - mean
+    # the grid's cell is part of the width that it gives
+    assert shift @ np.linalg.solve(wide, shift) < 4.0
+    assert np.all(np.linalg.eigvalsh(wide) > 0.8 * np.linalg.eigvalsh(covariance))
+
+
+def exact_posterior_from_prior(stars, npe, forward):
+    start = GalaxyPosterior("prior", np.zeros((2, 2)), np.zeros(2), np.eye(2), {})
+    return exact_of_stars(jax.random.key(1), npe, forward, stars, start)
+
+
+def test_bad_stars_do_not_make_good_ones_unexplained(problem):
+    """A null of 9.9 dex in a quarter of the stars, and a guess that it pulled away."""
+    matrix, stars, npe, forward, sigma = problem
+    values = stars.values.copy()
+    values[::4, 3] = 9.9 * max(1.0, 4.0 * sigma)
+    good = np.arange(N_STARS) % 4 > 0
+    mean, covariance = closed_form(matrix, values[good], sigma)
+    sd = np.sqrt(np.diag(covariance))
+    off = mean + 25.0 * sd
+    start = GalaxyPosterior("guess", off[None], off, covariance / 9.0, {})
+    bad = stars._replace(values=values)
+    result = exact_of_stars(jax.random.key(1), npe, forward, bad, start)
+    assert result.checks["left_out"] == np.flatnonzero(~good).tolist()
+    assert result.checks["at_rest"]
+    assert np.all(np.abs(np.asarray(result.grid.mean) - mean) < 0.3 * sd)
+
+
+def test_stars_outside_the_model_are_refused(problem):
+    _, stars, npe, forward, _ = problem
+    far = stars._replace(values=stars.values + 500.0)
+    with pytest.raises(InputError, match=f"near to any of these {N_STARS}"):
+        exact_posterior_from_prior(far, npe, forward)
+
+
+def test_what_has_not_converged_is_refused_with_the_cause(problem):
+    _, stars, npe, forward, _ = problem
+    result = exact_posterior_from_prior(stars, npe, forward)
+    require_converged(result)
+    restless = result._replace(checks=result.checks | {"at_rest": False})
+    with pytest.raises(ConvergenceError, match="did not settle"):
+        require_converged(restless)
+    few = {"at_rest": False, "effective_draws_median": 1.2}
+    with pytest.raises(ConvergenceError, match=r"1\.2 effective draws"):
+        require_converged(result._replace(checks=result.checks | few))

@@ -13,8 +13,8 @@ import jax
 import numpy as np
 import pytest
 from astropy.table import Table
+from scripts_of_tests import EXAMPLE
 from test_galaxy import exact_npe, exact_posterior, exact_stars  # noqa: F401
-from test_infer import EXAMPLE
 
 import chemsbi_jax as cs
 from chemsbi_jax import galaxy as galaxy_module
@@ -168,15 +168,15 @@ def test_other_settings_start_anew(exact_npe, tmp_path, monkeypatch, capsys):  #
         return capsys.readouterr().err
 
     assert "anew" not in run()
-    assert "Goes on at block 4 of pass 1" in run()
-    assert "starts anew" in run(key=jax.random.key(2))
-    assert "starts anew" in run(npe=other_npe)
-    assert "starts anew" in run(table=stars._replace(values=values))
-    assert "starts anew" in run(method="flow")
+    assert "Resuming at block 4 of pass 1" in run()
+    assert "starting over" in run(key=jax.random.key(2))
+    assert "starting over" in run(npe=other_npe)
+    assert "starting over" in run(table=stars._replace(values=values))
+    assert "starting over" in run(method="flow")
     path.write_text("half a fi")
-    assert "starts anew" in run()
+    assert "starting over" in run()
     path.write_text(json.dumps(["no", "state"]))
-    assert "starts anew" in run()
+    assert "starting over" in run()
 
 
 SCRIPT = """

@@ -4,6 +4,7 @@ import numpy as np
 from astropy.table import Column, Table
 from jaxtyping import Float
 
+from chemsbi_jax.catalog.cells import column_of
 from chemsbi_jax.catalog.column_names import Choice
 from chemsbi_jax.catalog.columns import AUTO, StarTable, is_mark, plain_numbers
 from chemsbi_jax.catalog.error_columns import Source
@@ -26,11 +27,11 @@ def merge_case_pairs(table: Table) -> list[str]:
         lower = f"e_{upper[2:]}"
         both = np.stack(
             [
-                np.ma.filled(np.ma.asarray(table[x], float), np.nan)
+                np.ma.filled(np.ma.asarray(column_of(table, x), float), np.nan)
                 for x in (upper, lower)
             ]
         )
-        unit = table[upper].unit
+        unit = column_of(table, upper).unit
         table.replace_column(lower, Column(np.abs(both).mean(axis=0), unit=unit))
         table.remove_column(upper)
     if not pairs:
@@ -40,7 +41,7 @@ def merge_case_pairs(table: Table) -> list[str]:
 
 
 def _has_numbers(table: Table, name: str) -> bool:
-    columns = (table[name], table[f"e_{name[2:]}"])
+    columns = (column_of(table, x) for x in (name, f"e_{name[2:]}"))
     return all(c.ndim == 1 and c.dtype.kind in "iuf" for c in columns)
 
 
@@ -52,7 +53,7 @@ def derive(
     Args:
         source: the table as it was read.
         choice: its columns, conversions and error pairs.
-        age_unit: of ages; "auto": the size of a power of ten tells it.
+        age_unit: of ages; "auto": inferred from the size of a power of ten.
     """
     columns, table, notes = dict(source.columns), source.table.copy(False), []
     for key, conversion in choice.conversions.items():
@@ -115,10 +116,10 @@ def _error(source: StarTable, column: str | None, partner: Source, key: str) -> 
 def _unit_of_time(
     key: str, conversion: Expression, values: Numbers
 ) -> tuple[str | None, str]:
-    """Unit of a power of ten, which its size tells."""
+    """Unit of a power of ten, inferred from its size."""
     if key not in ("age", "birth_time") or "10**" not in conversion.text:
         return None, ""
     known = values[np.isfinite(values)]
     middle = float(np.median(known)) if len(known) else 0.0
     unit = next((u for low, high, u in UNITS_OF_AGES if low <= middle <= high), "Gyr")
-    return unit, f"{conversion.text} was taken in {unit}, as its size says."
+    return unit, f"{conversion.text} was taken in {unit}, inferred from its size."

@@ -73,7 +73,12 @@ def read_birth_times(source: StarTable, age_unit: str = AUTO) -> Times:
     return Times(T_END - times, sigma, tuple(notes), warnings)
 
 
-def _warn_unused(source: StarTable, name: str, times, sigma) -> tuple[str, ...]:
+def _warn_unused(
+    source: StarTable,
+    name: str,
+    times: Float[np.ndarray, " star"],
+    sigma: Float[np.ndarray, " star"],
+) -> tuple[str, ...]:
     unused = int((np.isfinite(times) & ~np.isfinite(sigma)).sum())
     if not unused:
         return ()

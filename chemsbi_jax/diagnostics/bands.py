@@ -9,14 +9,16 @@ multinomial is n independent Poisson counts given their sum (Levin 1981), so it 
 a chain of short convolutions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Real
 from scipy.special import gammaln, xlogy
 from scipy.stats import binom
+
+from chemsbi_jax.types import AnyArray
 
 N_BISECTION = 40  # halvings of log gamma; more than double precision resolves
 
@@ -31,7 +33,7 @@ class Band(NamedTuple):
 class Curve(NamedTuple):
     """Share of the truths inside regions of growing credibility, and its test."""
 
-    levels: Float[np.ndarray, " level"]  # credibility that was asked for
+    levels: Float[np.ndarray, " level"]  # requested credibility
     expected: Float[np.ndarray, " level"]  # exact null value, for finitely many draws
     measured: Float[np.ndarray, "level region"]  # share of truths inside
     band: Band  # simultaneous over the levels, under the null
@@ -42,9 +44,9 @@ class Curve(NamedTuple):
 
 
 def uniform_curve(
-    positions: np.ndarray,
+    positions: Real[AnyArray, "n *region"],
     n_draws: int | None,
-    levels: Float[np.ndarray, " level"],
+    levels: Sequence[float] | Float[np.ndarray, " level"],
     confidence: float = 0.99,
 ) -> Curve:
     """Test positions (n,) or (n, region) that are uniform for a right posterior.
@@ -81,8 +83,8 @@ def path_band(
     n: int, expected: tuple[float, ...], confidence: float
 ) -> tuple[Int[np.ndarray, " point"], Int[np.ndarray, " point"]]:
     """Counts between which a null path of cumulative counts stays, ends included."""
-    expected = np.asarray(expected)
-    return _widest(n, expected, confidence, partial(_path_probability, n, expected))
+    prob = np.asarray(expected)
+    return _widest(n, prob, confidence, partial(_path_probability, n, prob))
 
 
 @lru_cache(maxsize=64)
@@ -90,8 +92,8 @@ def bin_band(
     n: int, shares: tuple[float, ...], confidence: float
 ) -> tuple[Int[np.ndarray, " bin"], Int[np.ndarray, " bin"]]:
     """Counts between which all bins of a null histogram stay, ends included."""
-    shares = np.asarray(shares)
-    return _widest(n, shares, confidence, partial(_bin_probability, n, shares))
+    prob = np.asarray(shares)
+    return _widest(n, prob, confidence, partial(_bin_probability, n, prob))
 
 
 def check_confidence(confidence: float) -> None:
@@ -100,7 +102,12 @@ def check_confidence(confidence: float) -> None:
         raise ValueError(f"Expected a confidence between 0 and 1; got {confidence}.")
 
 
-def _widest(n: int, prob: np.ndarray, confidence: float, probability: Callable):
+def _widest(
+    n: int,
+    prob: np.ndarray,
+    confidence: float,
+    probability: Callable[[np.ndarray, np.ndarray], float],
+) -> tuple[np.ndarray, np.ndarray]:
     """Quantile band of the largest tail probability that keeps the confidence."""
     # Bonferroni's gamma always holds, gamma = 1 (the medians) hardly ever
     safe, high = np.log((1 - confidence) / len(prob)), 0.0
@@ -174,10 +181,12 @@ def _bin_probability(
 
 
 def _poisson(count: np.ndarray | int, mean: float) -> np.ndarray:
-    return np.exp(xlogy(count, mean) - mean - gammaln(np.asarray(count) + 1.0))
+    return np.asarray(np.exp(xlogy(count, mean) - mean - gammaln(count + 1.0)))
 
 
-def _check_positions(positions: np.ndarray, n_draws: int | None) -> np.ndarray:
+def _check_positions(
+    positions: Real[AnyArray, "n *region"], n_draws: int | None
+) -> Real[np.ndarray, "n region"]:
     positions = np.asarray(positions)
     if positions.ndim == 1:
         positions = positions[:, None]
@@ -195,7 +204,7 @@ def _check_positions(positions: np.ndarray, n_draws: int | None) -> np.ndarray:
     return positions
 
 
-def _check_levels(levels: np.ndarray) -> np.ndarray:
+def _check_levels(levels: Sequence[float] | np.ndarray) -> np.ndarray:
     levels = np.asarray(levels, dtype=float)
     ordered = levels.ndim == 1 and len(levels) > 0 and np.all(np.diff(levels) >= 0)
     if not ordered or not np.all((levels > 0) & (levels < 1)):

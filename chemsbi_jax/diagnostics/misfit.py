@@ -4,18 +4,18 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 from scipy import stats
 
 from chemsbi_jax.constants import ABUNDANCES
-from chemsbi_jax.types import Forward
+from chemsbi_jax.types import AnyArray, Forward
 
 N_REFERENCE = 2000  # stars of the model that the observed ones are compared with
 OUTSIDE_ALL = (
     "The model does not explain these stars: they, or the inferred parameters, lie "
     "outside its range. The interval means nothing."
 )
-ALARM = 0.01  # p-value below which the model is said not to fit
+ALARM = 0.01  # p-value below which the alarm is raised
 
 
 class Misfit(NamedTuple):
@@ -29,10 +29,10 @@ class Misfit(NamedTuple):
 
 
 def star_residuals(
-    values: Float[Array, "star element"],
+    values: Float[AnyArray, "star element"],
     theta_draws: Float[Array, "star draw param"],
     forward: Forward,
-) -> Float[Array, "star element"]:
+) -> Float[AnyArray, "star element"]:
     """Observed abundances less the mean prediction of the star's posterior [dex].
 
     NaN in gaps, and for a star whose posterior lies where the forward model has none.
@@ -43,10 +43,21 @@ def star_residuals(
     return values - mean
 
 
+def mean_residuals(
+    values: Float[np.ndarray, "star element"],
+    predicted: Float[np.ndarray, "star draw element"],
+) -> Float[np.ndarray, "star element"]:
+    """`star_residuals` of predictions that are there already [dex]."""
+    known = np.isfinite(predicted)
+    total = np.where(known, predicted, 0.0).sum(axis=1, dtype=float)
+    with np.errstate(invalid="ignore"):  # 0 / 0: no prediction
+        return values - total / known.sum(axis=1)
+
+
 def misfit_test(
-    observed: Float[Array, "star element"],
-    expected: Float[Array, "reference element"],
-    errors: tuple[ArrayLike, ArrayLike] = (1.0, 1.0),
+    observed: Float[AnyArray, "star element"],
+    expected: Float[AnyArray, "reference element"],
+    errors: tuple[AnyArray | float, AnyArray | float] = (1.0, 1.0),
 ) -> Misfit:
     r"""Compare residuals of the observed stars with those of stars of the model.
 
@@ -64,7 +75,8 @@ def misfit_test(
     observed, expected = np.asarray(observed, float), np.asarray(expected, float)
     known, model_known = (np.isfinite(x).any(axis=1) for x in (observed, expected))
     if not known.any() or model_known.sum() <= 2 * len(ABUNDANCES):
-        return Misfit(0.0, True, *np.full((2, len(ABUNDANCES)), np.nan), OUTSIDE_ALL)
+        unknown = np.full(len(ABUNDANCES), np.nan)
+        return Misfit(0.0, True, unknown, unknown, OUTSIDE_ALL)
     rate = (1.0 + (~model_known).sum()) / (2.0 + len(expected))
     n_outside = int((~known).sum())
     p_outside = stats.binom.sf(n_outside - 1, len(observed), rate)
@@ -90,7 +102,9 @@ def misfit_test(
     return Misfit(p_value, is_flagged, mean, error, text)
 
 
-def _mean_difference(dex: np.ndarray, model: np.ndarray) -> tuple:
+def _mean_difference(
+    dex: Float[np.ndarray, "star element"], model: Float[np.ndarray, "model element"]
+) -> tuple[Float[np.ndarray, " element"], Float[np.ndarray, " element"]]:
     """Mean of what was observed less that of the model, and its error [dex]."""
     n, n_model = (np.isfinite(x).sum(axis=0) for x in (dex, model))
     count, n_model = np.maximum(n, 1), np.maximum(n_model, 1)
@@ -99,10 +113,14 @@ def _mean_difference(dex: np.ndarray, model: np.ndarray) -> tuple:
     variance = np.nansum((model - centre) ** 2, axis=0) / n_model
     error = np.sqrt(variance * (1.0 / count + 1.0 / n_model))
     gap = (n == 0) | (variance == 0.0)
-    return tuple(np.where(gap, np.nan, x) for x in (mean - centre, error))
+    return np.where(gap, np.nan, mean - centre), np.where(gap, np.nan, error)
 
 
-def _scatter(observed, expected, covariance) -> tuple[float, float]:
+def _scatter(
+    observed: Float[np.ndarray, "star element"],
+    expected: Float[np.ndarray, "model element"],
+    covariance: Float[np.ndarray, "element element"],
+) -> tuple[float, float]:
     """Scatter in units of the model's, and its two-sided p-value.
 
     From the distribution of means of as many model stars.
@@ -117,11 +135,11 @@ def _scatter(observed, expected, covariance) -> tuple[float, float]:
         above = (groups >= length.mean()).mean()
         tail = max(min(above, 1.0 - above), 0.5 / len(groups))
         if tail > 0.01:
-            return ratio, 2.0 * tail
+            return ratio, float(2.0 * tail)
     z = (length.mean() - model.mean()) / (
         model.std() * np.sqrt(1.0 / n + 1.0 / len(model))
     )
-    return ratio, 2.0 * stats.norm.sf(abs(z))
+    return ratio, float(2.0 * stats.norm.sf(abs(z)))
 
 
 def _chance(p_value: float) -> str:
@@ -129,7 +147,7 @@ def _chance(p_value: float) -> str:
 
 
 def _scatter_alone(p_value: float, ratio: float) -> str:
-    """The only fault: the stars scatter less, or more, than their errors say."""
+    """The only fault: the stars scatter less, or more, than their errors imply."""
     if ratio > 1.0:
         return (
             f"The model does not explain these stars ({_chance(p_value)}; their means "
@@ -145,7 +163,9 @@ def _scatter_alone(p_value: float, ratio: float) -> str:
     )
 
 
-def _sentence(p_value, offset: np.ndarray, error: np.ndarray, n_outside: int) -> str:
+def _sentence(
+    p_value: float, offset: np.ndarray, error: np.ndarray, n_outside: int
+) -> str:
     if p_value >= ALARM:
         return f"The model explains the stars (p = {p_value:.2g})."
     worst = np.argsort(-np.nan_to_num(np.abs(offset / error)))[:3]

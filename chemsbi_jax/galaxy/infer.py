@@ -8,29 +8,35 @@ Everything here happens in latents in which the prior of Lambda is a standard no
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Array, Float, Key
 
-from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL
-from chemsbi_jax.galaxy.amortised.product import (
-    gaussian_product,
-    grid_posterior,
-)
-from chemsbi_jax.galaxy.amortised.score_correction import mean_score
+from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.galaxy.amortised.stream import stream_galaxy as stream_galaxy
-from chemsbi_jax.galaxy.amortised.uninformative import pad_and_count
+from chemsbi_jax.galaxy.amortised.table import (
+    StarTable,
+    multiply_flows,
+    multiply_gaussians,
+    prepare_table,
+    product_of,
+    score_of,
+)
+from chemsbi_jax.galaxy.border import in_float32
+from chemsbi_jax.galaxy.exact.posterior import require_converged
 from chemsbi_jax.galaxy.exact.robust import robust_posterior
 from chemsbi_jax.galaxy.exact.start import exact_of_stars
 from chemsbi_jax.galaxy.grid import draw_from_grid
-from chemsbi_jax.galaxy.result import grid_checks, mean_error, to_posterior
+from chemsbi_jax.galaxy.result import to_posterior
 from chemsbi_jax.npe.model import Npe
-from chemsbi_jax.types import Forward, GalaxyPosterior, Stars
+from chemsbi_jax.options import Limits
+from chemsbi_jax.stars import check_stars
+from chemsbi_jax.types import AMORTISED, Forward, GalaxyPosterior, Stars
 
 N_GALAXY_DRAWS = 4000
-STREAM_FROM = 20_000  # stars; more of them do not go through the memory at once
+STREAM_FROM = Limits().stream_from  # stars; more do not fit in the memory at once
 
 
+@in_float32
 def infer_galaxy(
     key: Key[Array, ""],
     npe: Npe,
@@ -50,9 +56,9 @@ def infer_galaxy(
         method: "flow" multiplies the exact densities of the network on a grid;
             "gaussian" multiplies Gaussians fitted to draws of each star; "exact" takes
             the flow only as a guide and integrates the likelihood of `forward`;
-            "robust" also gives each abundance a model error, as large as the stars
-            ask for. Stars that tell too little for a network (`find_weak`) do not count
-            in the first two.
+            "robust" also gives each abundance a model error whose size is estimated
+            from the stars. Stars that are too uninformative for a network
+            (`find_uninformative`) are excluded from the first two.
         n_draws: draws from the result.
         forward: theta (..., 6) -> abundances [dex], for "exact" and "robust". "flow"
             takes its own mean error out with it (`centre`); without, that adds up to a
@@ -62,23 +68,22 @@ def infer_galaxy(
 
     Raises:
         ValueError: unknown method, or one that lacks `forward`.
-        CatalogError: the network is for one error, and a star has another or gaps.
+        CatalogError: a star can't be used (`check_stars`), or the network is for one
+            error, and a star has another or gaps.
+        ConvergenceError: "exact" or "robust" did not converge.
     """
-    if method in WITH_FORWARD:
-        return _infer_exact(key, npe, stars, method, forward, n_draws, quiet)
+    stars = check_stars(stars)
     if method not in METHODS:
-        known = " or ".join([*METHODS, *WITH_FORWARD])
+        known = " or ".join(METHODS)
         raise ValueError(f"Expected method {known}; got {method!r}.")
-    if len(stars.values) > STREAM_FROM:
+    if method in AMORTISED and len(stars.values) > STREAM_FROM:
         return stream_galaxy(
             key, npe, stars, method, n_draws, forward=forward, quiet=quiet
         )
-    inputs, counts = _padded_inputs(npe, stars)
-    galaxy = METHODS[method](key, npe, inputs, counts, n_draws, forward)
-    n_weak = len(stars.values) - int(counts.sum())
-    return galaxy._replace(checks=galaxy.checks | {"weak_stars": n_weak})
+    return METHODS[method](key, npe, stars, forward, n_draws, quiet)
 
 
+@in_float32
 def infer_prefixes(
     key: Key[Array, ""],
     npe: Npe,
@@ -91,73 +96,180 @@ def infer_prefixes(
     Returns:
         Numbers of stars (k,), means (k, 2) and standard deviations (k, 2).
     """
-    inputs, counts = _padded_inputs(npe, stars)
-    n_stars = len(stars.values)
+    key_stars, key_each = jax.random.split(key)
+    table = prepare(key_stars, npe, stars)
+    return prefixes_of_table(key_each, npe, table, method, forward)
+
+
+@in_float32
+def prepare(key: Key[Array, ""], npe: Npe, stars: Stars) -> StarTable:
+    """`prepare_table` of stars that are checked here."""
+    return prepare_table(key, npe, check_stars(stars))
+
+
+@in_float32
+def prefixes_of_table(
+    key: Key[Array, ""],
+    npe: Npe,
+    table: StarTable,
+    method: str = "flow",
+    forward: Forward | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`infer_prefixes` of a prepared table.
+
+    The mean score of the flow is that of all stars, whose estimate is the best one.
+    """
+    key_model, key_each = jax.random.split(key)
     steps = [a * 10**b for b in range(7) for a in (1, 2, 5)]
-    numbers = np.array([n for n in steps if n < n_stars] + [n_stars])
+    numbers = np.array([n for n in steps if n < table.n_stars] + [table.n_stars])
+    score = None
+    if method == "flow" and forward is not None:
+        score = score_of(key_model, npe, table, forward, product_of(table))
     each = [
-        METHODS[method](
-            key, npe, inputs, counts & (jnp.arange(len(inputs)) < n), 2, forward
+        _multiply(
+            key_each,  # key reuse: common random numbers for all prefixes
+            npe,
+            table.first(n),
+            method,
+            score=score,
         )
         for n in numbers
     ]
-    sds = np.array([np.sqrt(np.diag(g.covariance)) for g in each])
-    return numbers, np.array([g.mean for g in each]), sds
+    return numbers, np.array([g.mean for g in each]), np.array([g.sd for g in each])
 
 
-def _infer_gaussian(key, npe, inputs, counts, n_draws, forward) -> GalaxyPosterior:
-    key_stars, key_draws = jax.random.split(key)
-    product = gaussian_product(key_stars, npe, inputs, counts)
-    latent = (
-        product.mean
-        + jax.random.normal(key_draws, (n_draws, N_GLOBAL))
-        @ jnp.linalg.cholesky(product.covariance).T
-    )
-    checks = {"guarded_stars": int(product.is_guarded.sum())}
-    return to_posterior("gaussian", npe, latent, product, checks)
+@in_float32
+def infer_table(
+    key: Key[Array, ""],
+    npe: Npe,
+    table: StarTable,
+    method: str = "flow",
+    *,
+    forward: Forward | None = None,
+    n_draws: int = N_GALAXY_DRAWS,
+) -> GalaxyPosterior:
+    """`infer_galaxy` by "flow" or "gaussian" of a prepared table, or of a part."""
+    return _multiply(key, npe, table, method, forward, n_draws)
 
 
-def _infer_flow(key, npe, inputs, counts, n_draws, forward) -> GalaxyPosterior:
-    key_guess, key_draws = jax.random.split(key)
-    guess = gaussian_product(key_guess, npe, inputs, counts)
-    score = None
-    if forward is not None:
-        key_model = jax.random.fold_in(key, 2)
-        score = mean_score(key_model, npe, forward, inputs, counts, guess)
-    grid = grid_posterior(npe, inputs, counts, guess, score)
-    checks = grid_checks(grid, n_draws) | mean_error(grid, score, counts.sum())
-    latent = draw_from_grid(key_draws, grid, n_draws)
-    return to_posterior("flow", npe, latent, grid, checks)
+def _multiply(
+    key: Key[Array, ""],
+    npe: Npe,
+    table: StarTable,
+    method: str,
+    forward: Forward | None = None,
+    n_draws: int = N_GALAXY_DRAWS,
+    score: Float[Array, " 2"] | None = None,
+) -> GalaxyPosterior:
+    if method == "gaussian":
+        return multiply_gaussians(key, npe, table, n_draws)
+    return multiply_flows(key, npe, table, n_draws, forward, score)
 
 
-WITH_FORWARD = ("exact", "robust")
+def _infer_amortised(
+    key: Key[Array, ""],
+    npe: Npe,
+    stars: Stars,
+    forward: Forward | None,
+    n_draws: int,
+    method: str,
+) -> GalaxyPosterior:
+    key_stars, key_rest = jax.random.split(key)
+    table = prepare_table(key_stars, npe, stars)
+    return _multiply(key_rest, npe, table, method, forward, n_draws)
 
 
-def _infer_exact(key, npe, stars, method, forward, n_draws, quiet) -> GalaxyPosterior:
+def _infer_gaussian(
+    key: Key[Array, ""],
+    npe: Npe,
+    stars: Stars,
+    forward: Forward | None,
+    n_draws: int,
+    quiet: bool,
+) -> GalaxyPosterior:
+    return _infer_amortised(key, npe, stars, None, n_draws, "gaussian")
+
+
+def _infer_flow(
+    key: Key[Array, ""],
+    npe: Npe,
+    stars: Stars,
+    forward: Forward | None,
+    n_draws: int,
+    quiet: bool,
+) -> GalaxyPosterior:
+    return _infer_amortised(key, npe, stars, forward, n_draws, "flow")
+
+
+@in_float32
+def infer_exact(
+    key: Key[Array, ""],
+    npe: Npe,
+    stars: Stars,
+    forward: Forward | None,
+    n_draws: int = N_GALAXY_DRAWS,
+    quiet: bool = True,
+    start: GalaxyPosterior | None = None,
+) -> GalaxyPosterior:
+    """`infer_galaxy` by "exact".
+
+    Args:
+        key: decides the draws.
+        npe: the network.
+        stars: the stars.
+        forward: the model of the likelihood.
+        n_draws: draws from the result.
+        quiet: no progress bar.
+        start: a first estimate; None makes one by the flow.
+    """
+    key_exact, key_draws = jax.random.split(key)
+    forward, stars = _required(forward, "exact"), check_stars(stars)
+    result = exact_of_stars(key_exact, npe, forward, stars, start, quiet=quiet)
+    require_converged(result)
+    latent = draw_from_grid(key_draws, result.grid, n_draws)
+    checks = {"ess": float(n_draws), **result.checks}
+    return to_posterior("exact", npe, latent, result.grid, checks)
+
+
+def _infer_robust(
+    key: Key[Array, ""],
+    npe: Npe,
+    stars: Stars,
+    forward: Forward | None,
+    n_draws: int,
+    quiet: bool,
+) -> GalaxyPosterior:
+    key_exact, key_robust, key_draws = jax.random.split(key, 3)
+    forward = _required(forward, "robust")
+    first = exact_of_stars(key_exact, npe, forward, stars, quiet=quiet)
+    found = robust_posterior(key_robust, npe, forward, first)
+    result = found.exact
+    require_converged(result)
+    latent = draw_from_grid(key_draws, result.grid, n_draws)
+    sizes = zip(ABUNDANCES, found.model_error.tolist(), strict=True)
+    checks = {
+        "ess": float(n_draws),
+        **result.checks,
+        # those that the first pass left out, by their row in the table
+        "left_out": first.checks["left_out"],
+        "model_error_dex": dict(sizes),
+    }
+    return to_posterior("robust", npe, latent, result.grid, checks)
+
+
+def _required(forward: Forward | None, method: str) -> Forward:
     if forward is None:
         raise ValueError(
             f"Method {method!r} needs the forward model: give `forward`, a function "
             "from theta to abundances such as the emulator."
         )
-    key_exact, key_draws = jax.random.split(key)
-    result = exact_of_stars(key_exact, npe, forward, stars, quiet=quiet)
-    checks = {}
-    if method == "robust":
-        left_out = result.checks["left_out"]
-        found = robust_posterior(key_exact, npe, forward, result)
-        result = found.exact
-        sizes = found.model_error.tolist()
-        checks["model_error_dex"] = dict(zip(ABUNDANCES, sizes, strict=True))
-        # those that the first pass left out, by their row in the table
-        result = result._replace(checks=result.checks | {"left_out": left_out})
-    latent = draw_from_grid(key_draws, result.grid, n_draws)
-    checks = {"ess": float(n_draws), **result.checks, **checks}
-    return to_posterior(method, npe, latent, result.grid, checks)
+    return forward
 
 
-METHODS: dict[str, Callable] = {"flow": _infer_flow, "gaussian": _infer_gaussian}
-
-
-def _padded_inputs(npe: Npe, stars: Stars) -> tuple[Array, Array]:
-    """Inputs padded to a few fixed lengths, so that no new N traces again."""
-    return pad_and_count(npe, npe.reader.inputs(stars))
+METHODS: dict[str, Callable[..., GalaxyPosterior]] = {
+    "flow": _infer_flow,
+    "gaussian": _infer_gaussian,
+    "exact": infer_exact,
+    "robust": _infer_robust,
+}
+"""Method -> function of (key, npe, checked stars, forward, n_draws, quiet)."""

@@ -9,28 +9,28 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from chemsbi_jax.constants import ABUNDANCES, BIRTH_TIME
-from chemsbi_jax.types import Forward, Stars, shared_variance
+from chemsbi_jax.types import AnyArray, Forward, Stars, shared_variance
 
-BAD = -1e10  # log likelihood where the forward model has no star
+BAD = -1e10  # log likelihood where the forward model is undefined
 IRON = ABUNDANCES.index("fe_h")
 
 
 class Observed(NamedTuple):
-    """What the likelihood needs of the stars; gaps have weight zero."""
+    """Measurements of the stars; missing ones have weight zero."""
 
-    values: Float[Array, "*star element"]  # dex, 0 where not observed
-    weight: Float[Array, "*star element"]  # 1 / error^2, 0 where not observed
-    birth_time: Float[Array, "*star"]  # Gyr since the Big Bang, 0 if unknown
-    birth_weight: Float[Array, "*star"]  # 1 / error^2, 0 if unknown
+    values: Float[AnyArray, "*star element"]  # dex, 0 where not observed
+    weight: Float[AnyArray, "*star element"]  # dex^-2, 0 where not observed
+    birth_time: Float[AnyArray, "*star"]  # Gyr since the Big Bang, 0 unknown
+    birth_weight: Float[AnyArray, "*star"]  # Gyr^-2, 0 if unknown
     # 1 where a reading is that of [X/H], 0 where it is [X/Fe] or [Fe/H]; None: all are
-    over_h: Float[Array, "*star element"] | None = None
+    over_h: Float[AnyArray, "*star element"] | None = None
 
 
 def observe(stars: Stars) -> Observed:
-    """Arrays of the likelihood from a star table."""
+    """Measurements and weights (1 / error^2) of a star table, as float32."""
     seen = np.asarray(stars.observed)
     dated = np.isfinite(stars.birth_time) & np.isfinite(stars.e_birth_time)
     values, errors, over_h = np.where(seen, stars.values, 0.0), stars.errors, None
@@ -39,17 +39,19 @@ def observe(stars: Stars) -> Observed:
         is_over_h = shared > 0.0
         values = values + np.where(is_over_h, values[:, [IRON]], 0.0)
         errors = np.sqrt(np.where(seen, errors, 1.0) ** 2 - shared)
-        over_h = jnp.asarray(is_over_h.astype(float))
+        over_h = is_over_h.astype(np.float32)
     return Observed(
-        jnp.asarray(values),
-        jnp.asarray(_weight(errors, seen)),
-        jnp.asarray(np.where(dated, stars.birth_time, 0.0)),
-        jnp.asarray(_weight(stars.e_birth_time, dated)),
+        values.astype(np.float32),
+        _weight(errors, seen).astype(np.float32),
+        np.where(dated, stars.birth_time, 0.0).astype(np.float32),
+        _weight(stars.e_birth_time, dated).astype(np.float32),
         over_h,
     )
 
 
-def _weight(errors: np.ndarray, known: np.ndarray) -> np.ndarray:
+def _weight(
+    errors: Float[np.ndarray, "..."], known: Bool[np.ndarray, "..."]
+) -> Float[np.ndarray, "..."]:
     return np.where(known, np.where(known, errors, 1.0) ** -2.0, 0.0)
 
 
@@ -64,7 +66,10 @@ def log_likelihood(
 def standardised(
     forward: Forward, theta: Float[Array, "*b param"], observed: Observed
 ) -> Float[Array, "*b reading"]:
-    """Model less readings in units of their errors; zeros in gaps and without model."""
+    """Standardised residuals, (model - data) / sigma.
+
+    They are zero for missing measurements and where the model is undefined.
+    """
     return _residuals(forward, theta, observed)[1]
 
 
@@ -78,11 +83,13 @@ def distance(
     return predicted - observed.values
 
 
-def _residuals(forward: Forward, theta: Array, observed: Observed):
+def _residuals(
+    forward: Forward, theta: Float[Array, "*b param"], observed: Observed
+) -> tuple[Bool[Array, "*b"], Float[Array, "*b reading"]]:
     predicted = forward(theta)
     bad = jnp.any(jnp.isnan(predicted), axis=-1)
     # the inner guard keeps the gradient finite where the outer one drops the value
     each = jnp.sqrt(observed.weight) * distance(predicted, observed)
-    late = theta[..., BIRTH_TIME] - observed.birth_time
-    late = jnp.sqrt(observed.birth_weight) * late
-    return bad, jnp.concatenate([each, late[..., None]], axis=-1)
+    difference = theta[..., BIRTH_TIME] - observed.birth_time
+    of_birth = jnp.sqrt(observed.birth_weight) * difference
+    return bad, jnp.concatenate([each, of_birth[..., None]], axis=-1)

@@ -1,6 +1,8 @@
 """flowjax's masked autoregressive flow, with the methods of our own flow (`flow`)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -46,7 +48,9 @@ class MafGivenStar(eqx.Module):
         flat = values.reshape(2, -1)
         return self.log_prob(flat, flat[:0]).reshape(second.shape)
 
-    def _over_batch(self, function, x: Array, before: Array) -> Array:
+    def _over_batch(
+        self, function: Callable[[Array, Array], Array], x: Array, before: Array
+    ) -> Array:
         features = self.features
         if x.ndim > features.ndim:
             features = jnp.broadcast_to(
@@ -62,6 +66,7 @@ class Maf(eqx.Module):
     """Masked autoregressive flow (Papamakarios+ 2017), as the reference uses it."""
 
     bijection: AbstractBijection
+    stars_at_once: ClassVar[int | None] = 4  # small layers: one star leaves cores idle
 
     def given(self, features: Float[Array, "feature *batch"]) -> MafGivenStar:
         """The flow of one star."""
@@ -77,7 +82,9 @@ class MafFlow:
     n_transforms: int = 4
     """Affine autoregressive transforms."""
 
-    def build(self, key: Key[Array, ""], n_dim: int, n_features: int, n_direct: int):
+    def build(
+        self, key: Key[Array, ""], n_dim: int, n_features: int, n_direct: int
+    ) -> Maf:
         """A new flow; call it outside `jit`."""
         flow = masked_autoregressive_flow(
             key,

@@ -33,16 +33,27 @@ class OneError:
     sigma: float = SIGMA
     """Noise of every abundance [dex]."""
 
-    def observe(self, key, abundances, birth_time) -> Float[Array, "n 8"]:
+    def observe(
+        self,
+        key: Key[Array, ""],
+        abundances: Float[Array, "n 8"],
+        birth_time: Float[Array, " n"],
+    ) -> Float[Array, "n 8"]:
         """Noisy abundances [dex]."""
         return add_noise(key, abundances, self.sigma)
 
     def blank_reader(self) -> OneErrorReader:
         """A reader that still has to learn its scaling."""
         n = N_ELEMENTS
-        return OneErrorReader(jnp.zeros(n), jnp.eye(n), jnp.asarray(self.sigma))
+        zeros, one = np.zeros(n, np.float32), np.eye(n, dtype=np.float32)
+        return OneErrorReader(*map(jnp.asarray, (zeros, one, np.float32(self.sigma))))
 
-    def make_reader(self, inputs, abundances, birth_time) -> OneErrorReader:
+    def make_reader(
+        self,
+        inputs: Float[np.ndarray, "n 8"],
+        abundances: Float[np.ndarray, "n 8"],
+        birth_time: Float[np.ndarray, " n"],
+    ) -> OneErrorReader:
         """A reader scaled by some stars."""
         matrix = np.linalg.inv(np.linalg.cholesky(np.cov(inputs, rowvar=False)))
         mean, matrix = (jnp.asarray(x) for x in (inputs.mean(axis=0), matrix))
@@ -58,7 +69,12 @@ class AnyErrors:
     dated: bool | None = None
     """Whether stars have birth times; None: half of them."""
 
-    def observe(self, key, abundances, birth_time) -> Float[Array, "n 18"]:
+    def observe(
+        self,
+        key: Key[Array, ""],
+        abundances: Float[Array, "n 8"],
+        birth_time: Float[Array, " n"],
+    ) -> Float[Array, "n 18"]:
         """Readings with noise, their errors, and zeros in the gaps."""
         key_errors, key_noise, key_late = jax.random.split(key, 3)
         errors, e_birth = self.draw_errors(key_errors, len(abundances))
@@ -73,15 +89,15 @@ class AnyErrors:
         self, key: Key[Array, ""], n: int
     ) -> tuple[Float[Array, "n 8"], Float[Array, " n"]]:
         """Errors of the abundances [dex] and of the birth time [Gyr]; 0 is a gap."""
-        key_errors, key_gaps, key_dated, key_birth = jax.random.split(key, 4)
+        key_any, key_galah, key_gaps, key_dated, key_birth = jax.random.split(key, 5)
         errors = jnp.full((n, N_ELEMENTS), SIGMA)
         seen = jnp.ones((n, N_ELEMENTS), bool)
         if self.kind == "any":
-            errors, seen = _any_errors(key_errors, n), _any_gaps(key_gaps, n)
+            errors, seen = _any_errors(key_any, n), _any_gaps(key_gaps, n)
         elif self.kind != "complete":
             seen = seen & _mask(APOGEE if self.kind == "apogee" else GALAH)
         if self.kind == "galah":
-            errors = _log_uniform(key_errors, (n, N_ELEMENTS), *GALAH_ERRORS)
+            errors = _log_uniform(key_galah, (n, N_ELEMENTS), *GALAH_ERRORS)
         share = SHARE_DATED if self.dated is None else float(self.dated)
         dated = jax.random.uniform(key_dated, (n,)) < share
         e_birth = _log_uniform(key_birth, (n,), MIN_E_BIRTH, MAX_E_BIRTH)
@@ -90,9 +106,15 @@ class AnyErrors:
     def blank_reader(self) -> AnyStarReader:
         """A reader that still has to learn its scaling."""
         n = N_ELEMENTS + 1
-        return AnyStarReader(jnp.zeros(n), jnp.ones(n), jnp.eye(n))
+        numbers = np.zeros(n), np.ones(n), np.eye(n)
+        return AnyStarReader(*(jnp.asarray(x.astype(np.float32)) for x in numbers))
 
-    def make_reader(self, inputs, abundances, birth_time) -> AnyStarReader:
+    def make_reader(
+        self,
+        inputs: Float[np.ndarray, "n 18"],
+        abundances: Float[np.ndarray, "n 8"],
+        birth_time: Float[np.ndarray, " n"],
+    ) -> AnyStarReader:
         """A reader scaled by some stars."""
         readings = np.column_stack([abundances, birth_time])
         centre, scale = readings.mean(axis=0), readings.std(axis=0)
@@ -133,5 +155,7 @@ def _any_gaps(key: Key[Array, ""], n: int) -> Bool[Array, "n 8"]:
                       some & measured)  # fmt: skip
 
 
-def _log_uniform(key, shape: tuple, low: float, high: float) -> Array:
+def _log_uniform(
+    key: Key[Array, ""], shape: tuple[int, ...], low: float, high: float
+) -> Array:
     return jnp.exp(jax.random.uniform(key, shape, float, np.log(low), np.log(high)))

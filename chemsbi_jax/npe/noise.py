@@ -43,7 +43,7 @@ def observe_like(
     errors, shared = table.errors, shared_variance(table)
     if shared is not None:
         errors = np.sqrt(np.asarray(errors) ** 2 - shared)
-    noisy = np.asarray(add_noise(key_values, abundances, jnp.asarray(errors)))
+    noisy = np.asarray(_noisy(key_values, abundances, jnp.asarray(errors)))
     if shared is not None:  # [X/Fe] = [X/H] - [Fe/H]
         iron = ABUNDANCES.index("fe_h")
         of_iron = noisy[:, [iron]] - np.asarray(abundances)[:, [iron]]
@@ -52,3 +52,6 @@ def observe_like(
     shift = np.asarray(jax.random.normal(key_birth, (len(values),)))
     birth_time = np.asarray(theta)[:, BIRTH_TIME] + table.e_birth_time * shift
     return table._replace(values=values, birth_time=birth_time)
+
+
+_noisy = jax.jit(add_noise)

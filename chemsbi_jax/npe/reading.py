@@ -1,8 +1,10 @@
-"""How the flows see a star: numbers of its table to features.
+"""Readers: rows of a star table to features of the flows.
 
 A network for one error reads eight abundances. The network for any star also reads
-their errors and the birth time with its error; a gap has error zero and adds nothing.
+their errors and the birth time with its error; a gap has error zero and no weight.
 """
+
+from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -29,11 +31,11 @@ class OneErrorReader(eqx.Module):
     matrix: Float[Array, "element element"]  # whitens the abundances [1/dex]
     sigma: Float[Array, ""]  # dex, noise of the training stars
 
-    n_features = N_ELEMENTS
+    n_features: ClassVar[int] = N_ELEMENTS
 
-    def __call__(self, values: Float[Array, "*star element"]) -> Array:
+    def __call__(self, inputs: Float[Array, "*star element"]) -> Array:
         """(feature *star) of abundances [dex]."""
-        return self.matrix @ (values - self.mean).T
+        return self.matrix @ (inputs - self.mean).T
 
     def inputs(self, stars: Stars, name: str = "star table") -> np.ndarray:
         """(star, 8) abundances.
@@ -51,7 +53,7 @@ class OneErrorReader(eqx.Module):
         return abundances + self.sigma * noise[:, :N_ELEMENTS]
 
     def rough_inputs(self, stars: Stars) -> np.ndarray:
-        """`inputs` of any stars, for a guide: the training's mean stands in gaps."""
+        """`inputs` of any stars, for a proposal: gaps get the mean of the training."""
         return np.where(stars.observed, stars.values, np.asarray(self.mean))
 
     def stars(self, inputs: Float[np.ndarray, "star 8"]) -> Stars:
@@ -59,11 +61,11 @@ class OneErrorReader(eqx.Module):
         errors = np.full(np.shape(inputs), float(self.sigma))
         return as_table(np.column_stack([inputs, errors, np.zeros((len(inputs), 2))]))
 
-    def typical(self, inputs: Float[np.ndarray, "star 8"]) -> None:
-        """No need of it: these stars are all of one kind."""
+    def typical(self, inputs: Float[np.ndarray, "star 8"]) -> np.ndarray | None:
+        """Not needed: all stars share one error."""
 
     def blank(self) -> Float[Array, " element"]:
-        """Inputs of a row that is only padding."""
+        """Inputs of a padding row."""
         return self.mean
 
 
@@ -79,7 +81,7 @@ class AnyStarReader(eqx.Module):
     scale: Float[Array, " reading"]
     basis: Float[Array, "reading mode"]  # of the standardised noise-free readings
 
-    n_features = 5 * N_READINGS
+    n_features: ClassVar[int] = 5 * N_READINGS
 
     def __call__(self, inputs: Float[Array, "*star input"]) -> Array:
         """(feature *star) of (values, errors, birth time, its error)."""
@@ -120,7 +122,7 @@ class AnyStarReader(eqx.Module):
         """(star, 18): values, errors, birth time and its error; gaps are zeros.
 
         Errors below those of the training count as its smallest, and readings with
-        larger ones, which hardly say anything, count as gaps: never too narrow.
+        larger ones, which carry little information, count as gaps.
         """
         values, errors = _gaps(stars.values, stars.errors, MIN_ERROR, MAX_ERROR)
         time, e_time = _gaps(
@@ -173,7 +175,7 @@ class AnyStarReader(eqx.Module):
         )
 
     def blank(self) -> Float[Array, " input"]:
-        """Inputs of a row that is only padding: nothing was read."""
+        """Inputs of a padding row: nothing is observed."""
         return jnp.zeros(2 * N_READINGS)
 
 
@@ -191,15 +193,14 @@ def as_table(inputs: Float[np.ndarray, "star 18"]) -> Stars:
     return Stars(values, errors, seen, time, e_time, ids)
 
 
-def _gaps(values, errors, smallest: float, largest: float):
-    """Values and errors with zeros where there is no use of them."""
+def _gaps(
+    values: np.ndarray, errors: np.ndarray, smallest: float, largest: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values and errors with zeros in gaps."""
     values, errors = np.asarray(values, float), np.asarray(errors, float)
     known = np.isfinite(values) & np.isfinite(errors) & (errors <= largest)
     errors = np.where(known, np.maximum(errors, smallest), 0.0)
     return np.where(known, values, 0.0), errors
-
-
-Reader = OneErrorReader | AnyStarReader
 
 
 def require_complete(
@@ -220,7 +221,7 @@ def require_complete(
         f"The networks of this version support all eight abundances with {sigma:g} dex "
         "errors only"
     )
-    missing = ~stars.observed
+    missing = np.asarray(~stars.observed)
     _raise_for_stars(name, stars, missing, f"the abundance is missing. {remedy}.")
     other = np.abs(stars.errors - sigma) > atol
     first = stars.errors[np.unravel_index(np.argmax(other), other.shape)]
@@ -233,6 +234,6 @@ def _raise_for_stars(name: str, stars: Stars, bad: np.ndarray, problem: str) -> 
     columns = np.nonzero(bad)[1]
     names = [ABUNDANCES[i] for i in np.unique(columns)]
     raise_for_rows(
-        name, stars.ids, bad.any(axis=1), ABUNDANCES[columns[0]],
+        name, stars.ids, np.asarray(bad.any(axis=1)), ABUNDANCES[columns[0]],
         f"{problem} Such columns: {', '.join(names)}.",
     )  # fmt: skip

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from astropy import units as u
 from astropy.table import Column, Table
-from jaxtyping import ArrayLike, Float
+from jaxtyping import Float
 
 from chemsbi_jax.constants import GLOBAL_PARAMETERS, LATEX
 from chemsbi_jax.storage.files import package_version, plain
+from chemsbi_jax.types import AnyArray
 
 if TYPE_CHECKING:
-    from getdist import MCSamples
+    from getdist import MCSamples  # pyright: ignore[reportMissingImports]
 
 UNITS = (u.dimensionless_unscaled, u.dex(1 / u.Msun))
 DESCRIPTIONS = (
@@ -26,9 +27,9 @@ DESCRIPTIONS = (
 
 def draws_table(
     method: str,
-    draws: Float[ArrayLike, "draw 2"],
-    mean: Float[ArrayLike, " 2"],
-    covariance: Float[ArrayLike, "2 2"],
+    draws: Float[AnyArray, "draw 2"],
+    mean: Float[AnyArray, " 2"],
+    covariance: Float[AnyArray, "2 2"],
     checks: Mapping,
     provenance: Mapping | None = None,
 ) -> Table:
@@ -49,10 +50,10 @@ def draws_table(
     return table
 
 
-def draws_getdist(method: str, draws: Float[ArrayLike, "draw 2"]) -> "MCSamples":
+def draws_getdist(method: str, draws: Float[AnyArray, "draw 2"]) -> "MCSamples":
     """What `GalaxyPosterior.to_getdist` returns."""
     try:
-        from getdist import MCSamples
+        from getdist import MCSamples  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ImportError(
             "Expected the package GetDist; got none that can be imported: "
@@ -70,7 +71,7 @@ def draws_getdist(method: str, draws: Float[ArrayLike, "draw 2"]) -> "MCSamples"
 
 
 def checked(
-    draws: ArrayLike, mean: ArrayLike, covariance: ArrayLike
+    draws: AnyArray, mean: AnyArray, covariance: AnyArray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The three as float64 numpy arrays of the right shapes.
 

@@ -3,13 +3,11 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 
 import numpy as np
-import xarray as xr
 from jaxtyping import ArrayLike, Float
 
-from chemsbi_jax.constants import ABUNDANCES, GLOBAL_PARAMETERS, PARAMETERS
+from chemsbi_jax.constants import GLOBAL_PARAMETERS
 from chemsbi_jax.errors import OutputError
 from chemsbi_jax.results.export import checked
 from chemsbi_jax.storage.files import package_version, plain, sha256, whole_file
@@ -72,15 +70,16 @@ def summary(
 
 
 def provenance(
-    *, seed: int, emulator: str, npe: str, stars: str | os.PathLike | None
+    *, seed: int | None, emulator: str, npe: str, stars: str | os.PathLike | None
 ) -> dict:
     """What a result came from: version, seed, names of the weights, sum of the stars.
 
-    `stars` is the path of the star table, or None for stars without a file.
+    `stars` is the path of the star table, or None for stars without a file; `seed` is
+    None for a random key of the caller.
     """
     return {
         "version": package_version(),
-        "seed": int(seed),
+        "seed": None if seed is None else int(seed),
         "emulator": str(emulator),
         "npe": str(npe),
         "stars": "" if stars is None else f"sha256 {sha256(stars)}",
@@ -88,7 +87,7 @@ def provenance(
 
 
 def write_summary(path: str | os.PathLike, content: Mapping) -> None:
-    """Write JSON with null for every number that is not finite; whole or not at all."""
+    """Write JSON with null for every number that is not finite, atomically."""
     text = json.dumps(plain(content), indent=1, allow_nan=False, ensure_ascii=False)
     with whole_file(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
@@ -100,27 +99,16 @@ def write_posterior(
     stars: Stars,
     star_draws: Float[ArrayLike, "star draw 6"] | None = None,
 ) -> None:
-    """Write posterior.nc, which ArviZ 0.2x and 1.x open; whole or not at all.
+    """Write posterior.nc, which ArviZ 0.2x and 1.x can open, atomically.
 
     Groups: `posterior` (alpha_imf, log10_n_ia over chain, draw), `sample_stats` (per
     draw: squared Mahalanobis distance from the mean; mean, covariance and checks),
     `observed_data` (the stars, over star, abundance) and, with `star_draws`,
     `single_star`: theta (chain, draw, star, parameter) of each star by itself.
     """
-    posterior = _checked(posterior)
-    groups = {
-        "posterior": _galaxy(posterior),
-        "sample_stats": _statistics(posterior),
-        "observed_data": _observed(stars),
-    }
-    if star_draws is not None:
-        groups["single_star"] = _single_star(stars, np.asarray(star_draws))
-    tree = xr.DataTree.from_dict(groups)
-    tree.attrs = {"creation_library": "chemsbi_jax", "version": package_version()}
-    for group in groups:  # ArviZ keeps its notes with each group
-        tree[group].attrs |= _notes()
-    # in memory first: HDF5 can't close a file on a full disk
-    content = bytes(tree.to_netcdf(engine="h5netcdf"))
+    from chemsbi_jax.results.netcdf import to_netcdf  # xarray loads slowly
+
+    content = to_netcdf(_checked(posterior), stars, star_draws)
     with whole_file(path) as temporary:
         temporary.write_bytes(content)
 
@@ -130,80 +118,10 @@ def write_table(
     posterior: GalaxyPosterior,
     provenance: Mapping | None = None,
 ) -> None:
-    """Write the draws as ECSV, see `GalaxyPosterior.to_table`; whole or not at all."""
+    """Write the draws as ECSV, see `GalaxyPosterior.to_table`, atomically."""
     table = posterior.to_table(provenance)
     with whole_file(path) as temporary:
         table.write(temporary, format="ascii.ecsv")
-
-
-def _notes() -> dict[str, str]:
-    """What the InferenceData schema asks of each group."""
-    library, version = "chemsbi_jax", package_version()
-    return {
-        "created_at": datetime.now(UTC).isoformat(),
-        "creation_library": library,
-        "creation_library_version": version,
-        "creation_library_language": "Python",
-        "inference_library": library,
-        "inference_library_version": version,
-    }
-
-
-def _galaxy(posterior: GalaxyPosterior) -> xr.Dataset:
-    draws = {
-        name: (("chain", "draw"), posterior.draws[None, :, i])
-        for i, name in enumerate(GLOBAL_PARAMETERS)
-    }
-    return xr.Dataset(draws, _chain(len(posterior.draws)), {"method": posterior.method})
-
-
-def _statistics(posterior: GalaxyPosterior) -> xr.Dataset:
-    offset = posterior.draws - posterior.mean
-    inverse = np.linalg.pinv(posterior.covariance)
-    distance = np.einsum("di,ij,dj->d", offset, inverse, offset)
-    names = list(GLOBAL_PARAMETERS)
-    variables = {
-        "mahalanobis2": (("chain", "draw"), distance[None]),
-        "mean": ("parameter", posterior.mean),
-        "covariance": (("parameter", "parameter_2"), posterior.covariance),
-    }
-    coords = _chain(len(distance)) | {"parameter": names, "parameter_2": names}
-    checks = json.dumps(plain(posterior.checks), allow_nan=False)
-    return xr.Dataset(variables, coords, {"checks": checks})
-
-
-def _observed(stars: Stars) -> xr.Dataset:
-    table = ("star", "abundance")
-    variables = {
-        "abundances": (table, stars.values, {"units": "dex"}),
-        "errors": (table, stars.errors, {"units": "dex"}),
-        "observed": (table, stars.observed),
-        "birth_time": ("star", stars.birth_time, {"units": "Gyr"}),
-        "e_birth_time": ("star", stars.e_birth_time, {"units": "Gyr"}),
-    }
-    return xr.Dataset(variables, _star(stars) | {"abundance": list(ABUNDANCES)})
-
-
-def _single_star(stars: Stars, draws: np.ndarray) -> xr.Dataset:
-    expected = (len(stars.ids), len(PARAMETERS))
-    if draws.ndim != 3 or (draws.shape[0], draws.shape[2]) != expected:
-        raise ValueError(
-            f"Expected star_draws of shape ({expected[0]}, draw, {expected[1]}); "
-            f"got {draws.shape}."
-        )
-    theta = np.moveaxis(draws, 0, 1)[None]
-    return xr.Dataset(
-        {"theta": (("chain", "draw", "star", "parameter"), theta)},
-        _chain(draws.shape[1]) | _star(stars) | {"parameter": list(PARAMETERS)},
-    )
-
-
-def _chain(n_draw: int) -> dict:
-    return {"chain": [0], "draw": np.arange(n_draw)}
-
-
-def _star(stars: Stars) -> dict:
-    return {"star": np.asarray(stars.ids).astype(str).astype(object)}
 
 
 def _checked(posterior: GalaxyPosterior) -> GalaxyPosterior:

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and errors that name the folder."""
+"""Atomic writes of files, and errors that name the folder."""
 
 import errno
 import hashlib
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -51,21 +52,21 @@ def whole_files(*paths: str | os.PathLike) -> Iterator[list[Path]]:
     Raises:
         OutputError: a folder can't be made or written to, or is full.
     """
-    paths = [Path(path) for path in paths]
+    targets = [Path(path) for path in paths]
     temporaries = [
         path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
-        for path in paths
+        for path in targets
     ]
     try:
-        for path in paths:
+        for path in targets:
             path.parent.mkdir(parents=True, exist_ok=True)
         yield temporaries
         for temporary in temporaries:
             _flush(temporary)  # a rename that outlives its data leaves an empty file
-        for temporary, path in zip(temporaries, paths, strict=True):
+        for temporary, path in zip(temporaries, targets, strict=True):
             temporary.replace(path)
     except OSError as error:
-        raise _explain(paths[0], error) from error
+        raise _explain(targets[0], error) from error
     finally:
         for temporary in temporaries:
             _remove(temporary)
@@ -77,7 +78,7 @@ def sha256(path: str | os.PathLike) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sha256_of_arrays(arrays: Mapping[str, np.ndarray]) -> str:
+def sha256_of_arrays(arrays: Mapping[str, jax.Array | np.ndarray]) -> str:
     """Hexadecimal SHA-256 of named arrays: names, dtypes, shapes and content."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
@@ -102,12 +103,13 @@ def _remove(path: Path) -> None:
 def _explain(path: Path, error: OSError) -> OSError:
     if isinstance(error, OutputError):
         return error
-    remedy = _REMEDIES.get(error.errno, f"{error}: choose another folder")
+    unknown = f"{error}: choose another folder"
+    remedy = _REMEDIES.get(error.errno or 0, unknown)
     message = f"Cannot write {path.name} into folder {path.parent}: {remedy}."
     return OutputError(message)
 
 
-def plain(value: object) -> object:
+def plain(value: Any) -> Any:
     """Numbers, strings, lists and dicts that JSON has; None for NaN and infinity."""
     if isinstance(value, np.ndarray | np.generic | jax.Array):
         return plain(value.tolist())

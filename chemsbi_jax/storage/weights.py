@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from chemsbi_jax.constants import ABUNDANCES, PARAMETERS
+from chemsbi_jax.devices import refuse_forked_process
 from chemsbi_jax.errors import WeightsError
 from chemsbi_jax.storage.files import sha256_of_arrays, whole_files
 
@@ -39,9 +40,9 @@ def weights_folder(name: str | os.PathLike) -> Path:
 
 
 def save_weights(folder: Path, kind: str, tree: PyTree, spec: Mapping) -> None:
-    """Write `kind`.safetensors and `kind`.json, both whole or not at all.
+    """Write `kind`.safetensors and `kind`.json, both atomically.
 
-    The JSON holds a checksum of the arrays, so that files of two trainings are told.
+    The JSON holds a checksum of the arrays, so files of two trainings are not mixed.
 
     Args:
         folder: made if it is not there.
@@ -74,7 +75,9 @@ def load_spec(folder: Path, kind: str) -> dict:
 
     Raises:
         WeightsError: the file is missing or broken, or made for something else.
+        ForkedProcessError: the process was forked after JAX had started.
     """
+    refuse_forked_process()
     path = Path(folder) / f"{kind}.json"
     try:
         spec = json.loads(path.read_text())
@@ -120,7 +123,7 @@ def load_arrays(folder: Path, kind: str, like: PyTree) -> PyTree:
         ) from error
     expected = _named_leaves(like)
     differs = [
-        f"{k} is {np.shape(arrays.get(k))}, expected {np.shape(v)}"
+        f"{k} is {np.shape(arrays[k]) if k in arrays else ()}, expected {np.shape(v)}"
         for k, v in expected.items()
         if k not in arrays or np.shape(arrays[k]) != np.shape(v)
     ] + [f"{k} is not expected" for k in arrays if k not in expected]

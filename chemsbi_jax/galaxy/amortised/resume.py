@@ -1,4 +1,4 @@
-"""How far a pass over many stars has come, in a file that a later run goes on from."""
+"""Checkpoints of a pass over a large table."""
 
 import hashlib
 import json
@@ -27,6 +27,11 @@ class State(NamedTuple):
     origin: Float[np.ndarray, " 2"]  # of the grid of this pass, in latents
     factor: Float[np.ndarray, "2 2"]
     total: Float[np.ndarray, " sums"]  # float64
+
+
+Load = Callable[[Callable[[], State]], State]
+"""A function that makes a new state -> the saved state, or else the new one"""
+Save = Callable[[State], None]
 
 
 def sum_blocks(
@@ -70,7 +75,7 @@ def fingerprint(*parts: Any) -> str:
 
 
 def _sha256(leaf: Any) -> bytes:
-    if callable(leaf):  # of a module; its arrays tell what it is
+    if callable(leaf):  # a function of a module; its arrays identify it
         return b""
     leaf = np.asarray(leaf)
     digest = hashlib.sha256(f"{leaf.dtype} {leaf.shape}".encode())
@@ -79,7 +84,7 @@ def _sha256(leaf: Any) -> bytes:
 
 
 def save_state(path: Path | None, settings: str, state: State) -> None:
-    """Write the state, whole or not at all; only process 0, and only if it has a path.
+    """Write the state atomically; only in process 0, and only if there is a path.
 
     Raises:
         OutputError: the folder can't be written to.
@@ -94,9 +99,10 @@ def save_state(path: Path | None, settings: str, state: State) -> None:
 def load_state(
     path: Path | None, settings: str, first: Callable[[], State], quiet: bool
 ) -> State:
-    """The state that process 0 finds in the file, for all processes.
+    """The state in the file, read by process 0, for all processes.
 
-    That of `first` where there is no file, or one of other stars or settings.
+    The result of `first` if there is no file, or if the file belongs to other stars or
+    settings.
     """
     found = None
     if path is not None and jax.process_index() == 0:
@@ -106,19 +112,21 @@ def load_state(
 
 
 def _read(path: Path, settings: str, quiet: bool) -> State | None:
+    state = None
     try:
         content = json.loads(path.read_text())
-        same = content.pop("settings") == settings
-        state = State(**{name: np.asarray(x, float) for name, x in content.items()})
-        state = _unpack(_pack(state))
+        if content.pop("settings") == settings:
+            state = _unpack(
+                np.concatenate([np.ravel(content[k]) for k in State._fields])
+            )
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError):
-        same = False
-    if not same:
-        _tell(f"{path} is of other stars or settings: starts anew.", quiet)
-        return None
-    _tell(f"Goes on at block {state.block} of pass {state.stage + 1}.", quiet)
+        pass  # not a state file: reported below
+    if state is None:
+        _print(f"{path} belongs to other stars or settings: starting over.", quiet)
+    else:
+        _print(f"Resuming at block {state.block} of pass {state.stage + 1}.", quiet)
     return state
 
 
@@ -130,6 +138,6 @@ def _unpack(row: np.ndarray) -> State:
     return State(int(row[0]), int(row[1]), row[2:4], row[4:8].reshape(2, 2), row[8:])
 
 
-def _tell(text: str, quiet: bool) -> None:
+def _print(text: str, quiet: bool) -> None:
     if not quiet:
         tqdm.write(text, file=sys.stderr)

@@ -1,12 +1,12 @@
-r"""What the network errs by on average, measured near the galaxy's answer.
+r"""Bias of the network: its mean score over simulated stars near the estimate.
 
 The score of a right network, :math:`s = \nabla_\Lambda [\log q(\Lambda|D) - \log
 p(\Lambda)]`, has mean zero over the stars that the model makes at :math:`\Lambda`.
-That of a trained one has not quite, and N stars add the difference N times, while the
-width only shrinks with :math:`\sqrt N`. So stars are made at the galaxy's parameters,
-measured as those of the table are, and their mean score is taken from each star's: an
-unbiased estimating equation, whatever the network (Godambe 1960, Ann. Math. Stat. 31,
-1208).
+For a trained network the mean is not exactly zero, and a product of N stars accumulates
+that bias N times, while the width only shrinks with :math:`1/\sqrt N`. So stars are
+simulated at the galaxy's parameters, with the errors and gaps of the table, and their
+mean score is subtracted from each star's: an unbiased estimating equation for any
+network (Godambe 1960, Ann. Math. Stat. 31, 1208).
 """
 
 from collections.abc import Callable
@@ -22,15 +22,15 @@ from scipy.stats import qmc
 
 from chemsbi_jax import priors
 from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
-from chemsbi_jax.galaxy.amortised.gaussian import GaussianProduct
-from chemsbi_jax.galaxy.amortised.product import FAR, on_all_devices
-from chemsbi_jax.galaxy.grid import GridPosterior
+from chemsbi_jax.galaxy.amortised.flow import FAR
+from chemsbi_jax.galaxy.amortised.padding import on_all_devices
+from chemsbi_jax.galaxy.result import Moments
 from chemsbi_jax.npe.model import Npe, global_slope
 from chemsbi_jax.npe.reading import N_READINGS
-from chemsbi_jax.types import Forward
+from chemsbi_jax.types import AnyArray, Forward
 
-# evenly spread, eight thousand stars are worth two million at random: their mean score
-# is off by 0.02 sigma of a galaxy of 1000 stars; 2^17 by 0.2 of one of a million
+# 8192 Sobol points have the variance of two million random ones: the error of the mean
+# score is 0.02 sigma of a galaxy of 1000 stars; of 2^17, 0.2 sigma at a million stars
 LOG2_STARS, LOG2_MANY = 13, 17
 CHUNK = 1024  # stars at a time: their arrays stay in the cache
 # which row of the table, the parameters, and the noise of each reading
@@ -41,9 +41,9 @@ def mean_score(
     key: Key[Array, ""],
     npe: Npe,
     forward: Forward,
-    inputs: Float[Array, "star input"],
-    counts: Bool[Array, " star"],
-    place: GaussianProduct | GridPosterior,
+    inputs: Float[AnyArray, "star input"],
+    is_star: Bool[AnyArray, " star"],
+    place: Moments,
     log2_stars: int = LOG2_STARS,
     *,
     run: Callable[..., Array] | None = None,
@@ -51,22 +51,28 @@ def mean_score(
     """Mean score of model stars with the errors and gaps of those of a table.
 
     Args:
-        key: decides these stars.
+        key: random key of the simulated stars.
         npe: the network.
         forward: theta (..., 6) -> abundances [dex].
-        inputs: of the table's stars, for their errors and gaps.
-        counts: which rows are stars.
-        place: a first answer with its width, in latents: on stars of the model it is
-            within a width of the truth, and the mean score changes over twenty widths.
-        log2_stars: so many stars, as a power of two.
-        run: `model_scores`, or that on several devices; None is the latter.
+        inputs: the table's stars; only their errors and gaps matter.
+        is_star: which rows are stars.
+        place: a first estimate with its width, in latents. For stars of the model it is
+            within one width of the truth; the mean score changes over twenty widths.
+        log2_stars: base-2 logarithm of the number of simulated stars.
+        run: `model_scores`, or its version on all devices (None).
     """
-    normals = even_normals(key, log2_stars).reshape(-1, CHUNK, N_NORMALS)
-    table = (inputs, counts, place.mean, place.covariance)
+    normals = _shifted(key, _sobol(log2_stars)).reshape(-1, CHUNK, N_NORMALS)
+    table = (inputs, is_star, place.mean, place.covariance)
     scores = (run or on_all_devices(model_scores))(normals, npe, forward, *table)
+    return _finite_mean(scores)
+
+
+@jax.jit
+def _finite_mean(scores: Float[Array, "chunk star 2"]) -> Float[Array, " 2"]:
+    """Mean over the stars; NaN marks those that the model does not have."""
     finite = jnp.isfinite(scores).all(axis=-1, keepdims=True)
     total = jnp.where(finite, scores, 0.0).sum(axis=(0, 1))
-    return total / finite.sum().clip(1)  # NaN: a star that the model does not have
+    return total / finite.sum().clip(1)
 
 
 def model_scores(
@@ -74,14 +80,14 @@ def model_scores(
     npe: Npe,
     forward: Forward,
     inputs: Float[Array, "star input"],
-    counts: Bool[Array, " star"],
+    is_star: Bool[Array, " star"],
     mean: Float[Array, " 2"],
     covariance: Float[Array, "2 2"],
 ) -> Float[Array, "chunk star 2"]:
     """Scores of model stars, each at its own parameters; NaN where there is no star."""
     root = jnp.linalg.cholesky(covariance)
     mean = mean * jnp.minimum(1.0, FAR / jnp.sqrt(jnp.sum(mean**2)))
-    order = jnp.cumsum(counts)
+    order = jnp.cumsum(is_star)
 
     def of_chunk(z: Array) -> Array:
         share = ndtr(z[:, 0]) * order[-1]
@@ -102,8 +108,15 @@ def model_scores(
 
 def even_normals(key: Key[Array, ""], log2_n: int) -> Float[Array, "n normal"]:
     """Evenly spread standard normals: a Sobol sequence, shifted at random."""
+    return _shifted(key, _sobol(log2_n))
+
+
+@jax.jit
+def _shifted(
+    key: Key[Array, ""], points: Float[AnyArray, "n normal"]
+) -> Float[Array, "n normal"]:
     shift = jax.random.uniform(key, (N_NORMALS,))
-    inside = (jnp.asarray(_sobol(log2_n)) + shift) % 1.0
+    inside = (jnp.asarray(points) + shift) % 1.0
     return ndtri(jnp.clip(inside, 1e-6, 1.0 - 1e-6))
 
 

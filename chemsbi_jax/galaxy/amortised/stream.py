@@ -1,13 +1,11 @@
 r"""The products of a million stars: in blocks of one shape, with sums in float64.
 
-A log density of N stars is about -N, of which float32 keeps seven digits: not enough
-for differences of 0.01 between the points of a grid. So each star counts from its value
-at the centre of the grid, 32 stars are added in float32, and the rest in float64; the
-prior, which all stars share with its rounding, is subtracted at the end.
+A log density of N stars is about -N, of which float32 keeps seven digits: too few for
+differences of 0.01 between grid points. So each star's value at the grid's centre is
+subtracted, 32 stars are added in float32, and the rest in float64. The prior is last.
 """
 
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 
 import jax
@@ -19,19 +17,18 @@ from tqdm import tqdm
 
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.devices import of_all_processes
-from chemsbi_jax.galaxy.amortised.gaussian import GaussianProduct, star_gains
-from chemsbi_jax.galaxy.amortised.product import (
-    BLOCK,
-    FARTHEST,
+from chemsbi_jax.galaxy.amortised.flow import FARTHEST, grid_posterior, outside
+from chemsbi_jax.galaxy.amortised.gaussian import (
     N_STAR_DRAWS,
+    StreamedGaussian,
     gaussian_product,
-    grid_posterior,
-    on_all_devices,
-    outside,
-    pad,
+    star_gains,
     star_moments,
 )
+from chemsbi_jax.galaxy.amortised.padding import Blocks, on_all_devices, pad
 from chemsbi_jax.galaxy.amortised.resume import (
+    Load,
+    Save,
     State,
     fingerprint,
     load_state,
@@ -39,17 +36,20 @@ from chemsbi_jax.galaxy.amortised.resume import (
     sum_blocks,
 )
 from chemsbi_jax.galaxy.amortised.score_correction import LOG2_MANY, mean_score
-from chemsbi_jax.galaxy.amortised.uninformative import find_weak
+from chemsbi_jax.galaxy.amortised.uninformative import find_uninformative
+from chemsbi_jax.galaxy.border import in_float32
 from chemsbi_jax.galaxy.grid import (
     GRID_WIDTH,
+    MIN_CELL_VARIANCE,
     N_GRID,
-    SMALL,
     STEP,
     GridPosterior,
     draw_from_grid,
 )
 from chemsbi_jax.galaxy.result import grid_checks, mean_error, to_posterior
 from chemsbi_jax.npe.model import Npe, features
+from chemsbi_jax.stars import check_stars
+from chemsbi_jax.storage.files import package_version
 from chemsbi_jax.types import Forward, GalaxyPosterior, Stars
 
 BLOCK_STARS = 8192  # stars between two steps of the progress bar
@@ -63,25 +63,7 @@ UNITS = np.linspace(-GRID_WIDTH, GRID_WIDTH, N_GRID)
 N_GAINS = N_GLOBAL**2 + N_GLOBAL + 1  # precision, push, guarded
 
 
-class Blocks:
-    """The inputs of all stars, and equal blocks of them."""
-
-    def __init__(self, npe: Npe, inputs: Float[np.ndarray, "star input"], size: int):
-        self.npe, self.inputs, self.n_stars = npe, inputs, len(inputs)
-        # a small table is one block, of a few possible lengths
-        self.size = min(-(-size // BLOCK) * BLOCK, len(pad(npe, inputs[:size])[0]))
-        self.n_blocks = -(-self.n_stars // self.size)
-
-    def __call__(self, i: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rows, inputs, and which rows are stars, in (chunk, 32) of block `i`."""
-        rows = i * self.size + np.arange(self.size)
-        part = self.inputs[i * self.size : (i + 1) * self.size]
-        full = np.tile(np.asarray(self.npe.reader.blank(), np.float32), (self.size, 1))
-        full[: len(part)] = part
-        chunks = (rows.astype(np.uint32), full, rows < self.n_stars)
-        return tuple(x.reshape(-1, BLOCK, *x.shape[1:]) for x in chunks)
-
-
+@in_float32
 def stream_galaxy(
     key: Key[Array, ""],
     npe: Npe,
@@ -107,9 +89,8 @@ def stream_galaxy(
         method: "flow" or "gaussian".
         n_draws: draws from the result.
         forward: as in `infer_galaxy`.
-        checkpoint: file that keeps the sums so far. An interrupted call that is
-            repeated goes on from there, to the same bits; the file stays until the
-            caller deletes it.
+        checkpoint: file with the partial sums. A repeated call after an interruption
+            resumes from it, to the same bits; the caller deletes the file.
         quiet: no progress bar.
         block: stars at a time; it does not change the result.
 
@@ -120,16 +101,17 @@ def stream_galaxy(
     """
     if method not in METHODS:
         raise ValueError(f"Expected method {' or '.join(METHODS)}; got {method!r}.")
-    inputs = np.asarray(npe.reader.inputs(stars), np.float32)
-    weak = find_weak(npe, inputs, quiet)
+    inputs = np.asarray(npe.reader.inputs(check_stars(stars)), np.float32)
+    weak = find_uninformative(npe, inputs, quiet)
     inputs = inputs[of_all_processes(weak)[0] == 0.0]  # the same in each, to the bit
     blocks = Blocks(npe, inputs, block)
     path = None if checkpoint is None else Path(checkpoint)
     settings = ""
     if path is not None:
         about = (method, blocks.size, N_STAR_DRAWS, GUESS_STARS, GUESS_WIDTH)
-        about += (FARTHEST, _version())
-        settings = fingerprint(about, inputs, (npe, forward), jax.random.key_data(key))
+        about += (FARTHEST, package_version())
+        seed = jax.random.key_data(key)  # key reuse: names the run, no draw
+        settings = fingerprint(about, inputs, (npe, forward), seed)
     save = partial(save_state, path, settings)
     load = partial(load_state, path, settings, quiet=quiet)
     galaxy = METHODS[method](key, blocks, forward, load, save, n_draws, quiet)
@@ -137,15 +119,22 @@ def stream_galaxy(
     return galaxy._replace(checks=galaxy.checks | {"weak_stars": n_weak})
 
 
-def _stream_gaussian(key, blocks: Blocks, forward, load, save, n_draws, quiet):
+def _stream_gaussian(
+    key: Key[Array, ""],
+    blocks: Blocks,
+    forward: Forward | None,
+    load: Load,
+    save: Save,
+    n_draws: int,
+    quiet: bool,
+) -> GalaxyPosterior:
     key_stars, key_draws = jax.random.split(key)
 
     def gains(i: int) -> np.ndarray:
         sums = on_all_devices(_gain_sums)(blocks(i), blocks.npe, key_stars)
         return np.asarray(sums, float).sum(axis=0)
 
-    nowhere = np.zeros(N_GLOBAL), np.zeros((N_GLOBAL, N_GLOBAL))
-    state = load(lambda: State(0, 0, *nowhere, np.zeros(N_GAINS)))
+    state = load(lambda: State(0, 0, np.zeros(2), np.zeros((2, 2)), np.zeros(N_GAINS)))
     with _bar(blocks, "gaussian", quiet) as bar:
         total = sum_blocks(gains, blocks.n_blocks, state, save, bar).total
     precision = np.eye(N_GLOBAL) + total[: N_GLOBAL**2].reshape(N_GLOBAL, N_GLOBAL)
@@ -153,7 +142,7 @@ def _stream_gaussian(key, blocks: Blocks, forward, load, save, n_draws, quiet):
     mean = covariance @ total[N_GLOBAL**2 : -1]
     noise = np.asarray(jax.random.normal(key_draws, (n_draws, N_GLOBAL)), float)
     latent = jnp.asarray(mean + noise @ np.linalg.cholesky(covariance).T)
-    product = GaussianProduct(mean, covariance, total[-1])
+    product = StreamedGaussian(mean, covariance)
     checks = {"guarded_stars": int(total[-1])}
     return to_posterior("gaussian", blocks.npe, latent, product, checks)
 
@@ -165,20 +154,28 @@ def _gain_sums(
     zero, one = jnp.zeros(N_GLOBAL), jnp.eye(N_GLOBAL)
 
     def of_chunk(chunk: tuple[Array, Array, Array]) -> Array:
-        rows, inputs, counts = chunk
+        rows, inputs, is_star = chunk
         keys = jax.vmap(lambda row: jax.random.fold_in(key, row))(rows)
         gain = star_gains(*star_moments((keys, inputs), npe), zero, one)
         flat = [gain.precision.reshape(-1, N_GLOBAL**2), gain.push]
         each = jnp.column_stack([*flat, gain.is_guarded])
-        return jnp.sum(jnp.where(counts[:, None], each, 0.0), axis=0)
+        return jnp.sum(jnp.where(is_star[:, None], each, 0.0), axis=0)
 
     return lax.map(of_chunk, chunks)
 
 
-def _stream_flow(key, blocks: Blocks, forward, load, save, n_draws, quiet):
+def _stream_flow(
+    key: Key[Array, ""],
+    blocks: Blocks,
+    forward: Forward | None,
+    load: Load,
+    save: Save,
+    n_draws: int,
+    quiet: bool,
+) -> GalaxyPosterior:
     key_guess, key_draws = jax.random.split(key)
-    *first_grid, score = _first_grid(key_guess, blocks, forward)
-    state = load(lambda: State(0, 0, *first_grid, np.zeros(N_GRID**2)))
+    origin, factor, score = _first_grid(key_guess, blocks, forward)
+    state = load(lambda: State(0, 0, origin, factor, np.zeros(N_GRID**2)))
     while True:
         first, second = _columns(state)
         sums = partial(_block_densities, blocks, first, second)
@@ -188,25 +185,29 @@ def _stream_flow(key, blocks: Blocks, forward, load, save, n_draws, quiet):
         if fits or state.stage + 1 == MAX_PASSES:
             break
         factor = _next_factor(grid, state.factor)
-        state = State(state.stage + 1, 0, grid.mean, factor, np.zeros(N_GRID**2))
+        origin = np.asarray(grid.mean)
+        state = State(state.stage + 1, 0, origin, factor, np.zeros(N_GRID**2))
     latent = draw_from_grid(key_draws, jax.tree.map(jnp.asarray, grid), n_draws)
     checks = grid_checks(grid, n_draws) | {"passes": state.stage + 1}
     checks |= mean_error(grid, score, blocks.n_stars)
     return to_posterior("flow", blocks.npe, latent, grid, checks)
 
 
-def _first_grid(key: Key[Array, ""], blocks: Blocks, forward) -> tuple:
+def _first_grid(
+    key: Key[Array, ""], blocks: Blocks, forward: Forward | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Origin, factor and mean score, from the flow's answer for some of the stars."""
+    key_rows, key_stars, key_model = jax.random.split(key, 3)
     rows = np.arange(blocks.n_stars)
     if blocks.n_stars > GUESS_STARS:  # a table may be sorted, so not its first rows
-        draw = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+        draw = np.random.default_rng(np.asarray(jax.random.key_data(key_rows)))
         rows = np.sort(draw.choice(blocks.n_stars, GUESS_STARS, replace=False))
-    inputs, counts = pad(blocks.npe, blocks.inputs[rows])
-    gaussian = gaussian_product(key, blocks.npe, inputs, counts)
-    table, score = (inputs, counts), None
+    inputs, is_star = pad(blocks.npe, blocks.inputs[rows])
+    gaussian = gaussian_product(key_stars, blocks.npe, inputs, is_star)
+    table, score = (inputs, is_star), None
     guess = grid_posterior(blocks.npe, *table, gaussian)
     if forward is not None:
-        place = (jax.random.fold_in(key, 2), blocks.npe, forward, *table, guess)
+        place = (key_model, blocks.npe, forward, *table, guess)
         score = of_all_processes(np.asarray(mean_score(*place, LOG2_MANY), float))[0]
     factor = np.linalg.cholesky(np.asarray(guess.covariance, float))
     return np.asarray(guess.mean, float), GUESS_WIDTH * factor, score
@@ -220,11 +221,12 @@ def _columns(state: State) -> tuple[np.ndarray, np.ndarray]:
     return first.astype(np.float32), second.astype(np.float32)
 
 
-def _block_densities(blocks: Blocks, first, second, i: int) -> np.ndarray:
+def _block_densities(
+    blocks: Blocks, first: np.ndarray, second: np.ndarray, i: int
+) -> np.ndarray:
     chunks = blocks(i)[1:]
-    sums = on_all_devices(_density_sums)(
-        chunks, blocks.npe, jnp.asarray(first), jnp.asarray(second)
-    )
+    columns = jnp.asarray(first), jnp.asarray(second)
+    sums = on_all_devices(_density_sums)(chunks, blocks.npe, *columns)
     return np.asarray(sums, float).sum(axis=0)
 
 
@@ -241,15 +243,19 @@ def _density_sums(
         return density - density[CENTRE, CENTRE]
 
     def of_chunk(chunk: tuple[Array, Array]) -> Array:
-        inputs, counts = chunk
+        inputs, is_star = chunk
         each = jax.vmap(of_star)(features(npe, inputs).T)
-        return jnp.sum(jnp.where(counts[:, None, None], each, 0.0), axis=0).ravel()
+        return jnp.sum(jnp.where(is_star[:, None, None], each, 0.0), axis=0).ravel()
 
     return lax.map(of_chunk, chunks)
 
 
 def _read_grid(
-    state: State, first: np.ndarray, second: np.ndarray, n_stars: int, score
+    state: State,
+    first: np.ndarray,
+    second: np.ndarray,
+    n_stars: int,
+    score: np.ndarray | None,
 ) -> tuple[GridPosterior, bool]:
     """The posterior on the grid, and whether the grid fits it."""
     first, second = first.astype(float), second.astype(float)
@@ -258,8 +264,7 @@ def _read_grid(
         prior - prior[CENTRE, CENTRE]
     )
     if score is not None:
-        off = np.asarray(score, float)
-        at = off[0] * (first[:, None] - state.origin[0]) + off[1] * second
+        at = score[0] * (first[:, None] - state.origin[0]) + score[1] * second
         log_weights = log_weights - n_stars * at
     log_weights = log_weights + outside(first[:, None], second)
     log_weights = log_weights - log_weights.max()
@@ -268,7 +273,7 @@ def _read_grid(
     units = np.stack(np.meshgrid(UNITS, UNITS, indexing="ij"), axis=-1)
     mean = np.einsum("ab,abi->i", weights, units)
     covariance = np.einsum("ab,abi,abj->ij", weights, units - mean, units - mean)
-    covariance = covariance + SMALL * np.eye(N_GLOBAL)
+    covariance = covariance + MIN_CELL_VARIANCE * np.eye(N_GLOBAL)
     grid = GridPosterior(
         mean=state.origin + state.factor @ mean,
         covariance=state.factor @ covariance @ state.factor.T,
@@ -288,13 +293,6 @@ def _next_factor(grid: GridPosterior, factor: np.ndarray) -> np.ndarray:
 
 def _bar(blocks: Blocks, name: str, quiet: bool) -> tqdm:
     return tqdm(total=blocks.n_blocks, desc=name, unit="block", disable=quiet)
-
-
-def _version() -> str:
-    try:
-        return metadata.version("chemsbi-jax")
-    except metadata.PackageNotFoundError:  # run from a folder, not installed
-        return ""
 
 
 METHODS = {"flow": _stream_flow, "gaussian": _stream_gaussian}

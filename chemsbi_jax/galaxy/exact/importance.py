@@ -4,22 +4,24 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.scipy.special import logsumexp, ndtri
 from jax.scipy.stats import norm
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, UInt32
 
 from chemsbi_jax import priors
-from chemsbi_jax.galaxy.exact.triangular_map import Chart, fit_chart, push
+from chemsbi_jax.galaxy.exact.triangular_map import Chart, fit_chart, transform
 from chemsbi_jax.galaxy.likelihood import Observed, log_likelihood
 from chemsbi_jax.npe.model import N_LOCAL, Npe
-from chemsbi_jax.types import Forward
+from chemsbi_jax.types import AnyArray, Forward
 
-WIDEN = 1.25  # of the proposal's noise: heavier tails than the flow's
-ADAPT_DRAWS, ADAPT_ROUNDS = 2048, 12  # for the charts of stars unlike the training
-LOT_KEYS = 1000  # beyond those of the rounds that fit a chart
-GOOD = 0.4  # share of effective draws with which a star needs no (better) chart
-ENOUGH = 0.1  # share of effective draws that fits a chart
+PROPOSAL_WIDENING = 1.25  # of the proposal's noise: heavier tails than the flow's
+# draws in each of at most so many rounds that fit a star's map
+ADAPTATION_DRAWS, MAX_ADAPTATION_ROUNDS = 2048, 12
+GOOD_SHARE = 0.4  # share of effective draws above which a star needs no (better) map
+MIN_FIT_SHARE = 0.1  # share of effective draws that is enough to fit a map
+TEMPERATURES = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05)  # powers of the weights
 # additive recurrence with the real root of x^5 = x + 1: evenly spread in 4-D
 RECURRENCE = [1.1673039782614187 ** -(i + 1) for i in range(N_LOCAL)]
 
@@ -27,19 +29,31 @@ RECURRENCE = [1.1673039782614187 ** -(i + 1) for i in range(N_LOCAL)]
 class Evidence(NamedTuple):
     """Marginal likelihood of stars at some points of the global parameters."""
 
-    log_likelihood: Float[Array, "*star point"]  # up to a constant of the star
-    n_effective: Float[Array, "*star point"]  # draws
-    n_draws: Float[Array, "*star"]
-    chi2: Float[Array, "*star"]  # of the best draw
+    log_likelihood: Float[AnyArray, "*star point"]  # up to a star's constant
+    n_effective: Float[AnyArray, "*star point"]  # draws
+    n_draws: Float[AnyArray, "*star"]
+    chi2: Float[AnyArray, "*star"]  # of the best draw
+
+
+class StarKeys(NamedTuple):
+    """Random keys of one star, each with one use."""
+
+    design: Key[Array, ""]  # draws at the points of every design
+    adaptation: Key[Array, ""]  # rounds that fit the star's map
+    extra: Key[Array, ""]  # further batches of draws
 
 
 class Star(NamedTuple):
-    """One star, or all of a galaxy, with what proposes its local parameters."""
+    """One star, or all of a galaxy, with the proposal of its local parameters."""
 
-    key: Key[Array, "*star"]
-    seen: Float[Array, "*star feature"]
+    key_data: UInt32[AnyArray, "*star 3 word"]  # of its `StarKeys`
+    seen: Float[AnyArray, "*star feature"]
     observed: Observed
     chart: Chart  # of the flow's noise
+
+    def keys(self) -> StarKeys:
+        """The keys of one star; stored as numbers, which numpy can take rows of."""
+        return StarKeys(*jax.random.wrap_key_data(jnp.asarray(self.key_data)))
 
 
 class Draws(NamedTuple):
@@ -51,19 +65,43 @@ class Draws(NamedTuple):
     chi2: Float[Array, "point n"]
 
 
-def draw_weighted(
-    star: Star, npe: Npe, forward: Forward, points: Float[Array, "2 point"], n: int
-) -> Draws:
-    """Weighted draws of the local parameters at each point.
+def keys_of_stars(key: Key[Array, ""], n_stars: int) -> UInt32[np.ndarray, "star 3 w"]:
+    """Raw data of the keys of all stars; a longer table does not change the first."""
+    # a few fixed lengths, so that little is compiled for a number of stars
+    length = 64 * 2 ** max(0, (n_stars - 1).bit_length() - 6)
+    return np.asarray(_keys_of_stars(key, length))[:n_stars]
 
-    Standard normals go through the star's chart and then through the flow. The same
-    ones serve all points, so that they hardly move one against another.
+
+def _split_keys(key: Key[Array, ""], n: int) -> UInt32[Array, "n 3 word"]:
+    each = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(n))
+    parts = jax.vmap(lambda k: jax.random.split(k, len(StarKeys._fields)))(each)
+    return jax.random.key_data(parts)
+
+
+_keys_of_stars = jax.jit(_split_keys, static_argnums=1)
+
+
+def draw_weighted(
+    key: Key[Array, ""],
+    star: Star,
+    npe: Npe,
+    forward: Forward,
+    points: Float[Array, "2 point"],
+    n: int,
+) -> Draws:
+    """Weighted draws of one star's local parameters at each point.
+
+    Standard normals go through the star's map and then through the flow. All points
+    share the same normals, so that most of their noise cancels between points.
     """
     before = points[:, :, None].repeat(n, 2)
-    normal = WIDEN * _quasi_normal(star.key, n)[:, None].repeat(points.shape[1], 1)
-    noise, log_det = push(star.chart, jnp.zeros_like(before), normal)
-    local, of_flow = npe.star_flow.given(star.seen).draw_and_log_det(noise, before)
-    proposal = norm.logpdf(normal, scale=WIDEN).sum(axis=0) - log_det - of_flow
+    normal = _quasi_normal(key, n)[:, None].repeat(points.shape[1], 1)
+    normal = PROPOSAL_WIDENING * normal
+    noise, log_det = transform(star.chart, jnp.zeros_like(before), normal)
+    flow = npe.star_flow.given(jnp.asarray(star.seen))
+    local, of_flow = flow.draw_and_log_det(noise, before)
+    log_normal = norm.logpdf(normal, scale=PROPOSAL_WIDENING).sum(axis=0)
+    proposal = log_normal - log_det - of_flow
     latent = jnp.moveaxis(jnp.concatenate([before, local]), 0, -1)
     gain = log_likelihood(forward, priors.from_normal(npe.prior, latent), star.observed)
     log_weight = gain + norm.logpdf(local).sum(axis=0) - proposal
@@ -71,34 +109,32 @@ def draw_weighted(
 
 
 def star_evidence(
-    star: Star, npe: Npe, forward: Forward, points: Float[Array, "2 point"], n: int
+    key: Key[Array, ""],
+    star: Star,
+    npe: Npe,
+    forward: Forward,
+    points: Float[Array, "2 point"],
+    n: int,
 ) -> Evidence:
     """Importance sampling over one star's local parameters, at all points."""
-    draws = draw_weighted(star, npe, forward, points, n)
+    draws = draw_weighted(key, star, npe, forward, points, n)
     total = logsumexp(draws.log_weight, axis=-1) - jnp.log(n)
-    worth = n_effective(draws.log_weight)
-    return Evidence(total, worth, jnp.asarray(float(n)), draws.chi2.min())
+    effective = n_effective(draws.log_weight)
+    return Evidence(total, effective, jnp.asarray(float(n)), draws.chi2.min())
 
 
-def more_evidence(
-    star: Star, found: Evidence, npe: Npe, forward: Forward, points: Array, lot, n: int
-) -> Evidence:
-    """Evidence of one star from what was found, and a further lot of draws."""
-    key = jax.random.fold_in(star.key, LOT_KEYS + lot.astype(int))
-    more = star_evidence(star._replace(key=key), npe, forward, points, n)
-    return merge(jax.tree.map(lambda *x: jnp.stack(x), found, more))
-
-
-def merge(parts: Evidence) -> Evidence:
-    """One star's evidence from several lots of draws (first axis)."""
-    n = parts.n_draws[:, None]
-    sums = parts.log_likelihood + jnp.log(n)
-    squares = 2.0 * sums - jnp.log(parts.n_effective)
-    total = logsumexp(sums, axis=0)
-    worth = jnp.exp(2.0 * total - logsumexp(squares, axis=0))
-    return Evidence(
-        total - jnp.log(n.sum()), worth, parts.n_draws.sum(), parts.chi2.min()
-    )
+def merge(batches: Evidence) -> Evidence:
+    """Combine batches of draws of the same stars; batches along the first axis."""
+    parts = Evidence(*(np.asarray(x, float) for x in batches))
+    n = parts.n_draws[..., None]
+    sums = parts.log_likelihood + np.log(n)
+    squares = 2.0 * sums - np.log(parts.n_effective)
+    with np.errstate(invalid="ignore"):  # NaN of a star without a proposal stays NaN
+        total = np.logaddexp.reduce(sums, axis=0)
+        effective = np.exp(2.0 * total - np.logaddexp.reduce(squares, axis=0))
+    n_draws = parts.n_draws.sum(axis=0)
+    mean = total - np.log(n_draws)[..., None]
+    return Evidence(mean, effective, n_draws, parts.chi2.min(axis=0))
 
 
 def local_chart(
@@ -109,41 +145,46 @@ def local_chart(
     units: Float[Array, "2 point"],
     n: int,
 ) -> Chart:
-    """A chart of the local latents themselves, with their response to the galaxy's.
+    """A map of the local latents themselves, with their response to the global ones.
 
     Args:
         star: with its proposal.
         npe: see `draw_weighted`, as `forward`.
         forward: the model.
         points: global latents.
-        units: the same points in the units that the chart shall take.
+        units: the same points in the units of the map.
         n: draws at each point.
     """
-    draws = draw_weighted(star, npe, forward, points, n)
+    draws = draw_weighted(star.keys().design, star, npe, forward, points, n)
     tempered = jax.vmap(temper)(draws.log_weight)
     weight = jax.nn.softmax(tempered) * n_effective(tempered)[:, None]
     galaxy = units[:, :, None].repeat(n, 2).reshape(2, -1)
     return fit_chart(galaxy, draws.local.reshape(N_LOCAL, -1), weight.ravel())
 
 
-def adapt_chart(star: Star, npe: Npe, forward: Forward, point: Array) -> Chart:
-    """A chart that follows the star where the flow does not; the identity if it does.
+def adapt_chart(
+    star: Star, npe: Npe, forward: Forward, point: Float[Array, " 2"]
+) -> Chart:
+    """A better map for a star whose proposals are poor, else its present one.
 
-    Each round draws from the chart of the one before and fits a new one to the weighted
-    draws, as adaptive importance sampling does.
+    Each round draws from the map of the round before and fits a new one to the weighted
+    draws: adaptive importance sampling.
     """
+    key = star.keys().adaptation
 
     def is_poor(state: tuple) -> Array:
         i, _, good = state
-        return (i <= ADAPT_ROUNDS) & ~good
+        return (i <= MAX_ADAPTATION_ROUNDS) & ~good
 
     def improve(state: tuple) -> tuple:
         i, chart, _ = state
-        key = jax.random.fold_in(star.key, i)
-        proposed = star._replace(chart=chart, key=key)
-        draws = draw_weighted(proposed, npe, forward, point[:, None], ADAPT_DRAWS)
+        proposed = star._replace(chart=chart)
+        round_key = jax.random.fold_in(key, i)
+        draws = draw_weighted(
+            round_key, proposed, npe, forward, point[:, None], ADAPTATION_DRAWS
+        )
         log_weight = draws.log_weight[0]
-        good = n_effective(log_weight) >= GOOD * ADAPT_DRAWS
+        good = n_effective(log_weight) >= GOOD_SHARE * ADAPTATION_DRAWS
         tempered = temper(log_weight)
         weight = jax.nn.softmax(tempered) * n_effective(tempered)
         nothing = jnp.zeros_like(draws.noise[:2, 0])
@@ -156,11 +197,11 @@ def adapt_chart(star: Star, npe: Npe, forward: Forward, point: Array) -> Chart:
 
 
 def temper(log_weight: Float[Array, " draw"]) -> Float[Array, " draw"]:
-    """Flatter weights where only a few draws count: enough of them for a fit."""
-    powers = jnp.array([1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05])
-    worth = jax.vmap(lambda p: n_effective(p * log_weight))(powers)
-    enough = worth > ENOUGH * len(log_weight)
-    enough = enough.at[-1].set(True)  # the flattest, at last
+    """Flatter weights where few draws are effective: enough of them for a fit."""
+    powers = jnp.array(TEMPERATURES)
+    effective = jax.vmap(lambda p: n_effective(p * log_weight))(powers)
+    enough = effective > MIN_FIT_SHARE * len(log_weight)
+    enough = enough.at[-1].set(True)  # the flattest, if none is flat enough
     return powers[jnp.argmax(enough)] * log_weight
 
 

@@ -1,104 +1,129 @@
-"""A 2-D posterior from its values at a few points: a polynomial joins them."""
+"""A 2-D posterior from its values at a few points, by a polynomial fit."""
 
-import jax.numpy as jnp
+from typing import NamedTuple
+
 import numpy as np
-from jax.scipy.special import logsumexp
 from jaxtyping import Float
 from numpy.polynomial.legendre import legvander2d
 
 from chemsbi_jax.galaxy.grid import (
     GRID_WIDTH,
+    MIN_CELL_VARIANCE,
     N_GRID,
-    SMALL,
     GridPosterior,
-    grid_moments,
+    moments_on_grid,
 )
 from chemsbi_jax.galaxy.likelihood import BAD
 
 MAX_DEGREE = 8  # of the polynomial
-FLOOR = 0.02  # weight of points where the posterior vanishes
-EDGE = 0.75  # half sides of a design from its centre
+# weight of points: exp(log posterior / FIT_TEMPERATURE) + MIN_FIT_WEIGHT
+FIT_TEMPERATURE, MIN_FIT_WEIGHT = 8.0, 0.02
+MAX_EDGE_SHIFT = 0.75  # half sides from the centre; beyond, a posterior is at the edge
+# a posterior has converged on a design if its mean is at most MAX_SHIFT half sides
+# from the centre, and its widths are within MIN_WIDTH to MAX_WIDTH half sides; a design
+# reaches 4 sigma, so that 0.25 is the ideal width
+MAX_SHIFT, MIN_WIDTH, MAX_WIDTH = 0.25, 0.12, 0.33
 
 
-def square(side: int) -> Float[np.ndarray, "2 point"]:
+class Design(NamedTuple):
+    """A sheared square of points in the two global latents."""
+
+    centre: Float[np.ndarray, " 2"]  # latents
+    factor: Float[np.ndarray, "2 2"]  # lower triangle, half a side in latents
+    side: int  # points a side, an odd number
+
+    @property
+    def units(self) -> Float[np.ndarray, "2 point"]:
+        """The points in half sides from the centre; the middle column is the centre."""
+        return unit_grid(self.side)
+
+    @property
+    def points(self) -> Float[np.ndarray, "2 point"]:
+        """The points in latents."""
+        return self.centre[:, None] + self.factor @ self.units
+
+
+def unit_grid(side: int) -> Float[np.ndarray, "2 point"]:
     """Evenly spread points of the square of half side one."""
     units = np.linspace(-1.0, 1.0, side)
     return np.stack(np.meshgrid(units, units, indexing="ij")).reshape(2, -1)
 
 
-def join_points(
-    units: Float[np.ndarray, "2 point"],
-    total: Float[np.ndarray, " point"],
-    mean: Float[np.ndarray, " 2"],
-    factor: Float[np.ndarray, "2 2"],
-) -> tuple[GridPosterior, float]:
-    """Posterior on a fine grid from the log likelihood at the points of a design.
+def log_posterior(
+    design: Design, log_likelihood: Float[np.ndarray, " point"]
+) -> Float[np.ndarray, " point"]:
+    """Log posterior at the points, 0 at the best; -inf where the model is undefined."""
+    total = log_likelihood - 0.5 * (design.points**2).sum(axis=0)
+    return np.where(log_likelihood < 0.5 * BAD, -np.inf, total - total.max())
 
-    Args:
-        units: `square`.
-        total: log likelihood of all stars at `mean + factor @ units`.
-        mean: centre of the design, in latents.
-        factor: lower triangle, half a side of the design.
+
+def fit_polynomial(
+    design: Design, log_likelihood: Float[np.ndarray, " point"]
+) -> tuple[GridPosterior, float]:
+    """Posterior on a fine grid from the log likelihood of all stars on a design.
 
     Returns:
-        The posterior within the design, and the rms error of the polynomial where the
-        posterior is.
+        The posterior within the design, and the rms error of the polynomial in log
+        density, weighted with the posterior.
     """
-    degree = min(round(units.shape[1] ** 0.5) - 1, MAX_DEGREE)
+    degree = min(design.side - 1, MAX_DEGREE)
     low = np.add.outer(np.arange(degree + 1), np.arange(degree + 1)) <= degree
 
-    def terms(u: np.ndarray) -> np.ndarray:
+    def terms(u: Float[np.ndarray, "2 *b"]) -> Float[np.ndarray, "*b term"]:
         return legvander2d(u[0], u[1], [degree, degree])[..., low.ravel()]
 
-    at = mean[:, None] + factor @ units
-    log_post = total - 0.5 * (at**2).sum(axis=0)
-    log_post = np.where(total < 0.5 * BAD, -np.inf, log_post - log_post.max())
-    # what lies far down counts little, but keeps the polynomial from rising there
-    weight = np.where(np.isfinite(log_post), np.exp(log_post / 8.0) + FLOOR, 0.0)
-    target = np.where(np.isfinite(log_post), log_post, 0.0)
-    basis = terms(units)
+    log_post = log_posterior(design, log_likelihood)
+    is_known = np.isfinite(log_post)
+    # points of low density count little, but keep the polynomial from rising there
+    weight = np.exp(log_post / FIT_TEMPERATURE) + MIN_FIT_WEIGHT
+    weight = np.where(is_known, weight, 0.0)
+    target = np.where(is_known, log_post, 0.0)
+    basis = terms(design.units)
     scaled = basis * weight[:, None]
     coefficients = np.linalg.lstsq(scaled, target * weight, rcond=None)[0]
-    share = np.where(np.isfinite(log_post), np.exp(log_post), 0.0)
+    share = np.where(is_known, np.exp(log_post), 0.0)
     error = (basis @ coefficients - target) ** 2 @ share
-    error = error / (share.sum() or 1.0)  # the model may have no star in the design
-    fine = square(N_GRID).reshape(2, N_GRID, N_GRID)
-    grid = _as_grid(terms(fine) @ coefficients, mean, factor)
-    return grid, float(error**0.5)
+    error = error / (share.sum() or 1.0)  # the model may be undefined in the design
+    fine = unit_grid(N_GRID).reshape(2, N_GRID, N_GRID)
+    return _as_grid(terms(fine) @ coefficients, design), float(error**0.5)
 
 
-def _as_grid(log_weights, mean, factor) -> GridPosterior:
-    units = jnp.linspace(-GRID_WIDTH, GRID_WIDTH, N_GRID)
-    log_weights = jnp.asarray(log_weights - log_weights.max(), jnp.float32)
-    of_grid = factor / GRID_WIDTH
-    centre, covariance = (
-        np.asarray(x, float) for x in grid_moments(log_weights, units)
-    )
-    covariance = covariance + SMALL * np.eye(2)
+def _as_grid(log_weights: Float[np.ndarray, "n n"], design: Design) -> GridPosterior:
+    units = np.linspace(-GRID_WIDTH, GRID_WIDTH, N_GRID)
+    log_weights = log_weights - log_weights.max()
+    log_weights = log_weights - np.log(np.exp(log_weights).sum())
+    factor = design.factor / GRID_WIDTH
+    mean, covariance = moments_on_grid(log_weights, units)
+    covariance = covariance + MIN_CELL_VARIANCE * np.eye(2)
     return GridPosterior(
-        mean=mean + of_grid @ centre,
-        covariance=of_grid @ covariance @ of_grid.T,
-        origin=jnp.asarray(mean),
-        factor=jnp.asarray(of_grid),
-        log_weights=log_weights - logsumexp(log_weights),
+        mean=design.centre + factor @ mean,
+        covariance=factor @ covariance @ factor.T,
+        origin=design.centre,
+        factor=factor,
+        log_weights=log_weights,
     )
 
 
-def at_rest(grid: GridPosterior, mean: np.ndarray, factor: np.ndarray) -> bool:
+def is_converged(grid: GridPosterior, design: Design) -> bool:
     """Whether the posterior lies well within its design, and fills enough of it."""
-    spread = np.linalg.solve(factor, np.linalg.cholesky(grid.covariance))
+    spread = np.linalg.solve(design.factor, np.linalg.cholesky(grid.covariance))
     width = np.linalg.svd(spread, compute_uv=False)
-    # a design reaches 4 sigma: a quarter of half a side
-    return bool(
-        _shift(grid, mean, factor) < 0.25 and width.max() < 0.33 and width.min() > 0.12
-    )
+    is_central = _shift(grid, design) < MAX_SHIFT
+    return bool(is_central and width.max() < MAX_WIDTH and width.min() > MIN_WIDTH)
 
 
-def piles_up(grid: GridPosterior, mean: np.ndarray, factor: np.ndarray) -> bool:
-    """Whether the posterior ends where its design does."""
-    return bool(_shift(grid, mean, factor) > EDGE)
+def touches_edge(grid: GridPosterior, design: Design) -> bool:
+    """Whether the posterior is cut off by the edge of its design."""
+    return bool(_shift(grid, design) > MAX_EDGE_SHIFT)
 
 
-def _shift(grid: GridPosterior, mean: np.ndarray, factor: np.ndarray) -> float:
-    """From the centre of the design, in half sides."""
-    return np.abs(np.linalg.solve(factor, np.asarray(grid.mean, float) - mean)).max()
+def edge_mass(grid: GridPosterior) -> float:
+    """Posterior probability in the outermost cells of the grid."""
+    weights = np.exp(np.asarray(grid.log_weights, float))
+    return float(1.0 - weights[1:-1, 1:-1].sum() / weights.sum())
+
+
+def _shift(grid: GridPosterior, design: Design) -> float:
+    """Distance of the mean from the centre of the design, in half sides."""
+    shift = np.asarray(grid.mean, float) - design.centre
+    return float(np.abs(np.linalg.solve(design.factor, shift)).max())

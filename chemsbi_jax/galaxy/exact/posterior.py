@@ -1,61 +1,103 @@
-"""The galaxy's posterior without the network's error: method `exact`.
+"""Galaxy posterior by importance sampling, without the network's error: `exact`.
 
-An amortised flow is only roughly right for stars unlike those it was trained on, and N
-stars add its errors up. Here each star's likelihood of the global parameters comes from
-the forward model itself, by importance sampling over the star's local parameters, at a
-few points around the answer. The flow proposes: it follows the star from point to
-point, so that the same noise cancels between them. For stars that it does not know a
-chart of its noise is fitted first.
+An amortised flow is only roughly right for stars unlike its training stars, and a
+product of N stars accumulates its errors N times. Here the forward model gives each
+star's likelihood of the global parameters, by importance sampling over the star's local
+parameters, at the points of a small design around the posterior. The flow proposes the
+local parameters; where it proposes poorly, a map of its noise is fitted first.
 """
 
-from functools import cache
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Bool, Float, Key
-from scipy import stats
 from tqdm import tqdm
 
-from chemsbi_jax.devices import spread
-from chemsbi_jax.errors import InputError
-from chemsbi_jax.galaxy.exact.importance import (
-    GOOD,
-    Evidence,
-    Star,
-    adapt_chart,
-    more_evidence,
-    star_evidence,
+from chemsbi_jax.errors import ConvergenceError, InputError
+from chemsbi_jax.galaxy.exact.blocks import (
+    adapt_poor_proposals,
+    effective_draws,
+    evidence_at,
+    resample_poor_stars,
 )
-from chemsbi_jax.galaxy.exact.polynomial import at_rest, join_points, piles_up, square
-from chemsbi_jax.galaxy.exact.triangular_map import Chart, prior_chart
+from chemsbi_jax.galaxy.exact.importance import Evidence, Star, keys_of_stars
+from chemsbi_jax.galaxy.exact.polynomial import (
+    Design,
+    edge_mass,
+    fit_polynomial,
+    is_converged,
+    touches_edge,
+)
+from chemsbi_jax.galaxy.exact.search import is_consistent, search_prior, within_model
+from chemsbi_jax.galaxy.exact.triangular_map import prior_chart
 from chemsbi_jax.galaxy.grid import GridPosterior
 from chemsbi_jax.galaxy.likelihood import Observed
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.types import Forward
 
-REACH, SEARCH_REACH = 4.0, 10.0  # half a side of the designs, in standard deviations
-SIDES = {13: 5, 9: 70}  # points a side of the designs of up to so many stars
-LEAST = 5  # points a side of all others
-INNER = 0.51  # half sides of the design: its half, and rounding
-DRAWS = 64  # of each star, at each point
-# below POOR effective draws a star gets a lot of MORE times as many, at most LOTS times
-POOR, MORE, LOTS = 32.0, 4, 4
-BLOCK, FEW = 64, 4  # stars a call; of those that take long, on each device
-MAX_ROUNDS = 12
-TINY = 1e-12  # prior widths squared
-UNEXPLAINED = 1e-25  # chance of a star's chi2 (10 sigma) below which it does not count
+# half a side of the designs in standard deviations: at the posterior, where that cuts
+# off a bent one, and of designs that look for it where the last one had it at the edge
+REACH_SIGMA, WIDE_REACH_SIGMA, SEARCH_REACH_SIGMA = 4.0, 6.0, 10.0
+MAX_EDGE_MASS = 3e-4  # posterior probability in the outermost cells of the grid
+MIN_GROWTH = 1.1  # of the area, of a wider design that is worth a round
+MAX_HALF_SIDE = 4.0  # prior widths: the networks were trained within
+# grid points a side -> largest number of stars they serve; MIN_SIDE for larger tables
+SIDES = {13: 5, 9: 70}
+MIN_SIDE = 5
+MAX_POLYNOMIAL_RMS = 0.1  # in log density; above it a design gets more points
+MAX_GUESS_ROUNDS, MAX_ROUNDS = 4, 12  # from a guess, and in all
+MIN_VARIANCE = 1e-12  # prior widths squared
+FEW_EFFECTIVE_DRAWS = 8.0  # median of the stars, below which draws are the cause
 
 
 class Exact(NamedTuple):
     """The posterior, and what it was made with."""
 
     grid: GridPosterior
-    stars: Star  # with their charts
-    counts: Bool[np.ndarray, " star"]  # False: no parameters explain the star
+    stars: Star  # with their maps
+    is_used: Bool[np.ndarray, " star"]  # False: no parameters explain the star
     checks: dict
+
+
+class Round(NamedTuple):
+    """The posterior on one design."""
+
+    design: Design
+    stars: Star  # with their maps
+    found: Evidence
+    grid: GridPosterior
+    polynomial_rms: float  # in log density
+    is_used: Bool[np.ndarray, " star"]  # False: not explained within the design
+    reach: float  # half a side of the design in standard deviations
+    n_rounds: int  # with this one
+
+    @property
+    def is_search(self) -> bool:
+        """Whether the design is a wide one that only looks for the posterior."""
+        return self.reach > WIDE_REACH_SIGMA
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the posterior is well within the design."""
+        return is_converged(self.grid, self.design) and not self.is_search
+
+    @property
+    def is_resolved(self) -> bool:
+        """Whether the design has enough points, or as many as any."""
+        is_finest = self.design.side >= max(SIDES)
+        return is_finest or self.polynomial_rms <= MAX_POLYNOMIAL_RMS
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the design holds the tails, or can't be wider."""
+        wide = design_factor(np.asarray(self.grid.covariance), WIDE_REACH_SIGMA)
+        growth = np.linalg.det(wide) / np.linalg.det(self.design.factor)
+        return bool(growth < MIN_GROWTH) or edge_mass(self.grid) <= MAX_EDGE_MASS
+
+    @property
+    def is_converged(self) -> bool:
+        """Whether the posterior is in the design as it should be."""
+        return self.is_settled and self.is_resolved and self.is_complete
 
 
 def exact_posterior(
@@ -63,231 +105,182 @@ def exact_posterior(
     npe: Npe,
     forward: Forward,
     observed: Observed,
-    seen: Float[Array, "star feature"],
-    mean: Float[Array, " 2"],
-    covariance: Float[Array, "2 2"],
+    seen: Float[Array | np.ndarray, "star feature"],
+    mean: Float[Array | np.ndarray, " 2"],
+    covariance: Float[Array | np.ndarray, "2 2"],
     *,
     quiet: bool = True,
 ) -> Exact:
     """Posterior of the global latents by importance sampling, from a first guess.
 
+    Where the rounds do not converge from the guess, or leave stars out, the whole prior
+    is searched, and the rounds start again from what the search finds.
+
     Args:
         key: decides the draws.
         npe: prior, and proposals for the local parameters.
         forward: theta (..., 6) -> abundances [dex].
-        observed: what the likelihood needs of the stars.
-        seen: what the flow sees of the stars (`features`, transposed).
+        observed: measurements of the stars.
+        seen: the flow's features of the stars (`features`, transposed).
         mean: first guess, in latents.
-        covariance: and its width; both may be far off. One round will do where the
-            guess was good to one sigma.
+        covariance: and its width; both may be far off.
         quiet: no progress bar.
 
     Returns:
         The posterior, and how far it can be trusted: effective draws of the stars,
-        whether the rounds came to rest, and which stars were left out.
+        whether the rounds converged ("at_rest"), and which stars were left out.
+
+    Raises:
+        InputError: no parameters explain any of the stars.
     """
-    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(len(seen)))
-    stars = Star(keys, seen, observed, prior_chart(len(seen)))
-    mean, covariance = np.asarray(mean, float), np.asarray(covariance, float)
+    n_stars = len(seen)
+    stars = Star(keys_of_stars(key, n_stars), seen, observed, prior_chart(n_stars))
     bar = tqdm(total=MAX_ROUNDS, desc="exact", unit=" rounds", disable=quiet)
-    reach, n_rounds = REACH, 0
-    for _ in range(MAX_ROUNDS):
-        factor, is_search = design_factor(covariance, reach), reach > REACH
-        stars, found, grid, error = _look(stars, npe, forward, mean, factor, is_search)
-        lost = piles_up(grid, mean, factor)
-        rests = not is_search and at_rest(grid, mean, factor)
-        if not lost:  # else its width is that of the edge
-            covariance = np.asarray(grid.covariance)
-        mean = np.asarray(grid.mean)
-        reach = SEARCH_REACH if lost else REACH
-        n_rounds += 1
-        bar.update()
-        if rests:
-            bar.total = n_rounds  # no more are needed: the bar is full
-            bar.refresh()
-            break
+    guess = np.asarray(mean, float), np.asarray(covariance, float)
+    best = _refine(stars, npe, forward, *guess, MAX_GUESS_ROUNDS, bar)
+    if not best.is_converged or not best.is_used.all():
+        place = search_prior(stars, npe, forward)
+        if not best.is_converged or not is_consistent(best.grid, *place):
+            n_left = MAX_ROUNDS - best.n_rounds
+            again = _refine(stars, npe, forward, *place, n_left, bar)
+            best = max(again, best, key=_quality)
+    bar.total = bar.n  # no more rounds are needed: the bar is full
     bar.close()
-    checks = {"at_rest": rests, "rounds": n_rounds}
-    counts = explained(found, observed)
-    checks |= {"polynomial_rms": error, **_draw_checks(found, counts)}
-    return Exact(grid, stars, counts, checks)
+    if not best.is_used.any():
+        raise InputError(
+            "Expected stars that the model can make; no parameters within the prior "
+            f"come near to any of these {n_stars}. Check units and solar scale of the "
+            "table, and leave out abundances that the model can't reproduce."
+        )
+    return Exact(best.grid, best.stars, best.is_used, _checks(best))
 
 
-def _look(
-    stars: Star, npe: Npe, forward: Forward, mean, factor, is_search: bool
-) -> tuple[Star, Evidence, GridPosterior, float]:
-    """One round: the posterior at one design, and what it was made with."""
-    points = mean[:, None] + factor @ _square(len(stars.key))
-    found = in_blocks(_evidence, stars, npe, forward, points)
-    if not is_search:  # which needs a direction and no digits
-        stars, found = follow(stars, found, npe, forward, points)
-    grid, error = _posterior(found, _near(found, stars.observed), mean, factor)
-    if not is_search and not piles_up(grid, mean, factor):
-        found = draw_more(stars, found, npe, forward, points)
-        counts = explained(found, stars.observed)
-        grid, error = _posterior(found, counts, mean, factor)
-    return stars, found, grid, error
+def require_converged(result: Exact) -> None:
+    """Raise where the rounds of `exact_posterior` did not converge.
+
+    Raises:
+        ConvergenceError: naming the cause and the remedy.
+    """
+    if result.checks["at_rest"]:
+        return
+    n_used, distance = (
+        int(result.is_used.sum()),
+        np.hypot(*np.asarray(result.grid.mean)),
+    )
+    median = result.checks["effective_draws_median"]
+    if median < FEW_EFFECTIVE_DRAWS:
+        cause = (
+            f"a star has {median:.1f} effective draws in the median, as neither the "
+            "network nor the fitted maps propose the parameters of such stars"
+        )
+    else:
+        cause = "the posterior did not settle within its grid"
+    raise ConvergenceError(
+        f"The exact method found no posterior for these {n_used} stars: {cause}. Its "
+        f"last round was {distance:.1f} prior widths from the prior's mean. Check the "
+        "units and solar scale of the abundances and their errors, leave out those "
+        "that the model can't reproduce, or use another method (flow, robust)."
+    )
 
 
-def _posterior(found: Evidence, counts: np.ndarray, mean, factor):
-    counts = counts if counts.any() else ~counts  # a search needs a direction
-    # float64: thousands of stars add up
-    total = np.asarray(found.log_likelihood, float)[counts].sum(axis=0)
-    return join_points(_square(len(counts)), total, mean, factor)
+def evaluate_design(
+    stars: Star,
+    npe: Npe,
+    forward: Forward,
+    design: Design,
+    reach: float = REACH_SIGMA,
+    n_rounds: int = 1,
+) -> Round:
+    """One round: the posterior on one design, and what it was made with."""
+    is_search = reach > WIDE_REACH_SIGMA
+    found = evidence_at(stars, npe, forward, design.points)
+    if not is_search:  # a search needs a direction and no digits
+        stars, found = adapt_poor_proposals(stars, found, npe, forward, design)
+    is_used = within_model(found, stars.observed)
+    grid, rms = fit_polynomial(design, _sum_of_stars(found, is_used))
+    if not is_search and not touches_edge(grid, design):
+        found = resample_poor_stars(stars, found, npe, forward, design, is_used)
+        is_used = within_model(found, stars.observed)
+        grid, rms = fit_polynomial(design, _sum_of_stars(found, is_used))
+    return Round(design, stars, found, grid, rms, is_used, reach, n_rounds)
 
 
-def _draw_checks(found: Evidence, counts: np.ndarray) -> dict:
-    worth = _worth(found)[counts]
+def _refine(
+    stars: Star,
+    npe: Npe,
+    forward: Forward,
+    mean: Float[np.ndarray, " 2"],
+    covariance: Float[np.ndarray, "2 2"],
+    n_rounds: int,
+    bar: tqdm,
+) -> Round:
+    """Rounds from a first guess, until they converge; at most `n_rounds`."""
+    side = points_per_side(len(stars.seen))
+    design = Design(mean, design_factor(covariance, REACH_SIGMA), side)
+    last = evaluate_design(stars, npe, forward, design)
+    bar.update()
+    while not last.is_converged and last.n_rounds < n_rounds:
+        design, reach = _next_design(last)
+        last = evaluate_design(
+            last.stars, npe, forward, design, reach, last.n_rounds + 1
+        )
+        bar.update()
+    return last
+
+
+def _next_design(last: Round) -> tuple[Design, float]:
+    """The design of the next round, and its reach in standard deviations."""
+    design, grid = last.design, last.grid
+    mean, covariance = np.asarray(grid.mean, float), np.asarray(grid.covariance)
+    side = design.side
+    if touches_edge(grid, design):  # the width is that of the edge: keep the design's
+        covariance = design.factor @ design.factor.T / last.reach**2
+        factor = design_factor(covariance, SEARCH_REACH_SIGMA)
+        return Design(mean, factor, side), SEARCH_REACH_SIGMA
+    reach = REACH_SIGMA if last.is_search else last.reach
+    if last.is_settled and not last.is_complete:
+        reach, side = WIDE_REACH_SIGMA, max(SIDES)
+    elif last.is_settled and not last.is_resolved:
+        side = min(s for s in (MIN_SIDE, *SIDES) if s > side)
+    return Design(mean, design_factor(covariance, reach), side), reach
+
+
+def _quality(one: Round) -> tuple[bool, int]:
+    return one.is_converged, int(one.is_used.sum())
+
+
+def _sum_of_stars(
+    found: Evidence, is_used: Bool[np.ndarray, " star"]
+) -> Float[np.ndarray, " point"]:
+    """Log likelihood of the used stars; of all if none is used, for a direction."""
+    rows = is_used if is_used.any() else np.ones_like(is_used)
+    # float64: thousands of stars are added
+    return np.asarray(found.log_likelihood, float)[rows].sum(axis=0)
+
+
+def _checks(best: Round) -> dict:
+    effective = effective_draws(best.found, best.design)[best.is_used]
     return {
-        "left_out": np.flatnonzero(~counts).tolist(),
-        "effective_draws_median": float(np.median(worth)),
-        "effective_draws_p01": float(np.quantile(worth, 0.01)),
+        "at_rest": best.is_converged,
+        "rounds": best.n_rounds,
+        "polynomial_rms": best.polynomial_rms,
+        "mass_at_edge": edge_mass(best.grid),
+        "left_out": np.flatnonzero(~best.is_used).tolist(),
+        "effective_draws_median": float(np.median(effective)),
+        "effective_draws_p01": float(np.quantile(effective, 0.01)),
     }
 
 
-def adapt_charts(
-    stars: Star, npe: Npe, forward: Forward, mean, rows: np.ndarray | None = None
-) -> Star:
-    """Stars, of which some (or all) get charts that fit around these global latents."""
-    anew = stars._replace(chart=prior_chart(len(stars.key)))  # one belongs to a place
-    charts = in_blocks(_charts, anew, npe, forward, mean, rows, _few())
-    return stars._replace(chart=_put(stars.chart, rows, charts))
+def points_per_side(n_stars: int) -> int:
+    """Points a side of the first design; few stars have a wide posterior."""
+    return next((side for side, n in SIDES.items() if n_stars <= n), MIN_SIDE)
 
 
-def follow(
-    stars: Star, found: Evidence, npe: Npe, forward: Forward, points: np.ndarray
-) -> tuple[Star, Evidence]:
-    """Charts, and the evidence with them, for stars that the flow does not know.
-
-    Args:
-        stars: with their charts.
-        found: their evidence at the points.
-        npe: see `exact_posterior`, as `forward`.
-        forward: the model.
-        points: a design; its middle comes in the middle.
-    """
-    middle = points.shape[1] // 2
-    known = found.n_effective[:, middle] >= GOOD * DRAWS
-    unknown = np.flatnonzero(~known)  # NaN are, too
-    if len(unknown) == 0:
-        return stars, found
-    stars = adapt_charts(stars, npe, forward, points[:, middle], unknown)
-    again = in_blocks(_evidence, stars, npe, forward, points, unknown)
-    return stars, _put(found, unknown, again)
-
-
-def draw_more(
-    stars: Star, found: Evidence, npe: Npe, forward: Forward, points: np.ndarray
-) -> Evidence:
-    """Further lots of draws for stars of which few count; arguments as `follow`."""
-    for lot in range(LOTS):
-        poor = np.flatnonzero(~(_worth(found) >= POOR))
-        if len(poor) == 0:
-            break
-        found = _put(
-            found,
-            poor,
-            in_blocks(_more, (stars, found), npe, forward, (points, lot), poor, _few()),
-        )
-    return found
-
-
-def _worth(found: Evidence) -> Float[np.ndarray, " star"]:
-    """Effective draws of the stars in the inner half of the design (some two sigma)."""
-    n_effective = np.asarray(found.n_effective)
-    units = _square(len(n_effective))
-    return n_effective[:, np.abs(units).max(axis=0) <= INNER].min(axis=1)
-
-
-def _put(every, rows: np.ndarray | None, some):
-    """Replaces some rows, on the host: there nothing is compiled for their number."""
-
-    def put(x, y) -> np.ndarray:
-        x = np.array(x)
-        x[slice(None) if rows is None else rows] = y
-        return x
-
-    return jax.tree.map(put, every, some)
-
-
-def explained(found: Evidence, observed: Observed) -> Bool[np.ndarray, " star"]:
-    """Stars that some parameters of the model come near to.
-
-    One particle that no parameters explain would outweigh all others of its galaxy.
-
-    Raises:
-        InputError: there is no such star.
-    """
-    counts = _near(found, observed)
-    if not counts.any():
-        raise InputError(
-            "Expected stars that the model can make; no parameters come near to any of "
-            f"these {len(counts)}. Check units and solar scale of the table."
-        )
-    return counts
-
-
-def _near(found: Evidence, observed: Observed) -> Bool[np.ndarray, " star"]:
-    n_seen = np.asarray(observed.weight > 0.0).sum(axis=-1)
-    return np.asarray(found.chi2) < stats.chi2.isf(UNEXPLAINED, n_seen)
-
-
-def in_blocks(
-    function, stars, npe, forward, points, rows: np.ndarray | None = None, most=BLOCK
-):
-    """Apply a function to stars (some, or all), in blocks of one size on all devices.
-
-    Blocks keep their size, so that nothing is compiled for a number of stars.
-    """
-    points = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), points)
-    n_stars = len(jax.tree.leaves(stars)[0])
-    rows = np.arange(n_stars) if rows is None else rows
-    size = min(most, _block_size(n_stars))
-    parts = []
-    for i in range(0, len(rows), size):
-        some = np.resize(rows[i : i + size], size)  # to its end, they come again
-        block = jax.tree.map(lambda x, some=some: x[some], stars)
-        part = _on_all_devices(function)(block, npe, forward, points)
-        parts.append(jax.tree.map(np.asarray, part))
-    return jax.tree.map(lambda *x: np.concatenate(x)[: len(rows)], *parts)
-
-
-def _evidence(stars: Star, npe: Npe, forward: Forward, points) -> Evidence:
-    return lax.map(lambda s: star_evidence(s, npe, forward, points, DRAWS), stars)
-
-
-def _more(both: tuple[Star, Evidence], npe: Npe, forward: Forward, design) -> Evidence:
-    points, lot = design
-
-    def one(both: tuple[Star, Evidence]) -> Evidence:
-        return more_evidence(*both, npe, forward, points, lot, MORE * DRAWS)
-
-    return lax.map(one, both)
-
-
-def _charts(stars: Star, npe: Npe, forward: Forward, point) -> Chart:
-    return lax.map(lambda s: adapt_chart(s, npe, forward, point), stars)
-
-
-# at the first call, as JAX starts with it
-_on_all_devices = cache(spread)
-
-
-def _block_size(n_stars: int) -> int:
-    return min(BLOCK, 1 << (n_stars - 1).bit_length())
-
-
-def _few() -> int:
-    return FEW * jax.local_device_count()
-
-
-def _square(n_stars: int) -> Float[np.ndarray, "2 point"]:
-    return square(next((k for k, n in SIDES.items() if n_stars <= n), LEAST))
-
-
-def design_factor(covariance: np.ndarray, reach: float) -> Float[np.ndarray, "2 2"]:
-    """Lower triangle of a design that reaches so many sigma, but within the model."""
+def design_factor(
+    covariance: Float[np.ndarray, "2 2"], reach: float
+) -> Float[np.ndarray, "2 2"]:
+    """Lower triangle of a design that reaches `reach` sigma, but within the model."""
     squares, axes = np.linalg.eigh(covariance)
     # rounding may leave a square below zero
-    half_sides = np.minimum(reach * np.sqrt(squares.clip(TINY)), REACH)
+    half_sides = np.minimum(reach * np.sqrt(squares.clip(MIN_VARIANCE)), MAX_HALF_SIDE)
     return np.linalg.cholesky(axes * half_sides**2 @ axes.T)

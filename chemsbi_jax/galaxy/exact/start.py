@@ -1,21 +1,18 @@
-"""First guess of the exact method: the answer of the flow, or one that is given."""
+"""First guess of the exact method: the flow's posterior, or one that is given."""
 
+import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Array, Float, Key
 
 from chemsbi_jax.constants import N_GLOBAL
-from chemsbi_jax.galaxy.amortised.product import (
-    gaussian_product,
-    grid_posterior,
-    is_far,
-)
-from chemsbi_jax.galaxy.amortised.uninformative import pad_and_count
+from chemsbi_jax.galaxy.amortised.flow import grid_posterior, is_far
+from chemsbi_jax.galaxy.amortised.gaussian import gaussian_product
+from chemsbi_jax.galaxy.amortised.uninformative import pad_informative
 from chemsbi_jax.galaxy.exact.posterior import Exact, exact_posterior
 from chemsbi_jax.galaxy.likelihood import observe
 from chemsbi_jax.npe.model import Npe, features
-from chemsbi_jax.types import Forward, GalaxyPosterior, Stars
+from chemsbi_jax.types import AnyArray, Forward, GalaxyPosterior, Stars
 
 
 def exact_of_stars(
@@ -29,24 +26,48 @@ def exact_of_stars(
 ) -> Exact:
     """`exact_posterior` of a star table, from the flow's answer or another first guess.
 
-    Gaps, any errors and birth times count in the likelihood; the flow only guides, and
-    one for a single error sees its training's mean in the gaps.
+    Gaps, any errors and birth times enter the likelihood. The flow is only a guide: one
+    that was trained for a single error is given its training mean in the gaps.
+
+    Args:
+        key: decides the draws.
+        npe: prior, and proposals for the local parameters.
+        forward: theta (..., 6) -> abundances [dex].
+        stars: checked (`check_stars`).
+        start: first guess; None computes one with the network.
+        quiet: no progress bar.
     """
+    key_guess, key_exact = jax.random.split(key)
     inputs = npe.reader.rough_inputs(stars).astype(np.float32)
+    padded, is_used = pad_informative(npe, inputs)
     if start is None:
-        padded, counts = pad_and_count(npe, inputs)
-        gaussian = gaussian_product(key, npe, padded, counts)
-        guess = grid_posterior(npe, padded, counts, gaussian)
-        if is_far(np.hypot(*guess.mean)):
-            guess = gaussian
-        mean, covariance = guess.mean, guess.covariance
+        mean, covariance = _guess(key_guess, npe, padded, is_used)
     else:
-        scale = np.array([float(d.variance) ** 0.5 for d in npe.prior[:N_GLOBAL]])
-        centre = np.array([float(d.mean) for d in npe.prior[:N_GLOBAL]])
-        mean = (np.asarray(start.mean) - centre) / scale
-        covariance = np.asarray(start.covariance) / np.outer(scale, scale)
-    observed = jax.tree.map(lambda x: x.astype(jnp.float32), observe(stars))
-    seen = features(npe, jnp.asarray(inputs)).T
+        mean, covariance = _to_latents(npe, start)
+    seen = np.asarray(_features(npe, padded))[: len(inputs)]
     return exact_posterior(
-        key, npe, forward, observed, seen, mean, covariance, quiet=quiet
+        key_exact, npe, forward, observe(stars), seen, mean, covariance, quiet=quiet
     )
+
+
+def _guess(
+    key: Key[Array, ""], npe: Npe, inputs: Array, is_used: Array
+) -> tuple[Float[AnyArray, " 2"], Float[AnyArray, "2 2"]]:
+    gaussian = gaussian_product(key, npe, inputs, is_used)
+    grid = grid_posterior(npe, inputs, is_used, gaussian)
+    guess = gaussian if is_far(np.hypot(*np.asarray(grid.mean))) else grid
+    return guess.mean, guess.covariance
+
+
+def _to_latents(
+    npe: Npe, start: GalaxyPosterior
+) -> tuple[Float[np.ndarray, " 2"], Float[np.ndarray, "2 2"]]:
+    scale = np.array([float(d.variance) ** 0.5 for d in npe.prior[:N_GLOBAL]])
+    centre = np.array([float(d.mean) for d in npe.prior[:N_GLOBAL]])
+    mean = (np.asarray(start.mean) - centre) / scale
+    return mean, np.asarray(start.covariance) / np.outer(scale, scale)
+
+
+@eqx.filter_jit
+def _features(npe: Npe, inputs: Array) -> Array:
+    return features(npe, inputs).T

@@ -14,28 +14,29 @@ from jaxtyping import Array, Float
 
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.npe.model import N_LOCAL
+from chemsbi_jax.types import AnyArray
 
-RIDGE = 3.0  # draws that speak for no dependence
-BEND = 1.5  # largest change of a log scale along the way
-LOG_ABS = 0.6352  # -E log|u| of a standard normal
+RIDGE_DRAWS = 3.0  # weight, in draws, of a prior without dependence
+MAX_LOG_SCALE_CHANGE = 1.5  # largest change of a log scale by the slopes
+MEAN_LOG_ABS = 0.6352  # -E log|u| of a standard normal
 
 
 class Chart(NamedTuple):
-    """The map of one star; the tuples have one entry a local parameter."""
+    """Map of one star, or of all; the tuples have one entry a local parameter."""
 
-    centre: Float[Array, " 4"]  # latents
-    scale: Float[Array, " 4"]
-    mean: tuple[Float[Array, " term"], ...]
-    log_scale: tuple[Float[Array, " before"], ...]
-    constant: Float[Array, " 4"]
+    centre: Float[AnyArray, "*star 4"]  # latents
+    scale: Float[AnyArray, "*star 4"]  # latents
+    mean: tuple[Float[AnyArray, "*star term"], ...]  # of quadratic terms
+    log_scale: tuple[Float[AnyArray, "*star before"], ...]  # slopes
+    constant: Float[AnyArray, "*star 4"]  # log scale at the centre
 
 
-def push(
+def transform(
     chart: Chart, galaxy: Float[Array, "2 *batch"], noise: Float[Array, "4 *batch"]
 ) -> tuple[Float[Array, "4 *batch"], Float[Array, "*batch"]]:
     """Local latents from standard normals, and the log volume of the map.
 
-    `galaxy` are the global parameters in units of the fit.
+    `galaxy` has the global latents in the units that the map was fitted in.
     """
     before, log_det = galaxy, jnp.sum(jnp.log(chart.scale))
     for k in range(N_LOCAL):
@@ -50,14 +51,15 @@ def push(
 
 
 def prior_chart(n_stars: int) -> Chart:
-    """Where nothing is known: the latents are standard normals. One map a star."""
+    """The identity for each star: its local latents are standard normals."""
     before = [N_GLOBAL + k for k in range(N_LOCAL)]
-    zeros = jnp.zeros((n_stars, N_LOCAL))
+    zeros = np.zeros((n_stars, N_LOCAL), np.float32)
+    terms = [1 + n + n * (n + 1) // 2 for n in before]
     return Chart(
         centre=zeros,
-        scale=zeros + 1.0,
-        mean=tuple(jnp.zeros((n_stars, 1 + n + n * (n + 1) // 2)) for n in before),
-        log_scale=tuple(jnp.zeros((n_stars, n)) for n in before),
+        scale=np.ones_like(zeros),
+        mean=tuple(np.zeros((n_stars, n), np.float32) for n in terms),
+        log_scale=tuple(np.zeros((n_stars, n), np.float32) for n in before),
         constant=zeros,
     )
 
@@ -72,7 +74,7 @@ def fit_chart(
     Args:
         galaxy: global parameters of the draws, centred and in units of their width.
         local: local latents of the draws.
-        weight: of the draws; they add up to the number of draws that they are worth.
+        weight: of the draws; their sum is the number of effective draws.
     """
     total = weight.sum()
     centre = (local @ weight) / total
@@ -84,7 +86,7 @@ def fit_chart(
         terms = _quadratic(before)
         mean = _least_squares(terms, units[k], weight)
         rest = units[k] - mean @ terms
-        size = jnp.log(jnp.abs(rest) + 1e-6) + LOG_ABS
+        size = jnp.log(jnp.abs(rest) + 1e-6) + MEAN_LOG_ABS
         line = jnp.concatenate([jnp.ones_like(before[:1]), before])
         slope = _least_squares(line, size, weight)[1:]
         flat = rest * jnp.exp(-_bend(slope, before))
@@ -96,7 +98,7 @@ def fit_chart(
 
 def _least_squares(terms: Array, target: Array, weight: Array) -> Array:
     weighted = terms * weight
-    ridge = RIDGE * jnp.eye(len(terms))
+    ridge = RIDGE_DRAWS * jnp.eye(len(terms))
     return jnp.linalg.solve(weighted @ terms.T + ridge, weighted @ target)
 
 
@@ -105,9 +107,9 @@ def _quadratic(x: Float[Array, "before *batch"]) -> Float[Array, "term *batch"]:
     return jnp.concatenate([jnp.ones_like(x[:1]), x, x[i] * x[j]])
 
 
-def _bend(slope: Array, before: Array) -> Array:
-    return BEND * jnp.tanh(_dot(slope, before) / BEND)
+def _bend(slope: AnyArray, before: Array) -> Array:
+    return MAX_LOG_SCALE_CHANGE * jnp.tanh(_dot(slope, before) / MAX_LOG_SCALE_CHANGE)
 
 
-def _dot(coefficients: Array, terms: Array) -> Array:
+def _dot(coefficients: AnyArray, terms: Array) -> Array:
     return jnp.tensordot(coefficients, terms, axes=1)

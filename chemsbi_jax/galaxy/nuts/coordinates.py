@@ -1,7 +1,7 @@
-"""A galaxy and its stars in coordinates in which every star is nearly a normal.
+"""Reparametrisation of a galaxy and its stars: each star is nearly a standard normal.
 
-A chart that importance sampling has fitted to each star follows the galaxy's
-parameters. As it is a bijection, a bad chart costs time and not truth.
+Each star has a triangular map, fitted by importance sampling, which depends on the
+parameters of the galaxy. The map is a bijection: a poor fit costs time, not accuracy.
 """
 
 from typing import NamedTuple
@@ -16,11 +16,12 @@ from jaxtyping import Array, Bool, Float, Key
 
 from chemsbi_jax import priors
 from chemsbi_jax.constants import N_GLOBAL
+from chemsbi_jax.galaxy.exact.blocks import in_blocks
 from chemsbi_jax.galaxy.exact.importance import Star, local_chart
-from chemsbi_jax.galaxy.exact.polynomial import square
-from chemsbi_jax.galaxy.exact.posterior import Exact, in_blocks
+from chemsbi_jax.galaxy.exact.polynomial import unit_grid
+from chemsbi_jax.galaxy.exact.posterior import Exact
 from chemsbi_jax.galaxy.exact.start import exact_of_stars
-from chemsbi_jax.galaxy.exact.triangular_map import Chart, push
+from chemsbi_jax.galaxy.exact.triangular_map import Chart, transform
 from chemsbi_jax.galaxy.likelihood import Observed, log_likelihood, standardised
 from chemsbi_jax.npe.model import N_LOCAL, Npe
 from chemsbi_jax.priors import Prior
@@ -50,7 +51,7 @@ class Joint(NamedTuple):
     ) -> tuple[Float[Array, "star 6"], Float[Array, ""]]:
         """Latents of all stars, and the log volume of the map."""
         noise = jnp.einsum("nij,jn->in", self.stretch, stars)
-        each = jax.vmap(push, (0, None, 1), (1, 0))
+        each = jax.vmap(transform, (0, None, 1), (1, 0))
         local, log_det = each(self.charts, galaxy, noise)
         first = self.centre + self.scale @ galaxy
         shared = jnp.broadcast_to(first[:, None], (N_GLOBAL, stars.shape[1]))
@@ -100,9 +101,10 @@ def make_joint(
 
     Those that no parameters explain are left out, as `exact_posterior` does.
     """
-    result = exact_of_stars(key, npe, forward, stars, start, quiet=quiet)
+    key_exact, key_stretch = jax.random.split(key)
+    result = exact_of_stars(key_exact, npe, forward, stars, start, quiet=quiet)
     charts = local_charts(result, npe, forward)
-    kept = np.flatnonzero(result.counts)
+    kept = np.flatnonzero(result.is_used)
     charts, observed = jax.tree.map(lambda x: x[kept], (charts, result.stars.observed))
     joint = Joint(
         forward=forward,
@@ -113,8 +115,8 @@ def make_joint(
         centre=jnp.asarray(result.grid.mean, jnp.float32),
         scale=jnp.linalg.cholesky(jnp.asarray(result.grid.covariance, jnp.float32)),
     )
-    stretch = find_stretch(jax.random.fold_in(key, 1), joint)
-    return joint._replace(stretch=stretch), result.counts
+    stretch = find_stretch(key_stretch, joint)
+    return joint._replace(stretch=stretch), result.is_used
 
 
 def local_charts(result: Exact, npe: Npe, forward: Forward) -> Chart:
@@ -123,15 +125,22 @@ def local_charts(result: Exact, npe: Npe, forward: Forward) -> Chart:
     They take the global latents less the posterior's mean, in units of its Cholesky
     factor.
     """
-    units = CHART_REACH * square(CHART_SIDE)
+    units = CHART_REACH * unit_grid(CHART_SIDE)
     factor = np.linalg.cholesky(np.asarray(result.grid.covariance, float))
     points = np.asarray(result.grid.mean, float)[:, None] + factor @ units
     units = jnp.asarray(units, jnp.float32)
     return in_blocks(_local_charts, result.stars, npe, forward, (points, units))
 
 
-def _local_charts(stars: Star, npe: Npe, forward: Forward, design) -> Chart:
-    return lax.map(lambda s: local_chart(s, npe, forward, *design, CHART_DRAWS), stars)
+def _local_charts(
+    stars: Star, npe: Npe, forward: Forward, design: tuple[Array, Array]
+) -> Chart:
+    points, units = design
+
+    def of_star(star: Star) -> Chart:
+        return local_chart(star, npe, forward, points, units, CHART_DRAWS)
+
+    return lax.map(of_star, stars)
 
 
 @eqx.filter_jit
@@ -147,7 +156,7 @@ def find_stretch(key: Key[Array, ""], joint: Joint) -> Float[Array, "star 4 4"]:
         key, chart, observed = star
 
         def residuals(noise: Array) -> Array:
-            local, _ = push(chart, jnp.zeros(N_GLOBAL), noise)
+            local, _ = transform(chart, jnp.zeros(N_GLOBAL), noise)
             theta = to_theta(joint.prior, jnp.concatenate([joint.centre, local]))
             return jnp.concatenate(
                 [local, standardised(joint.forward, theta, observed)]

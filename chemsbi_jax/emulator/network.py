@@ -1,0 +1,269 @@
+"""The emulator f(theta): a fully connected network, its training and its files."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, ArrayLike, Bool, Float, Key, PyTree
+
+from chemsbi_jax.constants import ABUNDANCES, PARAMETERS
+from chemsbi_jax.errors import InputError, WeightsError
+from chemsbi_jax.storage.weights import (
+    load_arrays,
+    load_spec,
+    save_weights,
+    weights_folder,
+)
+from chemsbi_jax.train import FitConfig, FitResult, fit
+
+OUTLIER_SCALE = 0.3  # in standard deviations; beyond, the loss grows linearly
+
+
+class Emulator(NamedTuple):
+    """Weights and scaling of the network; its size follows from the shapes."""
+
+    network: PyTree  # Flax parameters
+    theta_mean: Float[Array, " param"]
+    theta_scale: Float[Array, " param"]
+    abundance_mean: Float[Array, " element"]  # dex
+    abundance_scale: Float[Array, " element"]  # dex
+    theta_low: Float[Array, " param"]  # the box that the training covered
+    theta_high: Float[Array, " param"]
+
+
+@dataclass(frozen=True)
+class EmulatorConfig:
+    """Size of the network and schedule of its training."""
+
+    hidden: tuple[int, ...] = (128, 128, 128)
+    """Widths of the hidden layers."""
+    batch_size: int = 1024
+    """Simulations a step."""
+    learning_rate: float = 3e-3
+    """Of Adam, at the start; it falls to zero along a cosine."""
+    decay: bool = True
+    """False keeps the learning rate, as the reference does."""
+    fit: FitConfig = FitConfig(n_epochs=60, steps_per_epoch=1000)
+    """Length of the training."""
+
+
+REFERENCE = EmulatorConfig(
+    hidden=(100, 40),
+    batch_size=64,
+    learning_rate=1e-3,
+    decay=False,
+    fit=FitConfig(n_epochs=20, steps_per_epoch=7812),
+)
+"""The recipe of Buck+ 2025: 20 epochs of 500,000 simulations."""
+
+
+class Mlp(nn.Module):
+    """Fully connected network with tanh between its layers."""
+
+    widths: Sequence[int]
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """Standardised theta (..., 6) to standardised abundances (..., 8)."""
+        for width in self.widths[:-1]:
+            x = nn.tanh(nn.Dense(width)(x))
+        return nn.Dense(self.widths[-1])(x)
+
+
+def emulate(
+    theta: Float[ArrayLike, "*batch param"], emulator: Emulator
+) -> Float[Array, "*batch element"]:
+    """Abundances [dex] of stars, as `simulate` gives them, from the network.
+
+    Args:
+        theta: parameters (..., 6) in the order of `PARAMETERS`.
+        emulator: `load_emulator` or `train_emulator`.
+
+    Returns:
+        (..., 8) dex in the order of `ABUNDANCES`; NaN outside the box of the training
+        (`in_range`), where a network would only guess.
+
+    Raises:
+        ValueError: the last axis of `theta` is not 6.
+    """
+    theta = jnp.asarray(theta, emulator.theta_mean.dtype)
+    if theta.ndim == 0 or theta.shape[-1] != len(PARAMETERS):
+        raise ValueError(
+            f"Expected theta of shape (..., {len(PARAMETERS)}), in the order "
+            f"{PARAMETERS}; got {theta.shape}."
+        )
+    inside = in_range(theta, emulator)
+    return jnp.where(inside[..., None], _predict(theta, emulator), jnp.nan)
+
+
+def in_range(
+    theta: Float[Array, "*batch param"], emulator: Emulator
+) -> Bool[Array, "*batch"]:
+    """Whether each theta lies in the box that the training covered."""
+    inside = (theta >= emulator.theta_low) & (theta <= emulator.theta_high)
+    return jnp.all(inside, axis=-1)
+
+
+def _predict(theta: Array, emulator: Emulator) -> Array:
+    x = (theta - emulator.theta_mean) / emulator.theta_scale
+    y = jnp.asarray(Mlp(_widths(emulator)).apply(emulator.network, x))
+    return emulator.abundance_mean + emulator.abundance_scale * y
+
+
+def _widths(emulator: Emulator) -> tuple[int, ...]:
+    layers = emulator.network["params"]
+    return tuple(layers[f"Dense_{i}"]["bias"].shape[0] for i in range(len(layers)))
+
+
+def train_emulator(
+    key: Key[Array, ""],
+    theta: Float[ArrayLike, "n param"],
+    abundances: Float[ArrayLike, "n element"],
+    box: tuple[Float[ArrayLike, " param"], Float[ArrayLike, " param"]],
+    config: EmulatorConfig = EmulatorConfig(),
+    *,
+    held_out_share: float = 0.02,
+    checkpoint: Path | None = None,
+    quiet: bool = False,
+    on_epoch: Callable[[int, Emulator, float], Any] | None = None,
+) -> tuple[Emulator, FitResult]:
+    """Train on simulations; rows with NaN (no such star) are left out.
+
+    Args:
+        key: decides the first weights, the split and the batches.
+        theta: parameters of the simulations.
+        abundances: their abundances [dex].
+        box: lowest and highest theta of the training, for `in_range`.
+        config: size and schedule.
+        held_out_share: part of the simulations that is only used to choose the best
+            epoch.
+        checkpoint: folder for a resumable state.
+        quiet: no progress bar.
+        on_epoch: see `train.fit`; gets an `Emulator` instead of its arrays.
+
+    Returns:
+        The emulator and its losses, per epoch.
+
+    Raises:
+        InputError: fewer than 100 simulations are finite.
+    """
+    theta, abundances = _finite_rows(theta, abundances)
+    key_init, key_split, key_fit = jax.random.split(key, 3)
+    order = np.asarray(jax.random.permutation(key_split, len(theta)))
+    n_out = max(1, int(held_out_share * len(theta)))
+    start = _initial(key_init, theta, abundances, box, config.hidden)
+    pairs = (jnp.asarray(theta[order]), jnp.asarray(abundances[order]))
+
+    def finish(network: PyTree) -> Emulator:
+        return start._replace(network=network)
+
+    result = fit(
+        key_fit,
+        start.network,
+        optimizer=_optimizer(config),
+        draw=lambda k, data: _draw_rows(k, data[0], config.batch_size),
+        loss=lambda network, batch, data: _loss(
+            data[1]._replace(network=network), batch
+        ),
+        data=(jax.tree.map(lambda x: x[n_out:], pairs), start),
+        held_out=jax.tree.map(lambda x: x[:n_out], pairs),
+        config=config.fit,
+        checkpoint=checkpoint,
+        quiet=quiet,
+        on_epoch=on_epoch and (lambda i, net, now: on_epoch(i, finish(net), now)),
+    )
+    return finish(result.params), result
+
+
+def _finite_rows(
+    theta: ArrayLike, abundances: ArrayLike
+) -> tuple[np.ndarray, np.ndarray]:
+    theta, abundances = np.asarray(theta), np.asarray(abundances)
+    good = np.asarray(np.isfinite(abundances).all(axis=-1))
+    if good.sum() < 100:
+        raise InputError(
+            f"Expected at least 100 finite simulations; got {good.sum()} of "
+            f"{len(good)}."
+        )
+    return theta[good], abundances[good]
+
+
+def _initial(
+    key: Key[Array, ""],
+    theta: Float[np.ndarray, "n param"],
+    abundances: Float[np.ndarray, "n element"],
+    box: tuple[Float[ArrayLike, " param"], Float[ArrayLike, " param"]],
+    hidden: Sequence[int],
+) -> Emulator:
+    network = Mlp((*hidden, len(ABUNDANCES))).init(key, jnp.zeros(len(PARAMETERS)))
+    low, high = (jnp.asarray(x, jnp.float32) for x in box)
+    # medians and percentiles, as a few stars of the wide box are very far out
+    q16, q50, q84 = np.quantile(abundances, [0.16, 0.5, 0.84], axis=0)
+    return Emulator(
+        network=network,
+        theta_mean=jnp.asarray(theta.mean(axis=0), jnp.float32),
+        theta_scale=jnp.asarray(theta.std(axis=0), jnp.float32),
+        abundance_mean=jnp.asarray(q50, jnp.float32),
+        abundance_scale=jnp.asarray((q84 - q16) / 2.0, jnp.float32),
+        theta_low=low,
+        theta_high=high,
+    )
+
+
+def _optimizer(config: EmulatorConfig) -> optax.GradientTransformation:
+    n_steps = config.fit.n_epochs * config.fit.steps_per_epoch
+    rate = config.learning_rate
+    return optax.adam(
+        optax.cosine_decay_schedule(rate, n_steps) if config.decay else rate
+    )
+
+
+def _draw_rows(key: Key[Array, ""], rows: PyTree, n: int) -> PyTree:
+    index = jax.random.randint(key, (n,), 0, rows[0].shape[0])
+    return jax.tree.map(lambda x: x[index], rows)
+
+
+def _loss(emulator: Emulator, batch: tuple[Array, Array]) -> Array:
+    theta, abundances = batch
+    errors = (_predict(theta, emulator) - abundances) / emulator.abundance_scale
+    scale = OUTLIER_SCALE
+    return jnp.mean(scale**2 * (jnp.sqrt(1.0 + (errors / scale) ** 2) - 1.0))
+
+
+def save_emulator(folder: Path, emulator: Emulator, spec: Mapping) -> None:
+    """Write emulator.safetensors and emulator.json (see `artifacts.save_weights`)."""
+    hidden = list(_widths(emulator)[:-1])
+    save_weights(folder, "emulator", emulator, {"hidden": hidden, **spec})
+
+
+def load_emulator(name: str | os.PathLike = "tng") -> Emulator:
+    """Shipped weights "tng" (default) or "tng-legacy", or those in a folder.
+
+    Raises:
+        artifacts.WeightsError: unknown name, or weights that do not fit this package.
+    """
+    folder = weights_folder(name)
+    hidden = _hidden(folder / "emulator.json", load_spec(folder, "emulator"))
+    zeros, one = jnp.zeros(len(PARAMETERS)), jnp.zeros(len(ABUNDANCES))
+    network = jax.eval_shape(
+        Mlp((*hidden, len(ABUNDANCES))).init, jax.random.key(0), zeros
+    )
+    like = Emulator(network, zeros, zeros, one, one, zeros, zeros)
+    return load_arrays(folder, "emulator", like)
+
+
+def _hidden(path: Path, spec: Mapping) -> list[int]:
+    widths = spec.get("hidden")
+    if isinstance(widths, list) and all(type(w) is int and w > 0 for w in widths):
+        return widths
+    raise WeightsError(
+        f"{path}: expected widths of layers under the key hidden; got {widths!r}. "
+        "Train the network again (experiments/train_emulator.py)."
+    )

@@ -1,6 +1,7 @@
 """Many stars to one posterior, against closed forms and published numbers."""
 
 import logging
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -281,6 +282,8 @@ class ExactGivenStar(eqx.Module):
 
 class ExactFlow(eqx.Module):
     """Linear-Gaussian stars: abundances = TELLS @ latents + noise."""
+
+    stars_at_once: ClassVar = None
 
     gain: jax.Array
     root: jax.Array

@@ -395,6 +395,7 @@ def test_broken_errors_of_our_own_tables_raise(tmp_path):
         assert part in message
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("options", "part"),
     [

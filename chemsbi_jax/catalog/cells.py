@@ -1,6 +1,6 @@
 """Columns of an astropy table with one type, and their cells as numpy arrays."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from astropy.table import Column, Table
@@ -18,7 +18,7 @@ def column_of(table: Table, name: str) -> Column:
     plain: Any = Table({name: cells})[name]  # a Quantity becomes a column with a unit
     if isinstance(plain, Column):
         return plain
-    return Column([str(cell) for cell in cells], name=name)
+    return cast(Column, Column([str(cell) for cell in cells], name=name))
 
 
 def data_of(cells: Column) -> np.ndarray:

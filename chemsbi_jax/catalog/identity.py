@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from astropy.table import Column, Table
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy.spatial import KDTree
 
 from chemsbi_jax.catalog.cells import column_of
@@ -102,8 +102,12 @@ def find_repeats(
 
 
 def _put(
-    found: dict[str, Rows], reason: str, left: np.ndarray, again: Rows, n: int
-) -> np.ndarray:
+    found: dict[str, Rows],
+    reason: str,
+    left: Int[np.ndarray, " row"],
+    again: Bool[np.ndarray, " row"],
+    n: int,
+) -> Int[np.ndarray, " rest"]:
     bad = np.zeros(n, bool)
     bad[left[again]] = True
     found[reason] = bad

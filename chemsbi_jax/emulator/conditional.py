@@ -30,6 +30,7 @@ from chemsbi_jax.storage.weights import (
     save_weights,
     weights_folder,
 )
+from chemsbi_jax.types import AnyArray
 
 FOLDER = "yields"  # of the factor network, inside the folder of its emulator
 N_SIGMA = 3.0  # the training covers the factors up to this multiple of their scale
@@ -142,7 +143,7 @@ def emulate_yields(
 
 
 def factors_in_range(
-    factors: Float[Array, "*batch factor"], emulator: YieldEmulator
+    factors: Float[AnyArray, "*batch factor"], emulator: YieldEmulator
 ) -> Bool[Array, "*batch"]:
     """Whether each vector of factors lies in the box that the training covered."""
     return jnp.all(jnp.abs(factors) <= emulator.factor_limit, axis=-1)

@@ -61,9 +61,11 @@ class Conditional(eqx.Module):
     layers: tuple[Dense, ...]
 
     def __call__(
-        self, star: Float[Array, "hidden *batch"], before: Float[Array, "known *batch"]
+        self, star: Float[Array, "hidden *star"], before: Float[Array, "known *batch"]
     ) -> tuple[Array, Array, Spline]:
         """Location, log scale and spline; `star` is `from_star @ embedding`.
+
+        It is that of one star, (hidden,), or of each star of the batch.
 
         `before` may be shorter than `from_before`: the rest counts as zero.
         """

@@ -29,8 +29,8 @@ QUANTILES = {"q05": 0.05, "q16": 0.16, "q50": 0.5, "q84": 0.84, "q95": 0.95}
 def summary(
     posterior: GalaxyPosterior,
     *,
-    n_stars: int,
-    n_used: int,
+    n_stars: int | np.integer,
+    n_used: int | np.integer,
     warnings: Sequence[str] = (),
     seconds: Mapping[str, float] | None = None,
     provenance: Mapping | None = None,

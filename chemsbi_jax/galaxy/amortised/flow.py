@@ -42,7 +42,7 @@ def sum_on_grid(
     wide = jnp.where(radius > FAR, wide + BORDER**2 * prior, wide)
     middle = guess.mean * jnp.minimum(1.0, FAR / radius)
     tilt = jnp.zeros(N_GLOBAL) if score is None else is_star.sum() * score
-    seen = features(npe, inputs).T
+    seen = features(npe, jnp.asarray(inputs)).T
     block = min(BLOCK, len(seen))
     rows = jax.tree.map(lambda x: x.reshape(-1, block, *x.shape[1:]), (seen, is_star))
 

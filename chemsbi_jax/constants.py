@@ -18,6 +18,12 @@ ABUNDANCES = ("c_fe", "fe_h", "he_fe", "mg_fe", "n_fe", "ne_fe", "o_fe", "si_fe"
 ELEMENTS = ("C", "Fe", "H", "He", "Mg", "N", "Ne", "O", "Si")
 """Traced elements; gas mass and metallicity are sums over these alone."""
 
+YIELD_FACTORS = (
+    "sn2_c", "sn2_n", "sn2_o", "sn2_ne", "sn2_mg", "sn2_si", "sn2_fe",
+    "agb_c", "agb_n", "snia_si", "snia_fe",
+)  # fmt: skip
+"""Order of every vector of yield factors: log10 factors, by channel and element."""
+
 METALS = ("C", "Fe", "Mg", "N", "Ne", "O", "Si")
 
 # Asplund, Grevesse, Sauval & Scott 2009, Table 1 (photosphere): 12 + log10(n_X / n_H)

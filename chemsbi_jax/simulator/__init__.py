@@ -8,7 +8,7 @@ from jax import lax
 from jaxtyping import Array, ArrayLike, Float
 
 from chemsbi_jax.constants import ABUNDANCES, PARAMETERS
-from chemsbi_jax.simulator.onezone import Track, evolve
+from chemsbi_jax.simulator.onezone import Track, evolve, observed
 from chemsbi_jax.simulator.physics import CLEAN as CLEAN
 from chemsbi_jax.simulator.physics import LEGACY as LEGACY
 from chemsbi_jax.simulator.physics import Physics as Physics
@@ -66,9 +66,7 @@ def _checked(theta: ArrayLike) -> Array:
 @partial(jax.jit, static_argnames="physics")
 def _simulate(theta: Array, yields: Yields, physics: Physics) -> Array:
     def one(star: Array) -> Array:
-        track = evolve(star, yields, physics)
-        last = jnp.where(physics.truncated_late_run, track.last, physics.n_steps)
-        return jnp.where(track.valid, track.abundances[last], jnp.nan)
+        return observed(evolve(star, yields, physics), physics)
 
     return lax.map(one, theta, batch_size=min(BLOCK, max(theta.shape[0], 1)))
 

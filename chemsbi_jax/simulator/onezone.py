@@ -94,6 +94,12 @@ def evolve(theta: Float[Array, " param"], yields: Yields, physics: Physics) -> T
     return _make_track(start, records, history, physics)
 
 
+def observed(track: Track, physics: Physics) -> Float[Array, " element"]:
+    """Abundances [dex] of the star born at the end; NaN if there is no such star."""
+    last = jnp.where(physics.truncated_late_run, track.last, physics.n_steps)
+    return jnp.where(track.valid, track.abundances[last], jnp.nan)
+
+
 def metal_fraction(composition: Float[Array, "*b traced"]) -> Float[Array, "*b"]:
     """Metallicity Z: the mass fraction of the traced metals."""
     is_metal = jnp.array([e in METALS for e in ELEMENTS])

@@ -1,4 +1,4 @@
-"""A neural network in place of the simulator: the only module that knows Flax."""
+"""The emulator f(theta): a fully connected network, its training and its files."""
 
 import os
 from collections.abc import Mapping, Sequence

@@ -108,16 +108,32 @@ def propose(
     shared = unpack(psi, layout)
     mode = find_mode(star, model, shared, start)
     curvature, response = _curvature_and_response(star, model, layout, psi, mode)
-    key_first, *keys = jax.random.split(key, CHART_ROUNDS + 2)
-    factor = jnp.linalg.inv(jnp.linalg.cholesky(curvature)).T
-    noise = _normal(key_first, CHART_DRAWS)
-    local = mode + (WIDEN * noise).T @ factor.T
-    log_density = norm.logpdf(noise).sum(axis=0)
-    chart = _fit(star, shared, model, local, log_density)
-    for k in keys[:-1]:
-        chart = _fit(star, shared, model, *draw_chart(k, chart, CHART_DRAWS))
+    keys = jax.random.split(key, CHART_ROUNDS + 1)
+
+    def improve(chart: Chart, key: Array) -> tuple[Chart, None]:
+        return _fit(star, shared, model, *draw_chart(key, chart, CHART_DRAWS)), None
+
+    chart = normal_chart(mode, jnp.linalg.inv(curvature))
+    chart, _ = lax.scan(improve, chart, keys[:-1])
     local, log_density = draw_chart(keys[-1], chart, n)
     return Proposal(local, log_density, response, psi, mode)
+
+
+def normal_chart(
+    centre: Float[Array, " 4"], covariance: Float[Array, "4 4"]
+) -> Chart:
+    """The chart of a multivariate normal."""
+    factor = jnp.linalg.cholesky(covariance)
+    whiten = jnp.linalg.inv(factor)
+    means, slopes = [], []
+    for k in range(N_LOCAL):
+        before = N_GLOBAL + k
+        mean = jnp.zeros(1 + before + before * (before + 1) // 2)
+        line = factor[k, :k] @ whiten[:k, :k]
+        means.append(mean.at[1 + N_GLOBAL : 1 + before].set(line))
+        slopes.append(jnp.zeros(before))
+    constant = jnp.log(jnp.diag(factor))
+    return Chart(centre, jnp.ones(N_LOCAL), tuple(means), tuple(slopes), constant)
 
 
 def find_mode(
@@ -132,23 +148,30 @@ def find_mode(
         value, bad = readings(model, inputs_at(shared, local))
         return jnp.where(bad, 1e3, _residuals(star, shared, value, local))
 
+    def look(local: Array) -> tuple[Array, Array]:
+        slope, rest = jax.jacfwd(lambda x: (residuals(x),) * 2, has_aux=True)(local)
+        return rest, slope
+
     def climb(state: tuple, _) -> tuple:
-        local, damping, rest = state
-        slope = jax.jacfwd(residuals)(local)
-        normal = slope.T @ slope
-        ridge = damping * jnp.diag(jnp.diag(normal))
-        step = -jnp.linalg.solve(normal + ridge, slope.T @ rest)
-        step *= jnp.minimum(1.0, MAX_STEP / (jnp.linalg.norm(step) + 1e-9))
-        trial = residuals(local + step)
-        is_better = jnp.sum(trial**2) < jnp.sum(rest**2)
+        local, step, damping, rest, slope = state
+        new, steeper = look(local + step)
+        is_better = jnp.sum(new**2) < jnp.sum(rest**2)
         local = jnp.where(is_better, local + step, local)
-        damping = jnp.where(is_better, damping * 0.2, damping * 5.0)
-        rest = jnp.where(is_better, trial, rest)
-        return (local, jnp.clip(damping, 1e-4, 1e4), rest), None
+        rest, slope = (
+            jnp.where(is_better, x, y) for x, y in ((new, rest), (steeper, slope))
+        )
+        damping = jnp.clip(damping * jnp.where(is_better, 0.2, 5.0), 1e-4, 1e4)
+        normal = slope.T @ slope
+        normal = normal + damping * jnp.diag(jnp.diag(normal))
+        step = -jnp.linalg.solve(normal, slope.T @ rest)
+        step *= jnp.minimum(1.0, MAX_STEP / (jnp.linalg.norm(step) + 1e-9))
+        return (local, step, damping, rest, slope), None
 
     def search(start: Array) -> tuple[Array, Array]:
-        first = (start, jnp.asarray(0.1), residuals(start))
-        (local, _, rest), _ = lax.scan(climb, first, length=N_STEPS)
+        n = star.values.shape[-1] + N_LOCAL
+        nothing = jnp.full(n, 1e6), jnp.zeros((n, N_LOCAL))
+        first = (start, jnp.zeros(N_LOCAL), jnp.asarray(0.5), *nothing)
+        (local, _, _, rest, _), _ = lax.scan(climb, first, length=N_STEPS)
         return local, jnp.sum(rest**2)
 
     found, squares = jax.vmap(search)(starts)

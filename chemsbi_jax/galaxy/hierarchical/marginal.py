@@ -10,6 +10,7 @@ from chemsbi_jax.galaxy.hierarchical.proposals import (
     Proposal,
     inputs_at,
     log_weights,
+    move,
 )
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, Shared, unpack
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star, readings
@@ -25,9 +26,9 @@ def exact_marginal(
         outlier.
     """
     shared = unpack(psi, layout)
-    local = follow(proposal, psi)
+    local, log_density = move(star, proposal, layout, psi)
     predicted = readings(model, inputs_at(shared, local))
-    return _mixture(star, shared, proposal, local, predicted)
+    return _mixture(star, shared, local, log_density, predicted)
 
 
 def linear_marginal(
@@ -38,25 +39,17 @@ def linear_marginal(
     psi: Float[Array, " psi"],
 ) -> Float[Array, ""]:
     """The same with readings to first order around the proposal's psi."""
-    shared, before = unpack(psi, layout), unpack(proposal.psi, layout)
-    local = follow(proposal, psi)
-    nothing = jnp.zeros(local.shape[-1])
-    moved = inputs_at(shared, (local - proposal.local)[0]) - inputs_at(before, nothing)
-    predicted = linear.value + linear.slope @ moved
-    return _mixture(star, shared, proposal, local, (predicted, linear.bad))[0]
-
-
-def follow(
-    proposal: Proposal, psi: Float[Array, " psi"]
-) -> Float[Array, "draw 4"]:
-    """The draws at another psi; the volume stays."""
-    return proposal.local + proposal.response @ (psi - proposal.psi)
+    shared = unpack(psi, layout)
+    local, log_density = move(star, proposal, layout, psi)
+    moved = inputs_at(shared, local) - linear.inputs
+    predicted = linear.value + jnp.einsum("kri,ki->kr", linear.slope, moved)
+    return _mixture(star, shared, local, log_density, (predicted, linear.bad))[0]
 
 
 def _mixture(
-    star: Star, shared: Shared, proposal: Proposal, local: Array, predicted: tuple
+    star: Star, shared: Shared, local: Array, log_density: Array, predicted: tuple
 ) -> tuple[Array, Array, Array]:
-    weights = log_weights(star, shared, local, proposal.log_density, predicted)
+    weights = log_weights(star, shared, local, log_density, predicted)
     inlier = logsumexp(weights) - jnp.log(len(weights))
     inlier = inlier + jnp.log1p(-jnp.exp(shared.log_outliers))
     total = jnp.logaddexp(inlier, shared.log_outliers + star.log_broad)

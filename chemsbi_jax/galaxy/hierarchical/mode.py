@@ -95,7 +95,7 @@ def prepare(
 def _prepare(block, model, layout, psi, n_draws):
     def one(key, star, start) -> tuple[Proposal, Linear]:
         proposal = propose(key, star, model, layout, psi, start, n_draws)
-        return proposal, linearise(proposal, model, layout)
+        return proposal, linearise(star, proposal, model, layout)
 
     return jax.vmap(one)(*block)
 

@@ -28,6 +28,7 @@ from chemsbi_jax.galaxy.hierarchical.star import (
 )
 
 N_LOCAL = 4
+LOCAL = slice(N_GLOBAL, N_GLOBAL + N_LOCAL)  # of the inputs
 WIDEN = 1.2  # of the proposals' normals: heavier tails than the chart's
 N_STEPS = 12  # of Gauss and Newton, damped
 MAX_STEP = 1.5  # prior widths
@@ -45,18 +46,21 @@ STARTS = (
 
 
 class Proposal(NamedTuple):
-    """Fixed draws of one star's local latents, and how they follow psi."""
+    """Fixed draws of one star's local latents, and what moves them with psi."""
 
-    local: Float[Array, "draw 4"]  # at `psi`
-    log_density: Float[Array, " draw"]
-    response: Float[Array, "4 psi"]  # d local / d psi
-    psi: Float[Array, " psi"]
+    noise: Float[Array, "draw 4"]  # in units of the star's normal approximation
+    log_density: Float[Array, " draw"]  # of the noise
+    psi: Float[Array, " psi"]  # where all of this was made
     mode: Float[Array, " 4"]
+    value: Float[Array, " reading"]  # at the mode
+    slope: Float[Array, "reading input"]  # at the mode
+    shift: Float[Array, " 4"]  # Gauss-Newton step that is left at the mode
 
 
 class Linear(NamedTuple):
     """The readings at a proposal's draws, to first order in their inputs."""
 
+    inputs: Float[Array, "draw input"]
     value: Float[Array, "draw reading"]
     slope: Float[Array, "draw reading input"]
     bad: Bool[Array, " draw"]  # the model has no star
@@ -107,16 +111,89 @@ def propose(
     """
     shared = unpack(psi, layout)
     mode = find_mode(star, model, shared, start)
-    curvature, response = _curvature_and_response(star, model, layout, psi, mode)
+    at = inputs_at(shared, mode)
+    value, bad = readings(model, at)
+    slope = jnp.where(bad, 0.0, _slope(model, at))
+    nothing = jnp.zeros(N_LOCAL)
+    here = Proposal(nothing[None], nothing[:1], psi, mode, value, slope, nothing)
+    root, step = _normal_approximation(star, here, layout, psi)
+    inverse = jnp.linalg.inv(root)
+    chart = normal_chart(mode, inverse.T @ inverse)
     keys = jax.random.split(key, CHART_ROUNDS + 1)
 
     def improve(chart: Chart, key: Array) -> tuple[Chart, None]:
         return _fit(star, shared, model, *draw_chart(key, chart, CHART_DRAWS)), None
 
-    chart = normal_chart(mode, jnp.linalg.inv(curvature))
     chart, _ = lax.scan(improve, chart, keys[:-1])
     local, log_density = draw_chart(keys[-1], chart, n)
-    return Proposal(local, log_density, response, psi, mode)
+    volume = jnp.sum(jnp.log(jnp.diag(root)))
+    noise = (local - mode) @ root
+    return here._replace(noise=noise, log_density=log_density - volume, shift=step)
+
+
+def move(
+    star: Star, proposal: Proposal, layout: Layout, psi: Float[Array, " psi"]
+) -> tuple[Float[Array, "draw 4"], Float[Array, " draw"]]:
+    """The draws of one star at another psi, and their log density.
+
+    The normal approximation of the star's posterior, in closed form as the readings
+    are linear around its mode, carries the draws along: its mode moves them, and its
+    width stretches them.
+    """
+    root, step = _normal_approximation(star, proposal, layout, psi)
+    centre = proposal.mode + step - proposal.shift
+    local = centre + _solve_upper(root, proposal.noise)
+    return local, proposal.log_density + jnp.sum(jnp.log(jnp.diag(root)))
+
+
+def _normal_approximation(
+    star: Star, proposal: Proposal, layout: Layout, psi: Array
+) -> tuple[Float[Array, "4 4"], Float[Array, " 4"]]:
+    """Cholesky factor of the curvature, and the Gauss-Newton step from the mode."""
+    shared, before = unpack(psi, layout), unpack(proposal.psi, layout)
+    moved = inputs_at(shared, proposal.mode) - inputs_at(before, proposal.mode)
+    zero = jnp.zeros(1)
+    offset = jnp.concatenate([shared.zero_points, zero])
+    variance = star.variance + jnp.concatenate([shared.variance, zero])
+    rest = proposal.value + proposal.slope @ moved + offset - star.values
+    weighted = (star.seen / variance)[:, None] * proposal.slope[:, LOCAL]
+    of_population = jnp.exp(-2.0 * shared.log_width)
+    curvature = weighted.T @ proposal.slope[:, LOCAL] + jnp.diag(of_population)
+    slope = weighted.T @ rest + of_population * (proposal.mode - shared.mean)
+    root = _cholesky(curvature)
+    return root, -_solve_upper(root, _solve_lower(root, slope))
+
+
+def _cholesky(matrix: Float[Array, "4 4"]) -> Float[Array, "4 4"]:
+    """Written out: a library call for each star and psi takes longer than its work."""
+    rows: list[list[Array]] = []
+    for i in range(N_LOCAL):
+        row: list[Array] = []
+        for j in range(i + 1):
+            other = row if i == j else rows[j]
+            rest = matrix[i, j] - sum(row[k] * other[k] for k in range(j))
+            row.append(jnp.sqrt(rest) if i == j else rest / rows[j][j])
+        rows.append(row)
+    zero = jnp.zeros_like(matrix[0, 0])
+    return jnp.stack([jnp.stack(r + [zero] * (N_LOCAL - len(r))) for r in rows])
+
+
+def _solve_lower(root: Array, right: Float[Array, "*b 4"]) -> Float[Array, "*b 4"]:
+    """x with root x = right."""
+    x: list[Array] = []
+    for i in range(N_LOCAL):
+        rest = right[..., i] - sum(root[i, k] * x[k] for k in range(i))
+        x.append(rest / root[i, i])
+    return jnp.stack(x, axis=-1)
+
+
+def _solve_upper(root: Array, right: Float[Array, "*b 4"]) -> Float[Array, "*b 4"]:
+    """x with root.T x = right."""
+    x: dict[int, Array] = {}
+    for i in reversed(range(N_LOCAL)):
+        rest = right[..., i] - sum(root[k, i] * x[k] for k in range(i + 1, N_LOCAL))
+        x[i] = rest / root[i, i]
+    return jnp.stack([x[i] for i in range(N_LOCAL)], axis=-1)
 
 
 def normal_chart(
@@ -178,15 +255,14 @@ def find_mode(
     return found[jnp.argmin(squares)]
 
 
-def linearise(
-    proposal: Proposal, model: Model, layout: Layout
-) -> Linear:
+def linearise(star: Star, proposal: Proposal, model: Model, layout: Layout) -> Linear:
     """The readings and their slopes at all draws of one star."""
-    inputs = inputs_at(unpack(proposal.psi, layout), proposal.local)
+    local, _ = move(star, proposal, layout, proposal.psi)
+    inputs = inputs_at(unpack(proposal.psi, layout), local)
     value, bad = readings(model, inputs)
     slope = jax.vmap(lambda x: _slope(model, x))(inputs)
     slope = jnp.where(bad[:, None, None] | ~jnp.isfinite(slope), 0.0, slope)
-    return Linear(value, slope, bad)
+    return Linear(inputs, value, slope, bad)
 
 
 def draw_chart(
@@ -210,7 +286,7 @@ def _residuals(star: Star, shared: Shared, value: Array, local: Array) -> Array:
     zero = jnp.zeros(1)
     offset = jnp.concatenate([shared.zero_points, zero])
     variance = star.variance + jnp.concatenate([shared.variance, zero])
-    rest = jnp.sqrt(star.seen / variance) * (value + offset - star.values)
+    rest = star.seen / jnp.sqrt(variance) * (value + offset - star.values)
     units = (local - shared.mean) * jnp.exp(-shared.log_width)
     return jnp.concatenate([rest, units])
 
@@ -220,23 +296,6 @@ def _slope(model: Model, inputs: Float[Array, " input"]) -> Array:
     n_out = jax.eval_shape(lambda x: readings(model, x)[0], inputs).shape[0]
     jacobian = jax.jacrev if n_out < len(inputs) else jax.jacfwd
     return jacobian(lambda x: readings(model, x)[0])(inputs)
-
-
-def _curvature_and_response(star, model, layout, psi, mode) -> tuple[Array, Array]:
-    """Gauss-Newton curvature of a star's mode, and d mode / d psi."""
-    at = inputs_at(unpack(psi, layout), mode)
-    value, _ = readings(model, at)
-    slope = _slope(model, at)
-    slope = jnp.where(jnp.isfinite(slope), slope, 0.0)
-
-    def residuals(psi: Array, local: Array) -> Array:
-        shared = unpack(psi, layout)
-        moved = value + slope @ (inputs_at(shared, local) - at)
-        return _residuals(star, shared, moved, local)
-
-    by_psi, by_local = jax.jacfwd(residuals, argnums=(0, 1))(psi, mode)
-    curvature = by_local.T @ by_local
-    return curvature, -jnp.linalg.solve(curvature, by_local.T @ by_psi)
 
 
 def _normal(key: Key[Array, ""], n: int) -> Float[Array, "4 n"]:

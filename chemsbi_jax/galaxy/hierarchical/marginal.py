@@ -1,56 +1,84 @@
 """Marginal likelihood of each star given the shared parameters."""
 
+from typing import NamedTuple
+
+import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 from chemsbi_jax.galaxy.evidence import n_effective
 from chemsbi_jax.galaxy.hierarchical.proposals import (
-    Linear,
-    Proposal,
-    inputs_at,
+    N_LOCAL,
+    Anchor,
+    Guide,
+    draw_local,
+    linear_readings,
     log_weights,
-    move,
+    normal_approximation,
 )
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, Shared, unpack
-from chemsbi_jax.galaxy.hierarchical.star import Model, Star, readings
+from chemsbi_jax.galaxy.hierarchical.small import log_determinant
+from chemsbi_jax.galaxy.hierarchical.star import (
+    LOG_2_PI,
+    Model,
+    Star,
+    log_likelihood,
+    log_population,
+)
 
 
-def exact_marginal(
-    star: Star, proposal: Proposal, model: Model, layout: Layout, psi: Array
-) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
-    """Log marginal likelihood of one star from the forward model at moved draws.
+class Marginal(NamedTuple):
+    """Importance sampling over the local latents of stars at one psi."""
 
-    Returns:
-        It, the effective number of draws, and the posterior chance that the star is no
-        outlier.
-    """
-    shared = unpack(psi, layout)
-    local, log_density = move(star, proposal, layout, psi)
-    predicted = readings(model, inputs_at(shared, local))
-    return _mixture(star, shared, local, log_density, predicted)
+    log_likelihood: Float[Array, "*star"]  # normalised, with outliers
+    n_effective: Float[Array, "*star"]  # draws
+    inlier: Float[Array, "*star"]  # posterior chance that it is no outlier
 
 
-def linear_marginal(
+def sampled_marginal(
+    key: Key[Array, ""],
     star: Star,
-    proposal: Proposal,
-    linear: Linear,
+    guide: Guide,
+    model: Model,
     layout: Layout,
     psi: Float[Array, " psi"],
-) -> Float[Array, ""]:
-    """The same with readings to first order around the proposal's psi."""
+    n: int,
+) -> Marginal:
+    """Marginal likelihood of one star from `n` draws of the forward model."""
     shared = unpack(psi, layout)
-    local, log_density = move(star, proposal, layout, psi)
-    moved = inputs_at(shared, local) - linear.inputs
-    predicted = linear.value + jnp.einsum("kri,ki->kr", linear.slope, moved)
-    return _mixture(star, shared, local, log_density, (predicted, linear.bad))[0]
+    weights = log_weights(
+        star, shared, model, *draw_local(key, star, guide, layout, psi, n)
+    )
+    inlier = logsumexp(weights) - jnp.log(n)
+    total = with_outliers(star, shared, inlier)
+    share = jnp.exp(inlier + jnp.log1p(-jnp.exp(shared.log_outliers)) - total)
+    return Marginal(total, n_effective(weights), share)
 
 
-def _mixture(
-    star: Star, shared: Shared, local: Array, log_density: Array, predicted: tuple
-) -> tuple[Array, Array, Array]:
-    weights = log_weights(star, shared, local, log_density, predicted)
-    inlier = logsumexp(weights) - jnp.log(len(weights))
+def laplace_marginal(
+    star: Star, anchor: Anchor, layout: Layout, psi: Float[Array, " psi"]
+) -> Float[Array, ""]:
+    """The same in closed form, with the readings linear around the star's mode."""
+    shared = unpack(psi, layout)
+    root, step = normal_approximation(star, anchor, layout, psi)
+    local = anchor.mode + step
+    value = linear_readings(anchor, layout, psi, local)
+    inlier = log_likelihood(star, shared, value) + log_population(shared, local)
+    inlier = inlier - log_determinant(root) + 0.5 * N_LOCAL * LOG_2_PI
+    return with_outliers(star, shared, inlier)
+
+
+def with_outliers(
+    star: Star, shared: Shared, inlier: Float[Array, "*b"]
+) -> Float[Array, "*b"]:
+    """Log of the mixture with the broad normal of the outliers."""
     inlier = inlier + jnp.log1p(-jnp.exp(shared.log_outliers))
-    total = jnp.logaddexp(inlier, shared.log_outliers + star.log_broad)
-    return total, n_effective(weights), jnp.exp(inlier - total)
+    return jnp.logaddexp(inlier, shared.log_outliers + star.log_broad)
+
+
+def marginals(block, model: Model, layout: Layout, psi: Array, n: int) -> Marginal:
+    """`sampled_marginal` of a block (keys, stars, guides)."""
+    return jax.vmap(lambda k, s, g: sampled_marginal(k, s, g, model, layout, psi, n))(
+        *block
+    )

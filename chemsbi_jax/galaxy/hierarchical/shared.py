@@ -44,10 +44,10 @@ class Shared(NamedTuple):
 
     galaxy: Float[Array, " 2"]  # latents
     factors: Float[Array, " factor"]  # log10, dex
-    zero_points: Float[Array, " element"]  # dex
+    zero_points: Float[Array, " reading"]  # dex; 0 of the birth time
     mean: Float[Array, " 4"]  # of the local latents
     log_width: Float[Array, " 4"]  # of the local latents, natural log
-    variance: Float[Array, " element"]  # dex^2, of the scatter
+    variance: Float[Array, " reading"]  # dex^2, of the scatter; 0 of the birth time
     log_outliers: Float[Array, ""]  # natural log of their share
 
 
@@ -92,10 +92,10 @@ def unpack(psi: Float[Array, " psi"], layout: Layout) -> Shared:
     return Shared(
         galaxy=psi[:N_GLOBAL],
         factors=values[at["yields"]],
-        zero_points=values[at["zero_points"]],
+        zero_points=jnp.append(values[at["zero_points"]], 0.0),
         mean=population[: len(LOCAL)],
         log_width=population[len(LOCAL) :],
-        variance=values[at["scatter"]] ** 2,
+        variance=jnp.append(values[at["scatter"]] ** 2, 0.0),
         log_outliers=jnp.minimum(share, jnp.log(LARGEST_SHARE)),
     )
 

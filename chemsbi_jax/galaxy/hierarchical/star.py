@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
@@ -95,16 +96,42 @@ def readings(
     return jnp.concatenate([abundances, theta[..., BIRTH_TIME :]], axis=-1), bad
 
 
+def slope_of_readings(
+    model: Model, inputs: Float[Array, " input"]
+) -> tuple[Float[Array, " reading"], Float[Array, "reading input"]]:
+    """Readings and their Jacobian, from the side on which it has fewer numbers."""
+    value, bad = readings(model, inputs)
+    jacobian = jax.jacrev if len(value) < len(inputs) else jax.jacfwd
+    slope = jacobian(lambda x: readings(model, x)[0])(inputs)
+    return value, jnp.where(bad | ~jnp.isfinite(slope), 0.0, slope)
+
+
+def noise_variance(star: Star, shared: Shared) -> Float[Array, "*star reading"]:
+    """Squared errors of the readings: measured, and the scatter of the model."""
+    return star.variance + shared.variance
+
+
+def residuals(
+    star: Star,
+    shared: Shared,
+    predicted: Float[Array, " reading"],
+    local: Float[Array, " 4"],
+) -> Float[Array, " residual"]:
+    """Standardised residuals of the readings and of the population."""
+    rest = predicted + shared.zero_points - star.values
+    rest = star.seen / jnp.sqrt(noise_variance(star, shared)) * rest
+    units = (local - shared.mean) * jnp.exp(-shared.log_width)
+    return jnp.concatenate([rest, units])
+
+
 def log_likelihood(
     star: Star, shared: Shared, predicted: Float[Array, "*b reading"]
 ) -> Float[Array, "*b"]:
     """Normalised Gaussian log likelihood of one star at predicted readings."""
-    nothing = jnp.zeros(1)
-    offset = jnp.concatenate([shared.zero_points, nothing])
-    variance = star.variance + jnp.concatenate([shared.variance, nothing])
-    weight = star.seen / variance
+    variance = noise_variance(star, shared)
     norm = jnp.sum(star.seen * (jnp.log(variance) + LOG_2_PI))
-    squares = jnp.sum(weight * (predicted + offset - star.values) ** 2, axis=-1)
+    rest = predicted + shared.zero_points - star.values
+    squares = jnp.sum(star.seen / variance * rest**2, axis=-1)
     return -0.5 * (squares + norm)
 
 

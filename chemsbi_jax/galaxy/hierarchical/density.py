@@ -1,0 +1,69 @@
+"""The joint density of psi and all stars, in coordinates that are nearly normal.
+
+psi is whitened; each star's local latents come from its guide, which follows psi. An
+outlier's local latents are not constrained, so their density given that it is one may
+be any normalised density (a pseudo-prior, Carlin & Chib 1995): the standard normal of
+these coordinates. The integral over the stars' coordinates is then the mixture's
+marginal likelihood, exactly.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.stats import norm
+from jaxtyping import Array, Float
+
+from chemsbi_jax.galaxy.hierarchical.marginal import with_outliers
+from chemsbi_jax.galaxy.hierarchical.proposals import Guide, inputs_at, move
+from chemsbi_jax.galaxy.hierarchical.shared import Layout, unpack
+from chemsbi_jax.galaxy.hierarchical.star import (
+    BAD,
+    Model,
+    Star,
+    log_likelihood,
+    log_population,
+    readings,
+)
+
+
+class Point(NamedTuple):
+    """Coordinates of psi and of all stars."""
+
+    shared: Float[Array, "*chain psi"]
+    stars: Float[Array, "*chain 4 star"]
+
+
+class Density(NamedTuple):
+    """What the joint density of one galaxy consists of."""
+
+    model: Model
+    layout: Layout
+    star: Star
+    guide: Guide
+    counts: Float[Array, " star"]  # 1, or 0 for a row that only fills up
+    centre: Float[Array, " psi"]
+    factor: Float[Array, "psi psi"]  # lower triangle
+
+    def psi(self, shared: Float[Array, " psi"]) -> Float[Array, " psi"]:
+        """Shared latents from their coordinates."""
+        return self.centre + self.factor @ shared
+
+    def log_density(self, at: Point) -> Float[Array, ""]:
+        """Log posterior density of the coordinates, up to a constant."""
+        psi = self.psi(at.shared)
+        each = jax.vmap(self._one, (None, 0, 0, 1))
+        gain = each(psi, self.star, self.guide, at.stars)
+        rest = norm.logpdf(at.stars).sum(axis=0)
+        gain = jnp.where(self.counts > 0.0, gain, rest)
+        return jnp.sum(gain) - 0.5 * jnp.sum(psi**2)
+
+    def _one(self, psi: Array, star: Star, guide: Guide, noise: Array) -> Array:
+        shared = unpack(psi, self.layout)
+        local, log_det = move(star, guide, self.layout, psi, noise)
+        value, bad = readings(self.model, inputs_at(shared, local))
+        gain = log_likelihood(star, shared, value) + log_population(shared, local)
+        pseudo = norm.logpdf(noise).sum()
+        # relative to the pseudo-prior, the mixture has the form of the marginal one
+        relative = jnp.where(bad, BAD, gain + log_det - pseudo)
+        return with_outliers(star, shared, relative) + pseudo

@@ -19,7 +19,7 @@ MOST = 1.0  # prior widths of a step in each latent
 ROUGH, CLOSE = 3.0, 0.3  # posterior widths that are left, without outliers and at last
 FIRST_DAMPING, STUCK = 30.0, 1e4  # in units of the prior's curvature
 FIRST_SCATTER = 2.0  # prior widths: no star is far off at the start
-FLATTEST = 0.3  # curvature, of the prior's
+FLATTEST = 0.7  # curvature, of the prior's
 
 
 class Mode(NamedTuple):

@@ -10,10 +10,19 @@ from tqdm import tqdm
 
 from chemsbi_jax.galaxy.hierarchical.blocks import in_blocks
 from chemsbi_jax.galaxy.hierarchical.chains import GOAL, Walk, walk
-from chemsbi_jax.galaxy.hierarchical.density import Density, Point
+from chemsbi_jax.galaxy.hierarchical.density import (
+    Density,
+    Point,
+    add_response,
+)
 from chemsbi_jax.galaxy.hierarchical.marginal import Marginal, marginals
 from chemsbi_jax.galaxy.hierarchical.mode import Mode, anchor_stars, find_shared_mode
-from chemsbi_jax.galaxy.hierarchical.proposals import N_LOCAL, Guide, find_guide
+from chemsbi_jax.galaxy.hierarchical.proposals import (
+    N_LOCAL,
+    Anchor,
+    Guide,
+    find_guide,
+)
 from chemsbi_jax.galaxy.hierarchical.shared import Layout
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star
 
@@ -83,7 +92,7 @@ def draw_shared(
             at = found.at
             if i < len(chains.n_warmup):
                 scale = _adapt(scale, found)
-                centre, covariance = _moments(psi, covariance)
+                centre, covariance = _moments(psi, covariance, layout)
     best = jnp.asarray(psi.reshape(-1, psi.shape[-1]).mean(axis=0), jnp.float32)
     block = (jax.random.split(key_check, n_stars), stars, _rows(density.guide, n_stars))
     check = in_blocks(marginals, block, model, layout, best, CHECK_DRAWS)
@@ -125,7 +134,12 @@ def to_psi(density: Density, found: Walk) -> Float[np.ndarray, "chain draw psi"]
 
 
 def _guides(block, model: Model, layout: Layout) -> Guide:
-    return jax.vmap(lambda k, s, a: find_guide(k, s, model, layout, a))(*block)
+    def one(key: Array, star: Star, anchor: Anchor) -> Guide:
+        key_chart, key_response = jax.random.split(key)
+        guide = find_guide(key_chart, star, model, layout, anchor)
+        return add_response(key_response, star, guide, model, layout)
+
+    return jax.vmap(one)(*block)
 
 
 def _rows(tree, n: int):
@@ -153,7 +167,12 @@ def _adapt(scale: float, found: Walk) -> float:
     return float(np.clip(scale * np.exp(late - GOAL), 0.15, 1.5))
 
 
-def _moments(psi: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and covariance of the later half of all chains, shrunk to what was."""
-    late = psi[:, psi.shape[1] // 2 :].reshape(-1, psi.shape[-1])
+def _moments(psi: np.ndarray, before: np.ndarray, layout: Layout):
+    """Mean and covariance of the later half of all chains, shrunk to what was.
+
+    The scatter counts by its size, as both of its signs are the same.
+    """
+    late = psi[:, psi.shape[1] // 2 :].reshape(-1, psi.shape[-1]).copy()
+    scatter = layout.slices()["scatter"]
+    late[:, scatter] = np.abs(late[:, scatter])
     return late.mean(axis=0), (1 - SHRINK) * np.cov(late.T) + SHRINK * before

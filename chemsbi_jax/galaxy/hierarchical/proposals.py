@@ -70,6 +70,7 @@ class Guide(NamedTuple):
 
     anchor: Anchor
     chart: Chart
+    response: Float[Array, "*star 4 psi"]  # of the normals to psi, as mean of all draws
 
 
 def inputs_at(shared: Shared, local: Float[Array, "*b 4"]) -> Float[Array, "*b input"]:
@@ -174,6 +175,8 @@ def move(
     """Local latents from standard normals at any psi, and the log volume of the map."""
     anchor = guide.anchor
     nothing = jnp.zeros((N_GLOBAL, *noise.shape[1:]))
+    away = guide.response @ (psi - anchor.psi)
+    noise = noise + away.reshape(-1, *(1,) * (noise.ndim - 1))
     local, log_det = push(guide.chart, nothing, noise)
     before, _ = normal_approximation(star, anchor, layout, anchor.psi)
     root, step = normal_approximation(star, anchor, layout, psi)
@@ -211,9 +214,10 @@ def find_guide(
     shared = unpack(anchor.psi, layout)
     root, _ = normal_approximation(star, anchor, layout, anchor.psi)
     first = normal_chart(anchor.mode, root)
+    still = jnp.zeros((N_LOCAL, len(anchor.psi)))
 
     def improve(chart: Chart, key: Array) -> tuple[Chart, None]:
-        guide = Guide(anchor, chart)
+        guide = Guide(anchor, chart, still)
         draws = draw_local(key, star, guide, layout, anchor.psi, CHART_DRAWS)
         weight = temper(log_weights(star, shared, model, *draws))
         weight = jax.nn.softmax(weight) * n_effective(weight)
@@ -221,7 +225,7 @@ def find_guide(
         return fit_chart(nothing, draws[0].T, weight), None
 
     keys = jax.random.split(key, CHART_ROUNDS)
-    return Guide(anchor, lax.scan(improve, first, keys)[0])
+    return Guide(anchor, lax.scan(improve, first, keys)[0], still)
 
 
 def normal_chart(centre: Float[Array, " 4"], root: Float[Array, "4 4"]) -> Chart:

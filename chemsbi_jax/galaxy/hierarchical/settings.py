@@ -71,9 +71,7 @@ def prior_scales(
     bad = {k: v for k, v in scales.items() if not all(0.0 <= x < 1e3 for x in v)}
     if bad:
         raise InputError(f"Expected prior scales from 0 to 1000; got {bad}.")
-    return {
-        k: (0.0,) * len(v) if k in settings.hold else v for k, v in scales.items()
-    }
+    return {k: (0.0,) * len(v) if k in settings.hold else v for k, v in scales.items()}
 
 
 def _each(block: str, given, names: Sequence[str], default=None) -> tuple[float, ...]:

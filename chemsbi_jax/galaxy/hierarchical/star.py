@@ -93,7 +93,7 @@ def readings(
     abundances = model.forward(theta, inputs[..., n:])
     bad = jnp.any(jnp.isnan(abundances), axis=-1)
     abundances = jnp.where(bad[..., None], 0.0, abundances)
-    return jnp.concatenate([abundances, theta[..., BIRTH_TIME :]], axis=-1), bad
+    return jnp.concatenate([abundances, theta[..., BIRTH_TIME:]], axis=-1), bad
 
 
 def slope_of_readings(

@@ -24,6 +24,7 @@ from chemsbi_jax.galaxy.hierarchical.star import FactorForward, Model, make_star
 from chemsbi_jax.priors import Prior
 from chemsbi_jax.types import Stars
 
+DEFAULT, CHAINS = SharedErrors(), Chains()
 MOST_STARS = 5000  # of more, a random subset: the shared errors are the width
 
 
@@ -32,10 +33,10 @@ def hierarchical_posterior(
     forward: FactorForward,
     prior: Prior,
     stars: Stars,
-    settings: SharedErrors = SharedErrors(),
+    settings: SharedErrors = DEFAULT,
     *,
     factors: Sequence[str] = YIELD_FACTORS,
-    chains: Chains = Chains(),
+    chains: Chains = CHAINS,
     quiet: bool = True,
 ) -> HierarchicalPosterior:
     """Posterior of the shared parameters given all stars of a galaxy.

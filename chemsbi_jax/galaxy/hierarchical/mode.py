@@ -57,12 +57,12 @@ def _climb(stars, local, model, layout: Layout, psi, close: float, bar) -> Mode:
     anchors = anchor_stars(stars, local, model, layout, psi)
     value, slope, curvature = log_posterior_parts(stars, anchors, layout, psi)
     damping = FIRST_DAMPING
-    for i in range(MAX_ROUNDS):
+    for n_steps in range(MAX_ROUNDS + 1):
         precision = positive(-curvature)
         step = np.linalg.solve(precision + damping * np.eye(len(psi)), slope)
         step *= min(1.0, MOST / np.abs(step).max())
         size = float(np.sqrt(slope @ np.linalg.solve(precision, slope)))
-        if size < close or damping > STUCK:
+        if size < close or damping > STUCK or n_steps == MAX_ROUNDS:
             break
         trial = anchor_stars(stars, anchors.mode, model, layout, psi + step)
         found = log_posterior_parts(stars, trial, layout, psi + step)
@@ -72,7 +72,7 @@ def _climb(stars, local, model, layout: Layout, psi, close: float, bar) -> Mode:
         damping = float(np.clip(damping * (0.3 if is_better else 5.0), 1e-2, 1e5))
         bar.update()
     covariance = np.linalg.inv(positive(-curvature))
-    return Mode(psi, covariance, anchors, value, size, i + 1)
+    return Mode(psi, covariance, anchors, value, size, n_steps)
 
 
 def anchor_stars(

@@ -55,7 +55,7 @@ def draw_shared(
     stars: Star,
     model: Model,
     layout: Layout,
-    chains: Chains = Chains(),
+    chains: Chains,
     *,
     quiet: bool = True,
 ) -> SharedDraws:

@@ -25,7 +25,7 @@ def cholesky(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
 def solve_lower(
     root: Float[Array, "n n"], right: Float[Array, "*b n"]
 ) -> Float[Array, "*b n"]:
-    """x with root x = right, for vectors along the last axis."""
+    """Solution x of root x = right, for vectors along the last axis."""
     x: list[Array] = []
     for i in range(root.shape[0]):
         rest = right[..., i] - sum(root[i, k] * x[k] for k in range(i))
@@ -36,7 +36,7 @@ def solve_lower(
 def solve_upper(
     root: Float[Array, "n n"], right: Float[Array, "*b n"]
 ) -> Float[Array, "*b n"]:
-    """x with root^T x = right, for vectors along the last axis."""
+    """Solution x of root^T x = right, for vectors along the last axis."""
     n = root.shape[0]
     x: dict[int, Array] = {}
     for i in reversed(range(n)):

@@ -19,7 +19,7 @@ FactorForward = Callable[
     [Float[Array, "*batch param"], Float[Array, "*batch factor"]],
     Float[Array, "*batch element"],
 ]
-"""(theta, log10 yield factors) -> abundances [dex]; a PyTree (`jax.tree_util.Partial`)."""
+"""(theta, log10 yield factors) -> abundances [dex]; a PyTree such as `Partial`."""
 
 BAD = -1e10  # log likelihood where the forward model has no star
 EDGE = 4.98  # prior widths of local latents: the emulators end at 5

@@ -7,7 +7,7 @@ STARS ?= chemsbi_jax/pretrained/stars/example_galaxy.ecsv
 OUT ?= runs/infer
 PYTEST_FLAGS ?= -n auto --dist loadfile
 
-.PHONY: infer test test-slow lint reproduce benchmark clean
+.PHONY: infer test test-slow lint docs reproduce benchmark clean
 
 infer: $(READY)
 	$(BIN)/python experiments/infer.py $(STARS) --out $(OUT)
@@ -22,6 +22,9 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+docs: $(BIN)/mkdocs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 reproduce: $(READY)
 	$(BIN)/python experiments/reproduce.py
 
@@ -30,8 +33,12 @@ benchmark: $(READY)
 
 $(READY): pyproject.toml requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.txt -e ".[dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.txt -e ".[dev,yields]"
+	touch $@
+
+$(BIN)/mkdocs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.txt -e ".[docs]"
 	touch $@
 
 clean:
-	rm -rf runs .pytest_cache .ruff_cache
+	rm -rf runs site .pytest_cache .ruff_cache

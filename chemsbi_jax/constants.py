@@ -11,6 +11,11 @@ PARAMETERS = (
 """Order of every theta vector; the first two are global, the rest local."""
 
 N_GLOBAL = 2
+GLOBAL_PARAMETERS = PARAMETERS[:N_GLOBAL]
+BIRTH_TIME = PARAMETERS.index("birth_time")
+
+LATEX = (r"\alpha_{\rm IMF}", r"\log_{10} N_{\rm Ia}\ [{\rm M}_\odot^{-1}]")
+"""Labels of the two global parameters, without dollar signs."""
 
 ABUNDANCES = ("c_fe", "fe_h", "he_fe", "mg_fe", "n_fe", "ne_fe", "o_fe", "si_fe")
 """Order of every abundance vector: [X/Fe] and [Fe/H] in dex."""

@@ -14,9 +14,46 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Float
 
-from chemsbi_jax.errors import InputError
+from chemsbi_jax.errors import ForkedProcessError, InputError
+
+try:
+    from jax._src.xla_bridge import backends_are_initialized
+except ImportError:  # JAX keeps it private; without it no fork is detected
+
+    def backends_are_initialized() -> bool:
+        """Whether JAX has started."""
+        return False
+
 
 AXIS = "batch"
+# ids of forked processes whose parent had started JAX
+_FORKED_AFTER_START: set[int] = set()
+
+
+def _mark_forked_child() -> None:
+    if backends_are_initialized():  # the parent's threads do not exist in the child
+        _FORKED_AFTER_START.add(os.getpid())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_mark_forked_child)
+
+
+def refuse_forked_process() -> None:
+    """Raise in a process that was forked after JAX had started.
+
+    JAX computes in threads, which a fork does not copy, so every operation would wait
+    for ever.
+
+    Raises:
+        ForkedProcessError: this is such a process.
+    """
+    if os.getpid() in _FORKED_AFTER_START:
+        raise ForkedProcessError(
+            "This process was forked after JAX had started, and JAX would hang in it. "
+            'Use multiprocessing.get_context("spawn"), or fork before the first use of '
+            "JAX."
+        )
 
 
 def use_all_cores() -> None:
@@ -26,7 +63,7 @@ def use_all_cores() -> None:
     devices anyway.
     """
     try:
-        jax.config.update("jax_num_cpu_devices", _n_cores())
+        jax.config.update("jax_num_cpu_devices", n_cores())
     except RuntimeError:  # JAX has started, with the devices that it has
         pass
 
@@ -107,27 +144,42 @@ def spread(function: Callable[..., Any]) -> Callable[..., Any]:
     def run(batch: Any, *rest: Any) -> Any:
         n = len(jax.tree.leaves(batch)[0])
         n_padded = max(n + -n % len(devices), len(devices))
+        if devices[0].platform == "cpu":  # numpy cuts the batch without compiling
+            batch = jax.tree.map(_to_host, batch)
         padded = jax.tree.map(lambda x: _pad(x, n_padded), batch)
+        # numpy arrays are no static arguments
+        rest = jax.tree.map(_from_numpy, rest)
         arrays, static = eqx.partition(rest, eqx.is_array)
         rest = eqx.combine(jax.device_put(arrays, whole), static)
         results = on_all(jax.device_put(padded, split), rest)
         on_first = jax.device_put(results, devices[0])
+        if n == n_padded:  # a slice would compile a program of its own
+            return on_first
         return jax.tree.map(lambda x: x[:n], on_first)
 
     return run
 
 
-def _pad(x: Any, n: int) -> jax.Array:
+def _to_host(x: Any) -> Any:
+    is_key = isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+    return x if is_key or isinstance(x, jax.core.Tracer) else np.asarray(x)
+
+
+def _from_numpy(x: Any) -> Any:
+    return jnp.asarray(x) if isinstance(x, np.ndarray) else x
+
+
+def _pad(x: Any, n: int) -> Any:
     """Repeat the last row until there are `n`; zeros if there is none."""
-    x = jnp.asarray(x)
     if len(x) == n:
         return x
+    x = jnp.asarray(x)
     if len(x) == 0:
         return jnp.zeros((n, *x.shape[1:]), x.dtype)
     return jnp.concatenate([x, jnp.repeat(x[-1:], n - len(x), axis=0)])
 
 
-def _n_cores() -> int:
+def n_cores() -> int:
     """Cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -1,15 +1,18 @@
 """One prior object decides simulation, training, NUTS and checks."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeGuard
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 from jax.scipy.special import ndtr, ndtri
 from jaxtyping import Array, Float, Key
 
 from chemsbi_jax.constants import T_END
+from chemsbi_jax.types import AnyArray
 
 PEAK_MIN = 0.294  # dex of Gyr; below, star formation ends before the last stars
 N_SIGMA_WIDE = 5.0
@@ -85,8 +88,9 @@ def sample_mixture(key: Key[Array, ""], n: int) -> Float[Array, "n param"]:
 
 def box(prior: Prior) -> tuple[Float[Array, " param"], Float[Array, " param"]]:
     """Lowest and highest theta of a prior of uniform distributions."""
-    low = jnp.array([float(d.low) for d in prior])
-    return low, jnp.array([float(d.high) for d in prior])
+    numbers = [_arguments(d) for d in prior]
+    low = jnp.array([float(each["low"]) for each in numbers])
+    return low, jnp.array([float(each["high"]) for each in numbers])
 
 
 def sample(key: Key[Array, ""], prior: Prior, n: int) -> Float[Array, "n param"]:
@@ -98,30 +102,39 @@ def sample(key: Key[Array, ""], prior: Prior, n: int) -> Float[Array, "n param"]
 
 def log_prob(prior: Prior, theta: Float[Array, "*b param"]) -> Float[Array, "*b"]:
     """Natural log of the prior density, -inf outside the support."""
-    parts = []
+    total = jnp.zeros(theta.shape[:-1], theta.dtype)
     for i, d in enumerate(prior):
-        inside = d.support(theta[..., i])
+        inside = d.support(theta[..., i])  # pyright: ignore[reportOptionalCall]
         safe = jnp.where(inside, theta[..., i], d.icdf(jnp.asarray(0.5)))
-        parts.append(jnp.where(inside, d.log_prob(safe), -jnp.inf))
-    return sum(parts)
+        total = total + jnp.where(inside, d.log_prob(safe), -jnp.inf)
+    return total
 
 
-def is_normal(d: dist.Distribution) -> bool:
+def is_normal(d: dist.Distribution) -> TypeGuard[dist.Normal]:
     """Whether latents are an affine function of this parameter."""
     return isinstance(d, dist.Normal)
 
 
+def moments(prior: Sequence[dist.Distribution]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each distribution, (param,) float64."""
+    mean = np.array([float(d.mean) for d in prior])
+    return mean, np.array([float(d.variance) ** 0.5 for d in prior])
+
+
 def to_normal(
-    prior: Prior, theta: Float[Array, "*b param"]
+    prior: Sequence[dist.Distribution], theta: Float[Array, "*b param"]
 ) -> Float[Array, "*b param"]:
-    """Latents in which the prior is a standard normal; inverse of `from_normal`."""
+    """Latents in which the prior is a standard normal; inverse of `from_normal`.
+
+    Both take any number of distributions, such as those of the two global parameters.
+    """
     return jnp.stack(
         [_to_normal(d, theta[..., i]) for i, d in enumerate(prior)], axis=-1
     )
 
 
 def from_normal(
-    prior: Prior, latent: Float[Array, "*b param"]
+    prior: Sequence[dist.Distribution], latent: Float[AnyArray, "*b param"]
 ) -> Float[Array, "*b param"]:
     """Theta from standard-normal latents: the bijection that keeps all bounds."""
     return jnp.stack(
@@ -129,16 +142,22 @@ def from_normal(
     )
 
 
+def _loc_scale(d: dist.Normal) -> tuple[Any, Any]:
+    return d.loc, d.scale
+
+
 def _to_normal(d: dist.Distribution, value: Array) -> Array:
     if is_normal(d):  # exact, and without the tails' rounding
-        return (value - d.loc) / d.scale
+        loc, scale = _loc_scale(d)
+        return (value - loc) / scale
     tiny = jnp.finfo(value.dtype).eps
     return ndtri(jnp.clip(d.cdf(value), tiny, 1.0 - tiny))
 
 
-def _from_normal(d: dist.Distribution, latent: Array) -> Array:
+def _from_normal(d: dist.Distribution, latent: AnyArray) -> Array:
     if is_normal(d):
-        return d.loc + d.scale * latent
+        loc, scale = _loc_scale(d)
+        return loc + scale * latent
     tiny = jnp.finfo(latent.dtype).eps
     return d.icdf(jnp.clip(ndtr(latent), tiny, 1.0 - tiny))
 
@@ -191,5 +210,5 @@ def _arguments(d: dist.Distribution) -> dict:
     return numbers | {k: getattr(d, k) for k in ("low", "high") if hasattr(d, k)}
 
 
-def _number(value: Array) -> float:
+def _number(value: Array | float) -> float:
     return float(f"{float(value):.7g}")  # the digits of float32, not its rounding

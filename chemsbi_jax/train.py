@@ -15,12 +15,12 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Key, PyTree
 from tqdm import tqdm
 
-from chemsbi_jax.checkpoints import (
+from chemsbi_jax.storage.checkpoints import (
     require_same_settings,
     restore_checkpoint,
     save_checkpoint,
 )
-from chemsbi_jax.files import sha256_of_arrays
+from chemsbi_jax.storage.files import sha256_of_arrays
 
 N_HEX = 12  # digits of a checksum, enough to tell two trainings apart
 Draw = Callable[[Key[Array, ""], PyTree], PyTree]
@@ -110,7 +110,7 @@ def fit(
     bar = tqdm(total=config.n_epochs, initial=int(state.epoch), disable=quiet)
     with bar:
         while not _is_done(state, config):
-            state = run_epoch(key, state, data, held_out)
+            state = run_epoch(key, state, data, held_out)  # key reuse: folds epoch in
             if checkpoint is not None:
                 save_checkpoint(checkpoint, state)
             now = float(state.held_out_loss[int(state.epoch) - 1])

@@ -1,19 +1,28 @@
 """Types that the layers share."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from astropy.table import Table
 from jaxtyping import Array, ArrayLike, Bool, Float
 
-from chemsbi_jax import exports
+from chemsbi_jax.constants import ABUNDANCES, GLOBAL_PARAMETERS
 
 if TYPE_CHECKING:
-    from getdist import MCSamples
+    from getdist import MCSamples  # pyright: ignore[reportMissingImports]
+
+AnyArray = Array | np.ndarray
+"""Either kind of array; annotate with `Float[AnyArray, "shape"]`."""
 
 Forward = Callable[[Float[Array, "*batch param"]], Float[Array, "*batch element"]]
-"""theta -> abundances [dex]; the simulator and the emulator are both one."""
+"""theta -> abundances [dex]; the simulator and the emulator both have this type."""
+
+Method = Literal["flow", "gaussian", "exact", "robust"]
+"""How the stars are combined, see `galaxy.infer_galaxy`."""
+
+AMORTISED: tuple[Method, ...] = ("flow", "gaussian")
+"""Methods that use the network alone, and exclude stars with too little information."""
 
 
 class Stars(NamedTuple):
@@ -25,16 +34,77 @@ class Stars(NamedTuple):
     birth_time: Float[np.ndarray, " star"]  # Gyr since the Big Bang; NaN if unknown
     e_birth_time: Float[np.ndarray, " star"]  # Gyr, 1 sigma; NaN if unknown
     ids: np.ndarray  # (star,) strings, as in the table, or the row number
+    # dex^2, the variance of [Fe/H] that the [X/Fe] of the star share, as these are
+    # [X/H] - [Fe/H] with independent errors; 0 where they do not; None: no star has it
+    fe_covariance: Float[np.ndarray, " star"] | None = None
+
+    def take(self, rows: np.ndarray | slice) -> "Stars":
+        """Some of the stars: row numbers, a Boolean mask, or a slice."""
+        return type(self)(
+            *(None if column is None else column[rows] for column in self)
+        )
+
+    @classmethod
+    def complete(cls, values: ArrayLike, error: float = 0.05) -> "Stars":
+        """Stars with all abundances, one error [dex], and no birth times.
+
+        Args:
+            values: (star, element) abundances [dex].
+            error: 1 sigma of every abundance [dex].
+        """
+        values = np.asarray(values, float)
+        unknown = np.full(len(values), np.nan)
+        return cls(
+            values,
+            np.full(values.shape, error),
+            np.ones(values.shape, bool),
+            unknown,
+            unknown,
+            np.arange(len(values)).astype(str),
+        )
+
+
+def shared_variance(stars: Stars) -> Float[np.ndarray, "star element"] | None:
+    """Variance of [Fe/H] in the error of each [X/Fe] [dex^2]; None if no star has it.
+
+    0 for [Fe/H], in gaps, where [Fe/H] was not observed, and where the variance is not
+    smaller than the square of the error (by more than rounding).
+    """
+    if stars.fe_covariance is None:
+        return None
+    iron = ABUNDANCES.index("fe_h")
+    seen = np.asarray(stars.observed)
+    shared = np.where(seen, np.nan_to_num(stars.fe_covariance)[:, None], 0.0)
+    shared = np.where(seen[:, [iron]], shared, 0.0)
+    shared[:, iron] = 0.0
+    smaller = shared < (1.0 - 1e-6) * np.where(seen, stars.errors, 0.0) ** 2
+    return np.where(smaller, shared, 0.0)
 
 
 class GalaxyPosterior(NamedTuple):
     """Posterior of (alpha_imf, log10_n_ia), in this order, given all stars."""
 
-    method: str  # "gaussian", "flow", "nuts"
-    draws: Float[ArrayLike, "draw 2"]
-    mean: Float[ArrayLike, " 2"]
-    covariance: Float[ArrayLike, "2 2"]
+    method: str  # one of `Method`, or "nuts"
+    draws: Float[AnyArray, "draw 2"]
+    mean: Float[AnyArray, " 2"]
+    covariance: Float[AnyArray, "2 2"]
     checks: dict  # name of the check -> its numbers, as JSON would have them
+
+    @property
+    def sd(self) -> Float[np.ndarray, " 2"]:
+        """Standard deviations of the two parameters."""
+        return np.sqrt(np.diag(self.covariance))
+
+    @property
+    def correlation(self) -> float:
+        """Correlation of the two parameters; NaN without a width."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return float(np.asarray(self.covariance)[0, 1] / self.sd.prod())
+
+    def interval(self) -> dict[str, dict[str, float]]:
+        """Parameter -> {"mean", "sd"}, as JSON has it."""
+        numbers = zip(GLOBAL_PARAMETERS, self.mean, self.sd, strict=True)
+        return {k: {"mean": float(mean), "sd": float(sd)} for k, mean, sd in numbers}
 
     def to_table(self, provenance: Mapping | None = None) -> Table:
         """The draws as an astropy table, for `write("posterior.ecsv")`.
@@ -49,7 +119,9 @@ class GalaxyPosterior(NamedTuple):
         Raises:
             ValueError: draws, mean or covariance have other shapes.
         """
-        return exports.draws_table(*self, provenance=provenance)
+        from chemsbi_jax.results.export import draws_table  # a higher layer
+
+        return draws_table(*self, provenance=provenance)
 
     def to_getdist(self) -> "MCSamples":
         """The draws as `getdist.MCSamples`, with names, LaTeX labels and the method.
@@ -57,4 +129,6 @@ class GalaxyPosterior(NamedTuple):
         Raises:
             ImportError: GetDist is not installed (`pip install getdist`).
         """
-        return exports.draws_getdist(self.method, self.draws)
+        from chemsbi_jax.results.export import draws_getdist  # a higher layer
+
+        return draws_getdist(self.method, self.draws)

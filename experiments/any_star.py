@@ -18,18 +18,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
-from nuts_compare import differences
+from reproduction.nuts_comparison import differences
 
 import chemsbi_jax as cs
 from chemsbi_jax import npe as networks
 from chemsbi_jax import priors, results
+from chemsbi_jax.cli.run import run_script
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.errors import InputError
-from chemsbi_jax.files import whole_file
-from chemsbi_jax.joint import run_nuts
+from chemsbi_jax.galaxy.nuts.sampler import run_nuts
 from chemsbi_jax.npe.model import global_latent_log_prob
 from chemsbi_jax.npe.reading import as_table
-from chemsbi_jax.scripts import run_script
+from chemsbi_jax.storage.files import whole_file
 from chemsbi_jax.train import FitConfig
 
 KINDS = ("complete", "apogee", "galah")
@@ -167,15 +167,21 @@ def held_out(npe, theta: np.ndarray, inputs: np.ndarray) -> dict:
 
 def compare_galaxy(key, npe, forward, measure, config: Config) -> dict:
     """Each method against NUTS on one galaxy with this kind of stars."""
-    key_stars, key_nuts, key_methods = jax.random.split(key, 3)
+    key_stars, key_nuts, key_method, key_c2st = jax.random.split(key, 4)
     many = 2 * config.n_stars  # some of them the model does not have
     _, inputs = make_stars(key_stars, npe, forward, measure, many, config.truth)
     stars = as_table(inputs[: config.n_stars])
     nuts = run_nuts(key_nuts, forward, stars, npe, quiet=config.quiet)
     compared = {
         method: differences(
-            key_methods,
-            cs.infer_galaxy(key_methods, npe, stars, method, forward=forward),
+            key_c2st,  # key reuse: the same folds for all methods
+            cs.infer_galaxy(
+                key_method,  # key reuse: common random numbers
+                npe,
+                stars,
+                method,
+                forward=forward,
+            ),
             nuts.posterior,
         )
         for method in METHODS

@@ -15,17 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import benchmark_draws
-import benchmark_emulator
-import benchmark_npe
-import benchmark_simulator
 import jax
-from benchmark_clock import load_average
+from benchmarks import draws, emulator, npe, simulator, start
+from benchmarks.clock import load_average
 
-from chemsbi_jax.files import whole_file
-from chemsbi_jax.scripts import Stopwatch, run_script, write_record
+from chemsbi_jax.cli.run import run_script, write_record
+from chemsbi_jax.results.stopwatch import Stopwatch
+from chemsbi_jax.storage.files import whole_file
 
-Part = Literal["simulator", "npe", "emulator", "draws"]
+Part = Literal["simulator", "npe", "emulator", "draws", "start"]
 
 
 @dataclass(frozen=True)
@@ -34,14 +32,14 @@ class Config:
 
     out: Path = Path("runs/benchmark")
     """Folder for the results and for what can be used again."""
-    parts: tuple[Part, ...] = ("simulator", "npe", "emulator", "draws")
+    parts: tuple[Part, ...] = ("simulator", "npe", "emulator", "draws", "start")
     """What to measure, in this order."""
     peer_python: Path | None = None
     """Python of an environment with sbi 0.27 and torch."""
     peer_data: Path | None = None
-    """Folder with train.npz and test.npz by peers/make_data.py; None makes them."""
+    """Folder with train.npz and test.npz of make_data.py; None makes them."""
     sbi_converged: Path | None = None
-    """JSON that peers/sbi_npe.py wrote without --budgets: sbi at its convergence."""
+    """JSON of sbi_npe.py without --budgets: sbi at its convergence."""
     yields: str = "tng"
     """Yield set of the simulations."""
     weights: str = "tng"
@@ -91,10 +89,11 @@ class Config:
 
 
 MODULES = {
-    "simulator": benchmark_simulator,
-    "npe": benchmark_npe,
-    "emulator": benchmark_emulator,
-    "draws": benchmark_draws,
+    "simulator": simulator,
+    "npe": npe,
+    "emulator": emulator,
+    "draws": draws,
+    "start": start,
 }
 
 
@@ -115,7 +114,7 @@ def main(config: Config) -> dict:
         before = load_average()
         with watch(name):
             if name == "draws":
-                part = benchmark_draws.run(config, config.out, parts.get("npe"))
+                part = draws.run(config, config.out, parts.get("npe"))
             else:
                 part = MODULES[name].run(config, config.out)
         parts[name] = {"load_average": [before, load_average()]} | part

@@ -14,26 +14,22 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from calibrate_alarms import alarm_table, check_alarms
+from common.alarms import alarm_table, check_alarms
 from jax.tree_util import Partial
 from tqdm import tqdm
 
 import chemsbi_jax as cs
 from chemsbi_jax import diagnostics, plots, priors
+from chemsbi_jax.cli.run import check_flags, run_script, write_record
 from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
-from chemsbi_jax.files import whole_file
-from chemsbi_jax.galaxy.many import infer_galaxies
+from chemsbi_jax.galaxy.amortised.batch import infer_galaxies
+from chemsbi_jax.galaxy.networks import load_networks
 from chemsbi_jax.npe.measurements import AnyErrors
 from chemsbi_jax.npe.model import features
 from chemsbi_jax.npe.reading import as_table
-from chemsbi_jax.scripts import (
-    Stopwatch,
-    check_flags,
-    load_networks,
-    run_script,
-    simulate_blocks,
-    write_record,
-)
+from chemsbi_jax.results.stopwatch import Stopwatch
+from chemsbi_jax.simulator.blocks import simulate_blocks
+from chemsbi_jax.storage.files import whole_file
 from chemsbi_jax.types import Stars
 
 CONFIDENCE = 0.99
@@ -78,7 +74,9 @@ def main(config: Config) -> dict:
     """Run both parts; returns the verdicts."""
     check_flags(config, n_single=0, n_galaxies=0, n_stars=1, n_alarms=0)
     watch = Stopwatch(config.quiet)
-    key_single, key_galaxies = jax.random.split(jax.random.key(config.seed))
+    key_single, key_galaxies, key_alarms = jax.random.split(
+        jax.random.key(config.seed), 3
+    )
     npe, _ = load_networks(config.weights)
     model = star_maker(config)
     rows = []
@@ -90,7 +88,7 @@ def main(config: Config) -> dict:
             key = jax.random.fold_in(key_galaxies, i)
             rows += check_galaxies(key, npe, model, n, config)
     alarms = [
-        count_alarms(jax.random.fold_in(key_galaxies, 1000 + n), npe, model, n, config)
+        count_alarms(jax.random.fold_in(key_alarms, n), npe, model, n, config)
         for n in config.n_stars
         if n > 1 and config.n_alarms
     ]
@@ -203,7 +201,7 @@ def check_galaxies(key, npe, model, n: int, config: Config) -> list[dict]:
     bar.close()
     return [
         judge(
-            key_tarp,
+            key_tarp,  # key reuse: the same reference points for all methods
             f"{n} stars, {m}, {config.source}",
             np.asarray(truths),
             np.array(draws[m]),

@@ -27,20 +27,16 @@ from tqdm import tqdm
 import chemsbi_jax as cs
 from chemsbi_jax import npe as networks
 from chemsbi_jax import priors
-from chemsbi_jax.artifacts import load_spec, weights_folder
+from chemsbi_jax.cli.run import check_flags, run_script
 from chemsbi_jax.constants import N_GLOBAL
-from chemsbi_jax.datasets import DatasetError
 from chemsbi_jax.diagnostics import ScoreTest, score_test
-from chemsbi_jax.errors import InputError
-from chemsbi_jax.files import whole_files
+from chemsbi_jax.errors import DatasetError, InputError
+from chemsbi_jax.galaxy.networks import load_networks
 from chemsbi_jax.npe.reading import AnyStarReader, as_table
-from chemsbi_jax.scripts import (
-    Stopwatch,
-    check_flags,
-    load_networks,
-    run_script,
-    simulate_blocks,
-)
+from chemsbi_jax.results.stopwatch import Stopwatch
+from chemsbi_jax.simulator.blocks import simulate_blocks
+from chemsbi_jax.storage.files import whole_files
+from chemsbi_jax.storage.weights import load_spec, weights_folder
 
 FIXED = ((-2.1, -2.6), (-2.6, -3.3))  # along the degeneracy; the others from the prior
 BLOCK = 8192  # stars at a time
@@ -97,16 +93,27 @@ def main(config: Config) -> dict:
     tests, shares, galaxies = [], [], []
     with watch("scores"):
         for i, truth in enumerate(tqdm(truths, disable=config.quiet)):
-            key = jax.random.fold_in(key_stars, i)
-            of_emulator = scores(key, npe, emulator, truth, measure, config.n_stars)
+            key_i = jax.random.fold_in(key_stars, i)
+            key_scores, key_galaxy, key_infer = jax.random.split(key_i, 3)
+            of_emulator = scores(
+                key_scores, npe, emulator, truth, measure, config.n_stars
+            )
             tests.append(score_test(*finite(*of_emulator)))
             if simulator:
                 n = min(config.n_simulated, config.n_stars)
-                other = scores(key, npe, simulator, truth, measure, n)
+                other = scores(
+                    key_scores,  # key reuse: the same stars by the simulator
+                    npe,
+                    simulator,
+                    truth,
+                    measure,
+                    n,
+                )
                 shares.append(share(of_emulator, other))
             if config.n_galaxy:
-                stars = make_galaxy(key, npe, emulator, truth, measure, config.n_galaxy)
-                galaxies.append(compare_with_exact(key, npe, emulator, stars))
+                n = config.n_galaxy
+                stars = make_galaxy(key_galaxy, npe, emulator, truth, measure, n)
+                galaxies.append(compare_with_exact(key_infer, npe, emulator, stars))
     row = (
         describe(tests, shares)
         | describe_galaxies(galaxies, config.n_galaxy)
@@ -179,7 +186,7 @@ def slope_and_curvature(npe, latent, inputs) -> tuple[jax.Array, jax.Array]:
 
 def make_galaxy(key, npe, forward, truth, measure, n: int) -> cs.Stars:
     """Noisy stars of the emulator at one truth; fewer where it has no star."""
-    key_theta, key_noise = jax.random.split(jax.random.fold_in(key, -1))
+    key_theta, key_noise = jax.random.split(key)
     theta = priors.sample(key_theta, npe.prior, n).at[:, :N_GLOBAL].set(truth)
     inputs = np.asarray(measure.observe(key_noise, forward(theta), theta[:, -1]))
     return as_table(inputs[np.isfinite(inputs).all(axis=1)])
@@ -187,10 +194,13 @@ def make_galaxy(key, npe, forward, truth, measure, n: int) -> cs.Stars:
 
 def compare_with_exact(key, npe, forward, stars: cs.Stars) -> list[list[float]]:
     """Shifts of the plain product and of `flow`, in sigma of `exact`."""
-    exact = cs.infer_galaxy(key, npe, stars, "exact", forward=forward)
-    both = (cs.infer_galaxy(key, npe, stars, forward=f) for f in (None, forward))
+    key_exact, key_flow = jax.random.split(key)
+    exact = cs.infer_galaxy(key_exact, npe, stars, "exact", forward=forward)
+    plain = cs.infer_galaxy(key_flow, npe, stars)
+    # key reuse: common random numbers
+    flow = cs.infer_galaxy(key_flow, npe, stars, forward=forward)  # key reuse: as said
     sd = np.sqrt(np.diag(exact.covariance))
-    return [((np.asarray(g.mean) - exact.mean) / sd).tolist() for g in both]
+    return [((np.asarray(g.mean) - exact.mean) / sd).tolist() for g in (plain, flow)]
 
 
 def describe_galaxies(shifts: list, n: int) -> dict:

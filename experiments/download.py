@@ -10,65 +10,10 @@ Exit code 2: a file could not be had.
 """
 
 import sys
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
-import tyro
-from tqdm import tqdm
-
-from chemsbi_jax.datasets import FILES, DatasetError, MirrorOnlyError, fetch
-
-SETS = {
-    "tng": ("yields/tng/",),
-    "alternative": ("yields/alternative/",),
-    "stars": ("stars/",),
-    "all": ("yields/", "stars/"),
-}
-"""Name of a set -> how its files' names begin."""
-
-
-@dataclass(frozen=True)
-class Config:
-    """What to download."""
-
-    sets: tuple[Literal["tng", "alternative", "stars", "all"], ...] = ("all",)
-    """Sets of files."""
-    base_url: str | None = None
-    """Address of a mirror to use in place of the public ones."""
-    quiet: bool = False
-    """No progress bar, and no list of files."""
-
-
-def main(config: Config) -> dict[str, Path]:
-    """Fetch the sets; returns name -> file.
-
-    Raises:
-        DatasetError: a file that has an address could not be had, or is damaged.
-    """
-    prefixes = tuple(p for s in config.sets for p in SETS[s])
-    names = [n for n in FILES if n.startswith(prefixes) and "/originals/" not in n]
-    found: dict[str, Path] = {}
-    notes: list[str] = []
-    for name in tqdm(names, desc="files", unit="file", disable=config.quiet):
-        try:
-            found[name] = fetch(name, progress=False, base_url=config.base_url)
-        except MirrorOnlyError as error:
-            notes.append(str(error))
-            original = FILES[name].made_from
-            if original in FILES:
-                found[original] = fetch(original, progress=False)
-    for note in notes:
-        print(f"note: {note}", file=sys.stderr)
-    if not config.quiet:
-        for name, path in found.items():
-            print(f"{name}: {path}")
-    return found
-
+from chemsbi_jax.cli.download import main
+from chemsbi_jax.cli.flags import DownloadFlags as Config
+from chemsbi_jax.cli.run import run_script
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Config, description=__doc__))
-    except DatasetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(run_script(main, Config))

@@ -2,7 +2,7 @@
 
     python experiments/make_survey.py --out runs/tutorial/survey.csv
 
-For the tutorial (experiments/README.md) and for tests: the stars come from the
+For the tutorial (docs/tutorial.md) and for tests: the stars come from the
 emulator, with the errors that GALAH has, in the columns of its third data release.
 """
 
@@ -17,12 +17,12 @@ from astropy.table import Table
 
 import chemsbi_jax as cs
 from chemsbi_jax import priors
+from chemsbi_jax.cli.run import run_script
 from chemsbi_jax.constants import N_GLOBAL, T_END
 from chemsbi_jax.errors import InputError
-from chemsbi_jax.files import whole_file
 from chemsbi_jax.npe import AnyErrors
 from chemsbi_jax.npe.reading import as_table
-from chemsbi_jax.scripts import run_script
+from chemsbi_jax.storage.files import whole_file
 
 SPARE = 1.3  # some draws of the prior have no star
 BAD_SHARE = 0.03  # of the rows, for each kind of trouble

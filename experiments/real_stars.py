@@ -15,15 +15,17 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from infer_checks import N_CHECK_DRAWS, check_fit
-from reproduce_galaxies import on_machine
+from reproduction.galaxies import on_machine
 
 import chemsbi_jax as cs
 from chemsbi_jax import plots, results
+from chemsbi_jax.cli.run import check_flags, run_script
 from chemsbi_jax.errors import InputError
-from chemsbi_jax.files import whole_file
-from chemsbi_jax.noise import add_noise
-from chemsbi_jax.scripts import Stopwatch, check_flags, load_networks, run_script
+from chemsbi_jax.galaxy.checks import N_CHECK_DRAWS, check_fit
+from chemsbi_jax.galaxy.networks import Networks, load_networks
+from chemsbi_jax.npe.noise import add_noise
+from chemsbi_jax.results.stopwatch import Stopwatch
+from chemsbi_jax.storage.files import whole_file
 
 SETS = {
     "bensby2014": ("", "o_fe", "mg_fe", "si_fe"),
@@ -81,7 +83,7 @@ def infer_set(name, path: Path, without: str, npe, forward, config: Config) -> d
     draws = cs.sample_stars(keys[0], npe, stars, N_CHECK_DRAWS)
     flow = cs.infer_galaxy(keys[1], npe, stars, forward=forward)
     exact = cs.infer_galaxy(keys[1], npe, stars, "exact", forward=forward)
-    misfit = check_fit(keys[2], npe, forward, stars, draws, flow)
+    misfit = check_fit(keys[2], Networks(npe, forward), stars, draws, flow)
     seen = [n for i, n in enumerate(cs.ABUNDANCES) if stars.observed[:, i].any()]
     residuals = dict(zip(cs.ABUNDANCES, misfit.mean_residual.tolist(), strict=True))
     row = {

@@ -16,15 +16,14 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from infer_checks import check_fit
-from reproduce_galaxies import (
+from reproduction.galaxies import (
     Galaxy,
     load_galaxies,
     missing_yields,
     simulator,
     try_weights,
 )
-from reproduce_inference import (
+from reproduction.inference import (
     METHODS,
     NAMED_TRUTHS,
     as_numbers,
@@ -36,16 +35,19 @@ from reproduce_inference import (
     recover,
     summarise_recovery,
 )
-from reproduce_report import PUBLISHED, report
-from reproduce_training import Scratch, train_from_scratch
+from reproduction.report import PUBLISHED, report
+from reproduction.training import Scratch, train_from_scratch
 
 import chemsbi_jax as cs
 from chemsbi_jax import plots, results
 from chemsbi_jax.catalog import write_stars
+from chemsbi_jax.cli.run import check_flags, run_script
 from chemsbi_jax.diagnostics import gaussian_coverage
-from chemsbi_jax.files import whole_file
+from chemsbi_jax.galaxy.checks import check_fit
+from chemsbi_jax.galaxy.networks import Networks, load_networks
 from chemsbi_jax.plots.reproduction import plot_recovery
-from chemsbi_jax.scripts import Stopwatch, check_flags, load_networks, run_script
+from chemsbi_jax.results.stopwatch import Stopwatch
+from chemsbi_jax.storage.files import whole_file
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,9 @@ def reproduce(key, name: str, galaxy: Galaxy, config: Config) -> dict:
     numbers = fitting_numbers(config.n_stars, len(stars.values))
     found = combine_all(key_galaxy, (npe, forward), stars, numbers)
     draws = cs.sample_stars(key_draws, npe, stars, 1000)
-    fit = check_fit(key_check, npe, forward, stars, draws, found[numbers[-1]]["flow"])
+    fit = check_fit(
+        key_check, Networks(npe, forward), stars, draws, found[numbers[-1]]["flow"]
+    )
     draw_galaxy(name, found, galaxy.truth, prior_moments(npe.prior), config.out)
     return entry | {
         "model_fit": {

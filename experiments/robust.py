@@ -13,14 +13,15 @@ from pathlib import Path
 import jax
 import numpy as np
 from jax.tree_util import Partial
-from reproduce_galaxies import load_galaxies
-from reproduce_inference import chi2, first
+from reproduction.galaxies import load_galaxies
+from reproduction.inference import chi2, first
 
 import chemsbi_jax as cs
 from chemsbi_jax import results
+from chemsbi_jax.cli.run import run_script
 from chemsbi_jax.errors import InputError
-from chemsbi_jax.files import whole_file
-from chemsbi_jax.scripts import Stopwatch, run_script
+from chemsbi_jax.results.stopwatch import Stopwatch
+from chemsbi_jax.storage.files import whole_file
 
 SURE = 5.991  # 95 % point of chi2 with two degrees of freedom
 
@@ -61,7 +62,8 @@ def main(config: Config) -> dict:
         stars = first(galaxy.stars, config.n_stars)
         with watch(name):
             exact, robust = (
-                cs.infer_galaxy(key_infer, npe, stars, m, forward=forward)
+                # key reuse: common random numbers
+                cs.infer_galaxy(key_infer, npe, stars, m, forward=forward)  # key reuse:
                 for m in ("exact", "robust")
             )
         rows.append(compare(name, galaxy.truth, exact, robust))

@@ -4,162 +4,18 @@
 
 The shipped weights come from this script with its default flags (and --physics legacy
 for tng-legacy). An interrupted run with the same flags goes on where it ended.
+
+    python experiments/train_emulator.py --free-yields --yields NAME --out runs/NAME
+
+trains the conditional emulator f(theta, yield factors): first the emulator of the yield
+set, unless --out has one, then the network of the factors, into the sub-folder yields.
 """
 
 import sys
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
-import jax
-import numpy as np
-
-import chemsbi_jax as cs
-from chemsbi_jax import emulator as em
-from chemsbi_jax import plots, priors
-from chemsbi_jax.checkpoints import require_same_settings
-from chemsbi_jax.scripts import (
-    Stopwatch,
-    check_flags,
-    run_script,
-    simulate_blocks,
-    training_flags,
-    write_record,
-)
-from chemsbi_jax.train import FitConfig
-
-PHYSICS = {"clean": cs.CLEAN, "legacy": cs.LEGACY}
-
-
-@dataclass(frozen=True)
-class Config:
-    """Flags of this script."""
-
-    out: Path = Path("runs/emulator")
-    """Folder for weights, figures and records."""
-    yields: str = "tng"
-    """Yield set: tng, alternative, alternative-reference, or a table of your own."""
-    physics: Literal["clean", "legacy"] = "clean"
-    """Physics preset of the simulations."""
-    recipe: Literal["default", "reference"] = "default"
-    """Ours, or that of Buck+ 2025 (100-40, batch 64, 20 epochs, wide prior only)."""
-    n_simulations: int = 2_000_000
-    """Training simulations."""
-    n_test: int = 20_000
-    """Fresh simulations from the paper prior that measure the errors."""
-    n_epochs: int | None = None
-    """Epochs; None keeps those of the recipe."""
-    steps_per_epoch: int | None = None
-    """Steps an epoch; None keeps those of the recipe."""
-    seed: int = 0
-    """Of everything random."""
-    quiet: bool = False
-    """No progress bars."""
-
-
-def main(config: Config) -> dict:
-    """Simulate, train, measure; returns the metrics."""
-    check_flags(config, n_simulations=1, n_test=1, n_epochs=1, steps_per_epoch=1)
-    watch = Stopwatch(config.quiet)
-    key_theta, key_test, key_train = jax.random.split(jax.random.key(config.seed), 3)
-    yields, physics = cs.load_yields(config.yields), PHYSICS[config.physics]
-    checkpoint = config.out / "checkpoint"
-    require_same_settings(checkpoint, "flags", training_flags(config))
-    with watch("simulate"):
-        if config.recipe == "reference":
-            theta = priors.sample(key_theta, cs.wide_prior(), config.n_simulations)
-        else:
-            theta = priors.sample_mixture(key_theta, config.n_simulations)
-        abundances = simulate_blocks(theta, yields, physics, config.quiet)
-        test_theta = priors.sample(key_test, cs.paper_prior(), config.n_test)
-        test = simulate_blocks(test_theta, yields, physics, quiet=True)
-    recipe = em.REFERENCE if config.recipe == "reference" else em.EmulatorConfig()
-    recipe = with_length(recipe, config)
-    with watch("train"):
-        emulator, result = em.train_emulator(
-            key_train,
-            theta,
-            abundances,
-            priors.box(cs.wide_prior()),
-            recipe,
-            checkpoint=checkpoint,
-            quiet=config.quiet,
-        )
-    metrics = measure(emulator, test_theta, test) | {"seconds": watch.seconds}
-    spec = {
-        "yields": config.yields,
-        "physics": config.physics,
-        "recipe": config.recipe,
-        "prior": "mixture" if config.recipe == "default" else "wide",
-        "n_simulations": config.n_simulations,
-        "seed": config.seed,
-        "metrics": metrics,
-    }
-    em.save_emulator(config.out, emulator, spec)
-    plots.save_figure(
-        plots.plot_losses(result.train_loss, result.held_out_loss),
-        config.out / "emulator_losses.png",
-    )
-    residuals = np.asarray(cs.emulate(test_theta, emulator)) - np.asarray(test)
-    plots.save_figure(
-        plots.plot_emulator_errors(np.asarray(test_theta), residuals),
-        config.out / "emulator_errors.png",
-    )
-    write_record(config.out, "train_emulator", config, metrics)
-    if not config.quiet:
-        print(report(metrics))
-    return metrics
-
-
-def with_length(recipe: em.EmulatorConfig, config: Config) -> em.EmulatorConfig:
-    """The recipe with the length that the flags ask for."""
-    fit = FitConfig(
-        n_epochs=config.n_epochs or recipe.fit.n_epochs,
-        steps_per_epoch=config.steps_per_epoch or recipe.fit.steps_per_epoch,
-    )
-    return em.EmulatorConfig(
-        recipe.hidden, recipe.batch_size, recipe.learning_rate, recipe.decay, fit
-    )
-
-
-def measure(emulator: em.Emulator, theta, truth) -> dict:
-    """Errors in dex per abundance, and the reference's APE (percent)."""
-    error = np.asarray(cs.emulate(theta, emulator)) - np.asarray(truth)
-    good = np.isfinite(error).all(axis=1)
-    error, truth = error[good].astype(float), np.asarray(truth)[good]
-    size = np.abs(error)
-    each = {
-        "bias_dex": error.mean(axis=0),
-        "rms_dex": np.sqrt((error**2).mean(axis=0)),
-        "p95_dex": np.quantile(size, 0.95, axis=0),
-        "p999_dex": np.quantile(size, 0.999, axis=0),
-        "median_dex": np.median(size, axis=0),
-    }
-    metrics = {
-        name: dict(zip(cs.ABUNDANCES, np.round(values, 6).tolist(), strict=True))
-        for name, values in each.items()
-    }
-    # meaningless where an abundance crosses zero; only to compare with the reference
-    ape = 100.0 * size / np.maximum(np.abs(truth), 1e-12)
-    metrics["ape_percent"] = {
-        "median": round(float(np.median(ape)), 4),
-        "q16": round(float(np.quantile(ape, 0.16)), 4),
-        "q84": round(float(np.quantile(ape, 0.84)), 4),
-    }
-    return metrics | {"n_test": int(good.sum()), "n_without_star": int((~good).sum())}
-
-
-def report(metrics: dict) -> str:
-    """A table for the screen."""
-    names = ("bias_dex", "rms_dex", "p95_dex", "p999_dex")
-    lines = ["abundance  " + "  ".join(f"{n:>9s}" for n in names)]
-    for a in cs.ABUNDANCES:
-        row = "  ".join(f"{metrics[n][a]:9.5f}" for n in names)
-        lines.append(f"{a:9s}  {row}")
-    ape = metrics["ape_percent"]
-    lines.append(f"APE {ape['median']:.2f} % ({ape['q16']:.2f} to {ape['q84']:.2f} %)")
-    return "\n".join([*lines, f"seconds: {metrics['seconds']}"])
-
+from chemsbi_jax.cli.flags import EmulatorFlags as Config
+from chemsbi_jax.cli.run import run_script
+from chemsbi_jax.cli.train_emulator import main
 
 if __name__ == "__main__":
     sys.exit(run_script(main, Config))

@@ -9,6 +9,9 @@ from pathlib import Path
 import jax
 import pytest
 
+# tests leave the user's cache alone
+os.environ.setdefault("CHEMSBI_COMPILATION_CACHE", "off")
+
 
 @pytest.fixture
 def key():

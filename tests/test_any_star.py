@@ -7,15 +7,15 @@ import pytest
 
 import chemsbi_jax as cs
 from chemsbi_jax import priors
-from chemsbi_jax.catalog import CatalogError
 from chemsbi_jax.diagnostics.misfit import misfit_test
-from chemsbi_jax.galaxy.many import infer_galaxies
-from chemsbi_jax.galaxy.stream import stream_galaxy
-from chemsbi_jax.galaxy.weak import find_weak
-from chemsbi_jax.noise import observe_like
+from chemsbi_jax.errors import CatalogError
+from chemsbi_jax.galaxy.amortised.batch import infer_galaxies
+from chemsbi_jax.galaxy.amortised.stream import stream_galaxy
+from chemsbi_jax.galaxy.amortised.uninformative import find_uninformative
 from chemsbi_jax.npe import AnyErrors, NpeConfig, SplineFlow, choose_weights
 from chemsbi_jax.npe.measurements import APOGEE, GALAH
 from chemsbi_jax.npe.model import even_noise
+from chemsbi_jax.npe.noise import observe_like
 from chemsbi_jax.npe.reading import AnyStarReader, as_table
 from chemsbi_jax.npe.training import new_npe
 
@@ -227,7 +227,7 @@ def test_many_galaxies_at_once_are_the_single_ones(method):
     npe = cs.load_npe("tng")
     stars = cs.read_stars("chemsbi_jax/pretrained/stars/example_galaxy.ecsv")
     parts = [slice(0, 40), slice(40, 70), slice(70, 110)]  # of different lengths
-    galaxies = [cs.Stars(*(np.asarray(x)[p] for x in stars)) for p in parts]
+    galaxies = [stars.take(p) for p in parts]
     draws = infer_galaxies(jax.random.key(0), npe, galaxies, method, 4000)
     assert draws.shape == (3, 4000, 2)
     for galaxy, found in zip(galaxies, draws, strict=True):
@@ -327,7 +327,8 @@ def poor_stars(n, elements, error, truth=(-2.1, -2.6)):
 def test_stars_that_tell_little_do_no_harm(method, shipped):
     """300 stars with one abundance, to 0.3 dex, beside 50 good ones: as without."""
     good, poor = measured("apogee", 50), poor_stars(300, [5], 0.3)
-    both = cs.Stars(*map(np.concatenate, zip(good, poor, strict=True)))
+    pairs = zip(good[:6], poor[:6], strict=True)
+    both = cs.Stars(*map(np.concatenate, pairs))
     one, two = (
         cs.infer_galaxy(jax.random.key(0), shipped, s, method) for s in (good, both)
     )
@@ -371,7 +372,9 @@ def test_whether_a_star_counts_does_not_depend_on_its_values(shipped):
     blank = np.where(fewer, stars.values, np.nan), np.where(fewer, stars.errors, np.nan)
     stars = stars._replace(values=blank[0], errors=blank[1])
     moved = stars._replace(values=stars.values + 0.3)
-    weak = [find_weak(shipped, shipped.reader.inputs(s)) for s in (stars, moved)]
+    weak = [
+        find_uninformative(shipped, shipped.reader.inputs(s)) for s in (stars, moved)
+    ]
     np.testing.assert_array_equal(*weak)
     assert 0 < weak[0].sum() < 40
 

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from chemsbi_jax.artifacts import (
+from chemsbi_jax.constants import ABUNDANCES, PARAMETERS
+from chemsbi_jax.errors import OutputError, WeightsError
+from chemsbi_jax.storage.files import sha256_of_arrays
+from chemsbi_jax.storage.weights import (
     PRETRAINED,
-    WeightsError,
     load_arrays,
     load_spec,
     save_weights,
     weights_folder,
 )
-from chemsbi_jax.constants import ABUNDANCES, PARAMETERS
-from chemsbi_jax.files import OutputError, sha256_of_arrays
 
 TREE = {
     "layers": [jnp.arange(6.0).reshape(2, 3), jnp.ones(3)],

@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from test_infer import EXAMPLE, load_script
+from scripts_of_tests import EXAMPLE, load_script
 from test_tables_user import BROKEN, TOY, UNREADABLE
 
-from chemsbi_jax import scripts
-from chemsbi_jax.artifacts import weights_folder
+from chemsbi_jax.cli.run import run_script
 from chemsbi_jax.constants import ABUNDANCES
+from chemsbi_jax.galaxy.networks import load_networks
+from chemsbi_jax.storage.weights import weights_folder
 
 NAMES = ("infer", "nuts", "make_mock", "simulate", "train_npe", "train_emulator",
          "calibrate", "reproduce")  # fmt: skip
@@ -38,7 +39,7 @@ def refused(modules, monkeypatch, capsys, tmp_path):
         monkeypatch.chdir(tmp_path)
         before = contents(tmp_path)
         try:
-            code = scripts.run_script(module.main, module.Config)
+            code = run_script(module.main, module.Config)
         except SystemExit as error:  # tyro's
             code = error.code
         message = capsys.readouterr().err
@@ -348,8 +349,8 @@ def test_the_weights_are_good_without_damage(tmp_path):
     """Else the cases above would be refused for another reason."""
     folder = tmp_path / "weights"
     shutil.copytree(weights_folder("tng"), folder)
-    scripts.load_networks(folder)
-    scripts.load_networks("tng-legacy")
+    load_networks(folder)
+    load_networks("tng-legacy")
 
 
 HUGE = {

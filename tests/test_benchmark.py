@@ -29,7 +29,7 @@ def script():
 
 @pytest.fixture(scope="module")
 def clock(script):
-    return sys.modules["benchmark_clock"]
+    return sys.modules["benchmarks.clock"]
 
 
 def tiny(script, out, **more):
@@ -67,7 +67,12 @@ def test_every_part_without_a_peer(script, tmp_path):
     report = json.loads((config.out / "benchmark.json").read_text())
     text = (config.out / "benchmark.md").read_text()
     parts = report["parts"]
-    assert set(parts) == {"simulator", "npe", "emulator", "draws"}
+    assert set(parts) == {"simulator", "npe", "emulator", "draws", "start"}
+    first, second = parts["start"]["first run"], parts["start"]["second run"]
+    assert first["exit_code"] == second["exit_code"] == 0
+    assert first["compiled"] > 0
+    # the second run finds all programs of the first
+    assert (second["compiled"], second["loaded"]) == (0, first["compiled"])
     assert all(len(part["load_average"]) == 2 for part in parts.values())
     assert parts["npe"]["sbi"] == parts["draws"]["sbi"] == "not run"
     assert parts["emulator"]["torch"] == "not run"
@@ -86,7 +91,7 @@ def test_every_part_without_a_peer(script, tmp_path):
 
 @pytest.mark.slow
 def test_simulations_are_kept(script, tmp_path):
-    emulator = sys.modules["benchmark_emulator"]
+    emulator = sys.modules["benchmarks.emulator"]
     config = tiny(script, tmp_path)
     files = emulator.make_data(config, tmp_path)
     times = [f.stat().st_mtime_ns for f in files.values()]
@@ -124,7 +129,7 @@ def test_goal_reached_never_or_by_no_peer(clock):
 
 
 def test_compare_takes_the_peers_best_not_its_last(script):
-    compare = sys.modules["benchmark_emulator"].compare
+    compare = sys.modules["benchmarks.emulator"].compare
 
     def curve(*errors):
         return [

@@ -9,9 +9,10 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.table import Column, MaskedColumn, Table
 
-from chemsbi_jax.catalog import CatalogError, read_stars, require_complete, write_stars
+from chemsbi_jax.catalog import read_stars, write_stars
 from chemsbi_jax.constants import ABUNDANCES, T_END
-from chemsbi_jax.files import OutputError
+from chemsbi_jax.errors import CatalogError, CatalogWarning, OutputError
+from chemsbi_jax.npe.reading import require_complete
 from chemsbi_jax.types import Stars
 
 FORMATS = {
@@ -164,7 +165,8 @@ def test_ages_become_birth_times(tmp_path, name, unit, factor):
 def test_time_without_error_keeps_its_value(tmp_path):
     table = star_table()
     table.remove_column("e_birth_time")
-    stars = read_stars(save(table, tmp_path))
+    with pytest.warns(CatalogWarning, match="5 values of birth_time have no error"):
+        stars = read_stars(save(table, tmp_path))
     np.testing.assert_array_equal(stars.birth_time, table["birth_time"])
     assert np.isnan(stars.e_birth_time).all()
 

@@ -10,13 +10,17 @@ from jax.tree_util import Partial
 
 import chemsbi_jax as cs
 from chemsbi_jax import priors
-from chemsbi_jax.galaxy.centre import N_NORMALS, even_normals, mean_score
-from chemsbi_jax.galaxy.gaussian import GaussianProduct
-from chemsbi_jax.galaxy.many import infer_galaxies
-from chemsbi_jax.galaxy.stream import stream_galaxy
-from chemsbi_jax.noise import SIGMA
+from chemsbi_jax.galaxy.amortised.batch import infer_galaxies
+from chemsbi_jax.galaxy.amortised.gaussian import GaussianProduct
+from chemsbi_jax.galaxy.amortised.score_correction import (
+    N_NORMALS,
+    even_normals,
+    mean_score,
+)
+from chemsbi_jax.galaxy.amortised.stream import stream_galaxy
 from chemsbi_jax.npe import AnyErrors
 from chemsbi_jax.npe.maf import MafFlow
+from chemsbi_jax.npe.noise import SIGMA
 from chemsbi_jax.npe.reading import as_table
 from chemsbi_jax.npe.training import NpeConfig, new_npe
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from chemsbi_jax import datasets
-from chemsbi_jax.datasets import FILES, DataFile, DatasetError, MirrorOnlyError, fetch
+from chemsbi_jax.errors import DatasetError, MirrorOnlyError
+from chemsbi_jax.storage import datasets
+from chemsbi_jax.storage.datasets import FILES, DataFile, fetch
 
 SCRIPT = Path(__file__).parents[1] / "experiments" / "download.py"
 TNG = [name for name in FILES if name.startswith("yields/tng/")]

@@ -15,7 +15,7 @@ SCRIPT = """
 import json, os
 import jax, jax.numpy as jnp, numpy as np
 from chemsbi_jax import devices
-devices._n_cores = lambda: 3
+devices.n_cores = lambda: 3
 devices.use_all_cores()
 n_devices = jax.local_device_count()
 devices.use_all_cores()  # too late to change anything, and harmless

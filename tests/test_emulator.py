@@ -17,7 +17,7 @@ from chemsbi_jax.emulator import (
     save_emulator,
     train_emulator,
 )
-from chemsbi_jax.scripts import simulate_blocks
+from chemsbi_jax.simulator.blocks import simulate_blocks
 from chemsbi_jax.train import FitConfig
 
 LOW, HIGH = np.array([-3.0, -4, -1, 0.3, 0.1, 2]), np.array([-1.0, -2, 1, 0.8, 0.9, 12])

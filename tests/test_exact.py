@@ -8,10 +8,9 @@ import pytest
 from jax.tree_util import Partial
 
 import chemsbi_jax as cs
-from chemsbi_jax.galaxy import exact_of_stars
-from chemsbi_jax.galaxy.chart import fit_chart, prior_chart, push
-from chemsbi_jax.galaxy.evidence import Evidence, merge, n_effective, temper
-from chemsbi_jax.galaxy.exact import (
+from chemsbi_jax.galaxy.exact.importance import Evidence, merge, n_effective, temper
+from chemsbi_jax.galaxy.exact.polynomial import at_rest, join_points, square
+from chemsbi_jax.galaxy.exact.posterior import (
     _evidence,
     design_factor,
     draw_more,
@@ -19,8 +18,9 @@ from chemsbi_jax.galaxy.exact import (
     follow,
     in_blocks,
 )
+from chemsbi_jax.galaxy.exact.start import exact_of_stars
+from chemsbi_jax.galaxy.exact.triangular_map import fit_chart, prior_chart, push
 from chemsbi_jax.galaxy.likelihood import observe
-from chemsbi_jax.galaxy.surface import at_rest, join_points, square
 from chemsbi_jax.npe.training import NpeConfig, new_npe
 from chemsbi_jax.priors import Prior
 from chemsbi_jax.types import GalaxyPosterior, Stars

@@ -1,4 +1,4 @@
-"""Large tables in the main script, shown with small ones."""
+"""Large tables in `infer`, shown with small ones and other limits."""
 
 import json
 import os
@@ -6,16 +6,35 @@ import socket
 import subprocess
 import sys
 
+import jax
+import linear_galaxy
 import numpy as np
 import pytest
 from astropy.table import Table
-from test_infer import EXAMPLE, ROOT, load_script
+from scripts_of_tests import EXAMPLE, ROOT
 
 import chemsbi_jax as cs
-from chemsbi_jax.galaxy import progress, stream
-from chemsbi_jax.scripts import Stopwatch
+from chemsbi_jax.cli.flags import InferFlags
+from chemsbi_jax.cli.infer import main as run_command
+from chemsbi_jax.galaxy.amortised import resume, stream
+from chemsbi_jax.galaxy.automatic import first_answer, some_stars
+from chemsbi_jax.results.warnings import of_subset
 
 N_STARS = 90
+# 90 stars are many, and 40 few
+LIMITS = cs.Limits(
+    stream_from=50, max_exact=45, n_checked=40, n_prefixes=20, n_exact=30, n_robust=10
+)
+
+
+@pytest.fixture(scope="module")
+def networks():
+    return linear_galaxy.networks()
+
+
+@pytest.fixture(scope="module")
+def stars():
+    return linear_galaxy.make_stars(N_STARS)
 
 
 @pytest.fixture(scope="module")
@@ -25,107 +44,126 @@ def table(tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def infer(monkeypatch):
-    """The script, to which 90 stars are many and 40 few."""
-    script = load_script("infer")
-    monkeypatch.setattr(script.infer_stream, "STREAM_FROM", 50)
-    monkeypatch.setattr(script.infer_stream, "MAX_EXACT", 45)
-    monkeypatch.setattr(script.infer_stream, "N_CHECKED", 40)
-    monkeypatch.setattr(script.infer_stream, "N_PREFIXES", 20)
-    return script
-
-
 class Stop(Exception):
     """Stands for whatever ends a run."""
 
 
-@pytest.mark.slow
-def test_all_stars_count_and_some_are_checked(
-    infer, table, tmp_path, monkeypatch, capsys
+@pytest.fixture(scope="module")
+def large(networks, stars):
+    return cs.infer(stars, networks=networks, seed=3, quiet=True, limits=LIMITS)
+
+
+def test_all_stars_count_and_some_are_checked(large, stars, tmp_path):
+    mean, covariance = linear_galaxy.closed_form(stars)
+    sd = np.sqrt(np.diag(covariance))
+    assert large.posterior.method == "flow"
+    # the mean score of 2^17 model stars has noise, and the grid is 1 % wide
+    np.testing.assert_allclose((large.posterior.mean - mean) / sd, 0.0, atol=0.05)
+    assert (large.n_stars, large.n_used) == (N_STARS, N_STARS)
+    assert (large.checks.subset.n_stars, large.checks.subset.of) == (40, N_STARS)
+    assert len(large.stars.values) == 40
+    assert set(large.others) == {"gaussian, 40 stars"}
+    assert np.abs(large.checks.methods_differ_sigma_of_all).max() < 2.0
+    n, means, _ = large.prefixes
+    np.testing.assert_array_equal(n, [1, 2, 5, 10, 20, N_STARS])
+    np.testing.assert_array_equal(means[-1], large.posterior.mean)
+    summary = large.save(tmp_path)
+    assert "40 of 90 stars" in summary["checks"]["subset"]["text"]
+    assert len(list(tmp_path.glob("*.png"))) == 4
+
+
+def test_an_interrupted_call_resumes(
+    large, networks, stars, tmp_path, monkeypatch, capsys
 ):
-    config = infer.Config(table, tmp_path / "out", seed=3, weights="tng")
-    progress_file = config.out / "progress.json"
-    monkeypatch.setattr(progress, "SAVE_EVERY", 0.0)
+    path = tmp_path / "progress.json"
+    monkeypatch.setattr(resume, "SAVE_EVERY", 0.0)
     save = stream.save_state
 
     def stop(path, settings, state):
         save(path, settings, state)
         raise Stop
 
+    def run():
+        return cs.infer(
+            stars, networks=networks, seed=3, limits=LIMITS, checkpoint=path
+        )
+
     monkeypatch.setattr(stream, "save_state", stop)
     with pytest.raises(Stop):
-        infer.main(config)
-    assert progress_file.exists()
+        run()
+    assert path.exists()
     monkeypatch.setattr(stream, "save_state", save)
-    summary = infer.main(config)
-    assert "Goes on at block 1 of pass 1" in capsys.readouterr().err
-    assert not progress_file.exists()
-    assert summary["n_stars"] == summary["n_used"] == N_STARS
-    assert summary["checks"]["subset"]["n_stars"] == 40
-    assert summary["checks"]["subset"]["of"] == N_STARS
-    assert summary["method"] == "flow"
-    # the result is that of all stars
-    loaded = infer.load(config, cs.read_stars(table))
-    key = infer.jax.random.split(infer.jax.random.key(config.seed), 3)[0]
-    whole = infer.infer(key, loaded, "flow", quiet=True)
-    found = np.array([summary[name]["mean"] for name in cs.PARAMETERS[:2]])
-    sd = np.sqrt(np.diag(whole.covariance))
-    np.testing.assert_allclose((found - whole.mean) / sd, 0.0, atol=0.01)
-    assert len(list(config.out.glob("*.png"))) == 4
-    assert np.abs(summary["checks"]["methods_differ_sigma_of_all"]).max() < 2.0
+    again = run()
+    assert "block 1 of pass 1" in capsys.readouterr().err
+    np.testing.assert_array_equal(again.posterior.mean, large.posterior.mean)
 
 
-def test_an_interval_narrower_than_the_method_is_told(infer):
-    warn = infer.infer_stream.warn_of_subset
+def test_an_interval_narrower_than_the_method_is_reported():
     checks = {"subset": {"n_stars": 40}, "methods_differ_sigma_of_all": [0.5, -7.0]}
-    (text,) = warn(checks)
+    (text,) = of_subset(checks)
     assert "40 of the stars" in text
     assert "-7.0 sigma" in text
-    assert warn(checks | {"methods_differ_sigma_of_all": [0.5, -1.0]}) == []
-    assert warn({}) == []
+    assert of_subset(checks | {"methods_differ_sigma_of_all": [0.5, -1.0]}) == []
+    assert of_subset({}) == []
 
 
-@pytest.mark.slow
-def test_an_alarm_of_many_stars_has_the_exact_method_beside(
-    infer, table, tmp_path, monkeypatch
-):
-    odd = Table.read(table)
-    odd["mg_fe"] += 0.2
-    odd.write(tmp_path / "odd.csv", format="ascii.csv")
-    monkeypatch.setattr(infer.infer_stream, "N_EXACT", 30)
-    config = infer.Config(
-        tmp_path / "odd.csv", tmp_path / "out", quiet=True, weights="tng"
-    )
-    summary = infer.main(config)
-    assert summary["checks"]["model_fit"]["flagged"]
-    assert summary["method"] == "flow"
-    assert summary["n_used"] == N_STARS
-    exact = summary["checks"]["exact_subset"]
+def test_an_alarm_of_many_stars_has_the_exact_method_beside(networks, stars):
+    # 0.1 dex in an abundance on which no parameter acts: an offset that all stars share
+    odd = stars._replace(values=stars.values + 0.1 * np.eye(8)[2])
+    found = cs.infer(odd, networks=networks, quiet=True, limits=LIMITS)
+    assert found.checks.model_fit.flagged
+    assert found.posterior.method == "flow"
+    assert found.n_used == N_STARS
+    exact = found.checks.exact_subset
     assert exact["n_stars"] == 30
-    assert exact["alpha_imf"]["sd"] > summary["alpha_imf"]["sd"]
-    assert any(
-        "30 of the stars, drawn at random" in text for text in summary["warnings"]
-    )
+    assert exact["alpha_imf"]["sd"] > found.posterior.sd[0]
+    assert any("30 of the stars, drawn at random" in text for text in found.warnings)
+    assert "robust, 10 stars" in found.others
 
 
-def test_random_rows_keep_their_order(infer, table):
-    stars = cs.read_stars(table)
-    key = infer.jax.random.key(0)
-    some = infer.infer_stream.some_stars(key, stars, 25)
+def test_random_rows_keep_their_order(stars):
+    key = jax.random.key(0)
+    some = some_stars(key, stars, 25)
     rows = np.searchsorted(stars.ids.astype(int), some.ids.astype(int))
     assert len(set(rows)) == 25
     assert (np.diff(rows) > 0).all()
     assert rows.max() > 60  # not the first ones
     np.testing.assert_array_equal(some.values, stars.values[rows])
-    assert infer.infer_stream.some_stars(key, stars, N_STARS) is stars
+    assert some_stars(key, stars, N_STARS) is stars
 
 
 @pytest.mark.parametrize("flags", [{"robust": True}, {"method": "exact"}])
-def test_several_processes_refuse_what_one_runs(infer, table, tmp_path, flags):
-    config = infer.Config(table, tmp_path, n_processes=2, quiet=True, **flags)
+def test_several_processes_refuse_what_one_runs(table, tmp_path, flags):
+    config = InferFlags(table, tmp_path, n_processes=2, quiet=True, **flags)
     with pytest.raises(ValueError, match="auto, flow or gaussian for several"):
-        infer.main(config)
+        run_command(config)
+
+
+@pytest.mark.slow
+def test_the_command_cleans_up_its_checkpoint(table, tmp_path):
+    config = InferFlags(table, tmp_path / "out", seed=3, weights="tng", quiet=True)
+    summary = run_command(config, LIMITS)
+    assert not (config.out / "progress.json").exists()
+    assert summary["n_stars"] == summary["n_used"] == N_STARS
+    assert summary["checks"]["subset"]["n_stars"] == 40
+    # the result is that of all stars
+    npe, forward = cs.load_networks("tng")
+    whole = cs.infer_galaxy(
+        jax.random.key(5), npe, cs.read_stars(table), "flow", forward=forward
+    )
+    found = np.array([summary[name]["mean"] for name in cs.PARAMETERS[:2]])
+    # other random numbers for the mean score: 0.02 sigma of 1000 stars
+    np.testing.assert_allclose((found - whole.mean) / whole.sd, 0.0, atol=0.05)
+
+
+def test_quiet_is_silent(networks, stars, capsys):
+    def run(quiet):
+        key = jax.random.key(0)
+        first_answer(key, networks, stars, "gaussian", LIMITS, quiet=quiet)
+        return capsys.readouterr()
+
+    assert run(quiet=True) == ("", "")
+    assert "1/1" in run(quiet=False).err
 
 
 @pytest.mark.slow
@@ -156,16 +194,3 @@ def test_two_processes_write_what_one_writes(table, tmp_path):
             # the grids differ between the stream and the whole table
             assert two[name][word] == pytest.approx(one[name][word], rel=1e-3)
     assert two["n_stars"] == N_STARS
-
-
-def test_quiet_is_silent(infer, table, tmp_path, capsys):
-    config = infer.Config(table, tmp_path, method="gaussian", quiet=True)
-    loaded = infer.load(config, cs.read_stars(table))
-    with Stopwatch(True)("inference"):
-        infer.infer_stream.infer_all(
-            infer.jax.random.key(0), loaded, "gaussian", config
-        )
-    assert capsys.readouterr() == ("", "")
-    loud = infer.Config(table, tmp_path, method="gaussian")
-    infer.infer_stream.infer_all(infer.jax.random.key(0), loaded, "gaussian", loud)
-    assert "1/1" in capsys.readouterr().err

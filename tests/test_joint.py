@@ -8,11 +8,18 @@ import pytest
 from jax.tree_util import Partial
 from scipy.stats import norm, truncnorm
 
-import chemsbi_jax.joint
-from chemsbi_jax.coordinates import EDGE, make_joint, to_theta
-from chemsbi_jax.diagnostics.convergence import check_convergence
+import chemsbi_jax.galaxy.nuts.sampler
 from chemsbi_jax.galaxy.likelihood import log_likelihood, observe
-from chemsbi_jax.joint import STEEP, STEEPEST, Chains, Draws, _soften, run_nuts
+from chemsbi_jax.galaxy.nuts.convergence import check_convergence
+from chemsbi_jax.galaxy.nuts.coordinates import EDGE, make_joint, to_theta
+from chemsbi_jax.galaxy.nuts.sampler import (
+    STEEP,
+    STEEPEST,
+    Chains,
+    Draws,
+    _shrink_steep_stars,
+    run_nuts,
+)
 from chemsbi_jax.npe.training import NpeConfig, new_npe
 from chemsbi_jax.priors import Prior
 from chemsbi_jax.types import GalaxyPosterior, Stars
@@ -79,7 +86,7 @@ def test_nuts_finds_the_closed_form(problem):
 
 def test_chains_that_hardly_move_start_anew(problem, monkeypatch):
     """With an acceptance that no chain has: each try takes smaller steps."""
-    monkeypatch.setattr(chemsbi_jax.joint, "MIN_ACCEPT", 1.1)
+    monkeypatch.setattr(chemsbi_jax.galaxy.nuts.sampler, "MIN_ACCEPT", 1.1)
     _, stars, prior, forward = problem
     npe = new_npe(jax.random.key(0), prior, NpeConfig())
     start = GalaxyPosterior("guess", np.zeros((2, 2)), np.zeros(2), np.eye(2), {})
@@ -110,7 +117,7 @@ def test_steep_stars_get_smaller_units_and_stay_where_they_are(problem):
     steepness[..., 4] = np.nan
     no = np.zeros((2, 8), bool)
     chains = Chains(joint, 0.2, 4, True)
-    softer, last = _soften(chains, Draws(at, no, no, no, steepness))
+    softer, last = _shrink_steep_stars(chains, Draws(at, no, no, no, steepness))
     factor = np.asarray(joint.stretch / softer.joint.stretch)[:, 0, 0]
     assert factor[0] == factor[3] == factor[5] == 1.0
     np.testing.assert_allclose(factor[1], 2.0, rtol=1e-5)

@@ -14,7 +14,7 @@ import pytest
 
 from chemsbi_jax import emulator as em
 from chemsbi_jax import priors
-from chemsbi_jax.artifacts import WeightsError
+from chemsbi_jax.errors import WeightsError
 from chemsbi_jax.results import write_summary
 from chemsbi_jax.train import FitConfig
 

@@ -13,8 +13,8 @@ from jax.scipy.stats import norm
 from scipy.stats import kstest, multivariate_normal
 
 from chemsbi_jax import priors
-from chemsbi_jax.artifacts import WeightsError
 from chemsbi_jax.constants import N_GLOBAL
+from chemsbi_jax.errors import WeightsError
 from chemsbi_jax.npe import (
     REFERENCE,
     FreshStars,

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chemsbi_jax import plots, scripts
-from chemsbi_jax.artifacts import load_arrays, save_weights
+from chemsbi_jax import plots
 from chemsbi_jax.catalog import write_stars
-from chemsbi_jax.files import OutputError, whole_files
+from chemsbi_jax.cli import run
+from chemsbi_jax.errors import OutputError
 from chemsbi_jax.results import GalaxyPosterior, write_posterior, write_summary
+from chemsbi_jax.storage.files import whole_files
+from chemsbi_jax.storage.weights import load_arrays, save_weights
 from chemsbi_jax.types import Stars
 
 LARGE = 4000  # of anything: more than a full disk of 2 kB takes
@@ -44,7 +46,7 @@ def figure(n):
 
 def record(folder, n):
     config = Config(folder, "x" * n)
-    scripts.write_record(folder, "run", config, {"loss": np.nan, "n": n})
+    run.write_record(folder, "run", config, {"loss": np.nan, "n": n})
 
 
 WRITERS = {
@@ -108,12 +110,12 @@ def test_a_script_on_a_full_disk(tmp_path, full_disk, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["script", "--out", str(tmp_path)])
 
     def main(config):
-        scripts.write_record(config.out, "run", config, {"text": "x" * LARGE})
+        run.write_record(config.out, "run", config, {"text": "x" * LARGE})
 
     record(tmp_path, 2)
     before = contents(tmp_path)["run.metrics.json"]
     with full_disk():
-        assert scripts.run_script(main, Config) == 2
+        assert run.run_script(main, Config) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: Cannot write run.metrics.json into folder")
     assert said.count("\n") == 1

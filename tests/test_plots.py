@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from chemsbi_jax import plots
 from chemsbi_jax.constants import ABUNDANCES, PARAMETERS
-from chemsbi_jax.files import OutputError
+from chemsbi_jax.errors import OutputError
 from chemsbi_jax.plots.corner import mass_levels
 from chemsbi_jax.plots.reproduction import plot_recovery
 from chemsbi_jax.plots.simulations import plot_simulations

@@ -16,17 +16,17 @@ from astropy import units as u
 from astropy.table import QTable, Table
 
 from chemsbi_jax.constants import ABUNDANCES, PARAMETERS
-from chemsbi_jax.files import whole_file
+from chemsbi_jax.errors import OutputError
 from chemsbi_jax.plots.style import label
 from chemsbi_jax.results import (
     GalaxyPosterior,
-    OutputError,
     provenance,
     summary,
     write_posterior,
     write_summary,
     write_table,
 )
+from chemsbi_jax.storage.files import whole_file
 from chemsbi_jax.types import Stars
 
 MEAN = np.array([-2.31, -2.87])

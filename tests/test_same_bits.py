@@ -14,8 +14,8 @@ import chemsbi_jax as cs
 from chemsbi_jax import emulator as em
 from chemsbi_jax import npe as networks
 from chemsbi_jax import priors
-from chemsbi_jax.files import sha256_of_arrays
 from chemsbi_jax.npe import SplineFlow
+from chemsbi_jax.storage.files import sha256_of_arrays
 from chemsbi_jax.train import FitConfig
 
 EXAMPLE = Path(cs.__file__).parent / "pretrained" / "stars" / "example_galaxy.ecsv"
@@ -24,7 +24,7 @@ SHORT = FitConfig(2, 3)
 
 def draw(seed):
     """Draws of single stars and of their galaxy, by flow and by Gaussians."""
-    stars = cs.Stars(*(np.asarray(x)[:4] for x in cs.read_stars(EXAMPLE)))
+    stars = cs.read_stars(EXAMPLE).take(slice(None, 4))
     npe, key = cs.load_npe(), jax.random.key(seed)
     galaxies = [cs.infer_galaxy(key, npe, stars, m, 50) for m in ("flow", "gaussian")]
     return {

@@ -1,21 +1,28 @@
 """What scripts share, and the mock maker with wrong and right input."""
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_infer import load_script
+from scripts_of_tests import load_script
 
 import chemsbi_jax as cs
-from chemsbi_jax import priors, scripts
-from chemsbi_jax.artifacts import WeightsError
-from chemsbi_jax.catalog import CatalogError
-from chemsbi_jax.errors import InputError
-from chemsbi_jax.files import OutputError
-from chemsbi_jax.scripts import Stopwatch, union_length
+from chemsbi_jax import priors
+from chemsbi_jax.cli import flags as command_flags
+from chemsbi_jax.cli import run
+from chemsbi_jax.cli.main import MODULES
+from chemsbi_jax.cli.main import main as chemsbi
+from chemsbi_jax.errors import CatalogError, InputError, OutputError, WeightsError
+from chemsbi_jax.npe.noise import SIGMA
+from chemsbi_jax.results.stopwatch import Stopwatch, union_length
+from chemsbi_jax.simulator import blocks
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,7 @@ def test_a_fault_of_ours_shows_its_traceback(monkeypatch):
             raise fault("a bug")
 
         with pytest.raises(fault, match="a bug"):
-            scripts.run_script(main, NoFlags)
+            run.run_script(main, NoFlags)
 
 
 @pytest.mark.parametrize("error", [InputError, WeightsError, CatalogError, OutputError])
@@ -74,7 +81,7 @@ def test_input_errors_become_a_sentence(error, monkeypatch, capsys):
     def main(flags):
         raise error("Expected this; got that.")
 
-    assert scripts.run_script(main, NoFlags) == 2
+    assert run.run_script(main, NoFlags) == 2
     assert capsys.readouterr().err == "error: Expected this; got that.\n"
 
 
@@ -91,12 +98,12 @@ def test_input_errors_become_a_sentence(error, monkeypatch, capsys):
 )
 def test_flags_that_no_run_can_use(flags, message):
     with pytest.raises(InputError, match=message):
-        scripts.check_flags(Flags(**flags), sizes=1, n_epochs=1)
+        run.check_flags(Flags(**flags), sizes=1, n_epochs=1)
 
 
 def test_flags_that_pass():
-    scripts.check_flags(Flags(), sizes=1, n_epochs=1)
-    scripts.check_flags(Flags(seed=2**32 - 1, sizes=(1,), n_epochs=1), n_epochs=1)
+    run.check_flags(Flags(), sizes=1, n_epochs=1)
+    run.check_flags(Flags(seed=2**32 - 1, sizes=(1,), n_epochs=1), n_epochs=1)
 
 
 def test_mock_is_read_back(tmp_path):
@@ -107,21 +114,20 @@ def test_mock_is_read_back(tmp_path):
     assert np.all(read.errors == config.sigma)
 
 
-def test_simulations_in_blocks_are_those_of_one_call(monkeypatch):
+def test_simulations_in_blocks_are_those_of_one_call():
     yields = cs.load_yields(TOY)
     theta = priors.sample(jax.random.key(3), cs.paper_prior(), 50)
-    monkeypatch.setattr(scripts, "SIMULATE_BLOCK", 16)
-    found = scripts.simulate_blocks(theta, yields, cs.CLEAN, quiet=True)
+    found = blocks.simulate_blocks(theta, yields, cs.CLEAN, quiet=True, block=16)
     # float32, and other batch shapes: rounding of sums
     np.testing.assert_allclose(found, cs.simulate(theta, yields), atol=1e-5)
-    traced = scripts._on_all_devices.cache_info()
-    scripts.simulate_blocks(theta, yields, cs.CLEAN, quiet=True)
-    assert scripts._on_all_devices.cache_info().hits == traced.hits + 1
+    traced = blocks._on_all_devices.cache_info()
+    blocks.simulate_blocks(theta, yields, cs.CLEAN, quiet=True, block=16)
+    assert blocks._on_all_devices.cache_info().hits == traced.hits + 1
 
 
 def test_no_simulations_are_refused():
     with pytest.raises(ValueError, match="at least 1 star"):
-        scripts.simulate_blocks(
+        blocks.simulate_blocks(
             np.zeros((0, 6)), cs.load_yields(TOY), cs.CLEAN, quiet=True
         )
 
@@ -146,3 +152,125 @@ def test_compilation_counts_once_and_apart():
             f(jnp.ones(3)).block_until_ready()
     assert 0.0 < watch.compiled["first"] <= watch.seconds["first"] + 0.002
     assert watch.compiled["second"] == 0.0
+
+
+# --- the command chemsbi
+
+
+LIGHT = """
+import contextlib, io, sys
+from chemsbi_jax.cli.main import main
+out = io.StringIO()
+with contextlib.redirect_stdout(out):
+    try:
+        main(sys.argv[1:])
+    except SystemExit as end:
+        code = end.code
+heavy = {"jax", "astropy", "matplotlib", "scipy", "xarray"} & set(sys.modules)
+print(code, sorted(heavy), len(out.getvalue()))
+"""
+
+
+def test_help_needs_no_heavy_library():
+    """JAX alone takes longer to import than a user waits for --help."""
+    done = subprocess.run(
+        [sys.executable, "-c", LIGHT, "infer", "--help"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    code, heavy, length = done.stdout.split(maxsplit=2)[0], *done.stdout.split()[1:]
+    assert (code, heavy) == ("0", "[]")
+    assert int(length) > 1000
+
+
+def test_every_command_has_its_code():
+    for kind, module in MODULES.items():
+        assert callable(import_module(f"chemsbi_jax.cli.{module}").main), kind
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["infer", "none.csv", "--out", "out"], "none.csv"),
+        (["nuts", "none.csv", "--out", "out"], "none.csv"),
+        (["mock", "--n", "0"], "--n from 1"),
+        (["simulate", "--n", "0"], "--n from 1"),
+        (["train", "emulator", "--n-epochs", "0"], "--n-epochs from 1"),
+        (["train", "npe", "--n-epochs", "0"], "--n-epochs from 1"),
+    ],
+)
+def test_commands_refuse_with_exit_code_2(words, says, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert chemsbi(words) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_scripts_and_commands_share_their_flags():
+    pairs = {"infer": command_flags.InferFlags, "make_mock": command_flags.MockFlags,
+             "simulate": command_flags.SimulateFlags,
+             "train_npe": command_flags.NpeFlags,
+             "train_emulator": command_flags.EmulatorFlags,
+             "download": command_flags.DownloadFlags}  # fmt: skip
+    for name, kind in pairs.items():
+        assert load_script(name).Config is kind
+    assert issubclass(load_script("nuts").Config, command_flags.NutsFlags)
+
+
+def test_the_noise_of_a_mock_is_that_of_the_training():
+    assert command_flags.MockFlags().sigma == SIGMA
+
+
+def test_doctor_names_what_a_bug_report_needs(capsys):
+    assert chemsbi(["doctor"]) == 0
+    text = capsys.readouterr().out
+    for words in (
+        f"chemsbi-jax: {cs.__version__}",
+        f"jax: {jax.__version__}",
+        "python:",
+        "cores:",
+        "devices: cpu",
+        "tng-any: ok",
+        "compilation cache:",
+        "download folder:",
+        "tables:",
+        "CHEMSBI_COMPILATION_CACHE: off",
+    ):
+        assert words in text
+
+
+CACHE = """
+import sys
+import jax
+from chemsbi_jax.cli.cache import use_compilation_cache
+if sys.argv[1] == "on":
+    use_compilation_cache()
+print(jax.jit(lambda x: x + 1.0)(1.0))
+"""
+
+
+@pytest.mark.parametrize(
+    ("switch", "is_filled"), [("on", True), ("off", False), ("library", False)]
+)
+def test_the_cache_is_filled_by_commands_only(switch, is_filled, tmp_path):
+    folder = tmp_path / "cache"
+    value = "off" if switch == "off" else str(folder)
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
+    done = subprocess.run(
+        [sys.executable, "-c", CACHE, "library" if switch == "library" else "on"],
+        env=kept | {"CHEMSBI_COMPILATION_CACHE": value},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "2.0\n", done.stderr
+    assert bool(list(folder.glob("*-cache"))) == is_filled
+
+
+def test_public_names():
+    """All are there, and nothing else shows."""
+    names = dir(cs)
+    assert {"infer", "Inference", "Limits", "run_nuts", "InputError", "CatalogError",
+            "__version__"} <= set(names)  # fmt: skip
+    for name in names:
+        assert getattr(cs, name) is not None
+    assert not {"jax", "import_module", "annotations"} & set(names)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        cs.nothing  # noqa: B018

@@ -13,14 +13,15 @@ import jax
 import numpy as np
 import pytest
 from astropy.table import Table
+from scripts_of_tests import EXAMPLE
 from test_galaxy import exact_npe, exact_posterior, exact_stars  # noqa: F401
-from test_infer import EXAMPLE
 
 import chemsbi_jax as cs
 from chemsbi_jax import galaxy as galaxy_module
 from chemsbi_jax.devices import join_processes
-from chemsbi_jax.galaxy import progress, stream
-from chemsbi_jax.galaxy.stream import stream_galaxy
+from chemsbi_jax.galaxy.amortised import resume as progress
+from chemsbi_jax.galaxy.amortised import stream
+from chemsbi_jax.galaxy.amortised.stream import stream_galaxy
 
 KEY = jax.random.key(1)
 METHODS = ("gaussian", "flow")
@@ -61,7 +62,7 @@ def test_first_grid_from_a_part_of_a_sorted_table(exact_npe, monkeypatch):  # no
     """The part is drawn from all rows, and the grid narrows down to all stars."""
     stars = exact_stars((-2.1, -2.6), 4000)
     order = np.argsort(stars.values[:, 0])
-    stars = cs.Stars(*(x[order] for x in stars))
+    stars = stars.take(order)
     monkeypatch.setattr(stream, "GUESS_STARS", 32)
     found = stream_galaxy(KEY, exact_npe, stars)
     mean, covariance = exact_posterior(stars)
@@ -86,7 +87,7 @@ def test_no_new_trace_for_another_number(method, exact_npe, caplog):  # noqa: F8
     stream_galaxy(KEY, exact_npe, many, method, block=128)
     with jax.log_compiles(), caplog.at_level("WARNING", logger="jax"):
         for n in (201, 399):
-            part = cs.Stars(*(x[:n] for x in many))
+            part = many.take(slice(None, n))
             # the first grid has the few lengths of infer_galaxy
             stream_galaxy(KEY, exact_npe, part, method, block=128)
         compiled = [r.message for r in caplog.records if "Compiling" in r.message]
@@ -167,15 +168,15 @@ def test_other_settings_start_anew(exact_npe, tmp_path, monkeypatch, capsys):  #
         return capsys.readouterr().err
 
     assert "anew" not in run()
-    assert "Goes on at block 4 of pass 1" in run()
-    assert "starts anew" in run(key=jax.random.key(2))
-    assert "starts anew" in run(npe=other_npe)
-    assert "starts anew" in run(table=stars._replace(values=values))
-    assert "starts anew" in run(method="flow")
+    assert "Resuming at block 4 of pass 1" in run()
+    assert "starting over" in run(key=jax.random.key(2))
+    assert "starting over" in run(npe=other_npe)
+    assert "starting over" in run(table=stars._replace(values=values))
+    assert "starting over" in run(method="flow")
     path.write_text("half a fi")
-    assert "starts anew" in run()
+    assert "starting over" in run()
     path.write_text(json.dumps(["no", "state"]))
-    assert "starts anew" in run()
+    assert "starting over" in run()
 
 
 SCRIPT = """
@@ -183,7 +184,8 @@ import json, sys, time
 import jax, numpy as np
 {setup}
 import chemsbi_jax as cs
-from chemsbi_jax.galaxy import progress, stream
+from chemsbi_jax.galaxy.amortised import stream
+from chemsbi_jax.galaxy.amortised import resume as progress
 progress.SAVE_EVERY = 0.0
 stars = cs.read_stars({table!r})
 npe = cs.load_npe("tng")

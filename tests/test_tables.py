@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from chemsbi_jax.constants import ELEMENTS
-from chemsbi_jax.simulator.mass_bins import StellarModels, bin_models
-from chemsbi_jax.simulator.tables import load_yields
+from chemsbi_jax.yields import load_yields
+from chemsbi_jax.yields.mass_bins import StellarModels, bin_models
 
 TOY = Path(__file__).parent / "toy_yields.json"
 FE = ELEMENTS.index("Fe")

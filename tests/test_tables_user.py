@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from chemsbi_jax.constants import ELEMENTS
-from chemsbi_jax.simulator.tables import load_yields
+from chemsbi_jax.yields import load_yields
 
 TOY = Path(__file__).parent / "toy_yields.json"
 FE, H, HE = (ELEMENTS.index(e) for e in ("Fe", "H", "He"))

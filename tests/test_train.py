@@ -12,13 +12,12 @@ import numpy as np
 import optax
 import pytest
 
-from chemsbi_jax.checkpoints import (
+from chemsbi_jax.errors import InputError, OutputError
+from chemsbi_jax.storage.checkpoints import (
     require_same_settings,
     restore_checkpoint,
     save_checkpoint,
 )
-from chemsbi_jax.errors import InputError
-from chemsbi_jax.files import OutputError
 from chemsbi_jax.train import FitConfig, FitState, fit
 
 N_EPOCHS = 5

@@ -9,7 +9,7 @@ multinomial is n independent Poisson counts given their sum (Levin 1981), so it 
 a chain of short convolutions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -44,7 +44,7 @@ class Curve(NamedTuple):
 def uniform_curve(
     positions: np.ndarray,
     n_draws: int | None,
-    levels: Float[np.ndarray, " level"],
+    levels: Sequence[float] | Float[np.ndarray, " level"],
     confidence: float = 0.99,
 ) -> Curve:
     """Test positions (n,) or (n, region) that are uniform for a right posterior.
@@ -81,8 +81,8 @@ def path_band(
     n: int, expected: tuple[float, ...], confidence: float
 ) -> tuple[Int[np.ndarray, " point"], Int[np.ndarray, " point"]]:
     """Counts between which a null path of cumulative counts stays, ends included."""
-    expected = np.asarray(expected)
-    return _widest(n, expected, confidence, partial(_path_probability, n, expected))
+    prob = np.asarray(expected)
+    return _widest(n, prob, confidence, partial(_path_probability, n, prob))
 
 
 @lru_cache(maxsize=64)
@@ -90,8 +90,8 @@ def bin_band(
     n: int, shares: tuple[float, ...], confidence: float
 ) -> tuple[Int[np.ndarray, " bin"], Int[np.ndarray, " bin"]]:
     """Counts between which all bins of a null histogram stay, ends included."""
-    shares = np.asarray(shares)
-    return _widest(n, shares, confidence, partial(_bin_probability, n, shares))
+    prob = np.asarray(shares)
+    return _widest(n, prob, confidence, partial(_bin_probability, n, prob))
 
 
 def check_confidence(confidence: float) -> None:
@@ -195,7 +195,7 @@ def _check_positions(positions: np.ndarray, n_draws: int | None) -> np.ndarray:
     return positions
 
 
-def _check_levels(levels: np.ndarray) -> np.ndarray:
+def _check_levels(levels: Sequence[float] | np.ndarray) -> np.ndarray:
     levels = np.asarray(levels, dtype=float)
     ordered = levels.ndim == 1 and len(levels) > 0 and np.all(np.diff(levels) >= 0)
     if not ordered or not np.all((levels > 0) & (levels < 1)):

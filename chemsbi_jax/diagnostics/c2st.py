@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from chemsbi_jax.types import AnyArray
+
 N_STEPS = 200  # of the fit; each is one product with a fixed inverse
 RIDGE = 1.0  # prior precision of each weight
 
@@ -23,13 +25,13 @@ class C2st(NamedTuple):
 
     accuracy: float  # mean over the folds
     standard_error: float  # binomial; folds share data, real scatter is 1.4 times it
-    folds: Float[Array, " fold"]  # accuracy in each fold
+    folds: Float[AnyArray, " fold"]  # accuracy in each fold
 
 
 def c2st(
     key: Key[Array, ""],
-    first: Float[Array, "n p"],
-    second: Float[Array, "k p"],
+    first: Float[AnyArray, "n p"],
+    second: Float[AnyArray, "k p"],
     n_folds: int = 5,
     n_features: int = 64,
 ) -> C2st:
@@ -66,8 +68,8 @@ def c2st(
 
 @partial(jax.jit, static_argnames=("n_folds", "n_features"))
 def _fold_accuracy(
-    key: Key[Array, ""], both: Float[Array, "2 n p"], n_folds: int, n_features: int
-) -> Float[Array, " fold"]:
+    key: Key[Array, ""], both: Float[AnyArray, "2 n p"], n_folds: int, n_features: int
+) -> Float[AnyArray, " fold"]:
     feature = _features(key, both.reshape(-1, both.shape[-1]), n_features)
     label = jnp.repeat(jnp.arange(2.0), both.shape[1])
     # the draws are shuffled, so that each fold has as many of the one set as the other
@@ -82,8 +84,8 @@ def _fold_accuracy(
 
 
 def _features(
-    key: Key[Array, ""], draws: Float[Array, "n p"], n_features: int
-) -> Float[Array, "n feature"]:
+    key: Key[Array, ""], draws: Float[AnyArray, "n p"], n_features: int
+) -> Float[AnyArray, "n feature"]:
     """Constant, linear, quadratic and random tanh terms of the whitened draws."""
     p = draws.shape[-1]
     draws = (draws - draws.mean(0)) / (draws.std(0) + 1e-30)  # a constant stays 0
@@ -102,10 +104,10 @@ def _features(
 
 
 def _fit(
-    feature: Float[Array, "n feature"],
-    label: Float[Array, " n"],
-    kept: Float[Array, " n"],
-) -> Float[Array, " feature"]:
+    feature: Float[AnyArray, "n feature"],
+    label: Float[AnyArray, " n"],
+    kept: Float[AnyArray, " n"],
+) -> Float[AnyArray, " feature"]:
     """Ridge logistic regression by the bound of Boehning & Lindsay 1988.
 
     The Hessian is nowhere above X'X / 4 + ridge, so steps with its inverse never

@@ -13,18 +13,19 @@ To test some parameters alone, pass their columns.
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 from scipy.stats import chi2
 
 from chemsbi_jax.diagnostics.bands import Curve, uniform_curve
 from chemsbi_jax.diagnostics.pooled import check_draws, count_below, standardize
+from chemsbi_jax.types import AnyArray
 
 LEVELS = tuple(sorted([*np.linspace(0.05, 0.95, 19).round(2).tolist(), 0.68, 0.99]))
 
 
 def central_coverage(
-    truths: Float[Array, "n p"],
-    draws: Float[Array, "n draw p"],
+    truths: Float[AnyArray, "n p"],
+    draws: Float[AnyArray, "n draw p"],
     levels: tuple[float, ...] = LEVELS,
     confidence: float = 0.99,
 ) -> Curve:
@@ -37,8 +38,8 @@ def central_coverage(
 
 
 def one_sided_coverage(
-    truths: Float[Array, "n p"],
-    draws: Float[Array, "n draw p"],
+    truths: Float[AnyArray, "n p"],
+    draws: Float[AnyArray, "n draw p"],
     levels: tuple[float, ...] = LEVELS,
     confidence: float = 0.99,
 ) -> Curve:
@@ -48,8 +49,8 @@ def one_sided_coverage(
 
 
 def density_coverage(
-    truth_log_prob: Float[Array, " n"],
-    draw_log_prob: Float[Array, "n draw"],
+    truth_log_prob: Float[AnyArray, " n"],
+    draw_log_prob: Float[AnyArray, "n draw"],
     levels: tuple[float, ...] = LEVELS,
     confidence: float = 0.99,
 ) -> Curve:
@@ -68,8 +69,8 @@ def density_coverage(
 
 
 def ellipsoid_coverage(
-    truths: Float[Array, "n p"],
-    draws: Float[Array, "n draw p"],
+    truths: Float[AnyArray, "n p"],
+    draws: Float[AnyArray, "n draw p"],
     levels: tuple[float, ...] = LEVELS,
     confidence: float = 0.99,
 ) -> Curve:
@@ -86,9 +87,9 @@ def ellipsoid_coverage(
 
 
 def gaussian_coverage(
-    truths: Float[Array, "n p"],
-    mean: Float[Array, "n p"],
-    covariance: Float[Array, "n p p"],
+    truths: Float[AnyArray, "n p"],
+    mean: Float[AnyArray, "n p"],
+    covariance: Float[AnyArray, "n p p"],
     levels: tuple[float, ...] = LEVELS,
     confidence: float = 0.99,
 ) -> Curve:
@@ -110,8 +111,8 @@ _count = jax.jit(count_below)
 
 @jax.jit
 def _ellipsoid_rank(
-    truths: Float[Array, "n p"], draws: Float[Array, "n draw p"]
-) -> Int[Array, " n"]:
+    truths: Float[AnyArray, "n p"], draws: Float[AnyArray, "n draw p"]
+) -> Int[AnyArray, " n"]:
     both, *_ = standardize(truths, draws)
     covariance = jnp.einsum("nmi,nmj->nij", both, both) / both.shape[1]
     precision = jnp.linalg.inv(covariance)

@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 from scipy import stats
 
 from chemsbi_jax.constants import ABUNDANCES
-from chemsbi_jax.types import Forward
+from chemsbi_jax.types import AnyArray, Forward
 
 N_REFERENCE = 2000  # stars of the model that the observed ones are compared with
 OUTSIDE_ALL = (
@@ -29,10 +29,10 @@ class Misfit(NamedTuple):
 
 
 def star_residuals(
-    values: Float[Array, "star element"],
+    values: Float[AnyArray, "star element"],
     theta_draws: Float[Array, "star draw param"],
     forward: Forward,
-) -> Float[Array, "star element"]:
+) -> Float[AnyArray, "star element"]:
     """Observed abundances less the mean prediction of the star's posterior [dex].
 
     NaN in gaps, and for a star whose posterior lies where the forward model has none.
@@ -43,10 +43,21 @@ def star_residuals(
     return values - mean
 
 
+def mean_residuals(
+    values: Float[np.ndarray, "star element"],
+    predicted: Float[np.ndarray, "star draw element"],
+) -> Float[np.ndarray, "star element"]:
+    """`star_residuals` of predictions that are there already [dex]."""
+    known = np.isfinite(predicted)
+    total = np.where(known, predicted, 0.0).sum(axis=1, dtype=float)
+    with np.errstate(invalid="ignore"):  # 0 / 0: no prediction
+        return values - total / known.sum(axis=1)
+
+
 def misfit_test(
-    observed: Float[Array, "star element"],
-    expected: Float[Array, "reference element"],
-    errors: tuple[ArrayLike, ArrayLike] = (1.0, 1.0),
+    observed: Float[AnyArray, "star element"],
+    expected: Float[AnyArray, "reference element"],
+    errors: tuple[AnyArray | float, AnyArray | float] = (1.0, 1.0),
 ) -> Misfit:
     r"""Compare residuals of the observed stars with those of stars of the model.
 
@@ -64,7 +75,8 @@ def misfit_test(
     observed, expected = np.asarray(observed, float), np.asarray(expected, float)
     known, model_known = (np.isfinite(x).any(axis=1) for x in (observed, expected))
     if not known.any() or model_known.sum() <= 2 * len(ABUNDANCES):
-        return Misfit(0.0, True, *np.full((2, len(ABUNDANCES)), np.nan), OUTSIDE_ALL)
+        unknown = np.full(len(ABUNDANCES), np.nan)
+        return Misfit(0.0, True, unknown, unknown, OUTSIDE_ALL)
     rate = (1.0 + (~model_known).sum()) / (2.0 + len(expected))
     n_outside = int((~known).sum())
     p_outside = stats.binom.sf(n_outside - 1, len(observed), rate)
@@ -80,11 +92,13 @@ def misfit_test(
     offset = observed.mean(axis=0) - centre
     t2 = offset @ np.linalg.solve(covariance, offset) / share
     p_offset = stats.chi2.sf(t2, offset.size)
-    p_scatter = _scatter_p_value(observed - centre, expected - centre, covariance)
+    ratio, p_scatter = _scatter(observed - centre, expected - centre, covariance)
     p_value = float(min(1.0, 3.0 * min(p_offset, p_scatter, p_outside)))
     mean, error = _mean_difference(dex, model_dex)
     is_flagged = p_value < ALARM
     text = _sentence(p_value, mean, error, n_outside)
+    if is_flagged and ratio < 1.0 and 3.0 * min(p_offset, p_outside) >= ALARM:
+        text = _too_quiet(p_value, ratio)
     return Misfit(p_value, is_flagged, mean, error, text)
 
 
@@ -100,27 +114,40 @@ def _mean_difference(dex: np.ndarray, model: np.ndarray) -> tuple:
     return tuple(np.where(gap, np.nan, x) for x in (mean - centre, error))
 
 
-def _scatter_p_value(observed, expected, covariance) -> float:
-    """Two-sided, from the distribution of means of as many model stars."""
+def _scatter(observed, expected, covariance) -> tuple[float, float]:
+    """Scatter in units of the model's, and its two-sided p-value.
+
+    From the distribution of means of as many model stars.
+    """
     precision = np.linalg.inv(covariance)
     length, model = (
         np.einsum("ni,ij,nj->n", x, precision, x) for x in (observed, expected)
     )
-    n = len(length)
+    n, ratio = len(length), float(np.sqrt(length.mean() / model.mean()))
     groups = np.random.default_rng(0).choice(model, (2000, min(n, 500))).mean(axis=1)
     if n <= 500:
         above = (groups >= length.mean()).mean()
         tail = max(min(above, 1.0 - above), 0.5 / len(groups))
         if tail > 0.01:
-            return 2.0 * tail
+            return ratio, float(2.0 * tail)
     z = (length.mean() - model.mean()) / (
         model.std() * np.sqrt(1.0 / n + 1.0 / len(model))
     )
-    return 2.0 * stats.norm.sf(abs(z))
+    return ratio, float(2.0 * stats.norm.sf(abs(z)))
 
 
 def _chance(p_value: float) -> str:
     return f"p = {p_value:.1g}" if p_value > 0.0 else "p < 1e-300"
+
+
+def _too_quiet(p_value: float, ratio: float) -> str:
+    """The only fault: the stars scatter less than their errors say."""
+    return (
+        f"The stars scatter less than their errors allow ({_chance(p_value)}; "
+        f"{ratio:.2f} times the scatter of stars of the model): their errors are "
+        "overestimated, or hold a part that all values of a star share. The means "
+        "agree with the model; the interval is too wide rather than too narrow."
+    )
 
 
 def _sentence(p_value, offset: np.ndarray, error: np.ndarray, n_outside: int) -> str:

@@ -8,8 +8,10 @@ and the truth together.
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from chemsbi_jax.types import AnyArray
 
-def check_draws(truths: Array, draws: Array) -> tuple[Array, Array]:
+
+def check_draws(truths: AnyArray, draws: AnyArray) -> tuple[Array, Array]:
     """Both as JAX arrays, refused unless shaped (n, p) and (n, m, p)."""
     truths, draws = jnp.asarray(truths), jnp.asarray(draws)
     if truths.ndim != 2 or 0 in truths.shape:
@@ -21,16 +23,18 @@ def check_draws(truths: Array, draws: Array) -> tuple[Array, Array]:
 
 
 def count_below(
-    truth: Float[Array, "n *region"], draws: Float[Array, "n draw *region"]
-) -> Int[Array, "n *region"]:
+    truth: Float[AnyArray, "n *region"], draws: Float[AnyArray, "n draw *region"]
+) -> Int[AnyArray, "n *region"]:
     """Number of draws below the truth, 0..m; -1 where a value is not finite."""
     finite = jnp.isfinite(truth) & jnp.isfinite(draws).all(1)
     return jnp.where(finite, (draws < truth[:, None]).sum(1), -1)
 
 
 def standardize(
-    truths: Float[Array, "n p"], draws: Float[Array, "n draw p"]
-) -> tuple[Float[Array, "n 1+draw p"], Float[Array, "n 1 p"], Float[Array, "n 1 p"]]:
+    truths: Float[AnyArray, "n p"], draws: Float[AnyArray, "n draw p"]
+) -> tuple[
+    Float[AnyArray, "n 1+draw p"], Float[AnyArray, "n 1 p"], Float[AnyArray, "n 1 p"]
+]:
     """Truth and draws in units of their common mean and scatter, truth first."""
     both = jnp.concatenate([truths[:, None], draws], axis=1)
     center, scale = both.mean(1, keepdims=True), both.std(1, keepdims=True)

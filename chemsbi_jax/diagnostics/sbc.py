@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
 from chemsbi_jax.diagnostics.bands import Band, Curve, bin_band, uniform_curve
 from chemsbi_jax.diagnostics.pooled import check_draws, count_below
+from chemsbi_jax.types import AnyArray
 
 
 class RankTest(NamedTuple):
@@ -33,14 +34,14 @@ class RankTest(NamedTuple):
 
 @jax.jit
 def ranks(
-    truths: Float[Array, "n p"], draws: Float[Array, "n draw p"]
-) -> Int[Array, "n p"]:
+    truths: Float[AnyArray, "n p"], draws: Float[AnyArray, "n draw p"]
+) -> Int[AnyArray, "n p"]:
     """Number of draws below the truth, 0..m; -1 where a value is not finite."""
     return count_below(*check_draws(truths, draws))
 
 
 def rank_test(
-    rank: Int[Array, "n p"],
+    rank: Int[AnyArray, "n p"],
     n_draws: int,
     confidence: float = 0.99,
     n_points: int = 100,
@@ -71,7 +72,7 @@ def rank_test(
         histogram=counts,
         histogram_expected=len(rank) * shares,
         histogram_band=Band(low, high),
-        histogram_inside=within.all(0),
+        histogram_inside=np.asarray(within.all(0)),
         statistic=ecdf.statistic,
         p_value=ecdf.p_value,
         inside=ecdf.inside,

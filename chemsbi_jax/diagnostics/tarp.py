@@ -21,14 +21,15 @@ from jaxtyping import Array, Float, Int, Key
 from chemsbi_jax.diagnostics.bands import Curve, check_confidence, uniform_curve
 from chemsbi_jax.diagnostics.coverage import LEVELS
 from chemsbi_jax.diagnostics.pooled import check_draws, count_below, standardize
+from chemsbi_jax.types import AnyArray
 
 
 def tarp(
     key: Key[Array, ""],
-    truths: Float[Array, "n p"],
-    draws: Float[Array, "n draw p"],
-    references: Float[Array, "*set n p"] | None = None,
-    scale: Float[Array, " p"] | None = None,
+    truths: Float[AnyArray, "n p"],
+    draws: Float[AnyArray, "n draw p"],
+    references: Float[AnyArray, "*set n p"] | None = None,
+    scale: Float[AnyArray, " p"] | None = None,
     levels: tuple[float, ...] = LEVELS,
     confidence: float = 0.99,
 ) -> Curve:
@@ -60,7 +61,7 @@ def tarp(
     return uniform_curve(rank, draws.shape[1], levels, each)
 
 
-def _as_sets(references: Array, n: int, p: int) -> Float[Array, "set n p"]:
+def _as_sets(references: AnyArray, n: int, p: int) -> Float[AnyArray, "set n p"]:
     if references.ndim not in (2, 3) or references.shape[-2:] != (n, p):
         raise ValueError(
             f"Expected references of shape ({n}, {p}) or (set, {n}, {p}); "
@@ -72,11 +73,11 @@ def _as_sets(references: Array, n: int, p: int) -> Float[Array, "set n p"]:
 @jax.jit
 def _ball_ranks(
     key: Key[Array, ""],
-    truths: Float[Array, "n p"],
-    draws: Float[Array, "n draw p"],
-    references: Float[Array, "set n p"] | None,
-    scale: Float[Array, " p"] | None,
-) -> Int[Array, "n set"]:
+    truths: Float[AnyArray, "n p"],
+    draws: Float[AnyArray, "n draw p"],
+    references: Float[AnyArray, "set n p"] | None,
+    scale: Float[AnyArray, " p"] | None,
+) -> Int[AnyArray, "n set"]:
     """Number of draws nearer to each reference than the truth is."""
     both, center, scatter = standardize(truths, draws)
     if references is None:
@@ -85,14 +86,14 @@ def _ball_ranks(
         references = (references - center[:, 0]) / scatter[:, 0]
     stretch = 1.0 if scale is None else (scatter / scale)  # (n, 1, p)
 
-    def rank(reference: Float[Array, "_ p"]) -> Int[Array, " n"]:
+    def rank(reference: Float[AnyArray, "_ p"]) -> Int[AnyArray, " n"]:
         distance = ((stretch * (both - reference[:, None])) ** 2).sum(-1)
         return count_below(distance[:, 0], distance[:, 1:])
 
     return jax.lax.map(rank, references).T  # one set at a time, for memory
 
 
-def beside(key: Key[Array, ""], p: int) -> Float[Array, "set p"]:
+def beside(key: Key[Array, ""], p: int) -> Float[AnyArray, "set p"]:
     """Orthogonal offsets in a random basis, as long as a typical standard draw."""
     basis, _ = jnp.linalg.qr(jax.random.normal(key, (p, p)))
     return jnp.sqrt(1.0 * p) * basis

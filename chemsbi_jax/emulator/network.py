@@ -13,15 +13,14 @@ import numpy as np
 import optax
 from jaxtyping import Array, ArrayLike, Bool, Float, Key, PyTree
 
-from chemsbi_jax.artifacts import (
-    WeightsError,
+from chemsbi_jax.constants import ABUNDANCES, PARAMETERS
+from chemsbi_jax.errors import InputError, WeightsError
+from chemsbi_jax.storage.weights import (
     load_arrays,
     load_spec,
     save_weights,
     weights_folder,
 )
-from chemsbi_jax.constants import ABUNDANCES, PARAMETERS
-from chemsbi_jax.errors import InputError
 from chemsbi_jax.train import FitConfig, FitResult, fit
 
 OUTLIER_SCALE = 0.3  # in standard deviations; beyond, the loss grows linearly

@@ -9,6 +9,8 @@ from jax import lax
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, Key
 
+from chemsbi_jax.types import AnyArray
+
 N_GRID = 48  # points a side
 GRID_WIDTH = 6.0  # half a side, in standard deviations
 N_ZOOMS = 4  # each narrows the grid by up to a factor of four
@@ -22,11 +24,11 @@ Density = Callable[[Array, Array], Array]
 class GridPosterior(NamedTuple):
     """Posterior of the two global latents on a sheared grid."""
 
-    mean: Float[Array, " 2"]
-    covariance: Float[Array, "2 2"]
-    origin: Float[Array, " 2"]  # centre of the grid
-    factor: Float[Array, "2 2"]  # lower triangle: grid units to latents
-    log_weights: Float[Array, "column row"]  # log-sum-exp is 0
+    mean: Float[AnyArray, " 2"]
+    covariance: Float[AnyArray, "2 2"]
+    origin: Float[AnyArray, " 2"]  # centre of the grid
+    factor: Float[AnyArray, "2 2"]  # lower triangle: grid units to latents
+    log_weights: Float[AnyArray, "column row"]  # log-sum-exp is 0
 
 
 def zoom_in(
@@ -43,17 +45,19 @@ def zoom_in(
         second = origin[1] + factor[1, 0] * units[:, None] + factor[1, 1] * units
         return log_density(first, second)
 
-    def zoom(state: tuple[Array, Array], _) -> tuple[tuple[Array, Array], None]:
+    def zoom(state: tuple[Array, Array], _) -> tuple[tuple[Array, Array], tuple]:
         origin, factor = state
-        mean, covariance = grid_moments(on_grid(origin, factor), units)
+        log_weights = on_grid(origin, factor)
+        mean, covariance = grid_moments(log_weights, units)
         # at least a cell: the best point may lie a step along the ridge from the peak
         covariance = covariance + STEP**2 * jnp.eye(2)
         shear = factor @ jnp.linalg.cholesky(covariance)
-        return (origin + factor @ mean, shear), None
+        return (origin + factor @ mean, shear), (origin, factor, log_weights)
 
     start = (mean, jnp.linalg.cholesky(covariance))
-    (origin, factor), _ = lax.scan(zoom, start, length=N_ZOOMS)
-    log_weights = on_grid(origin, factor)
+    # the last turn evaluates the final grid: the density is compiled once
+    _, grids = lax.scan(zoom, start, length=N_ZOOMS + 1)
+    origin, factor, log_weights = (x[-1] for x in grids)
     mean, covariance = grid_moments(log_weights, units)
     covariance = covariance + SMALL * jnp.eye(2)
     return GridPosterior(
@@ -85,4 +89,7 @@ def draw_from_grid(
     cell = jax.random.categorical(key_cell, grid.log_weights.ravel(), shape=(n,))
     corner = jnp.stack([cell // N_GRID, cell % N_GRID], -1) * STEP - GRID_WIDTH
     place = STEP * (jax.random.uniform(key_place, (n, 2)) - 0.5)
-    return grid.origin + (corner + place) @ grid.factor.T
+    return jnp.asarray(grid.origin) + (corner + place) @ jnp.asarray(grid.factor).T
+
+
+grid_draws = jax.jit(draw_from_grid, static_argnums=2)

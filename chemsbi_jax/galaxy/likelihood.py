@@ -1,4 +1,9 @@
-"""The likelihood of observed stars: independent Gaussian errors, gaps left out."""
+"""The likelihood of observed stars: Gaussian errors, gaps left out.
+
+Errors are independent, except where [X/Fe] was made from [X/H] with independent errors
+(`Stars.fe_covariance`). There the readings are compared as [X/H] = [X/Fe] + [Fe/H],
+which makes their covariance diagonal again: an exact transformation, of volume 1.
+"""
 
 from typing import NamedTuple
 
@@ -6,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from chemsbi_jax.constants import PARAMETERS
-from chemsbi_jax.types import Forward, Stars
+from chemsbi_jax.constants import ABUNDANCES, BIRTH_TIME
+from chemsbi_jax.types import Forward, Stars, shared_variance
 
 BAD = -1e10  # log likelihood where the forward model has no star
-BIRTH_TIME = PARAMETERS.index("birth_time")
+IRON = ABUNDANCES.index("fe_h")
 
 
 class Observed(NamedTuple):
@@ -20,17 +25,27 @@ class Observed(NamedTuple):
     weight: Float[Array, "*star element"]  # 1 / error^2, 0 where not observed
     birth_time: Float[Array, "*star"]  # Gyr since the Big Bang, 0 if unknown
     birth_weight: Float[Array, "*star"]  # 1 / error^2, 0 if unknown
+    # 1 where a reading is that of [X/H], 0 where it is [X/Fe] or [Fe/H]; None: all are
+    over_h: Float[Array, "*star element"] | None = None
 
 
 def observe(stars: Stars) -> Observed:
     """Arrays of the likelihood from a star table."""
     seen = np.asarray(stars.observed)
     dated = np.isfinite(stars.birth_time) & np.isfinite(stars.e_birth_time)
+    values, errors, over_h = np.where(seen, stars.values, 0.0), stars.errors, None
+    shared = shared_variance(stars)
+    if shared is not None:
+        is_over_h = shared > 0.0
+        values = values + np.where(is_over_h, values[:, [IRON]], 0.0)
+        errors = np.sqrt(np.where(seen, errors, 1.0) ** 2 - shared)
+        over_h = jnp.asarray(is_over_h.astype(float))
     return Observed(
-        jnp.asarray(np.where(seen, stars.values, 0.0)),
-        jnp.asarray(_weight(stars.errors, seen)),
+        jnp.asarray(values),
+        jnp.asarray(_weight(errors, seen)),
         jnp.asarray(np.where(dated, stars.birth_time, 0.0)),
         jnp.asarray(_weight(stars.e_birth_time, dated)),
+        over_h,
     )
 
 
@@ -53,12 +68,21 @@ def standardised(
     return _residuals(forward, theta, observed)[1]
 
 
+def distance(
+    predicted: Float[Array, "*b element"], observed: Observed
+) -> Float[Array, "*b element"]:
+    """Model less readings [dex], in the quantities of the readings; 0 where NaN."""
+    if observed.over_h is not None:
+        predicted = predicted + observed.over_h * predicted[..., IRON : IRON + 1]
+    predicted = jnp.where(jnp.isnan(predicted), observed.values, predicted)
+    return predicted - observed.values
+
+
 def _residuals(forward: Forward, theta: Array, observed: Observed):
     predicted = forward(theta)
     bad = jnp.any(jnp.isnan(predicted), axis=-1)
     # the inner guard keeps the gradient finite where the outer one drops the value
-    predicted = jnp.where(jnp.isnan(predicted), observed.values, predicted)
-    each = jnp.sqrt(observed.weight) * (predicted - observed.values)
+    each = jnp.sqrt(observed.weight) * distance(predicted, observed)
     late = theta[..., BIRTH_TIME] - observed.birth_time
     late = jnp.sqrt(observed.birth_weight) * late
     return bad, jnp.concatenate([each, late[..., None]], axis=-1)

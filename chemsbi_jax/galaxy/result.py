@@ -1,37 +1,55 @@
 """From the latents of a galaxy to its parameters."""
 
 from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
 
+import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from chemsbi_jax import priors
 from chemsbi_jax.constants import N_GLOBAL
-from chemsbi_jax.galaxy.gaussian import GaussianProduct
 from chemsbi_jax.galaxy.grid import GridPosterior
 from chemsbi_jax.npe.model import Npe
-from chemsbi_jax.types import GalaxyPosterior
+from chemsbi_jax.types import AnyArray, GalaxyPosterior
+
+
+@runtime_checkable
+class Moments(Protocol):
+    """Anything with a mean and a covariance of the two global latents."""
+
+    @property
+    def mean(self) -> Float[AnyArray, " 2"]:
+        """Mean."""
+        ...
+
+    @property
+    def covariance(self) -> Float[AnyArray, "2 2"]:
+        """Covariance."""
+        ...
 
 
 def to_posterior(
     method: str,
     npe: Npe,
-    latent: Float[Array, "draw 2"],
-    result: GaussianProduct | GridPosterior,
+    latent: Float[AnyArray, "draw 2"],
+    result: Moments,
     checks: Mapping,
 ) -> GalaxyPosterior:
     """From latents to theta; exact where the prior of Lambda is normal."""
     prior = tuple(npe.prior)[:N_GLOBAL]
-    draws = np.asarray(priors.from_normal(prior, latent))
+    draws = np.asarray(_from_normal(prior, latent))
     if all(priors.is_normal(d) for d in prior):
-        scale = np.array([d.scale for d in prior], float)
-        shift = np.array([d.loc for d in prior], float)
+        shift, scale = priors.moments(prior)
         mean = shift + scale * np.asarray(result.mean, float)
         covariance = np.outer(scale, scale) * np.asarray(result.covariance, float)
     else:
         mean, covariance = draws.mean(axis=0), np.cov(draws, rowvar=False)
     checks = {**checks, "prior_widths": float(np.hypot(*np.asarray(result.mean)))}
     return GalaxyPosterior(method, draws, mean, covariance, checks)
+
+
+_from_normal = jax.jit(priors.from_normal)
 
 
 def grid_checks(grid: GridPosterior, n_draws: int) -> dict:
@@ -46,11 +64,11 @@ def grid_checks(grid: GridPosterior, n_draws: int) -> dict:
 
 
 def mean_error(
-    grid: GridPosterior, score: Float[Array, " 2"] | None, n_stars: int
+    grid: GridPosterior, score: Float[AnyArray, " 2"] | None, n_stars: int
 ) -> dict:
-    """How far the network's mean error would have moved the result, in sigma of it."""
+    """Shift of the result by the mean error of the network, in units of its sigma."""
     if score is None:
         return {}
     covariance = np.asarray(grid.covariance, float)
-    moved = int(n_stars) * covariance @ np.asarray(score, float)
+    moved = n_stars * covariance @ np.asarray(score, float)
     return {"network_error_sigma": (moved / np.sqrt(np.diag(covariance))).tolist()}

@@ -6,7 +6,7 @@ the last.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -15,7 +15,7 @@ import numpy as np
 from flowjax.bijections import AbstractBijection
 from jax import lax
 from jax.scipy.stats import norm
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, ArrayLike, Float, Key
 
 from chemsbi_jax.npe.spline import (
     Spline,
@@ -93,7 +93,10 @@ class SplineGivenStar(eqx.Module):
     ) -> tuple[Float[Array, "param *batch"], Float[Array, "*batch"]]:
         """`draw`, and the log volume that the noise is stretched by."""
         n = noise.shape[0]
-        blank = jnp.zeros((n, *before.shape[1:]), before.dtype)
+        # one data type for the carry, whichever the inputs have
+        dtype = jnp.result_type(noise, before, self.star)
+        noise, before = noise.astype(dtype), before.astype(dtype)
+        blank = jnp.zeros((n, *before.shape[1:]), dtype)
 
         def one(carry: tuple[Array, Array], row: tuple) -> tuple:
             known, log_det = carry
@@ -161,7 +164,8 @@ class AutoregressiveSpline(AbstractBijection):
     embedding: Embedding
     conditionals: Conditional  # stacked along a first axis, one a parameter
     shape: tuple[int, ...] = eqx.field(static=True)
-    cond_shape: tuple[int, ...] = eqx.field(static=True)
+    cond_shape: tuple[int, ...] | None = eqx.field(static=True)
+    stars_at_once: ClassVar[int | None] = None  # the draws of one star fill the cache
 
     def given(self, features: Float[Array, "feature *batch"]) -> SplineGivenStar:
         """The flow of one star, or of a batch of stars along the last axis."""
@@ -169,19 +173,28 @@ class AutoregressiveSpline(AbstractBijection):
         star = jnp.tensordot(self.conditionals.from_star, embedded, axes=1)
         return SplineGivenStar(self.conditionals, star)
 
-    def transform_and_log_det(self, x, condition=None):
-        """Noise to parameters, as flowjax asks for it."""
+    def transform_and_log_det(
+        self, x: ArrayLike, condition: ArrayLike | None = None
+    ) -> tuple[Array, Array]:
+        """Noise to parameters, in the interface of flowjax."""
         features, before = self._split(condition)
-        values = self.given(features).draw(x, before)
+        values = self.given(features).draw(jnp.asarray(x), before)
         return values, -self.inverse_and_log_det(values, condition)[1]
 
-    def inverse_and_log_det(self, y, condition=None):
-        """Parameters to noise, as flowjax asks for it."""
+    def inverse_and_log_det(
+        self, y: ArrayLike, condition: ArrayLike | None = None
+    ) -> tuple[Array, Array]:
+        """Parameters to noise, in the interface of flowjax."""
         features, before = self._split(condition)
-        noise, log_prob = self.given(features).noise_and_log_prob(y, before)
+        noise, log_prob = self.given(features).noise_and_log_prob(
+            jnp.asarray(y), before
+        )
         return noise, log_prob - norm.logpdf(noise).sum()
 
-    def _split(self, condition: Array) -> tuple[Array, Array]:
+    def _split(self, condition: ArrayLike | None) -> tuple[Array, Array]:
+        if condition is None:
+            raise ValueError("Expected a condition, (feature + before,); got None.")
+        condition = jnp.asarray(condition)
         n_features = self.embedding.layers[0].weight.shape[-1]
         return condition[:n_features], condition[n_features:]
 
@@ -197,7 +210,9 @@ class SplineFlow:
     n_bins: int = 8
     """Bins of each spline."""
 
-    def build(self, key: Key[Array, ""], n_dim: int, n_features: int, n_direct: int):
+    def build(
+        self, key: Key[Array, ""], n_dim: int, n_features: int, n_direct: int
+    ) -> AutoregressiveSpline:
         """A new flow, the identity at first; call it outside `jit`."""
         # numpy draws the first weights: hundreds of small jax calls would take seconds
         rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
@@ -209,8 +224,8 @@ class SplineFlow:
             for a, b in zip(self.hidden, (*self.hidden[1:], n_out), strict=True)
         ]
         # starts as the identity: the posterior is the prior until data say otherwise
-        layers[-1] = jax.tree.map(jnp.zeros_like, layers[-1])
-        first = _dense(rng, (n_dim,), width + n_before, self.hidden[0]).weight
+        layers[-1] = jax.tree.map(lambda x: _array(np.zeros(x.shape)), layers[-1])
+        first = _weight(rng, (n_dim,), width + n_before, self.hidden[0])
         return AutoregressiveSpline(
             embedding=Embedding(
                 tuple(
@@ -219,7 +234,7 @@ class SplineFlow:
                 )
             ),
             conditionals=Conditional(
-                first[..., :width], first[..., width:], tuple(layers)
+                _array(first[..., :width]), _array(first[..., width:]), tuple(layers)
             ),
             shape=(n_dim,),
             cond_shape=(n_features + n_direct,),
@@ -227,9 +242,18 @@ class SplineFlow:
 
 
 def _dense(rng, stack: tuple[int, ...], n_in: int, n_out: int) -> Dense:
+    weight = _weight(rng, stack, n_in, n_out)
+    return Dense(_array(weight), _array(np.zeros((*stack, n_out))))
+
+
+def _weight(rng, stack: tuple[int, ...], n_in: int, n_out: int) -> np.ndarray:
     limit = n_in**-0.5
-    weight = rng.uniform(-limit, limit, (*stack, n_out, n_in))
-    return Dense(jnp.asarray(weight, jnp.float32), jnp.zeros((*stack, n_out)))
+    return rng.uniform(-limit, limit, (*stack, n_out, n_in))
+
+
+def _array(values: np.ndarray) -> Array:
+    """In float32; numpy converts, as each JAX operation would compile a program."""
+    return jnp.asarray(values.astype(np.float32))
 
 
 def as_column(x: Array, like: Array) -> Array:

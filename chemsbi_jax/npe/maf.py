@@ -1,6 +1,7 @@
 """flowjax's masked autoregressive flow, with the methods of our own flow (`flow`)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -62,6 +63,7 @@ class Maf(eqx.Module):
     """Masked autoregressive flow (Papamakarios+ 2017), as the reference uses it."""
 
     bijection: AbstractBijection
+    stars_at_once: ClassVar[int | None] = 4  # small layers: one star leaves cores idle
 
     def given(self, features: Float[Array, "feature *batch"]) -> MafGivenStar:
         """The flow of one star."""
@@ -77,7 +79,9 @@ class MafFlow:
     n_transforms: int = 4
     """Affine autoregressive transforms."""
 
-    def build(self, key: Key[Array, ""], n_dim: int, n_features: int, n_direct: int):
+    def build(
+        self, key: Key[Array, ""], n_dim: int, n_features: int, n_direct: int
+    ) -> Maf:
         """A new flow; call it outside `jit`."""
         flow = masked_autoregressive_flow(
             key,

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
 from chemsbi_jax.constants import ABUNDANCES
-from chemsbi_jax.noise import SIGMA, add_noise
+from chemsbi_jax.npe.noise import SIGMA, add_noise
 from chemsbi_jax.npe.reading import (
     MAX_E_BIRTH,
     MAX_ERROR,
@@ -40,7 +40,8 @@ class OneError:
     def blank_reader(self) -> OneErrorReader:
         """A reader that still has to learn its scaling."""
         n = N_ELEMENTS
-        return OneErrorReader(jnp.zeros(n), jnp.eye(n), jnp.asarray(self.sigma))
+        zeros, one = np.zeros(n, np.float32), np.eye(n, dtype=np.float32)
+        return OneErrorReader(*map(jnp.asarray, (zeros, one, np.float32(self.sigma))))
 
     def make_reader(self, inputs, abundances, birth_time) -> OneErrorReader:
         """A reader scaled by some stars."""
@@ -73,15 +74,15 @@ class AnyErrors:
         self, key: Key[Array, ""], n: int
     ) -> tuple[Float[Array, "n 8"], Float[Array, " n"]]:
         """Errors of the abundances [dex] and of the birth time [Gyr]; 0 is a gap."""
-        key_errors, key_gaps, key_dated, key_birth = jax.random.split(key, 4)
+        key_any, key_galah, key_gaps, key_dated, key_birth = jax.random.split(key, 5)
         errors = jnp.full((n, N_ELEMENTS), SIGMA)
         seen = jnp.ones((n, N_ELEMENTS), bool)
         if self.kind == "any":
-            errors, seen = _any_errors(key_errors, n), _any_gaps(key_gaps, n)
+            errors, seen = _any_errors(key_any, n), _any_gaps(key_gaps, n)
         elif self.kind != "complete":
             seen = seen & _mask(APOGEE if self.kind == "apogee" else GALAH)
         if self.kind == "galah":
-            errors = _log_uniform(key_errors, (n, N_ELEMENTS), *GALAH_ERRORS)
+            errors = _log_uniform(key_galah, (n, N_ELEMENTS), *GALAH_ERRORS)
         share = SHARE_DATED if self.dated is None else float(self.dated)
         dated = jax.random.uniform(key_dated, (n,)) < share
         e_birth = _log_uniform(key_birth, (n,), MIN_E_BIRTH, MAX_E_BIRTH)
@@ -90,7 +91,8 @@ class AnyErrors:
     def blank_reader(self) -> AnyStarReader:
         """A reader that still has to learn its scaling."""
         n = N_ELEMENTS + 1
-        return AnyStarReader(jnp.zeros(n), jnp.ones(n), jnp.eye(n))
+        numbers = np.zeros(n), np.ones(n), np.eye(n)
+        return AnyStarReader(*(jnp.asarray(x.astype(np.float32)) for x in numbers))
 
     def make_reader(self, inputs, abundances, birth_time) -> AnyStarReader:
         """A reader scaled by some stars."""

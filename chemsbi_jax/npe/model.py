@@ -9,9 +9,7 @@ from jaxtyping import Array, Float, Key
 
 from chemsbi_jax import priors
 from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
-from chemsbi_jax.npe.flow import AutoregressiveSpline
-from chemsbi_jax.npe.maf import Maf
-from chemsbi_jax.npe.reading import Reader
+from chemsbi_jax.npe.protocols import ConditionalFlow, Reader
 from chemsbi_jax.priors import Prior
 
 N_LOCAL = len(PARAMETERS) - N_GLOBAL
@@ -24,8 +22,8 @@ class Npe(eqx.Module):
     (`priors.to_normal`), so no draw ever leaves the prior's bounds.
     """
 
-    galaxy_flow: AutoregressiveSpline | Maf  # noise -> 2 global latents | star
-    star_flow: AutoregressiveSpline | Maf  # noise -> 4 local latents | star, global
+    galaxy_flow: ConditionalFlow  # noise -> 2 global latents | star
+    star_flow: ConditionalFlow  # noise -> 4 local latents | star, global
     reader: Reader  # inputs of a star -> features
     prior: Prior
 
@@ -33,7 +31,7 @@ class Npe(eqx.Module):
 def features(
     npe: Npe, inputs: Float[Array, "*star input"]
 ) -> Float[Array, "feature *star"]:
-    """What the flows see of stars (`reading`)."""
+    """Features of stars, the input of both flows."""
     return npe.reader(inputs)
 
 
@@ -97,7 +95,9 @@ def sample_latents(
 
     # one star after the other: its thousand draws fill the vector units and stay in
     # the cache, which many stars side by side would not
-    return lax.map(one, (keys, features(npe, inputs).T), batch_size=_stars_at_once(npe))
+    return lax.map(
+        one, (keys, features(npe, inputs).T), batch_size=npe.galaxy_flow.stars_at_once
+    )
 
 
 def sample_global_latents(
@@ -106,7 +106,7 @@ def sample_global_latents(
     """Only the two global latents of every star: all that a galaxy needs.
 
     The noise of each star has mean zero and unit covariance exactly, so that a star
-    that tells nothing has the moments of the prior, without the noise of the draws.
+    without information has the moments of the prior, without the noise of the draws.
     """
 
     def one(star: tuple[Array, Array]) -> Array:
@@ -114,7 +114,9 @@ def sample_global_latents(
         noise = even_noise(key, n)
         return npe.galaxy_flow.given(seen).draw(noise, noise[:0]).T
 
-    return lax.map(one, (keys, features(npe, inputs).T), batch_size=_stars_at_once(npe))
+    return lax.map(
+        one, (keys, features(npe, inputs).T), batch_size=npe.galaxy_flow.stars_at_once
+    )
 
 
 def even_noise(key: Key[Array, ""], n: int) -> Float[Array, "2 n"]:
@@ -126,11 +128,6 @@ def even_noise(key: Key[Array, ""], n: int) -> Float[Array, "2 n"]:
     first = noise[0] / jnp.sqrt(jnp.sum(noise[0] ** 2) / (n - 1))
     rest = noise[1] - first * (first @ noise[1]) / (n - 1)
     return jnp.stack([first, rest / jnp.sqrt(jnp.sum(rest**2) / (n - 1))])
-
-
-def _stars_at_once(npe: Npe) -> int | None:
-    """The layers of a `Maf` are so small that one star does not fill the core."""
-    return 4 if isinstance(npe.galaxy_flow, Maf) else None
 
 
 def star_keys(key: Key[Array, ""], n_stars: int) -> Key[Array, " star"]:

@@ -1,7 +1,7 @@
-"""How the flows see a star: numbers of its table to features.
+"""Readers: rows of a star table to features of the flows.
 
 A network for one error reads eight abundances. The network for any star also reads
-their errors and the birth time with its error; a gap has error zero and adds nothing.
+their errors and the birth time with its error; a gap has error zero and no weight.
 """
 
 import equinox as eqx
@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from chemsbi_jax.catalog import require_complete
 from chemsbi_jax.constants import ABUNDANCES
+from chemsbi_jax.errors import raise_for_rows
 from chemsbi_jax.types import Stars
 
 N_ELEMENTS = len(ABUNDANCES)
@@ -51,7 +51,7 @@ class OneErrorReader(eqx.Module):
         return abundances + self.sigma * noise[:, :N_ELEMENTS]
 
     def rough_inputs(self, stars: Stars) -> np.ndarray:
-        """`inputs` of any stars, for a guide: the training's mean stands in gaps."""
+        """`inputs` of any stars, for a proposal: gaps get the mean of the training."""
         return np.where(stars.observed, stars.values, np.asarray(self.mean))
 
     def stars(self, inputs: Float[np.ndarray, "star 8"]) -> Stars:
@@ -59,11 +59,11 @@ class OneErrorReader(eqx.Module):
         errors = np.full(np.shape(inputs), float(self.sigma))
         return as_table(np.column_stack([inputs, errors, np.zeros((len(inputs), 2))]))
 
-    def typical(self, inputs: Float[np.ndarray, "star 8"]) -> None:
-        """No need of it: these stars are all of one kind."""
+    def typical(self, inputs: Float[np.ndarray, "star 8"]) -> np.ndarray | None:
+        """Not needed: all stars share one error."""
 
     def blank(self) -> Float[Array, " element"]:
-        """Inputs of a row that is only padding."""
+        """Inputs of a padding row."""
         return self.mean
 
 
@@ -120,7 +120,7 @@ class AnyStarReader(eqx.Module):
         """(star, 18): values, errors, birth time and its error; gaps are zeros.
 
         Errors below those of the training count as its smallest, and readings with
-        larger ones, which hardly say anything, count as gaps: never too narrow.
+        larger ones, which carry little information, count as gaps.
         """
         values, errors = _gaps(stars.values, stars.errors, MIN_ERROR, MAX_ERROR)
         time, e_time = _gaps(
@@ -173,7 +173,7 @@ class AnyStarReader(eqx.Module):
         )
 
     def blank(self) -> Float[Array, " input"]:
-        """Inputs of a row that is only padding: nothing was read."""
+        """Inputs of a padding row: nothing is observed."""
         return jnp.zeros(2 * N_READINGS)
 
 
@@ -192,11 +192,44 @@ def as_table(inputs: Float[np.ndarray, "star 18"]) -> Stars:
 
 
 def _gaps(values, errors, smallest: float, largest: float):
-    """Values and errors with zeros where there is no use of them."""
+    """Values and errors with zeros in gaps."""
     values, errors = np.asarray(values, float), np.asarray(errors, float)
     known = np.isfinite(values) & np.isfinite(errors) & (errors <= largest)
     errors = np.where(known, np.maximum(errors, smallest), 0.0)
     return np.where(known, values, 0.0), errors
 
 
-Reader = OneErrorReader | AnyStarReader
+def require_complete(
+    stars: Stars, sigma: float = 0.05, atol: float = 1e-3, name: str = "star table"
+) -> None:
+    """Refuse stars that a network for eight abundances of one fixed error can't use.
+
+    Args:
+        stars: as read.
+        sigma: error [dex] that the network was trained for.
+        atol: largest difference [dex] from it.
+        name: of the table, for the message.
+
+    Raises:
+        CatalogError: naming the first star and column that don't fit.
+    """
+    remedy = (
+        f"The networks of this version support all eight abundances with {sigma:g} dex "
+        "errors only"
+    )
+    missing = np.asarray(~stars.observed)
+    _raise_for_stars(name, stars, missing, f"the abundance is missing. {remedy}.")
+    other = np.abs(stars.errors - sigma) > atol
+    first = stars.errors[np.unravel_index(np.argmax(other), other.shape)]
+    _raise_for_stars(name, stars, other, f"the error is {first:g} dex. {remedy}.")
+
+
+def _raise_for_stars(name: str, stars: Stars, bad: np.ndarray, problem: str) -> None:
+    if not bad.any():
+        return
+    columns = np.nonzero(bad)[1]
+    names = [ABUNDANCES[i] for i in np.unique(columns)]
+    raise_for_rows(
+        name, stars.ids, np.asarray(bad.any(axis=1)), ABUNDANCES[columns[0]],
+        f"{problem} Such columns: {', '.join(names)}.",
+    )  # fmt: skip

@@ -10,19 +10,19 @@ import jax
 import numpy as np
 
 from chemsbi_jax import priors
-from chemsbi_jax.artifacts import (
-    WeightsError,
+from chemsbi_jax.errors import WeightsError
+from chemsbi_jax.npe.flow import SplineFlow
+from chemsbi_jax.npe.maf import MafFlow
+from chemsbi_jax.npe.measurements import AnyErrors, OneError
+from chemsbi_jax.npe.model import Npe
+from chemsbi_jax.npe.noise import SIGMA
+from chemsbi_jax.npe.training import NpeConfig, new_npe
+from chemsbi_jax.storage.weights import (
     load_arrays,
     load_spec,
     save_weights,
     weights_folder,
 )
-from chemsbi_jax.noise import SIGMA
-from chemsbi_jax.npe.flow import SplineFlow
-from chemsbi_jax.npe.maf import MafFlow
-from chemsbi_jax.npe.measurements import AnyErrors, OneError
-from chemsbi_jax.npe.model import Npe
-from chemsbi_jax.npe.training import NpeConfig, new_npe
 from chemsbi_jax.types import Stars
 
 FLOWS = {"spline": SplineFlow, "maf": MafFlow}

@@ -12,7 +12,7 @@ import optax
 from jaxtyping import Array, Float, Key, PyTree
 
 from chemsbi_jax import priors
-from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
+from chemsbi_jax.constants import BIRTH_TIME, N_GLOBAL, PARAMETERS
 from chemsbi_jax.npe.flow import SplineFlow
 from chemsbi_jax.npe.maf import MafFlow
 from chemsbi_jax.npe.measurements import Measurements, OneError
@@ -25,8 +25,6 @@ from chemsbi_jax.npe.model import (
 from chemsbi_jax.priors import Prior
 from chemsbi_jax.train import FitConfig, FitResult, fit
 from chemsbi_jax.types import Forward
-
-BIRTH_TIME = PARAMETERS.index("birth_time")
 
 
 @dataclass(frozen=True)

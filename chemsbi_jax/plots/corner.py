@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import ArrayLike, Float
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter
 
@@ -12,6 +13,7 @@ from chemsbi_jax.plots.style import (
     GUIDE,
     MASS_1_2_3_SIGMA,
     TRUTH,
+    EdgeLayout,
     colour,
     few_ticks,
     ink,
@@ -21,6 +23,7 @@ from chemsbi_jax.plots.style import (
 
 BINS = 40
 SMOOTH = 1.2  # bins; less than the width of any feature seen with 1000 draws
+OPACITY = (0.15, 0.3, 0.5)  # of what each level adds to the one around it
 RANGE = (0.1, 99.9)  # percentiles that are in view
 
 
@@ -43,23 +46,30 @@ def plot_corner(
         raise ValueError(f"Expected draws (draw, {len(names)}); got {draws.shape}.")
     n = len(names)
     fig = new_figure(1.7 * n + 0.6, 1.7 * n + 0.6)
-    axes = fig.subplots(n, n, squeeze=False, sharex="col")
+    fig.set_layout_engine(EdgeLayout())
+    axes = _lower_triangle(fig, n)
     limits = _limits(draws, prior_draws, truth)
     for row in range(n):
-        for column in range(n):
-            ax = axes[row, column]
-            if column > row:
-                ax.remove()
-            elif column == row:
-                _marginal(ax, draws[:, row], limits[row])
-            else:
-                _pair(ax, draws[:, [column, row]], limits[[column, row]])
+        for column in range(row):
+            _pair(axes[row, column], draws[:, [column, row]], limits[[column, row]])
+        _marginal(axes[row, row], draws[:, row], limits[row])
         if prior_draws is not None:
             _step(axes[row, row], np.asarray(prior_draws)[:, row], limits[row])
     if truth is not None:
         _mark(axes, np.asarray(truth))
     _label(axes, names, limits)
     return fig
+
+
+def _lower_triangle(fig: Figure, n: int) -> np.ndarray:
+    """(n, n) Axes, None above the diagonal; a column shares its x axis."""
+    grid, axes = fig.add_gridspec(n, n), np.full((n, n), None)
+    for column in range(n):
+        for row in range(column, n):
+            first = axes[column, column]
+            axes[row, column] = fig.add_subplot(grid[row, column], sharex=first)
+            axes[row, column].xaxis.offsetText.set_visible(row == n - 1)
+    return axes
 
 
 def _limits(
@@ -96,10 +106,11 @@ def _pair(ax: Axes, draws: np.ndarray, limits: np.ndarray) -> None:
     centres = 0.5 * (x[1:] + x[:-1]), 0.5 * (y[1:] + y[:-1])
     if len(levels) == 0:
         return
-    top = density.max() * (1 + 1e-9)
-    for level, alpha in zip(levels, (0.15, 0.3, 0.5), strict=False):
-        band = [level, top]
-        ax.contourf(*centres, density.T, band, colors=[colour(0)], alpha=alpha)
+    edges = [*levels, density.max() * (1 + 1e-9)]
+    # one layer of glass over another for each level
+    opacity = 1.0 - np.cumprod(1.0 - np.array(OPACITY[: len(levels)]))
+    shades = [to_rgba(colour(0), alpha) for alpha in opacity]
+    ax.contourf(*centres, density.T, edges, colors=shades)
     ax.contour(*centres, density.T, levels, colors=[colour(0)], linewidths=0.9)
 
 

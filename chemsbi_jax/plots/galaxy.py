@@ -20,7 +20,9 @@ from chemsbi_jax.plots.style import (
     label,
     new_figure,
 )
-from chemsbi_jax.results import GalaxyPosterior
+from chemsbi_jax.types import AnyArray, GalaxyPosterior
+
+Pair = Sequence[float] | Float[AnyArray, " 2"]  # one number a global parameter
 
 NAMES = PARAMETERS[:N_GLOBAL]
 MAX_POINTS = 4000  # more draws only make a blot
@@ -29,8 +31,8 @@ VIEW = 4.0  # sigma of the widest posterior on each side
 
 def plot_galaxy(
     posterior: GalaxyPosterior,
-    truth: Float[ArrayLike, " 2"] | None = None,
-    prior: tuple[Float[ArrayLike, " 2"], Float[ArrayLike, " 2"]] | None = None,
+    truth: Pair | None = None,
+    prior: tuple[Pair, Pair] | None = None,
     others: Mapping[str, GalaxyPosterior] | None = None,
 ) -> Figure:
     """Posterior of (alpha_imf, log10_n_ia): draws, 1-2-3 sigma ellipses, marginals.
@@ -49,7 +51,7 @@ def plot_galaxy(
     axes = fig.subplot_mosaic(
         [["x", "."], ["xy", "y"]], width_ratios=(4, 1.2), height_ratios=(1.2, 4)
     )
-    low, high = _view(results.values(), truth)
+    low, high = _view(list(results.values()), truth)
     _draws(axes, posterior)
     for i, (name, result) in enumerate(results.items()):
         _ellipses(axes["xy"], result, colour(i), name)
@@ -66,7 +68,7 @@ def plot_convergence(
     n_stars: Sequence[int],
     means: Float[ArrayLike, "k 2"],
     sds: Float[ArrayLike, "k 2"],
-    truth: Float[ArrayLike, " 2"] | None = None,
+    truth: Pair | None = None,
     others: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
     name: str = "this result",
 ) -> Figure:
@@ -93,7 +95,9 @@ def plot_convergence(
     for j, parameter in enumerate(NAMES):
         _guide(axes[-1, j], np.asarray(n_stars), np.asarray(sds)[:, j])
         if truth is not None:
-            axes[0, j].axhline(truth[j], color=ink(TRUTH), ls="--", lw=1, label="truth")
+            axes[0, j].axhline(
+                float(truth[j]), color=ink(TRUTH), ls="--", lw=1, label="truth"
+            )
         axes[0, j].set(ylabel=label(parameter))
         width = rf"$\sigma$({label(parameter, unit=False)})"
         axes[-1, j].set(ylabel=width, xlabel="number of stars $N$")
@@ -105,7 +109,7 @@ def plot_convergence(
 
 
 def _view(
-    results: Sequence[GalaxyPosterior], truth: ArrayLike | None
+    results: Sequence[GalaxyPosterior], truth: Pair | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Corners of a frame around all results and the truth."""
     corners = []
@@ -155,7 +159,7 @@ def _gaussians(
 
 
 def _prior(
-    ax: Axes, prior: tuple[ArrayLike, ArrayLike], low: np.ndarray, high: np.ndarray
+    ax: Axes, prior: tuple[Pair, Pair], low: np.ndarray, high: np.ndarray
 ) -> None:
     mean, sd = (np.asarray(part) for part in prior)
     inside = False
@@ -167,12 +171,12 @@ def _prior(
         ax.plot([], [], color=ink(GUIDE), ls=":", lw=1.2, label="prior")
 
 
-def _mark_truth(axes: Mapping[str, Axes], truth: ArrayLike) -> None:
+def _mark_truth(axes: Mapping[str, Axes], truth: Pair) -> None:
     style = {"color": ink(TRUTH), "ls": "--", "lw": 1}
-    axes["x"].axvline(truth[0], **style)
-    axes["y"].axhline(truth[1], **style)
-    axes["xy"].axvline(truth[0], **style, label="truth")
-    axes["xy"].axhline(truth[1], **style)
+    axes["x"].axvline(float(truth[0]), **style)
+    axes["y"].axhline(float(truth[1]), **style)
+    axes["xy"].axvline(float(truth[0]), **style, label="truth")
+    axes["xy"].axhline(float(truth[1]), **style)
 
 
 def _finish(
@@ -194,7 +198,7 @@ def _finish(
     axes["y"].set_ylim(low[1], high[1])
     sd = np.sqrt(np.diag(np.asarray(posterior.covariance)))
     texts = [
-        f"{label(name, unit=False)} = {_pm(posterior.mean[i], sd[i])}"
+        f"{label(name, unit=False)} = {_pm(float(posterior.mean[i]), sd[i])}"
         for i, name in enumerate(NAMES)
     ]
     axes["x"].set_title("    ".join(texts), fontsize="medium", loc="left")

@@ -34,14 +34,17 @@ def plot_simulations(
     abundances, birth_time = abundances[born], theta[born][:, -1]
     fe_h = abundances[:, ABUNDANCES.index("fe_h")]
     fig = new_figure(12.0, 5.6)
-    fig.get_layout_engine().set(w_pad=0.12)  # inch; keeps labels off the panel before
+    # inch; keeps labels off the panel before
+    fig.set_layout_engine("constrained", w_pad=0.12)
     axes = fig.subplots(2, 4).ravel()
     _density(fig, axes[0], birth_time, fe_h)
     axes[0].set(xlabel=label(PARAMETERS[-1]), ylabel=label("fe_h"))
     others = [a for a in ABUNDANCES if a != "fe_h"]
+    cells = None
     for ax, name in zip(axes[1:], others, strict=True):
         cells = _mean_time(ax, fe_h, abundances[:, ABUNDANCES.index(name)], birth_time)
         ax.set(xlabel=label("fe_h"), ylabel=label(name))
+    assert cells is not None  # there are seven panels
     fig.colorbar(cells, ax=axes[[3, 7]], label=f"mean {label(PARAMETERS[-1])}")
     return fig
 

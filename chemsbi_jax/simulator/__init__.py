@@ -7,13 +7,13 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float
 
-from chemsbi_jax.constants import ABUNDANCES, PARAMETERS
+from chemsbi_jax.constants import PARAMETERS
 from chemsbi_jax.simulator.onezone import Track, evolve, observed
 from chemsbi_jax.simulator.physics import CLEAN as CLEAN
 from chemsbi_jax.simulator.physics import LEGACY as LEGACY
 from chemsbi_jax.simulator.physics import Physics as Physics
-from chemsbi_jax.simulator.tables import load_yields as load_yields
-from chemsbi_jax.simulator.yields import Yields as Yields
+from chemsbi_jax.yields import Yields as Yields
+from chemsbi_jax.yields import load_yields as load_yields
 
 BLOCK = 32  # stars at a time: their arrays stay in the cache of a core
 
@@ -30,15 +30,16 @@ def simulate(
         physics: static choices, `CLEAN` or `LEGACY` or your own `Physics`.
 
     Returns:
-        (..., 8) [X/Fe] and [Fe/H] in dex (Asplund+ 2009), in the order of
-        `ABUNDANCES`; NaN where the model has no such star.
+        (..., n) [X/Fe] and [Fe/H] in dex (Asplund+ 2009), in the order of
+        `yields.abundances` (`ABUNDANCES` for the default elements); NaN where the
+        model has no such star.
 
     Raises:
         ValueError: the last axis of `theta` is not 6.
     """
     theta = _checked(theta)
     return _simulate(theta.reshape(-1, len(PARAMETERS)), yields, physics).reshape(
-        *theta.shape[:-1], len(ABUNDANCES)
+        *theta.shape[:-1], len(yields.abundances)
     )
 
 

@@ -7,23 +7,15 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from chemsbi_jax.constants import (
-    ATOMIC_WEIGHT,
-    ELEMENTS,
-    METALS,
-    PRIMORDIAL_H,
-    PRIMORDIAL_HE,
-    SNIA_WD_MASS,
-    SOLAR,
-)
+from chemsbi_jax.constants import METALS, PRIMORDIAL_H, PRIMORDIAL_HE, SNIA_WD_MASS
 from chemsbi_jax.simulator.delay_times import snia_numbers
 from chemsbi_jax.simulator.imf import make_imf
 from chemsbi_jax.simulator.physics import Physics
 from chemsbi_jax.simulator.ssp import mass_bins, ssp_ejecta
 from chemsbi_jax.simulator.star_formation import StarFormation, star_formation
-from chemsbi_jax.simulator.yields import SNIaYields, Yields
+from chemsbi_jax.yields.elements import ATOMIC_WEIGHT, NINE, SOLAR, Elements
+from chemsbi_jax.yields.types import Yields
 
-HYDROGEN, IRON = ELEMENTS.index("H"), ELEMENTS.index("Fe")
 NEED_FACTOR, INFALL_FACTOR = 1.0 + 1e-7, 1.0 + 1e-8  # of the original's gas budget
 RESCUE_FACTOR = 1.01  # gas per star formed where the Schmidt law alone gives too little
 TINY = 1e-30
@@ -43,8 +35,8 @@ class Track(NamedTuple):
     """The zone over time; masses in units of all stars formed until `birth_time`."""
 
     time: Float[Array, " time"]  # Gyr since the Big Bang
-    abundances: Float[Array, "time element"]  # dex, order of `constants.ABUNDANCES`
-    composition: Float[Array, "time traced"]  # mass fractions, order of ELEMENTS
+    abundances: Float[Array, "time element"]  # dex, order of `Yields.abundances`
+    composition: Float[Array, "time traced"]  # mass fractions, `Yields.elements`
     gas_mass: Float[Array, " time"]
     reservoir: Float[Array, "time traced"]  # mass of each element outside
     formed: Float[Array, " time"]  # mass of stars formed at this point
@@ -65,14 +57,14 @@ def evolve(theta: Float[Array, " param"], yields: Yields, physics: Physics) -> T
     log10_age = jnp.log10(history.dt * jnp.arange(1, physics.n_steps + 1))
     gas_per_star = 1.0 / (10.0**log10_sfe * history.dt)  # Schmidt law, exponent 1
     explosions = _snia_explosions(log10_n_ia, history, physics)
-    snia = _snia_ejecta(yields.sn_ia)
+    snia, elements = _snia_ejecta(yields), yields.elements
 
     def step(gas: Gas, now: tuple[Array, Array, Array]) -> tuple[Gas, tuple]:
         formed_before, formed, exploding = now
         unprocessed = gas.previous if physics.lagged_composition else gas.composition
         returned = ssp_ejecta(
             log10_age[: gas.coming.shape[0]],
-            metal_fraction(gas.composition),
+            metal_fraction(gas.composition, elements),
             unprocessed,
             imf,
             bins,
@@ -83,15 +75,15 @@ def evolve(theta: Float[Array, " param"], yields: Yields, physics: Physics) -> T
         ejecta = coming[0] + exploding * snia
         arrived = gas._replace(coming=_advance(coming))
         after, infall = _exchange(
-            arrived, ejecta, formed, gas_per_star, outflow_fraction, physics
+            arrived, ejecta, formed, gas_per_star, outflow_fraction, elements, physics
         )
         record = (after.mass, after.composition, after.reservoir, infall, ejecta)
         return after, record
 
-    start = _initial_gas(history, gas_per_star, physics)
+    start = _initial_gas(history, gas_per_star, elements, physics)
     inputs = (history.formed[:-1], history.formed[1:], explosions)
     records = _scan_in_segments(step, start, inputs)
-    return _make_track(start, records, history, physics)
+    return _make_track(start, records, history, elements)
 
 
 def observed(track: Track, physics: Physics) -> Float[Array, " element"]:
@@ -100,24 +92,29 @@ def observed(track: Track, physics: Physics) -> Float[Array, " element"]:
     return jnp.where(track.valid, track.abundances[last], jnp.nan)
 
 
-def metal_fraction(composition: Float[Array, "*b traced"]) -> Float[Array, "*b"]:
-    """Metallicity Z: the mass fraction of the traced metals."""
-    is_metal = jnp.array([e in METALS for e in ELEMENTS])
+def metal_fraction(
+    composition: Float[Array, "*b traced"], elements: Elements = NINE
+) -> Float[Array, "*b"]:
+    """Metallicity Z: the mass fraction of the metals among the nine main elements."""
+    is_metal = jnp.array([e in METALS for e in elements])
     return jnp.sum(jnp.where(is_metal, composition, 0.0), axis=-1)
 
 
-def to_abundances(composition: Float[Array, "*b traced"]) -> Float[Array, "*b element"]:
-    """[X/Fe] and [Fe/H] in dex (Asplund+ 2009) in the order of `ABUNDANCES`.
+def to_abundances(
+    composition: Float[Array, "*b traced"], elements: Elements = NINE
+) -> Float[Array, "*b element"]:
+    """[X/Fe] and [Fe/H] in dex (Asplund+ 2009) in the order of the elements, without H.
 
     Elements without any mass give a very low, finite number.
     """
-    dtype = composition.dtype
-    number = jnp.maximum(composition, TINY) / jnp.array(ATOMIC_WEIGHT, dtype)
-    solar = jnp.array(SOLAR, dtype) - SOLAR[HYDROGEN]
-    x_h = jnp.log10(number / number[..., HYDROGEN, None]) - solar
-    fe_h = x_h[..., IRON, None]
-    x_fe = jnp.where(jnp.arange(len(ELEMENTS)) == IRON, x_h, x_h - fe_h)
-    return jnp.delete(x_fe, HYDROGEN, axis=-1)
+    dtype, hydrogen, iron = composition.dtype, elements.index("H"), elements.index("Fe")
+    weight = jnp.array([ATOMIC_WEIGHT[e] for e in elements], dtype)
+    number = jnp.maximum(composition, TINY) / weight
+    solar = jnp.array([SOLAR[e] for e in elements], dtype) - SOLAR["H"]
+    x_h = jnp.log10(number / number[..., hydrogen, None]) - solar
+    fe_h = x_h[..., iron, None]
+    x_fe = jnp.where(jnp.arange(len(elements)) == iron, x_h, x_h - fe_h)
+    return jnp.delete(x_fe, hydrogen, axis=-1)
 
 
 def _snia_explosions(
@@ -128,20 +125,20 @@ def _snia_explosions(
     return jnp.convolve(history.formed[:-1], numbers)[: physics.n_steps]
 
 
-def _snia_ejecta(sn_ia: SNIaYields) -> Array:
+def _snia_ejecta(yields: Yields) -> Array:
     """Gain of the gas per SN Ia [Msun]; the accreted fuel is taken from hydrogen."""
-    return sn_ia.ejecta.at[HYDROGEN].add(SNIA_WD_MASS - sn_ia.mass)
+    hydrogen, sn_ia = yields.elements.index("H"), yields.sn_ia
+    return sn_ia.ejecta.at[hydrogen].add(SNIA_WD_MASS - sn_ia.mass)
 
 
-def _initial_gas(history: StarFormation, gas_per_star: Array, physics: Physics) -> Gas:
-    is_helium = jnp.array([e == "He" for e in ELEMENTS])
-    is_hydrogen = jnp.array([e == "H" for e in ELEMENTS])
-    primordial = PRIMORDIAL_H * is_hydrogen + PRIMORDIAL_HE * is_helium
-    primordial = primordial.astype(history.formed.dtype)
+def _initial_gas(
+    history: StarFormation, gas_per_star: Array, elements: Elements, physics: Physics
+) -> Gas:
+    primordial = _primordial(elements, history.formed.dtype)
     factor = NEED_FACTOR if physics.rounding_factors else 1.0
     needed = history.formed[0] * jnp.maximum(factor, gas_per_star)
     mass = needed - history.formed[0]
-    coming = jnp.zeros((physics.n_steps, len(ELEMENTS)), history.formed.dtype)
+    coming = jnp.zeros((physics.n_steps, len(primordial)), history.formed.dtype)
     return Gas(
         mass, primordial, primordial, primordial * (history.reservoir - mass), coming
     )
@@ -153,13 +150,14 @@ def _exchange(
     formed: Array,
     gas_per_star: Array,
     outflow_fraction: Array,
+    elements: Elements,
     physics: Physics,
 ) -> tuple[Gas, Array]:
     """Ejecta arrive, gas falls in until stars can form, stars form."""
     inside = gas.mass * gas.composition + (1.0 - outflow_fraction) * ejecta
-    accreted = _primordial_like(gas.reservoir) * formed  # from the cosmic web
+    accreted = _primordial(elements, formed.dtype) * formed  # from the cosmic web
     outside = gas.reservoir + outflow_fraction * ejecta + accreted
-    total, available = jnp.sum(inside), jnp.sum(outside)
+    total, available = _gas_mass(inside, elements), _gas_mass(outside, elements)
     factor = INFALL_FACTOR if physics.rounding_factors else 1.0
     infall = jnp.maximum((formed * gas_per_star - total) * factor, 0.0)
     too_little = infall + total <= formed
@@ -167,7 +165,7 @@ def _exchange(
     infall = jnp.minimum(infall, available)
     moved = infall * outside / available
     inside = inside + moved
-    total = jnp.sum(inside)
+    total = _gas_mass(inside, elements)
     after = Gas(
         mass=total - formed,
         composition=inside / total,
@@ -178,9 +176,22 @@ def _exchange(
     return after, infall
 
 
-def _primordial_like(x: Array) -> Array:
+def _gas_mass(masses: Array, elements: Elements) -> Array:
+    """Mass of the nine main elements; the others are traced without weight.
+
+    So the gas, its metallicity and the abundances of the nine do not depend on which
+    others are traced.
+    """
+    counted = [i for i, e in enumerate(elements) if e in NINE]
+    return jnp.sum(
+        masses if len(counted) == len(elements) else masses[jnp.array(counted)]
+    )
+
+
+def _primordial(elements: Elements, dtype: jnp.dtype) -> Float[Array, " traced"]:
+    """Mass fractions of the gas before there were stars."""
     fractions = {"H": PRIMORDIAL_H, "He": PRIMORDIAL_HE}
-    return jnp.array([fractions.get(e, 0.0) for e in ELEMENTS], x.dtype)
+    return jnp.array([fractions.get(e, 0.0) for e in elements], dtype)
 
 
 def _advance(coming: Array) -> Array:
@@ -205,19 +216,19 @@ def _segments(n: int, n_segments: int) -> list[tuple[int, int]]:
 
 
 def _make_track(
-    start: Gas, records: tuple, history: StarFormation, physics: Physics
+    start: Gas, records: tuple, history: StarFormation, elements: Elements
 ) -> Track:
     zero = jnp.zeros_like(start.mass)
     first = (start.mass, start.composition, start.reservoir, zero, start.coming[0])
     mass, composition, reservoir, infall, ejecta = jax.tree.map(
         lambda a, b: jnp.concatenate([a[None], b]), first, records
     )
-    steps = jnp.arange(physics.n_steps + 1)
+    steps = jnp.arange(len(mass))
     sound = (mass >= 0.0) & jnp.all(composition >= 0.0, axis=-1)
     valid = history.ongoing & jnp.all(sound | (steps > history.last))
     return Track(
         time=steps * history.dt,
-        abundances=to_abundances(composition),
+        abundances=to_abundances(composition, elements),
         composition=composition,
         gas_mass=mass,
         reservoir=reservoir,

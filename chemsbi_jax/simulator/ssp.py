@@ -11,7 +11,7 @@ from chemsbi_jax.constants import AGB_M_MIN
 from chemsbi_jax.simulator.imf import Imf, fraction_above
 from chemsbi_jax.simulator.lifetimes import log10_metallicity, log10_turnoff_mass
 from chemsbi_jax.simulator.physics import Physics
-from chemsbi_jax.simulator.yields import SourceYields, Yields
+from chemsbi_jax.yields.types import SourceYields, Yields
 
 LOG10_Z_ZERO = -10.0  # a table for Z = 0 stands here
 
@@ -57,9 +57,7 @@ def ssp_ejecta(
         whole_steps = jnp.where(log10_mass >= math.log10(AGB_M_MIN), dead, 0.0)
         dead_agb = lax.cummax(whole_steps)
     died = jnp.concatenate([_died(dead, bins[0]), _died(dead_agb, bins[1])], axis=-1)
-    tables = [
-        _at_metallicity(s, metallicity, physics) for s in (yields.sn2, yields.agb)
-    ]
+    tables = [at_metallicity(s, metallicity, physics) for s in (yields.sn2, yields.agb)]
     net, unprocessed = (jnp.concatenate(parts) for parts in zip(*tables, strict=True))
     return died @ (net + unprocessed[:, None] * composition)
 
@@ -69,7 +67,7 @@ def _died(dead: Array, bins: MassBins) -> Array:
     return jnp.clip(dead[:, None] - bins.above, 0.0, bins.inside)
 
 
-def _at_metallicity(
+def at_metallicity(
     source: SourceYields, metallicity: Array, physics: Physics
 ) -> tuple[Array, Array]:
     """Yields interpolated in log10 Z: net (bin, element) and unprocessed (bin,)."""
@@ -89,5 +87,5 @@ def _interpolation_weights(nodes: Array, metallicity: Array, physics: Physics) -
         lower = jnp.where(is_trace, -jnp.inf, 0.0)
     position = (zeta - nodes[:-1]) / jnp.diff(nodes)
     share = jnp.clip(position, lower, 1.0)
-    one, zero = jnp.ones_like(share[:1]), jnp.zeros_like(share[:1])
+    one, zero = jnp.ones_like(nodes[:1]), jnp.zeros_like(nodes[:1])
     return jnp.concatenate([one, share]) - jnp.concatenate([share, zero])

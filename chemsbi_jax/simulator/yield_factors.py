@@ -7,14 +7,13 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float
 
-from chemsbi_jax.constants import ELEMENTS, PARAMETERS, YIELD_FACTORS
+from chemsbi_jax.constants import PARAMETERS, YIELD_FACTORS
 from chemsbi_jax.simulator.onezone import evolve, observed
 from chemsbi_jax.simulator.physics import CLEAN, Physics
-from chemsbi_jax.simulator.yields import Yields
+from chemsbi_jax.yields import Yields
 
 FACTORS = YIELD_FACTORS
 """Names and order of the factors: channel, underscore, element."""
-HYDROGEN = ELEMENTS.index("H")
 BLOCK = 32  # stars at a time: their arrays stay in the cache of a core
 
 
@@ -41,34 +40,34 @@ def scale_yields(yields: Yields, factors: Float[ArrayLike, " factor"]) -> Yields
             f"Expected factors of shape ({len(FACTORS)},), in the order {FACTORS}; "
             f"got {factors.shape}."
         )
-    sn_ia = yields.sn_ia
-    ejecta = _scaled(sn_ia.ejecta, _of_channel("snia", factors))
-    return Yields(
+    sn_ia, elements = yields.sn_ia, yields.elements
+    ejecta = _scaled(sn_ia.ejecta, elements, _of_channel("snia", factors, elements))
+    return yields._replace(
         sn2=yields.sn2._replace(
-            net=_scaled(yields.sn2.net, _of_channel("sn2", factors))
+            net=_scaled(yields.sn2.net, elements, _of_channel("sn2", factors, elements))
         ),
         agb=yields.agb._replace(
-            net=_scaled(yields.agb.net, _of_channel("agb", factors))
+            net=_scaled(yields.agb.net, elements, _of_channel("agb", factors, elements))
         ),
         sn_ia=sn_ia._replace(ejecta=ejecta),
     )
 
 
-def _of_channel(channel: str, factors: Array) -> Array:
+def _of_channel(channel: str, factors: Array, elements: tuple[str, ...]) -> Array:
     """log10 factors (element,) of one channel; zero where there is none."""
     symbols = [name.split("_") for name in FACTORS]
-    result = jnp.zeros(len(ELEMENTS), factors.dtype)
+    result = jnp.zeros(len(elements), factors.dtype)
     for i, (source, symbol) in enumerate(symbols):
-        if source == channel:
-            result = result.at[ELEMENTS.index(symbol.capitalize())].set(factors[i])
+        if source == channel and symbol.capitalize() in elements:
+            result = result.at[elements.index(symbol.capitalize())].set(factors[i])
     return result
 
 
-def _scaled(net: Array, log10_factors: Array) -> Array:
+def _scaled(net: Array, elements: tuple[str, ...], log10_factors: Array) -> Array:
     # exp rather than a power: exactly 1 at 0, and smooth there
     gain = jnp.expm1(jnp.log(10.0).astype(net.dtype) * log10_factors)
     more = gain * jnp.maximum(net, 0.0)
-    return (net + more).at[..., HYDROGEN].add(-jnp.sum(more, axis=-1))
+    return (net + more).at[..., elements.index("H")].add(-jnp.sum(more, axis=-1))
 
 
 def simulate_factors(

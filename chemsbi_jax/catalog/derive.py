@@ -1,0 +1,124 @@
+"""Columns made from other columns: conversions, and errors from two columns."""
+
+import numpy as np
+from astropy.table import Column, Table
+from jaxtyping import Float
+
+from chemsbi_jax.catalog.column_names import Choice
+from chemsbi_jax.catalog.columns import StarTable, is_mark, plain_numbers
+from chemsbi_jax.catalog.error_columns import Source
+from chemsbi_jax.catalog.expressions import Expression
+from chemsbi_jax.catalog.plausible import is_null
+
+Numbers = Float[np.ndarray, " star"]
+# magnitudes of an age by its unit; the ranges do not overlap
+UNITS_OF_AGES = ((20.0, 2e4, "Myr"), (2e7, 2e10, "yr"))
+
+
+def merge_case_pairs(table: Table) -> list[str]:
+    """Mean errors, in place of VizieR's upper and lower ones (E_x and e_x); notes."""
+    pairs = [
+        name for name in table.colnames
+        if name.startswith("E_") and f"e_{name[2:]}" in table.colnames
+    ]  # fmt: skip
+    pairs = [name for name in pairs if _has_numbers(table, name)]
+    for upper in pairs:
+        lower = f"e_{upper[2:]}"
+        both = np.stack(
+            [
+                np.ma.filled(np.ma.asarray(table[x], float), np.nan)
+                for x in (upper, lower)
+            ]
+        )
+        unit = table[upper].unit
+        table.replace_column(lower, Column(np.abs(both).mean(axis=0), unit=unit))
+        table.remove_column(upper)
+    if not pairs:
+        return []
+    listed = ", ".join(f"{name}, e_{name[2:]}" for name in pairs)
+    return [f"Upper and lower errors ({listed}): their mean was taken."]
+
+
+def _has_numbers(table: Table, name: str) -> bool:
+    columns = (table[name], table[f"e_{name[2:]}"])
+    return all(c.ndim == 1 and c.dtype.kind in "iuf" for c in columns)
+
+
+def derive(
+    source: StarTable, choice: Choice, age_unit: str = ""
+) -> tuple[StarTable, list[str]]:
+    """The table with all columns that must be made; and notes.
+
+    Args:
+        source: the table as it was read.
+        choice: its columns, conversions and error pairs.
+        age_unit: of ages; "": the size of a power of ten tells it.
+    """
+    columns, table, notes = dict(source.columns), source.table.copy(False), []
+    for key, conversion in choice.conversions.items():
+        values = {c: _raw(source, c, key) for c in conversion.columns}
+        result = conversion.evaluate(values) + np.zeros(len(source.ids))
+        unit, note = (age_unit or None), ""
+        if not age_unit or key not in ("age", "birth_time"):
+            unit, note = _unit_of_time(key, conversion, result)
+        notes += [note] if note else []
+        columns[key] = _add(table, conversion.text, result, unit)
+        partners = choice.errors_of.get(key)
+        if partners:
+            errors = {c: _error(source, c, partners[c], key) for c in partners}
+            name = f"error of {conversion.text}"
+            sigma = conversion.error(values, errors)
+            columns[f"e_{key}"] = _add(table, name, sigma, unit)
+            listed = ", ".join(" and ".join(p) for p in partners.values())
+            notes.append(f"e_{key} was propagated from {listed}.")
+    for key, pair in choice.pairs.items():
+        value = columns.get(key.removeprefix("e_"))
+        sigma = _error(source, value, pair, key)
+        columns[key] = _add(table, " and ".join(pair), sigma, None)
+        notes.append(
+            f"{key} is half the distance of, or the mean of, {', '.join(pair)}."
+        )
+    return source._replace(columns=columns, table=table), notes
+
+
+def _add(table: Table, name: str, values: Numbers, unit: str | None) -> str:
+    table[name] = Column(values, unit=unit)
+    return name
+
+
+def _raw(source: StarTable, column: str, key: str) -> Numbers:
+    """Numbers of a column as they stand, NaN where they mean "missing"."""
+    found = StarTable(source.name, source.table, {"": column}, source.ids)
+    values = plain_numbers(found, "")
+    if not key.endswith(("age", "time")):  # A(O) = 9.99 would be [O/H] = 1.3
+        values = np.where(is_null(values), np.nan, values)
+    return np.where(
+        is_mark(values, is_time=key.endswith(("age", "time"))), np.nan, values
+    )
+
+
+def _error(source: StarTable, column: str | None, partner: Source, key: str) -> Numbers:
+    """1 sigma from one column, or from a lower and an upper one."""
+    if len(partner) == 1:
+        return _raw(source, partner[0], key)
+    low, high = (_raw(source, c, key) for c in partner)
+    if column is None:
+        return 0.5 * (np.abs(low) + np.abs(high))
+    value = _raw(source, column, key)
+    known = np.isfinite(low) & np.isfinite(high) & np.isfinite(value)
+    brackets = (low <= value + 1e-6) & (value <= high + 1e-6)
+    if known.any() and brackets[known].mean() > 0.9:  # percentiles
+        return 0.5 * (high - low)
+    return 0.5 * (np.abs(low) + np.abs(high))
+
+
+def _unit_of_time(
+    key: str, conversion: Expression, values: Numbers
+) -> tuple[str | None, str]:
+    """Unit of a power of ten, which its size tells."""
+    if key not in ("age", "birth_time") or "10**" not in conversion.text:
+        return None, ""
+    known = values[np.isfinite(values)]
+    middle = float(np.median(known)) if len(known) else 0.0
+    unit = next((u for low, high, u in UNITS_OF_AGES if low <= middle <= high), "Gyr")
+    return unit, f"{conversion.text} was taken in {unit}, as its size says."

@@ -1,0 +1,116 @@
+"""The columns of errors that belong to columns of values."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from chemsbi_jax.catalog.meaning import ERROR, LOWER, UPPER, Meaning, understand
+from chemsbi_jax.catalog.user_columns import VALUES, Asked, flag
+from chemsbi_jax.errors import CatalogError
+
+_AFFIXES = ("e_{}", "{}_err", "{}_error", "err_{}", "error_{}", "sigma_{}", "{}_unc",
+            "{}_e", "e{}", "{}_sigma", "{}err", "{}_std")  # fmt: skip
+
+Source = tuple[str, ...]
+"""One column of errors; or the lower and the upper one; or none."""
+
+
+class ErrorColumns(NamedTuple):
+    """Where errors come from that no name of ours gives."""
+
+    columns: dict[str, str]  # our error's name -> column
+    pairs: dict[str, tuple[str, str]]  # our error's name -> lower and upper column
+    of_conversions: dict[str, dict[str, Source]]  # our name -> column -> its errors
+
+
+def find_errors(
+    file: str,
+    names: Mapping[str, str],
+    used: Mapping[str, str],
+    user: Asked,
+    *,
+    is_strict: bool,
+) -> ErrorColumns:
+    """Error columns of the values in use, by the names of both.
+
+    Args:
+        file: its name, for messages.
+        names: lower-case name -> name in the table.
+        used: our name -> column in use, errors too.
+        user: what the user named; such an error goes first.
+        is_strict: look only for errors of columns that the user named.
+
+    Raises:
+        CatalogError: two columns may be the error of one value.
+    """
+    meanings = {column: understand(column) for column in names.values()}
+    found = ErrorColumns({}, {}, {})
+    for key, column in used.items():
+        is_mine = key in user.columns and column.lower() != key
+        if key not in VALUES or f"e_{key}" in (*user.columns, *user.conversions):
+            continue
+        if (f"e_{key}" in used or is_strict) and not is_mine:
+            continue
+        source = _partner(file, column, names, meanings, key)
+        if len(source) == 1:
+            found.columns[f"e_{key}"] = source[0]
+        elif source:
+            found.pairs[f"e_{key}"] = (source[0], source[1])
+    for key, conversion in user.conversions.items():
+        if key.startswith("e_") or f"e_{key}" in user.conversions:
+            continue
+        partners = {
+            column: _partner(file, column, names, meanings, key)
+            for column in conversion.columns
+        }
+        named = user.columns.get(f"e_{key}")
+        if all(partners.values()) and (named is None or (named,) in partners.values()):
+            found.of_conversions[key] = partners
+    return found
+
+
+def _partner(file, column, names, meanings, key) -> Source:
+    """The error column of a column; or the lower and upper ones; or nothing."""
+    mine = meanings[column]
+    if mine is None:
+        lower = column.strip().lower()
+        wanted = (affix.format(lower) for affix in _AFFIXES)
+        return tuple(names[name] for name in wanted if name in names)[:1]
+    found = [c for c in meanings if _is(meanings[c], mine, ERROR)]
+    if len(found) > 1:
+        listed = " and ".join(repr(c) for c in found)
+        raise CatalogError(
+            f"{file}: columns {listed} may both be the error of {column!r}; choose "
+            f"with --columns e_{key}={found[0]}."
+        )
+    if found:
+        return (found[0],)
+    low, high = (
+        [c for c in meanings if _is(meanings[c], mine, role)] for role in (LOWER, UPPER)
+    )
+    return (low[0], high[0]) if low and high else ()
+
+
+def _is(meaning: Meaning | None, value: Meaning, role: str) -> bool:
+    return meaning is not None and meaning == value._replace(role=role)
+
+
+def suggest(
+    pairs: Iterable[tuple[str, str]], names: Mapping[str, str], file: str = ""
+) -> str:
+    """The flag that reads columns, with their errors where these are found.
+
+    >>> suggest([("fe_h", "m_h")], {"m_h": "m_h", "e_m_h": "e_m_h"})
+    '--columns fe_h=m_h,e_fe_h=e_m_h'
+    """
+    meanings = {column: understand(column) for column in names.values()}
+    words = []
+    for key, text in pairs:
+        words.append(f"{key}={text}")
+        column = next((c for c in meanings if text == c), None)
+        try:
+            source = _partner(file, column, names, meanings, key) if column else ()
+        except CatalogError:
+            source = ()
+        if len(source) == 1:
+            words.append(f"e_{key}={source[0]}")
+    return flag(",".join(words))

@@ -1,0 +1,292 @@
+"""Any table file as an astropy table, or an error that says what is wrong with it."""
+
+import gzip
+import importlib
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from astropy.io import fits
+from astropy.io.votable import parse as parse_votable
+from astropy.table import MaskedColumn, Table
+
+from chemsbi_jax.catalog.meaning import is_abundance
+from chemsbi_jax.catalog.text_tables import parse_text
+from chemsbi_jax.errors import CatalogError
+
+SUFFIXES = {
+    ".fits": "fits",
+    ".fit": "fits",
+    ".ecsv": "ascii.ecsv",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".tab": "csv",
+    ".txt": "",
+    ".dat": "",
+    ".mrt": "",
+    ".tbl": "",
+    ".vot": "votable",
+    ".votable": "votable",
+    ".xml": "votable",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+SUPPORTED = (
+    "FITS (.fits), ECSV (.ecsv), CSV (.csv) or VOTable (.vot, .xml), or Parquet"
+    " (.parquet)"
+)
+_ENDING = f"The file may be damaged or cut short; give a whole {SUPPORTED}."
+STARTS = {b"SIMPLE  =": "fits", b"PAR1": "parquet", b"# %ECSV": "ascii.ecsv"}
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+OTHERS = {
+    b"PK\x03\x04": "a workbook of Excel or a zip file; save the sheet as CSV (UTF-8)",
+    b"\xd0\xcf\x11\xe0": "a workbook of Excel; save the sheet as CSV (UTF-8)",
+    b"\x89HDF": "an HDF5 file; astropy converts it: "
+    "Table.read(FILE, path=NAME).write('stars.fits')",
+    b"\x93NUMPY": "a NumPy array; astropy converts it: "
+    "Table(numpy.load(FILE)).write('stars.fits')",
+    b"SQLite": "a database; export the table as CSV",
+    b"{": "JSON; convert it to CSV",
+}
+OTHER_TEXTS = {
+    "\\begin{": "LaTeX; convert it to CSV",
+    "<table": "HTML; convert it to CSV, as with pandas.read_html",
+}
+PEEK = 16384  # bytes that tell the format
+HDU_NOTE, SYMBOLS = "hdu_note", "element_symbols"
+"""Keys of a table's meta: which of several HDUs it is; elements of vector columns."""
+
+
+def read_table(
+    path: Path, hdu: int | None = None, preferred_hdu: int | None = None
+) -> Table:
+    """Read a table whose format shows in its content, else in its suffix.
+
+    Args:
+        path: of the file.
+        hdu: number of the extension of a FITS file.
+        preferred_hdu: the extension to take if `hdu` is None and it is a table; else
+            the first table with rows, or the first table.
+
+    Raises:
+        CatalogError: no such file, a folder, another format, damaged or cut short,
+            no table in this extension, or Parquet without pyarrow.
+    """
+    try:
+        _refuse_no_file(path)
+        form = _format(path)
+        if hdu is not None and form not in ("fits", "votable"):
+            raise CatalogError(
+                f"{path}: only a FITS file has HDUs (and a VOTable several tables); "
+                f"leave out --hdu {hdu}."
+            )
+        with warnings.catch_warnings():  # units and names are checked later
+            warnings.simplefilter("ignore")
+            warnings.filterwarnings("error", message=".*truncated.*")
+            if form == "fits":
+                return _parse_fits(path, hdu, preferred_hdu)
+            return _parse(path, form, hdu)
+    except CatalogError as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise CatalogError(
+            f"{path}: cannot be read as a table: {error}. Give a whole {SUPPORTED}."
+        ) from error
+    except Exception as error:  # each parser fails in its own way, down to IndexError
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise CatalogError(
+            f"{path}: cannot be read as a table ({reason}). {_ENDING}"
+        ) from error
+
+
+def _refuse_no_file(path: Path) -> None:
+    if path.is_dir():
+        raise CatalogError(f"{path}: this is a folder; give a table: {SUPPORTED}.")
+    if not path.exists():
+        raise CatalogError(f"{path}: there is no such file; check the path.")
+
+
+def _parse(path: Path, form: str, number: int | None) -> Table:
+    if form == "votable":
+        return _parse_votable(path, number)
+    if form == "parquet":
+        return _parse_parquet(path)
+    text = _text(path)
+    if form == "csv":
+        return parse_text(text)
+    if form == "mrt":
+        return _parse_machine_readable(text)
+    return Table.read(text + "\n", format=form)  # a newline: text, not a path
+
+
+def _text(path: Path) -> str:
+    with _opened(path) as file:
+        content = file.read()
+    if content[:2] in UTF_16:  # "Unicode text" of Excel
+        return content.decode("utf-16")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise CatalogError(
+            f"line {line} has a character that is not UTF-8 (byte "
+            f"0x{content[error.start]:02x}); save the file as CSV with UTF-8"
+        ) from error
+
+
+def _parse_machine_readable(text: str) -> Table:
+    """A table of the AAS or the CDS, with its byte-by-byte description."""
+    for form in ("ascii.mrt", "ascii.cds"):
+        try:
+            return Table.read(text.rstrip().splitlines(), format=form)
+        except Exception as error:  # the next one, or the sentence below
+            reason = error
+    raise CatalogError(
+        "its byte-by-byte description does not fit the rows, or the rows are in "
+        f"another file: {str(reason)[:150]}"
+    )
+
+
+def _parse_votable(path: Path, number: int | None) -> Table:
+    """The table with abundances of a VOTable file, or the one of this number."""
+    with _opened(path) as file:
+        tables = list(parse_votable(file, verify="ignore").iter_tables())
+    if not tables:
+        raise CatalogError("the file has no table")
+    names = {i: [f.name for f in t.fields] for i, t in enumerate(tables, 1)}
+    rows = {i: len(t.array) for i, t in enumerate(tables, 1)}
+    found = ", ".join(f"table {i} ({n} rows)" for i, n in rows.items())
+    if number is not None and number not in rows:
+        raise CatalogError(f"{path}: there is no table {number}; the file has {found}.")
+    chosen = number if number is not None else _choose(rows, names)
+    table = tables[chosen - 1].to_table(use_names_over_ids=True)
+    if len(rows) > 1:
+        table.meta[HDU_NOTE] = (
+            f"Table {chosen} was read; the file has {found}. --hdu chooses another."
+        )
+    return table
+
+
+def _choose(rows: Mapping[int, int], names: Mapping[int, Sequence[str]]) -> int:
+    """The first table with abundances and rows, else with rows, else the first."""
+    filled = [i for i, n in rows.items() if n > 0]
+    abundant = [i for i in filled if any(map(is_abundance, names[i]))]
+    return next(iter([*abundant, *filled, *rows]))
+
+
+def _parse_fits(path: Path, hdu: int | None, preferred: int | None) -> Table:
+    with fits.open(path, memmap=False) as file:
+        parts = {
+            i: part
+            for i, part in enumerate(file)
+            if isinstance(part, fits.BinTableHDU | fits.TableHDU)
+        }
+        rows = {i: part.header["NAXIS2"] for i, part in parts.items()}
+        names = {i: part.columns.names for i, part in parts.items()}
+        symbols = _element_symbols(parts)
+    found = ", ".join(f"HDU {i} ({n} rows)" for i, n in rows.items()) or "no table"
+    if hdu is not None and hdu not in rows:
+        raise CatalogError(f"{path}: HDU {hdu} is no table; the file has {found}.")
+    wanted = [hdu] if hdu is not None else [i for i in rows if i == preferred]
+    # a file without any table goes on to astropy, which says so
+    chosen = next(iter([*wanted, *([_choose(rows, names)] if rows else [])]), None)
+    # mapped, as only the columns in use of a survey's 4 GB are to come into memory
+    table = Table.read(path, format="fits", hdu=chosen, memmap=True, mask_invalid=False)
+    if len(rows) > 1:
+        table.meta[HDU_NOTE] = f"HDU {chosen} was read; the file has {found}."
+    if symbols:
+        table.meta[SYMBOLS] = symbols
+    return table
+
+
+def _element_symbols(parts: Mapping[int, fits.BinTableHDU]) -> list[str]:
+    """Elements of APOGEE's vector columns, from the column ELEM_SYMBOL of any HDU."""
+    for part in parts.values():
+        for name in part.columns.names:
+            if name.upper() == "ELEM_SYMBOL" and part.header["NAXIS2"] > 0:
+                return [str(x).strip() for x in np.ravel(part.data[name][0])]
+    return []
+
+
+def _parse_parquet(path: Path) -> Table:
+    """Columns of a Parquet file; no metadata, so that nothing of it is interpreted."""
+    try:
+        parquet: Any = importlib.import_module("pyarrow.parquet")  # an extra
+    except ImportError as error:
+        raise CatalogError(
+            f"{path}: reading Parquet needs the package pyarrow; run pip install "
+            "pyarrow, or convert the table to FITS."
+        ) from error
+    content = parquet.read_table(path)
+    table = Table()
+    for name, cells in zip(content.column_names, content.columns, strict=True):
+        missing = np.asarray(cells.is_null())
+        values = np.asarray(cells.to_numpy())
+        if values.dtype.kind == "O":  # None has no length as text
+            values = np.where(missing, "", values)
+        table[name] = MaskedColumn(values, mask=missing)
+    return table
+
+
+def _format(path: Path) -> str:
+    head = _head(path)
+    if not head:
+        raise CatalogError(f"{path}: the file is empty; give a table: {SUPPORTED}.")
+    for start, form in STARTS.items():
+        if head.startswith(start):
+            return form
+    if b"<VOTABLE" in head.upper():
+        return "votable"
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
+    form = SUFFIXES.get(suffixes[-1] if suffixes else "", "")
+    reason = next((why for start, why in OTHERS.items() if head.startswith(start)), "")
+    if not reason and (b"\x00" not in head or head[:2] in UTF_16):
+        text = head.decode("utf-16" if head[:2] in UTF_16 else "utf-8", "ignore")
+        if "byte-by-byte description" in text.lower():
+            return "mrt"
+        if _is_ipac(text):
+            return "ascii.ipac"
+        for mark, why in OTHER_TEXTS.items():
+            if mark in text.lower():
+                reason = why
+                form = "other"
+        if form in ("csv", "") and _has_cells(text):
+            return "csv"
+    kind = f"its content is not {form.split('.')[-1]}" if form else "unknown format"
+    raise CatalogError(
+        f"{path}: not a table ({reason or kind}); give a table: {SUPPORTED}."
+    )
+
+
+def _is_ipac(text: str) -> bool:
+    r"""Whether up to four lines `| name |` are before the rows, as IPAC has them."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith("\\")]
+    header = [line for line in lines[:5] if line.startswith("|")]
+    return bool(header) and len(header) < min(len(lines), 5) and lines[0] == header[0]
+
+
+def _has_cells(text: str) -> bool:
+    """Whether a line of column names stands in the text, and is no prose."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    names = [
+        word for line in lines for word in re.split(r"[,;|\t ]+", line.strip("# "))
+    ]
+    return any(map(is_abundance, names)) or any(
+        mark in line for line in lines[:1] for mark in ",;|\t"
+    )
+
+
+def _head(path: Path) -> bytes:
+    """First bytes of a file, unzipped, without byte-order mark and blank lines."""
+    with _opened(path) as file:
+        return file.read(PEEK).lstrip(b"\xef\xbb\xbf \t\r\n")
+
+
+def _opened(path: Path) -> BinaryIO:
+    with open(path, "rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path, "rb") if zipped else open(path, "rb")

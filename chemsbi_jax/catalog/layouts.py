@@ -1,0 +1,77 @@
+"""Tables that are not one number a cell and one star a row."""
+
+import re
+
+import numpy as np
+from astropy.table import Table
+
+from chemsbi_jax.catalog.formats import SYMBOLS
+from chemsbi_jax.errors import CatalogError
+
+_VECTORS = {"x_h": "{}_H", "x_h_err": "{}_H_ERR", "elemflag": "{}_H_FLAG",
+            "x_h_flag": "{}_H_FLAG"}  # fmt: skip
+_ELEMENTS = ("C", "N", "O", "NE", "MG", "SI", "FE", "HE")
+_LIKE = re.compile(r"^\[?(x[_/](h|m|fe)|f?elem|abund\w*|x_h_\w+)\]?", re.IGNORECASE)
+_SPECIES_NAMES = ("species", "element", "elem", "ion", "el", "spec", "atom", "x",
+                  "element_name", "element_symbol")  # fmt: skip
+_SPECIES = re.compile(r"[A-Z][a-z]?[ _]?(I{1,3}|[12])?")
+
+
+def split_vectors(table: Table) -> tuple[list[str], list[str]]:
+    """Columns for the elements of APOGEE's vectors, added in place; notes, warnings.
+
+    X_H and X_H_ERR are split where the file names their elements (ELEM_SYMBOL) and
+    there are no such columns yet; other vectors are named.
+    """
+    lower = {name.lower(): name for name in table.colnames}
+    symbols = [str(symbol).upper() for symbol in table.meta.get(SYMBOLS, [])]
+    notes, unread = [], []
+    for key, name in lower.items():
+        cells = table[name]
+        if cells.ndim != 2:
+            continue
+        if key in _VECTORS and cells.shape[1] == len(symbols) and "mg_fe" not in lower:
+            _split(table, name, _VECTORS[key], symbols)
+            notes.append(f"{name} was split by ELEM_SYMBOL.")
+        elif _LIKE.match(key) and not {"mg_fe", "mg_h", "o_fe", "o_h"} & set(lower):
+            unread.append(f"Not read: {how_to_split(name, cells.shape[1])}")
+    return notes, unread
+
+
+def how_to_split(name: str, n: int) -> str:
+    """Sentence about a column with several numbers in each row."""
+    return (
+        f"{name} holds {n} numbers in each row; make a column for each element, with "
+        f"astropy: t['mg_h'] = t['{name}'][:, i], where i is its place."
+    )
+
+
+def _split(table: Table, name: str, pattern: str, symbols: list[str]) -> None:
+    taken = {column.lower() for column in table.colnames}
+    for i, symbol in enumerate(symbols):
+        column = pattern.format(symbol)
+        if symbol in _ELEMENTS and column.lower() not in taken:
+            table[column] = np.asarray(table[name])[:, i]
+
+
+def refuse_long_layout(file: str, table: Table) -> None:
+    """Raise for a table with one row for each element of each star.
+
+    Raises:
+        CatalogError: a column holds the names of elements.
+    """
+    for name in table.colnames:
+        cells = table[name]
+        if name.strip().lower() not in _SPECIES_NAMES or cells.ndim != 1:
+            continue
+        if np.asarray(cells).dtype.kind not in "SUO" or len(cells) == 0:
+            continue
+        words = [str(word).strip() for word in np.unique(np.asarray(cells).astype(str))]
+        if len(words) > 1 and all(_SPECIES.fullmatch(word) for word in words):
+            raise CatalogError(
+                f"{file}: column {name!r} names elements ({', '.join(words[:4])}), so "
+                "the table has one row for each element of a star; expected one row a "
+                "star, with a column for each abundance. With pandas: "
+                f"df.pivot(index=ID, columns={name!r}, values=VALUE), for the values "
+                "and for the errors."
+            )

@@ -1,0 +1,86 @@
+"""Columns beside a value: limits that are followed, and flags that are not."""
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+from astropy.table import Table
+from jaxtyping import Bool
+
+from chemsbi_jax.catalog.columns import LIMITS, StarTable
+from chemsbi_jax.catalog.meaning import FLAG, LIMIT, is_flag, understand
+
+_NONE = (
+    "",
+    "0",
+    "0.0",
+    "f",
+    "false",
+    "n",
+    "no",
+    "--",
+    "nan",
+    "=",
+    "-",
+    "none",
+    "masked",
+)
+_SOME = ("1", "1.0", "t", "true", "y", "yes", "u", "ul", "ll", "l", "limit", "upper",
+         "lower")  # fmt: skip
+MOST_KINDS = 4  # different values of a flag that are counted in a sentence
+
+
+def find_limits(
+    source: StarTable, key: str
+) -> tuple[Bool[np.ndarray, " star"], tuple[str, ...]]:
+    """Rows whose value is a limit by its column of marks; and notes.
+
+    Marks are `<` and `>`, 1, true or yes; blank, 0, `=` and false are none. A column
+    with any other cell is not followed.
+    """
+    none = np.zeros(len(source.ids), bool)
+    column = source.limits.get(key)
+    if column is None:
+        return none, ()
+    words = _words(source.table, column)
+    marked = np.isin(words, _SOME)
+    for mark in LIMITS:
+        marked |= np.char.startswith(words, mark)
+    if not (marked | np.isin(words, _NONE)).all():
+        return none, ()
+    return marked, (f"{column} was followed: it marks limits of {key}.",)
+
+
+def not_followed(
+    source: StarTable, names: Mapping[str, str], followed: Collection[str]
+) -> tuple[str, ...]:
+    """Columns of flags, limits and signal-to-noise ratios that had no effect.
+
+    A column with one value in all rows tells nothing and is not listed. Each entry has
+    the name, and how many rows have each value if these are few.
+    """
+    found = []
+    for column in names.values():
+        meaning = understand(column)
+        is_one = is_flag(column) or (meaning and meaning.role in (FLAG, LIMIT))
+        if not is_one or column in followed or source.table[column].ndim != 1:
+            continue
+        kinds, counts = np.unique(_words(source.table, column), return_counts=True)
+        if len(kinds) < 2:
+            continue
+        listed = ", ".join(
+            f"{kind or 'blank'}: {n} rows"
+            for kind, n in zip(kinds.tolist(), counts.tolist(), strict=True)
+        )
+        found.append(f"{column} ({listed})" if len(kinds) <= MOST_KINDS else column)
+    return tuple(found)
+
+
+def _words(table: Table, column: str) -> np.ndarray:
+    """Cells as text in lower case; blank where masked."""
+    cells = table[column]
+    data = np.ma.getdata(np.asarray(getattr(cells, "data", cells)))
+    if data.dtype.kind == "S":
+        data = np.char.decode(data, "utf-8", "replace")
+    masked = np.broadcast_to(getattr(cells, "mask", False), len(cells))
+    words = np.char.lower(np.char.strip(data.astype(str)))
+    return np.where(masked, "", words)

@@ -1,0 +1,230 @@
+"""Columns that resemble those we read: competitors, and what was not read."""
+
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+from chemsbi_jax.catalog.error_columns import suggest
+from chemsbi_jax.catalog.meaning import (
+    ELEMENTS_READ,
+    LIMIT,
+    VALUE,
+    Meaning,
+    element_of,
+    understand,
+)
+from chemsbi_jax.catalog.user_columns import OVER_H, SUN, VALUES, Asked, label
+from chemsbi_jax.constants import ABUNDANCES
+from chemsbi_jax.errors import CatalogError
+
+MOST = 12  # columns in one sentence
+_TIMES = ("age", "birth_time", "log_age", "scale_factor")
+
+
+class LookAlikes(NamedTuple):
+    """What the names of the other columns say."""
+
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    limits: dict[str, str]  # our name -> column that marks limits
+
+
+class _Candidate(NamedTuple):
+    column: str
+    meaning: Meaning
+    key: str  # our name that it may be
+    text: str  # what --columns would take for it
+
+
+def look_alike(
+    file: str,
+    names: Mapping[str, str],
+    used: Mapping[str, str],
+    user: Asked,
+    rules: str = "auto",
+    without: Collection[str] = (),
+) -> LookAlikes:
+    """Competitors and unread columns of a table.
+
+    Args:
+        file: its name, for messages.
+        names: lower-case name -> name in the table.
+        used: our name -> column in use.
+        user: what the user named.
+        rules: "auto", by which two columns for one abundance are refused, "none", or
+            the name of the survey whose rules choose the columns.
+        without: abundances that are left out.
+
+    Raises:
+        CatalogError: two columns compete for one abundance.
+    """
+    taken = {*used.values(), *(c for x in user.conversions.values() for c in x.columns)}
+    mine = {*used, *user.conversions} & set(VALUES)
+    others = [
+        candidate
+        for column in names.values()
+        if column not in taken and (candidate := _candidate(column, names))
+    ]
+    asked = {*user.columns, *user.conversions}
+    has_survey = rules not in ("auto", "none")
+    if rules == "auto":
+        _refuse_competitors(file, names, used, others, asked, without)
+    read = {_subject(key) for key in mine}
+    again = [c.column for c in others if _subject(c.key) in read]
+    notes = []
+    if again and not has_survey:
+        notes.append(f"Not read, as other columns hold the same: {_list(again)}.")
+    warnings = _warnings(names, others, read, without)
+    alpha = [c for c in names.values() if _quantity(c) in ("alpha_fe", "alpha_m")]
+    if alpha and not has_survey:
+        warnings.append(
+            f"Not read: {_list(alpha)}. [alpha/Fe] is not one of the abundances of the "
+            f"model ({', '.join(ABUNDANCES)})."
+        )
+    if len(read & set(ELEMENTS_READ)) == 1 and not without:
+        warnings.append(
+            f"Only {label(next(iter(mine & set(_all_abundances()))))} is read: one "
+            "abundance alone constrains the parameters little."
+        )
+    limits = {} if has_survey else _find_limits(names, used, user)
+    return LookAlikes(tuple(notes), tuple(warnings), limits)
+
+
+def _warnings(names, others, read: set[str], without) -> list[str]:
+    """What was not read of elements that no other column gives."""
+    left = [c for c in others if _subject(c.key) not in read]
+    left = [c for c in left if not _is_left_out(c.key, without)]
+    warnings = []
+    if "fe" not in read and "fe_h" not in without:
+        warnings.append(_warn_of_iron(left, names))
+    rest = [c for c in left if _subject(c.key) != "fe"]
+    if rest:
+        warnings.append(_warn_of_unread(rest, names))
+    return warnings
+
+
+def _all_abundances() -> tuple[str, ...]:
+    return (*ABUNDANCES, *OVER_H.values())
+
+
+def _quantity(column: str) -> str:
+    meaning = understand(column)
+    return meaning.quantity if meaning and meaning.role == VALUE else ""
+
+
+def _candidate(column: str, names: Mapping[str, str]) -> _Candidate | None:
+    """What a column may be, and how --columns would read it."""
+    meaning = understand(column)
+    if meaning is None or meaning.role != VALUE:
+        return None
+    quantity = meaning.quantity
+    element = element_of(quantity)
+    key, text = quantity, column
+    if quantity == "m_h":
+        key = "fe_h"
+    elif quantity.startswith("a_") and element in ELEMENTS_READ:
+        key, text = f"{element}_h", f"{column}-{SUN[element]:.2f}"
+    elif quantity.endswith("_m") and element in ELEMENTS_READ:
+        metal = next((c for c in names.values() if _quantity(c) == "m_h"), None)
+        key = f"{element}_h" if metal else f"{element}_fe"
+        text = f"{column}+{metal}" if metal else column
+        key = "fe_h" if element == "fe" else key
+    elif quantity == "log_age":
+        key, text = "age", f"10**{column}"
+    elif quantity == "scale_factor":
+        key, text = "birth_time", f"cosmic_time({column})"
+    return _Candidate(column, meaning, key, text) if key in VALUES else None
+
+
+def _subject(key: str) -> str:
+    """The element that a key is about, or "time"."""
+    return "time" if key in ("age", "birth_time") else key.split("_")[0]
+
+
+def _is_left_out(key: str, without: Collection[str]) -> bool:
+    return any(_subject(key) == _subject(name) for name in without)
+
+
+def _refuse_competitors(file, names, used, others, asked, without) -> None:
+    """Two columns of one abundance: measured twice, or corrected and not."""
+    for key in _all_abundances():
+        if key in asked or _is_left_out(key, without):
+            continue
+        if OVER_H.get(key) in asked or any(OVER_H.get(a) == key for a in asked):
+            continue
+        same = [c for c in others if c.meaning.quantity == key]
+        mine = used.get(key)
+        if mine is not None:
+            same = [c for c in same if c.meaning.competes]
+        columns = [c.column for c in same]
+        if mine is not None and columns:
+            columns = [mine, *columns]
+        if len(columns) < 2:
+            continue
+        listed = ", ".join(repr(c) for c in columns)
+        absent = "" if mine else f"no column is named {key}, and "
+        flag = suggest([(key, columns[0])], names)
+        name = next((fe for fe, h in OVER_H.items() if h == key), key)
+        raise CatalogError(
+            f"{file}: {absent}several columns may be {label(key)}: {listed}. Choose "
+            f"one with {flag}, or leave it out with --without {name}."
+        )
+
+
+def _warn_of_iron(left: list[_Candidate], names: Mapping[str, str]) -> str:
+    like = [c for c in left if _subject(c.key) == "fe"]
+    if not like:
+        return (
+            "No [Fe/H] was found, so the metallicity of the stars is not used. If a "
+            "column holds it, name it with --columns fe_h=..."
+        )
+    return (
+        f"No [Fe/H] was found, but {_list([c.column for c in like])} looks like it: "
+        f"{suggest([(like[0].key, like[0].text)], names)} reads it."
+    )
+
+
+def _warn_of_unread(rest: list[_Candidate], names: Mapping[str, str]) -> str:
+    first: dict[str, _Candidate] = {}
+    for candidate in rest:
+        first.setdefault(_subject(candidate.key), candidate)
+    flag = suggest([(c.key, c.text) for c in first.values()], names)
+    meant = ", ".join(f"{c.column} ({label(c.meaning.quantity)})" for c in rest[:MOST])
+    return f"Not read, though the names resemble ours: {meant}. To read: {flag}."
+
+
+def _list(columns: list[str]) -> str:
+    more = f" and {len(columns) - MOST} more" if len(columns) > MOST else ""
+    return ", ".join(columns[:MOST]) + more
+
+
+def _find_limits(names, used, user: Asked) -> dict[str, str]:
+    """Columns that mark limits of the values in use, as VizieR's l_[C/Fe]."""
+    limits = {}
+    marks = {
+        column: meaning
+        for column in names.values()
+        if (meaning := understand(column)) and meaning.role == LIMIT
+    }
+    sources = dict(used) | {k: x.columns[0] for k, x in user.conversions.items()}
+    for key, column in sources.items():
+        meaning = understand(column)
+        if key not in VALUES or meaning is None:
+            continue
+        wanted = meaning._replace(role=LIMIT)
+        found = next((c for c, m in marks.items() if m == wanted), None)
+        if found is not None:
+            limits[key] = found
+    return limits
+
+
+def hint_of_names(names: Mapping[str, str]) -> str:
+    """Which columns look like abundances, for a table in which none was found."""
+    found = [c for column in names.values() if (c := _candidate(column, names))]
+    found = [c for c in found if _subject(c.key) != "time"]
+    if not found:
+        return ""
+    first: dict[str, _Candidate] = {}
+    for candidate in found:
+        first.setdefault(_subject(candidate.key), candidate)
+    flag = suggest([(c.key, c.text) for c in first.values()], names)
+    return f" {_list([c.column for c in found])} look like abundances: {flag}."

@@ -1,0 +1,244 @@
+"""What the name of a column says: the quantity, its role and what qualifies it."""
+
+import re
+from typing import NamedTuple
+
+ELEMENTS_READ = ("c", "fe", "he", "mg", "n", "ne", "o", "si")
+VALUE, ERROR, LOWER, UPPER = "value", "error", "lower", "upper"
+LIMIT, FLAG, COUNT = "limit", "flag", "count"
+ABSOLUTE, ALPHA, METAL = "a", "alpha", "m"
+
+TIMES_OF_BIRTH = ("age", "birth_time", "log_age", "scale_factor")
+
+_ERRORS = ("e", "err", "error", "errors", "sigma", "sig", "unc", "uncert",
+           "uncertainty", "std", "sd", "var", "variance", "ivar", "percent", "pct",
+           "stderr", "rms")  # fmt: skip
+_LOWER = ("lower", "low", "lo", "minus", "neg", "p16", "q16", "16", "em", "16th")
+_UPPER = ("upper", "up", "hi", "high", "plus", "pos", "p84", "q84", "84", "ep", "84th")
+_LIMIT = ("limit", "lim", "ul", "uplim", "upperlimit", "upperlim", "islim", "ulim")
+_FLAG = ("flag", "flags", "flg", "qual", "quality", "warn", "warning", "warnings",
+         "bad", "good", "mask", "bitmask", "qflag", "ok")  # fmt: skip
+_COUNT = ("nl", "nlines", "nline", "nlin", "num", "nb", "count", "counts", "lines",
+          "nobs", "nmeas")  # fmt: skip
+_ABSOLUTE = ("a", "abs", "abund", "abundance", "eps", "logeps", "loge", "epsilon",
+             "logepsilon", "logn", "loga", "logx")  # fmt: skip
+_AGE = ("age", "ages")
+_LOG_AGE = ("logage", "lgage", "lage", "loga", "logt", "logages")
+_BIRTH = ("birth", "birthtime", "tbirth", "tform", "formation", "formationtime",
+          "formtime")  # fmt: skip
+_SCALE = ("stellarformationtime", "scalefactor", "aform", "abirth", "birthscale")
+_METAL = ("metallicity", "met", "feh", "mh")
+_IONS = ("i", "ii", "1", "2", "iii")
+_JOINED_OUT = ("nh", "oh", "ch", "nfe", "cm", "om", "nm")  # mean other things as well
+# two columns that differ in these hold one abundance, measured in two ways
+_COMPETING = re.compile(
+    r"(^|_)(nlte|lte|1d|3d|raw|cal|calib|calibrated|uncal|uncalibrated|corr|corrected|"
+    r"uncorr|i|ii|\d|x|y|old|new|orig|adopted|final|mean|median|avg|weighted|spec|"
+    r"phot)($|_)"
+)
+
+
+class Meaning(NamedTuple):
+    """What a column's name says."""
+
+    quantity: str  # mg_fe, mg_h, mg_m, m_h, alpha_fe, a_mg (absolute), age, ...
+    role: str  # one of VALUE, ERROR, LOWER, UPPER, LIMIT, FLAG, COUNT
+    qualifier: str  # the rest of the name, words joined by "_"
+
+    @property
+    def competes(self) -> bool:
+        """Whether the rest names one of several versions of a quantity."""
+        return bool(_COMPETING.search(self.qualifier))
+
+
+def understand(column: str) -> Meaning | None:
+    """The meaning of a column's name; None if it is no abundance or time.
+
+    >>> understand("e_[Fe I/H]")
+    Meaning(quantity='fe_h', role='error', qualifier='i')
+    >>> understand("N(Fe)")
+    Meaning(quantity='a_fe', role='count', qualifier='')
+    """
+    lower = column.strip().lower()
+    counted = re.fullmatch(
+        r"(?:n|nl|nlines|num|#)[ _]?\(([a-z]{1,2})(?: ?i{1,2})?\)", lower
+    )
+    if counted and counted[1] in ELEMENTS_READ:
+        return Meaning(f"a_{counted[1]}", COUNT, "")
+    words = _words(lower)
+    role, words = _take_role(words)
+    found = _find_time(words) or _find_ratio(words) or _find_absolute(words, lower)
+    if found is None:
+        return None
+    quantity, rest = found
+    if role == VALUE and rest[:1] in (["n"], ["o"], ["nl"]):  # VizieR: how many
+        role, rest = COUNT, rest[1:]
+    return Meaning(quantity, role, "_".join(rest))
+
+
+def is_abundance(column: str) -> bool:
+    """Whether a name is that of an abundance's value."""
+    meaning = understand(column)
+    return bool(
+        meaning and meaning.role == VALUE and meaning.quantity not in TIMES_OF_BIRTH
+    )
+
+
+def is_flag(column: str) -> bool:
+    """Whether a name says that the column judges the star or one of its values."""
+    lower = column.strip().lower()
+    words = _words(lower)
+    known = {*_FLAG, *_LIMIT, "snr", "sn", "ruwe"}
+    attached = re.search(r"(flags?|flg)(_|$)|^(flags?|q|l)_|^snr", lower)
+    return bool(known & set(words)) or bool(attached)
+
+
+def element_of(quantity: str) -> str:
+    """The element of [X/Fe], [X/H], [X/M] or A(X)."""
+    first, _, second = quantity.partition("_")
+    return second if first == ABSOLUTE else first
+
+
+def _words(lower: str) -> list[str]:
+    # A(Fe), and A_Fe_ as VizieR writes it, is no [alpha/Fe]
+    text = re.sub(r"(^|_)a ?[(_](c|fe|he|mg|n|ne|o|si)[)_]$", r"\1abs_\2", lower)
+    words = [word for word in re.split(r"[^a-z0-9]+", text) if word]
+    if words:  # an error's letter or word that is not set apart: "efe_h", "errmg_fe"
+        match = re.fullmatch(r"(err|sigma|sig|d|e)([a-z]{1,5})", words[0])
+        if (
+            match
+            and _is_start(match[2], words[1:])
+            and not _is_start(words[0], words[1:])
+        ):
+            words[:1] = ["e", match[2]]
+    return words
+
+
+def _is_start(word: str, rest: list[str]) -> bool:
+    """Whether an abundance begins here."""
+    joined = _joined(word) is not None
+    return joined or (word in ELEMENTS_READ and rest[:1] in (["fe"], ["h"]))
+
+
+def _take_role(words: list[str]) -> tuple[str, list[str]]:
+    """The role, and the words without those that tell it."""
+    inner = set(words)
+    has_limit = bool(inner & set(_LIMIT)) or words[:1] == ["l"]
+    if has_limit or {"upper", "combined"} <= inner or {"upper", "limit"} <= inner:
+        drop = {*_LIMIT, "upper", "combined", "lower"}
+        kept = words[1:] if words[:1] == ["l"] else words
+        return LIMIT, [word for word in kept if word not in drop]
+    if inner & set(_FLAG) or words[:1] in (["q"], ["f"], ["u"]):
+        kept = words[1:] if words[:1] in (["q"], ["f"], ["u"]) else words
+        return FLAG, [word for word in kept if word not in _FLAG]
+    if inner & set(_COUNT):
+        return COUNT, [word for word in words if word not in _COUNT]
+    errors = inner & set(_ERRORS)
+    if "log" in inner and words[:1] != ["e"]:  # log e(Fe)
+        errors -= {"e"}
+    is_error = bool(errors)
+    low, high = inner & set(_LOWER), inner & set(_UPPER)
+    drop = low | high | errors
+    kept = [word for word in words if word not in drop]
+    if low or high:
+        return (LOWER if low else UPPER), kept
+    return (ERROR if is_error else VALUE), kept
+
+
+def _find_time(words: list[str]) -> tuple[str, list[str]] | None:
+    joined = "".join(words)
+    if any(word in _SCALE for word in words) or "stellarformationtime" in joined:
+        return "scale_factor", []
+    if {"scale", "factor"} <= set(words):
+        return "scale_factor", []
+    for word in words:
+        rest = [w for w in words if w != word]
+        if word in ("logage", "lgage", "lage", "logages"):
+            return "log_age", rest
+        if word in _AGE:
+            if {"log", "lg", "log10", "logt"} & set(rest):
+                return "log_age", [w for w in rest if w not in ("log", "lg", "log10")]
+            return "age", rest
+        if word in _BIRTH:
+            return "birth_time", [w for w in rest if w != "time"]
+    return None
+
+
+def _find_ratio(words: list[str]) -> tuple[str, list[str]] | None:
+    """[X/Fe], [X/H], [X/M], [M/H] or [alpha/Fe] in a name."""
+    for i, word in enumerate(words):
+        joined = _joined(word)
+        if joined is not None:
+            return joined[0], [*words[:i], *joined[1], *words[i + 1 :]]
+        over = _over(word)
+        if over is None:
+            continue
+        element, ion = over
+        after = words[i + 1 :]
+        if (
+            after[:1]
+            and after[0] in _IONS
+            and after[1:2]
+            and after[1] in ("h", "fe", "m")
+        ):
+            ion, after = after[0], after[1:]
+        if after[:1] == ["over"]:
+            after = after[1:]
+        if after[:1] == [element] or after[:1] not in (["fe"], ["h"], ["m"]):
+            continue
+        if after[:2] == ["fe", "h"]:  # o_[Fe/H] is a number of spectra
+            continue
+        kept = [*words[:i], *([ion] if ion else []), *after[1:]]
+        return f"{element}_{after[0]}", kept
+    if {"metallicity", "met"} & set(words):
+        return "m_h", [word for word in words if word not in _METAL]
+    return None
+
+
+def _over(word: str) -> tuple[str, str] | None:
+    """Element and ion of "mg", "fei", "fe2", "alpha", "m"."""
+    if word in ("alpha", "alphas"):
+        return ALPHA, ""
+    if word == "a":
+        return ALPHA, ""
+    if word == METAL:
+        return METAL, ""
+    match = re.fullmatch(r"(c|fe|he|mg|n|ne|o|si)(i{0,2}|1|2)", word)
+    return (match[1], match[2]) if match else None
+
+
+def _joined(word: str) -> tuple[str, list[str]] | None:
+    """The ratio of a word such as "mgfe", "feh", "alphafe", "fe1h" or "feoverh"."""
+    if word in _JOINED_OUT:
+        return None
+    match = re.fullmatch(
+        r"(c|fe|he|mg|n|ne|o|si|alpha|a|m)(i{0,2}|1|2)(?:over)?(fe|h|m)", word
+    )
+    if match is None or match[1] == match[3]:
+        return None
+    element = ALPHA if match[1] == "a" else match[1]
+    if (element, match[3]) in ((ALPHA, "m"), (ALPHA, "h"), ("m", "fe")) and len(
+        word
+    ) < 3:
+        return None
+    return f"{element}_{match[3]}", [match[2]] if match[2] else []
+
+
+def _find_absolute(words: list[str], lower: str) -> tuple[str, list[str]] | None:
+    """A(X), log eps(X), and Gaia-ESO's MG1, FE2."""
+    said = set(_ABSOLUTE) & set(words)
+    said |= {"log"} if {"log", "e"} <= set(words) or "log" in words[:1] else set()
+    rest = [w for w in words if w not in (*_ABSOLUTE, "log", "e", "x")]
+    for i, word in enumerate(rest):
+        over = _over(word)
+        if over is None or over[0] in (ALPHA, METAL):
+            glued = re.fullmatch(r"(?:a|loga|logeps|eps)(c|fe|he|mg|n|ne|o|si)", word)
+            if glued and (len(glued[0]) > 2 or "(" in lower):
+                return f"a_{glued[1]}", [*rest[:i], *rest[i + 1 :]]
+            continue
+        others = [*rest[:i], *rest[i + 1 :]]
+        if said:
+            return f"a_{over[0]}", [over[1], *others] if over[1] else others
+        if over[1] in ("1", "2") and not others:
+            return f"a_{over[0]}", [over[1]]
+    return None

@@ -1,0 +1,263 @@
+"""Can the numbers of a column be what its name says? Contradictions are refused."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from chemsbi_jax.catalog.columns import NINES, StarTable
+from chemsbi_jax.catalog.meaning import ABSOLUTE, understand
+from chemsbi_jax.catalog.user_columns import SUN, flag, label
+from chemsbi_jax.constants import ABUNDANCES
+from chemsbi_jax.errors import CatalogError, raise_for_rows
+
+Numbers = Float[np.ndarray, " star"]
+
+OVER_H_RANGE = (-9.0, 2.0)  # dex, that stars have been seen to have
+OVER_FE_RANGE = (-4.0, 5.5)
+ABSOLUTE_FROM = 3.0  # dex; no median [X/H] is above, and A(X) of these elements is
+ENOUGH = 5  # numbers that tell a distribution
+MANY = 10  # for a mere doubt
+MOST_ERROR = 1.0  # dex, of a median error
+LEAST_ERROR = 0.01
+PERCENT = 0.01 / np.log(10.0)  # dex for 1 % of a number ratio
+REPEATED = 0.2  # share of one exact value among numbers that else differ
+LOG_YEARS = (7.5, 10.3)
+ERROR_WORDS = {"var": "sqrt({})", "variance": "sqrt({})", "ivar": "1/sqrt({})",
+               "percent": "{}*0.00434", "pct": "{}*0.00434"}  # fmt: skip
+
+
+class Checked(NamedTuple):
+    """Values of one column, without those that mean "missing"."""
+
+    values: Numbers
+    counts: dict[str, int]  # what was done -> to how many values
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+NULLS = "Values such as 9.99 that stand for 'missing', taken as not observed"
+BEYOND = "Values that no star has, taken as not observed"
+
+
+def check_abundance(source: StarTable, key: str, values: Numbers) -> Checked:
+    """Values of [X/Fe], [Fe/H] or [X/H] [dex], if they can be that.
+
+    Absolute abundances in a column that is called so lose the Sun's (Asplund+2009).
+
+    Raises:
+        CatalogError: the values are absolute abundances, numbers of lines, or no star
+            has one of them.
+    """
+    original, notes = source.columns[key], []
+    known = values[np.isfinite(values)]
+    _refuse_counts(source, key, known)
+    meaning = understand(original)
+    element = key.split("_")[0]
+    is_named = bool(meaning and meaning.quantity == f"{ABSOLUTE}_{element}")
+    if key.endswith("_h") and len(known) and np.median(known) > ABSOLUTE_FROM:
+        if not is_named:
+            raise CatalogError(
+                f"{source.name}, column {original!r}: the median is "
+                f"{np.median(known):.2f}, so it is no {label(key)} but looks like "
+                f"{label(f'a_{element}')}. Subtract the Sun: "
+                f"{flag(f'{key}={original}-{SUN[element]:.2f}')}."
+            )
+        values = np.where(is_null(values), np.nan, values - SUN[element])
+        notes.append(
+            f"{label(key)} is {original} - {SUN[element]:.2f} (Sun of Asplund+2009)."
+        )
+    low, high = OVER_H_RANGE if key.endswith("_h") else OVER_FE_RANGE
+    outside = np.isfinite(values) & ((values < low) | (values > high))
+    nulls = _is_nines(values, outside) | _is_repeated(values, outside)
+    counts = {NULLS: int(nulls.sum())}
+    beyond = outside & ~nulls
+    if source.is_survey:
+        counts[BEYOND] = int(beyond.sum())
+    else:
+        raise_for_rows(
+            source.name, source.ids, beyond, original,
+            f"{values[np.argmax(beyond)]:g} dex is no {label(key)}, which lies between "
+            f"{low:g} and {high:g}; correct it, convert the column with --columns "
+            f"{key}=..., or leave the cell empty if it is missing.",
+        )  # fmt: skip
+    values = np.where(outside, np.nan, values)
+    return Checked(values, counts, tuple(notes), _doubt_repeats(key, original, values))
+
+
+def _refuse_counts(source: StarTable, key: str, known: np.ndarray) -> None:
+    whole = len(known) >= ENOUGH and (known == np.round(known)).all()
+    if whole and (known >= 0).all() and len(np.unique(known)) > 2 and known.max() > 2:
+        original = source.columns[key]
+        raise CatalogError(
+            f"{source.name}, column {original!r}: all values are whole numbers up to "
+            f"{known.max():g}, as numbers of lines are, and not {label(key)}. "
+            f"Name another column with --columns {key}=..., or leave the abundance out "
+            f"with --without {key if key in ABUNDANCES else key.replace('_h', '_fe')}."
+        )
+
+
+def _is_nines(values: Numbers, rows: np.ndarray) -> np.ndarray:
+    """Which of these rows hold 9.99, -9.9 or the like."""
+    found = np.zeros(len(values), bool)
+    found[rows] = [bool(NINES.fullmatch(f"{x:.7g}")) for x in values[rows]]
+    return found
+
+
+def is_null(values: Numbers) -> np.ndarray:
+    """Which values are 9.99 or its like, and stand in at least three rows."""
+    nines = _is_nines(values, np.abs(np.nan_to_num(values)) >= 9.0)
+    return nines & _is_repeated(values, nines)
+
+
+def _is_repeated(values: Numbers, rows: np.ndarray) -> np.ndarray:
+    """Rows whose value stands in at least three of these rows."""
+    same = np.zeros(len(values), bool)
+    for value, n in zip(*np.unique(values[rows], return_counts=True), strict=True):
+        if n >= 3:
+            same |= rows & (values == value)
+    return same
+
+
+def _doubt_repeats(key: str, original: str, values: Numbers) -> tuple[str, ...]:
+    """One value in many rows, where the others hardly come twice."""
+    known = values[np.isfinite(values)]
+    if len(known) < MANY:
+        return ()
+    unique, counts = np.unique(known, return_counts=True)
+    order = np.argsort(-counts)
+    top, second = counts[order[0]], counts[order[1]] if len(counts) > 1 else 0
+    if len(counts) < 4 or top < REPEATED * len(known) or top < 4 * second:
+        return ()
+    value = unique[order[0]]
+    return (
+        f"{original} is {value:g} in {top} of {len(known)} rows: if it stands for "
+        f"'missing' there, empty these cells, or leave {label(key)} out.",
+    )
+
+
+def check_errors(source: StarTable, key: str, errors: Numbers) -> tuple[str, ...]:
+    """Warnings about errors [dex] of a value.
+
+    Raises:
+        CatalogError: they look like percent, or the column is called a variance.
+    """
+    original = source.columns[f"e_{key}"]
+    words = set(original.lower().replace("[", "_").replace("]", "_").split("_"))
+    for word, conversion in ERROR_WORDS.items():
+        if word in words and "(" not in original and "*" not in original:
+            raise CatalogError(
+                f"{source.name}, column {original!r}: by its name it is no error in "
+                f"dex. Convert: {flag(f'e_{key}={conversion.format(original)}')}."
+            )
+    known = errors[np.isfinite(errors) & (errors > 0)]
+    if len(known) < ENOUGH or source.is_survey:
+        return ()
+    middle = float(np.median(known))
+    if middle > MOST_ERROR:
+        raise CatalogError(
+            f"{source.name}, column {original!r}: the median error is {middle:.3g} "
+            "dex, which tells nothing; it looks like percent, or like another "
+            "quantity. For percent of a number ratio: "
+            f"{flag(f'e_{key}={original}*{PERCENT:.5f}')}."
+        )
+    if middle >= LEAST_ERROR:
+        return ()
+    return (
+        f"The median of {original} is {middle:.2g} dex: very small for an error of an "
+        f"abundance. If these are variances: {flag(f'e_{key}=sqrt({original})')}.",
+    )
+
+
+def check_slopes(
+    names: dict[str, str], values: Float[np.ndarray, "star element"]
+) -> tuple[str, ...]:
+    """Warnings of [X/Fe] that rises with [Fe/H] as only [X/H] does, or the reverse.
+
+    Args:
+        names: of `ABUNDANCES` -> our key that it was read from.
+        values: [Fe/H] and [X/Fe] [dex].
+    """
+    iron = values[:, ABUNDANCES.index("fe_h")]
+    warnings = []
+    for name in ("mg_fe", "o_fe", "si_fe", "ne_fe"):
+        if name not in names:
+            continue
+        ratio = values[:, ABUNDANCES.index(name)]
+        known = np.isfinite(iron) & np.isfinite(ratio)
+        if known.sum() < MANY or np.std(iron[known]) < 0.15:
+            continue
+        x, y = iron[known] - iron[known].mean(), ratio[known] - ratio[known].mean()
+        slope = float(x @ y / (x @ x))
+        spread = float(np.sqrt(x @ x * (y @ y)))
+        strength = float(x @ y) / spread if spread > 0.0 else 0.0
+        other = name.replace("_fe", "_h")
+        if slope > 0.5 and strength > 0.7 and names[name] == name:
+            warnings.append(
+                f"{label(name)} rises with [Fe/H] (slope {slope:.2f}), as "
+                f"{label(other)} does: if the column holds that, name it with "
+                f"--columns {other}=..."
+            )
+        if slope < -0.9 and strength < -0.7 and names[name] == other:
+            warnings.append(
+                f"{label(name)} made from {label(other)} falls with slope {slope:.2f}: "
+                f"if the column holds {label(name)}, name it with --columns {name}=..."
+            )
+    return tuple(warnings)
+
+
+def check_times(
+    source: StarTable, key: str, times: Numbers, sigma: Numbers
+) -> tuple[str, ...]:
+    """Warnings about ages or birth times [Gyr] and their errors.
+
+    Raises:
+        CatalogError: they are logarithms or scale factors by name or by size.
+    """
+    original = source.columns[key]
+    known = times[np.isfinite(times)]
+    meaning = understand(original)
+    quantity = meaning.quantity if meaning and "*" not in original else ""
+    is_raw = "(" not in original and "*" not in original
+    if len(known) == 0 or source.is_survey or not is_raw:
+        return ()
+    if quantity == "scale_factor" or (
+        key == "birth_time" and len(known) >= ENOUGH and known.max() <= 1.0
+    ):
+        raise CatalogError(
+            f"{source.name}, column {original!r}: the largest value is "
+            f"{known.max():.3g}; it looks like a scale factor, and not like "
+            f"{label(key)} in Gyr. Convert it with "
+            f"{flag(f'birth_time=cosmic_time({original})')}."
+        )
+    if quantity == "log_age":
+        raise CatalogError(
+            f"{source.name}, column {original!r}: by its name it is log10 of an age. "
+            f"Convert it with {flag(f'age=10**{original}')}."
+        )
+    return _doubt_times(key, original, known, sigma[np.isfinite(sigma)])
+
+
+def _doubt_times(
+    key: str, original: str, known: Numbers, errors: Numbers
+) -> tuple[str, ...]:
+    warnings = []
+    low, high = LOG_YEARS
+    if len(known) >= MANY and known.min() >= low and known.max() <= high:
+        warnings.append(
+            f"All values of {original} lie between {known.min():.2f} and "
+            f"{known.max():.2f}: read as Gyr. If they are log10 of years: "
+            f"{flag(f'age=10**{original}')}."
+        )
+    elif key == "age" and len(known) >= MANY and known.max() <= 1.2:
+        warnings.append(
+            f"All ages in {original} are below {known.max():.2f} Gyr. If they are "
+            f"log10 of Gyr: {flag(f'age=10**{original}')}; if fractions of the age of "
+            f"the Universe: {flag(f'age={original}*13.8')}."
+        )
+    if len(errors) >= ENOUGH and not 0.02 <= np.median(errors) <= 8.0:
+        warnings.append(
+            f"The median error of {original} is {np.median(errors):.3g} Gyr: check its "
+            "unit."
+        )
+    return tuple(warnings)

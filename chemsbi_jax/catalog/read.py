@@ -1,0 +1,247 @@
+"""Star tables to `Stars`, with a report of what became of the rows; and back."""
+
+import os
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from chemsbi_jax.catalog.column_names import KEYS, Choice, choose_columns
+from chemsbi_jax.catalog.columns import (
+    LARGEST,
+    StarTable,
+    lower_names,
+    open_columns,
+    refuse_duplicates,
+)
+from chemsbi_jax.catalog.derive import derive, merge_case_pairs
+from chemsbi_jax.catalog.formats import HDU_NOTE, read_table
+from chemsbi_jax.catalog.layouts import refuse_long_layout, split_vectors
+from chemsbi_jax.catalog.limits import not_followed
+from chemsbi_jax.catalog.report import Report
+from chemsbi_jax.catalog.rows import drop_rows, find_cuts, unique_ids, warn_of_giants
+from chemsbi_jax.catalog.solar import OURS, solar_shift
+from chemsbi_jax.catalog.surveys import SURVEYS, Survey
+from chemsbi_jax.catalog.text_tables import NOTES
+from chemsbi_jax.catalog.times import read_birth_times
+from chemsbi_jax.catalog.values import present_columns, read_abundances
+from chemsbi_jax.constants import ABUNDANCES
+from chemsbi_jax.errors import CatalogError, CatalogWarning
+from chemsbi_jax.options import CatalogOptions
+from chemsbi_jax.types import Stars
+
+WARNING = "Warning: "
+"""How a note begins that is a warning."""
+
+__all__ = [
+    "Catalog",
+    "CatalogError",
+    "CatalogOptions",
+    "read_catalog",
+    "read_stars",
+]
+
+
+class Catalog(NamedTuple):
+    """Stars of one galaxy and how they were read."""
+
+    stars: Stars
+    report: Report
+
+
+def read_stars(path: str | os.PathLike, *, default_error: float | None = None) -> Stars:
+    """Read every row of a table with our own column names; see `read_catalog`.
+
+    Columns, in any case and order: the names of `ABUNDANCES` [dex], their 1-sigma
+    errors `e_<name>`, and optionally `birth_time` and `e_birth_time` (since the Big
+    Bang), or else `age` and `e_age` [Gyr, or the column's unit], and an id (`IDS`).
+    Missing values are NaN, masked, blank, or beyond +-20 dex or Gyr (-9999, 99, 1e20).
+    A star may lack any abundance; a birth time without error keeps a NaN error.
+
+    Args:
+        path: the table; its content, else its suffix, tells the format.
+        default_error: error [dex] of each observed value that has none.
+
+    Raises:
+        CatalogError: the file is no such table, or a cell of it can't be used; the
+            message names file, row (1 = first star), id, column and remedy.
+
+    Warns:
+        CatalogWarning: a column is doubtful, or birth times without errors are not
+            used by any method.
+    """
+    options = CatalogOptions(survey="none", default_error=default_error)
+    opened = _open(Path(path), options, is_strict=True)
+    refuse_duplicates(opened.source)
+    read = _measure(opened, options)
+    for text in (*opened.source.warnings, *read.warnings):
+        warnings.warn(f"{opened.source.name}: {text}", CatalogWarning, stacklevel=2)
+    return read.stars
+
+
+def read_catalog(
+    path: str | os.PathLike, options: CatalogOptions = CatalogOptions()
+) -> Catalog:
+    """Read a star table of a survey, or of your own, and say what became of its rows.
+
+    As `read_stars`, and: other spellings of the columns ([Mg/Fe], MG_FE_ERR), the
+    columns and flags of surveys (`surveys`), [X/H] in place of [X/Fe], columns of
+    limits, Parquet. A row is dropped, and listed in the report, if its survey advises
+    against the star, no abundance is observed, or its star stands in an earlier row
+    that is used (`identity`). Columns that resemble ours and are not read, and flags
+    that are not followed, are named in the report.
+
+    Args:
+        path: FITS, VOTable, text of any delimiter, machine-readable table of the AAS or
+            CDS, or Parquet, which needs pyarrow.
+        options: any `CatalogOptions`.
+
+    Raises:
+        CatalogError: as `read_stars`; or an option does not fit the table; or no row
+            can be used.
+    """
+    opened = _open(Path(path), options)
+    source, survey = opened.source, opened.choice.survey
+    stars, notes, doubts = _measure(opened, options)
+    cuts, unmade = find_cuts(source, survey if options.quality else None)
+    cuts["no abundance is observed"] = ~stars.observed.any(axis=1)
+    reasons, dropped, repeats = drop_rows(source, cuts, (stars.values, stars.errors))
+    used = np.ones(len(stars.ids), bool)
+    used[dropped.rows - 1] = False
+    if not used.any():
+        listed = "; ".join(f"{reason} ({n})" for reason, n in reasons.items())
+        raise CatalogError(
+            f"{source.name}: no star can be used: {listed}. --no-quality keeps what a "
+            "survey advises against."
+        )
+    stars = stars.take(used)._replace(ids=unique_ids(stars.ids, used))
+    doubts += [*repeats, *warn_of_giants(source, stars, used)]
+    said = (*opened.notes, *source.notes, *opened.choice.notes, *notes, *unmade)
+    flags = _not_followed(opened, options)
+    rows = (source.name, len(used), int(used.sum()), reasons, dropped)
+    report = Report(*rows, said, _all_warnings(opened, doubts, flags), flags)
+    return Catalog(stars, report)
+
+
+def _all_warnings(opened: "_Opened", doubts: list[str], flags) -> tuple[str, ...]:
+    """Each warning once, in the order of the work."""
+    first = (*opened.source.warnings, *opened.warnings, *opened.choice.warnings)
+    judges = [flag for flag in flags if not flag.lower().startswith(("snr", "s/n"))]
+    if judges:
+        doubts = [
+            f"Columns of flags or limits that were not followed: {', '.join(flags)}. "
+            "Remove bad stars, and empty bad values, before you read the table.",
+            *doubts,
+        ]
+    return tuple(dict.fromkeys((*first, *doubts)))
+
+
+class _Opened(NamedTuple):
+    """A table whose columns are chosen."""
+
+    source: StarTable
+    choice: Choice
+    names: dict[str, str]  # lower-case name -> name in the table, as it was read
+    notes: tuple[str, ...]  # of the layout
+    warnings: tuple[str, ...]
+
+
+class _Read(NamedTuple):
+    """All rows of a table."""
+
+    stars: Stars
+    notes: list[str]
+    warnings: list[str]
+
+
+def _open(path: Path, options: CatalogOptions, is_strict: bool = False) -> _Opened:
+    error = options.default_error
+    if error is not None and not 0 < error <= LARGEST:
+        raise CatalogError(
+            f"Expected a default error between 0 and {LARGEST:g} dex; got {error}."
+        )
+    without = _without(options.without)
+    presets = [preset for preset in SURVEYS if preset.name == options.survey]
+    table = read_table(path, options.hdu, presets[0].hdu if presets else None)
+    name = str(path)
+    notes = [table.meta[HDU_NOTE]] if HDU_NOTE in table.meta else []
+    notes += table.meta.get(NOTES, [])
+    refuse_long_layout(name, table)
+    doubts: list[str] = []
+    if not is_strict:
+        notes += merge_case_pairs(table)
+        split, doubts = split_vectors(table)
+        notes += split
+    names = lower_names(name, table)
+    choice = choose_columns(name, names, options.survey, options.columns, without)
+    source = open_columns(name, table, choice.columns, choice.id_column)
+    source = source._replace(
+        is_survey=choice.survey is not None, is_strict=is_strict, limits=choice.limits
+    )
+    source, made = derive(source, choice, options.age_unit)
+    marked = [note for note in notes if note.startswith(WARNING)]
+    notes = [note for note in notes if note not in marked]
+    doubts += [note.removeprefix(WARNING) for note in marked]
+    return _Opened(source, choice, names, (*notes, *made), tuple(doubts))
+
+
+def _measure(opened: _Opened, options: CatalogOptions) -> _Read:
+    source, survey = opened.source, opened.choice.survey
+    without = _without(options.without)
+    measured = read_abundances(
+        source,
+        survey,
+        default_error=options.default_error,
+        without=without,
+        quality=options.quality,
+    )
+    observed = np.isfinite(measured.values)
+    if not observed.any():
+        raise CatalogError(
+            f"{source.name}: every abundance of every star is missing (columns "
+            f"{', '.join(present_columns(source).values())}); give at least one value."
+        )
+    times = read_birth_times(source, options.age_unit)
+    notes = [*measured.notes, *times.notes]
+    if without:
+        notes.append(f"Left out as asked: {', '.join(without)}.")
+    values, sun = _on_our_scale(measured.values, survey, options.solar_from)
+    stars = Stars(
+        values, measured.errors, observed, times.birth_time, times.e_birth_time,
+        source.ids, measured.fe_covariance,
+    )  # fmt: skip
+    return _Read(stars, [*notes, *sun], [*measured.warnings, *times.warnings])
+
+
+def _on_our_scale(
+    values: np.ndarray, survey: Survey | None, solar_from: str | None
+) -> tuple[np.ndarray, list[str]]:
+    """Values on the solar scale of the model, and a note."""
+    if solar_from is None:
+        return values, [survey.solar] if survey else []
+    shift = solar_shift(solar_from)
+    seen = zip(ABUNDANCES, shift, np.isfinite(values).any(axis=0), strict=True)
+    listed = ", ".join(f"{name} {dex:+.3f}" for name, dex, any_ in seen if any_)
+    return values + shift, [f"From the solar scale {solar_from} to {OURS}: {listed}."]
+
+
+def _not_followed(opened: _Opened, options: CatalogOptions) -> tuple[str, ...]:
+    """Flags without effect; with a survey's rules, only if these are switched off."""
+    if opened.choice.survey is not None and options.quality:
+        return ()
+    used = {c for key, c in opened.choice.columns.items() if key in KEYS}
+    return not_followed(
+        opened.source, opened.names, {*used, *opened.choice.limits.values()}
+    )
+
+
+def _without(text: str) -> list[str]:
+    names = [word.strip().lower() for word in text.split(",") if word.strip()]
+    unknown = [name for name in names if name not in ABUNDANCES]
+    if unknown:
+        raise CatalogError(
+            f"Expected --without with some of {', '.join(ABUNDANCES)}; got "
+            f"{', '.join(unknown)}."
+        )
+    return names

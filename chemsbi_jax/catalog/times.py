@@ -1,0 +1,82 @@
+"""When the stars were born, from birth times or ages."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from chemsbi_jax.catalog.columns import TIMES, StarTable, numbers
+from chemsbi_jax.catalog.plausible import check_times
+from chemsbi_jax.catalog.values import refuse_not_positive
+from chemsbi_jax.constants import T_END
+from chemsbi_jax.errors import raise_for_rows
+
+MAX_SIGMA = 5.0  # of a time from the range in which a star can be born
+
+
+class Times(NamedTuple):
+    """When the stars were born."""
+
+    birth_time: Float[np.ndarray, " star"]  # Gyr since the Big Bang; NaN if unknown
+    e_birth_time: Float[np.ndarray, " star"]  # Gyr, 1 sigma; NaN if unknown
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def read_birth_times(source: StarTable, age_unit: str = "") -> Times:
+    """Birth times and errors; from ages if need be.
+
+    Args:
+        source: table with its columns.
+        age_unit: of columns without a unit: Gyr, Myr or yr; "" is Gyr.
+
+    Raises:
+        CatalogError: a time that no star has; a survey's is taken as not known.
+    """
+    name = next((name for name in ("birth_time", "age") if source.has(name)), None)
+    unknown = np.full(len(source.ids), np.nan)
+    if name is None:
+        return Times(unknown, unknown, (), ())
+    units = TIMES | {"": TIMES[age_unit.lower()]}
+    column, notes = source.columns[name], []
+    times, sigma = numbers(source, name, units), unknown
+    if source.has(f"e_{name}"):
+        sigma = numbers(source, f"e_{name}", units)
+        if source.is_survey:
+            sigma = np.where(sigma > 0, sigma, np.nan)
+        e_column = source.columns[f"e_{name}"]
+        refuse_not_positive(source, e_column, sigma, np.isfinite(times))
+    beyond = np.maximum(-times, times - T_END)  # Gyr out of the range
+    bad = np.isfinite(times) & (beyond > MAX_SIGMA * np.nan_to_num(sigma))
+    if source.is_survey and bad.any():
+        notes.append(
+            f"{column}: {bad.sum()} values are beyond 0 to {T_END:.1f} Gyr, and taken "
+            "as not known."
+        )
+        times = np.where(bad, np.nan, times)
+    elif bad.any():
+        raise_for_rows(
+            source.name, source.ids, bad, column,
+            f"{times[np.argmax(bad)]:g} Gyr is no {name.replace('_', ' ')} between 0 "
+            f"and {T_END:.1f} Gyr; correct it, or leave the cell empty if it is not "
+            "known.",
+        )  # fmt: skip
+    sigma = np.where(np.isfinite(times), sigma, np.nan)
+    warnings = check_times(source, name, times, sigma) + _warn_unused(
+        source, name, times, sigma
+    )
+    if name == "birth_time":
+        return Times(times, sigma, tuple(notes), warnings)
+    n = int(np.isfinite(times).sum())
+    notes.append(f"Birth times are {T_END:.2f} Gyr - {column} ({n} stars).")
+    return Times(T_END - times, sigma, tuple(notes), warnings)
+
+
+def _warn_unused(source: StarTable, name: str, times, sigma) -> tuple[str, ...]:
+    unused = int((np.isfinite(times) & ~np.isfinite(sigma)).sum())
+    if not unused:
+        return ()
+    return (
+        f"{unused} values of {source.columns[name]} have no error, and are not used: "
+        f"name the column of the errors with --columns e_{name}=...",
+    )

@@ -1,0 +1,257 @@
+"""Abundances of a table's stars, with their errors."""
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from chemsbi_jax.catalog.columns import (
+    DEX,
+    StarTable,
+    flagged,
+    limit_cells,
+    numbers,
+    plain_numbers,
+)
+from chemsbi_jax.catalog.layouts import how_to_split
+from chemsbi_jax.catalog.limits import find_limits
+from chemsbi_jax.catalog.lookalikes import hint_of_names
+from chemsbi_jax.catalog.plausible import check_abundance, check_errors, check_slopes
+from chemsbi_jax.catalog.surveys import Survey
+from chemsbi_jax.catalog.user_columns import OVER_H
+from chemsbi_jax.constants import ABUNDANCES
+from chemsbi_jax.errors import CatalogError, raise_for_rows
+
+COVARIANCE = "fe_covariance"  # column [dex^2]
+NULL_ERRORS = (9.9, 9.99, 9.999, 9.9999)
+
+
+class Measured(NamedTuple):
+    """What was measured, in the order of `ABUNDANCES`."""
+
+    values: Float[np.ndarray, "star element"]  # dex; NaN where not observed
+    errors: Float[np.ndarray, "star element"]  # dex, 1 sigma; NaN where not observed
+    fe_covariance: Float[np.ndarray, " star"] | None  # dex^2, see `Stars`
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+class _Column(NamedTuple):
+    values: np.ndarray
+    errors: np.ndarray
+    counts: dict[str, int]  # what was done -> to how many values
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+_LIMITS = "Limits (<, >), taken as not observed"
+_FLAGGED = "Values with a bad flag, taken as not observed"
+_UNUSABLE = "Values without a positive error, taken as not observed"
+_UNCHECKED = "Values that no flag vouches for (the table has no such column)"
+
+
+def read_abundances(
+    source: StarTable,
+    survey: Survey | None = None,
+    *,
+    default_error: float | None = None,
+    without: Collection[str] = (),
+    quality: bool = True,
+) -> Measured:
+    """[Fe/H] and [X/Fe]; from [X/H] where a table has that.
+
+    [X/Fe] = [X/H] - [Fe/H], with the error sqrt(e_xh^2 + e_feh^2); the variance of
+    [Fe/H] that its [X/Fe] then share is kept.
+
+    Args:
+        source: table with its columns.
+        survey: whose flags make values "not observed"; such a value without a good
+            error is not observed either, where a table of our own raises.
+        default_error: error [dex] of each observed value that has none.
+        without: abundances to leave out.
+        quality: whether to look at the survey's flags.
+
+    Raises:
+        CatalogError: a cell can't be used, or [X/H] without [Fe/H].
+    """
+    present = present_columns(source)
+    survey_flags = survey if quality else None
+    values = np.full((len(source.ids), len(ABUNDANCES)), np.nan)
+    errors = values.copy()
+    counts: dict[str, list[str]] = {}
+    over_h = [n for n, key in present.items() if key != n and n not in without]
+    notes, warnings = [], []
+    for name, key in present.items():
+        if name in without and not (name == "fe_h" and over_h):
+            continue
+        column = _read(source, key, survey_flags, default_error)
+        i = ABUNDANCES.index(name)
+        values[:, i], errors[:, i] = column.values, column.errors
+        for what, n in column.counts.items():
+            counts.setdefault(what, []).append(f"{key} ({n})")
+        notes += column.notes
+        warnings += column.warnings
+    notes += [f"{what}: {', '.join(which)}." for what, which in counts.items()]
+    covariance = None
+    if source.has(COVARIANCE):  # of `write_stars`
+        covariance = np.nan_to_num(plain_numbers(source, COVARIANCE))
+    if over_h:
+        covariance, note = _subtract_iron(
+            source, present, over_h, values, errors, without
+        )
+        notes.append(note)
+    if not source.is_survey:
+        warnings += check_slopes(present, values)
+    left_out = [i for i, name in enumerate(ABUNDANCES) if name in without]
+    values[:, left_out] = errors[:, left_out] = np.nan
+    return Measured(values, errors, covariance, tuple(notes), tuple(warnings))
+
+
+def present_columns(source: StarTable) -> dict[str, str]:
+    """Abundances of a table -> the column, [X/Fe] or [X/H], that gives them.
+
+    Raises:
+        CatalogError: there is none.
+    """
+    present = {}
+    for name in ABUNDANCES:
+        key = next((k for k in (name, OVER_H.get(name, name)) if source.has(k)), None)
+        if key is not None:
+            present[name] = key
+    if present:
+        return present
+    if any(source.has(f"true_{name}") for name in ABUNDANCES):
+        raise CatalogError(
+            f"{source.name}: the table has only noise-free values (columns true_*), "
+            "which are not observed abundances; add noise once and write the result "
+            f"into columns {', '.join(ABUNDANCES)}."
+        )
+    raise CatalogError(
+        f"{source.name}: no column holds an abundance; expected some of "
+        f"{', '.join(ABUNDANCES)} (in any case); got "
+        f"{', '.join(source.table.colnames)}. Name them with --columns fe_h=..., if "
+        f"they are there.{_hint(source)}"
+    )
+
+
+def _hint(source: StarTable) -> str:
+    """What may hold abundances in a table without a column of them."""
+    names = {name.lower(): name for name in source.table.colnames}
+    vectors = [
+        how_to_split(name, source.table[name].shape[1])
+        for name in names.values()
+        if source.table[name].ndim == 2
+    ]
+    return hint_of_names(names) + "".join(f" {text}" for text in vectors[:1])
+
+
+def _subtract_iron(
+    source, present, over_h, values, errors, without
+) -> tuple[Float[np.ndarray, " star"] | None, str]:
+    """Turn [X/H] into [X/Fe] in place; the shared variance of [Fe/H], and the note."""
+    keys = [present[name] for name in over_h]
+    if "fe_h" not in present:
+        raise CatalogError(
+            f"{source.name}: expected a column fe_h, to turn {', '.join(keys)} into "
+            "[X/Fe]; got none. Name it with --columns fe_h=..."
+        )
+    iron = ABUNDANCES.index("fe_h")
+    for i in (ABUNDANCES.index(name) for name in over_h):
+        values[:, i] -= values[:, iron]
+        errors[:, i] = np.hypot(errors[:, i], errors[:, iron])
+        errors[:, i] = np.where(np.isfinite(values[:, i]), errors[:, i], np.nan)
+    start = f"[X/Fe] is [X/H] - [Fe/H] for {', '.join(keys)}"
+    others = [n for n in present if n not in ("fe_h", *over_h, *without)]
+    if others or "fe_h" in without:
+        return None, (
+            f"{start}, with the error sqrt(e_xh^2 + e_feh^2). These errors count as "
+            "independent, though they share that of [Fe/H]."
+        )
+    return np.nan_to_num(errors[:, iron]) ** 2, (
+        f"{start}. Their errors share that of [Fe/H]: the exact methods compare [X/H], "
+        "whose errors are independent; the networks (flow, gaussian) take the errors "
+        "sqrt(e_xh^2 + e_feh^2) as independent."
+    )
+
+
+def _read(
+    source: StarTable, key: str, survey: Survey | None, default_error: float | None
+) -> _Column:
+    limits, notes = find_limits(source, key)
+    checked = check_abundance(source, key, numbers(source, key, DEX))
+    counts = {**checked.counts}
+    counts[_LIMITS] = int((limits & np.isfinite(checked.values)).sum())
+    counts[_LIMITS] += int(limit_cells(source, key).sum())
+    values = np.where(limits, np.nan, checked.values)
+    if survey is not None and key not in survey.unflagged:
+        flag = survey.flag.format(key)
+        observed = np.isfinite(values)
+        if source.has(flag):
+            bad = observed & flagged(source, flag, survey.flag_bits)
+            values = np.where(bad, np.nan, values)
+            counts[_FLAGGED] = int(bad.sum())
+        else:
+            counts[_UNCHECKED] = int(observed.sum())
+    errors, n_assumed, warnings = _errors(source, key, values, default_error)
+    if default_error is not None:
+        what = f"Values without an error of their own, taken as {default_error:g} dex"
+        counts[what] = n_assumed
+    good = np.isfinite(values) & np.isfinite(errors)
+    counts[_UNUSABLE] = int((np.isfinite(values) & ~good).sum())
+    return _Column(
+        np.where(good, values, np.nan),
+        np.where(good, errors, np.nan),
+        {what: n for what, n in counts.items() if n},
+        (*checked.notes, *notes),
+        (*checked.warnings, *warnings),
+    )
+
+
+def _errors(
+    source: StarTable,
+    name: str,
+    values: Float[np.ndarray, " star"],
+    default_error: float | None,
+) -> tuple[Float[np.ndarray, " star"], int, tuple[str, ...]]:
+    """Errors [dex] where a value is observed, how many are the default; warnings."""
+    observed, warnings = np.isfinite(values), ()
+    if source.has(f"e_{name}"):
+        column = source.columns[f"e_{name}"]
+        errors = numbers(source, f"e_{name}", DEX)
+        # 9.99 is no error, whatever the value
+        errors = np.where(np.isin(errors, NULL_ERRORS), np.nan, errors)
+        if source.is_survey:
+            errors = np.where(errors > 0, errors, np.nan)
+        refuse_not_positive(source, column, errors, observed)
+        warnings = check_errors(source, name, errors)
+    else:
+        column = f"e_{name}"
+        errors = np.full(len(values), np.nan)
+    lacking = observed & ~np.isfinite(errors)
+    if default_error is not None:
+        filled = np.where(lacking, default_error, errors)
+        return filled, int(lacking.sum()), warnings
+    if not source.is_survey or not source.has(f"e_{name}"):
+        absent = (
+            "" if source.has(f"e_{name}") else f" (the table has no column {column})"
+        )
+        raise_for_rows(
+            source.name, source.ids, lacking, column,
+            f"{name} is observed but has no error{absent}; give its error in dex, or "
+            "one for all with --default-error 0.05.",
+        )  # fmt: skip
+    return errors, 0, warnings
+
+
+def refuse_not_positive(
+    source: StarTable, column: str, errors: np.ndarray, known: np.ndarray
+) -> None:
+    """Raise for an error that is zero or negative."""
+    bad = known & (errors <= 0)
+    value = errors[np.argmax(bad)]
+    raise_for_rows(
+        source.name, source.ids, bad, column,
+        f"the error is {value:g}; an error must be positive (a missing value has an "
+        "empty cell as value or as error).",
+    )  # fmt: skip

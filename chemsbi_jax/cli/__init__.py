@@ -1,0 +1,1 @@
+"""The command `chemsbi` and what all scripts share; nothing here imports JAX early."""

@@ -1,0 +1,236 @@
+"""The flags of all commands, as dataclasses; this module imports no JAX."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from chemsbi_jax.options import CatalogOptions
+
+Positional = tyro.conf.Positional
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheFlags:
+    """Flags of all commands that compile programs."""
+
+    compilation_cache: bool = True
+    """Keep compiled programs in the user's cache folder, for the next run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StarFlags(CacheFlags, CatalogOptions):
+    """Flags about the star table; the Config of a command derives from these."""
+
+    default_error: Annotated[float | None, tyro.conf.arg(metavar="DEX")] = None
+    """Error of abundances that have none in the table."""
+    hdu: Annotated[int | None, tyro.conf.arg(metavar="NUMBER")] = None
+    """Number of the table in a FITS file."""
+    solar_from: Annotated[str | None, tyro.conf.arg(metavar="SCALE")] = None
+    """Solar scale of the table, to convert from, as grevesse2007."""
+
+    def options(self) -> CatalogOptions:
+        """Only the flags about the table."""
+        names = [field.name for field in fields(CatalogOptions)]
+        return CatalogOptions(**{name: getattr(self, name) for name in names})
+
+
+@dataclass(frozen=True)
+class InferFlags(StarFlags):
+    """Flags of `chemsbi infer`."""
+
+    stars: Positional[Path]
+    """Star table: ECSV, FITS, CSV, VOTable or Parquet."""
+    out: Path
+    """Folder for the results."""
+    method: Literal["auto", "flow", "gaussian", "exact"] = "auto"
+    """How the stars are combined; auto: exact for up to 5000 stars, flow for more
+    (with exact for some of them beside it, where the model does not fit)."""
+    robust: bool = False
+    """Give each abundance a model error, whose size is estimated from the stars."""
+    weights: str = "auto"
+    """Networks: tng-any, tng, tng-legacy, or a folder; auto: tng-any, or tng if all
+    stars have eight abundances, errors of 0.05 dex and no birth times."""
+    truth: tuple[float, float] | None = None
+    """Known alpha_imf and log10_n_ia, for the figures."""
+    seed: int = 0
+    """Random seed."""
+    strict: bool = False
+    """Exit with code 3 if there is a warning."""
+    quiet: bool = False
+    """No progress bars, and no summary on the screen."""
+    coordinator: str = "localhost:9876"
+    """HOST:PORT of process 0, for several processes or hosts."""
+    n_processes: int = 1
+    """Processes that share the stars, each started with the same flags."""
+    process_id: int = 0
+    """Index of this process; 0 writes the output."""
+
+
+@dataclass(frozen=True)
+class NutsFlags(StarFlags):
+    """Flags of `chemsbi nuts`."""
+
+    stars: Positional[Path]
+    """Star table: ECSV, FITS, CSV, VOTable or Parquet."""
+    out: Path = Path("runs/nuts")
+    """Folder for the results."""
+    n_stars: int | None = None
+    """Use only the first stars of the table."""
+    weights: str = "auto"
+    """Networks: tng-any, tng, tng-legacy, or a folder; auto: the one for the stars."""
+    forward: Literal["emulator", "simulator"] = "emulator"
+    """Model of the likelihood."""
+    yields: str = "tng"
+    """Yield set of the simulator."""
+    n_chains: int = 2
+    """Chains side by side."""
+    n_warmup: int = 80
+    """Steps that are not kept, per chain."""
+    n_draws: int = 500
+    """Kept steps, per chain."""
+    seed: int = 0
+    """Random seed."""
+    strict: bool = False
+    """Exit with 3 if the chains did not converge."""
+    quiet: bool = False
+    """No progress bars, and no summary on the screen."""
+
+
+@dataclass(frozen=True)
+class MockFlags(CacheFlags):
+    """Flags of `chemsbi mock`."""
+
+    out: Path = Path("chemsbi_jax/pretrained/stars/example_galaxy.ecsv")
+    """Table to write: FITS by the suffix .fits, else ECSV."""
+    truth: tuple[float, float] = (-2.1, -2.6)
+    """alpha_imf and log10_n_ia of the galaxy."""
+    n: Annotated[int, tyro.conf.arg(aliases=["--n-stars"])] = 1000
+    """Stars."""
+    sigma: float = 0.05
+    """Noise of every abundance [dex]."""
+    yields: str = "tng"
+    """Yield set: tng, alternative, alternative-reference, or a table of your own."""
+    emulator: str | None = None
+    """Networks that take the simulator's place: tng, tng-legacy, or a folder."""
+    seed: int = 2
+    """Random seed."""
+    quiet: bool = False
+    """No progress bar."""
+
+
+@dataclass(frozen=True)
+class SimulateFlags(CacheFlags):
+    """Flags of `chemsbi simulate`."""
+
+    n: int = 100_000
+    """Stars."""
+    prior: Literal["paper", "wide", "mixed"] = "paper"
+    """Where the parameters come from; mixed: what emulators are trained on."""
+    yields: str = "tng"
+    """Yield set: tng, alternative, alternative-reference, or a table of your own."""
+    physics: Literal["clean", "legacy"] = "clean"
+    """Physics preset."""
+    out: Path = Path("runs/simulations")
+    """Folder for the stars and the records."""
+    plots: Path = Path("plots")
+    """Folder for the figure."""
+    seed: int = 0
+    """Random seed."""
+    quiet: bool = False
+    """No progress bar, and nothing on the screen."""
+
+
+@dataclass(frozen=True)
+class EmulatorFlags(CacheFlags):
+    """Flags of `chemsbi train emulator`."""
+
+    out: Path = Path("runs/emulator")
+    """Folder for weights, figures and records."""
+    yields: str = "tng"
+    """Yield set: tng, alternative, alternative-reference, or a table of your own."""
+    physics: Literal["clean", "legacy"] = "clean"
+    """Physics preset of the simulations."""
+    free_yields: bool = False
+    """Train the network of the yield factors, on top of the emulator in --out."""
+    recipe: Literal["default", "reference"] = "default"
+    """Ours, or that of Buck+ 2025 (100-40, batch 64, 20 epochs, wide prior only)."""
+    n_simulations: int | None = None
+    """Training simulations; None is 2,000,000, and 600,000 pairs of free yields."""
+    n_test: int = 20_000
+    """Fresh simulations from the paper prior that measure the errors."""
+    n_epochs: int | None = None
+    """Epochs; None keeps those of the recipe."""
+    steps_per_epoch: int | None = None
+    """Steps an epoch; None keeps those of the recipe."""
+    seed: int = 0
+    """Random seed."""
+    quiet: bool = False
+    """No progress bars."""
+
+
+@dataclass(frozen=True)
+class NpeFlags(CacheFlags):
+    """Flags of `chemsbi train npe`."""
+
+    out: Path = Path("runs/npe")
+    """Folder for weights, figures and records."""
+    emulator: str = "tng"
+    """Emulator that makes the stars: tng, tng-legacy, or a folder."""
+    recipe: Literal["default", "reference"] = "default"
+    """Ours, or that of Buck+ 2025 (masked autoregressive flow, stored simulations)."""
+    stars: Literal["fixed", "any", "complete", "apogee", "galah"] = "fixed"
+    """Readings of the training stars: all eight with one error, any gaps and errors, or
+    one of the configurations that "any" mixes (`npe.measurements`)."""
+    dated: bool | None = None
+    """Whether they have birth times (not for fixed); None: half of them."""
+    start: str | None = None
+    """Weights to go on from, of the same recipe and stars: a name or a folder."""
+    galaxy_only: bool = False
+    """Train only the flow of the two global parameters: what a galaxy adds up."""
+    n_test: int = 20_000
+    """Fresh noisy stars that measure the log density."""
+    n_epochs: int | None = None
+    """Epochs; None keeps those of the recipe."""
+    steps_per_epoch: int | None = None
+    """Steps an epoch; None keeps those of the recipe."""
+    learning_rate: float | None = None
+    """Initial Adam learning rate (cosine decay to zero); None keeps the recipe's."""
+    batch_size: int | None = None
+    """Stars a step; None keeps those of the recipe."""
+    seed: int = 0
+    """Random seed."""
+    quiet: bool = False
+    """No progress bar."""
+
+
+@dataclass(frozen=True)
+class DownloadFlags:
+    """Flags of `chemsbi download`."""
+
+    sets: tuple[Literal["tng", "alternative", "stars", "all"], ...] = ("all",)
+    """Sets of files."""
+    base_url: str | None = None
+    """Address of a mirror to use in place of the public ones."""
+    quiet: bool = False
+    """No progress bar, and no list of files."""
+
+
+@dataclass(frozen=True)
+class TrainFlags:
+    """Flags of `chemsbi train`."""
+
+    network: (
+        Annotated[EmulatorFlags, tyro.conf.subcommand("emulator")]
+        | Annotated[NpeFlags, tyro.conf.subcommand("npe")]
+    )
+    """Which network: the emulator of the simulator, or the posterior of one star."""
+
+
+@dataclass(frozen=True)
+class DoctorFlags:
+    """Flags of `chemsbi doctor`."""
+
+    quiet: bool = False
+    """Only the exit code: 2 if a needed library or the networks are missing."""

@@ -1,0 +1,83 @@
+"""The command `infer`: flags, one call, files."""
+
+from pathlib import Path
+
+from chemsbi_jax.catalog import Catalog, read_catalog
+from chemsbi_jax.cli.flags import InferFlags, StarFlags
+from chemsbi_jax.cli.run import check_flags, command_line
+from chemsbi_jax.devices import join_processes
+from chemsbi_jax.errors import InputError
+from chemsbi_jax.inference import Inference, infer, infer_as_worker
+from chemsbi_jax.inference.rows import save_rows
+from chemsbi_jax.options import Limits
+from chemsbi_jax.results.stopwatch import Stopwatch
+
+PROGRESS = "progress.json"  # beside the results, until they are complete
+ONE_PROCESS = ("exact", "robust")
+
+
+def main(config: InferFlags, limits: Limits = Limits()) -> dict:
+    """Run the inference and write its files; returns the content of summary.json."""
+    check_flags(config)
+    join(config)
+    watch = Stopwatch(config.quiet)
+    with watch("read"):
+        catalog = read(config.stars, config, config.out, config.quiet)
+    about = {
+        "method": method_of(config),
+        "weights": config.weights,
+        "seed": config.seed,
+        "limits": limits,
+        "path": config.stars,
+        "quiet": config.quiet,
+    }
+    if config.process_id > 0:
+        infer_as_worker(catalog, **about)
+        return {"warnings": []}
+    progress = config.out / PROGRESS
+    found = infer(catalog, **about, checkpoint=progress, watch=watch)
+    if not config.quiet:
+        print(found, flush=True)
+    command = command_line("chemsbi infer", config, ("stars",))
+    summary = found.save(config.out, truth=config.truth, command=command)
+    progress.unlink(missing_ok=True)
+    if not config.quiet:
+        print(closing_line(found, config.out))
+    return summary
+
+
+def method_of(config: InferFlags) -> str:
+    """The method that the flags name."""
+    return "robust" if config.robust else config.method
+
+
+def join(config: InferFlags) -> None:
+    """Make this process one of `--n-processes`; call it before any JAX operation."""
+    if config.n_processes == 1:
+        return
+    if method_of(config) in ONE_PROCESS:
+        raise InputError(
+            "Expected --method auto, flow or gaussian for several processes; got "
+            f"{'--robust' if config.robust else config.method}, which one process runs."
+        )
+    join_processes(config.coordinator, config.n_processes, config.process_id)
+
+
+def read(path: Path, flags: StarFlags, out: Path, quiet: bool) -> Catalog:
+    """Read the stars; lists the rows that are not used in `out`/dropped_rows.csv."""
+    catalog = read_catalog(path, flags.options())
+    if not quiet:
+        print(catalog.report.text(), flush=True)
+    save_rows(out, catalog.report)
+    return catalog
+
+
+def closing_line(found: Inference, out: Path) -> str:
+    """How long the stages took, and where the files are."""
+    seconds = ", ".join(f"{k} {v:.1f} s" for k, v in found.seconds.items())
+    return f"({seconds})\nResults are in {out}."
+
+
+def exit_code(summary: dict, config: InferFlags) -> int:
+    """3 if a check failed and the user wants to know by the exit code."""
+    return 3 if config.strict and summary["warnings"] else 0

@@ -1,0 +1,80 @@
+"""The command `chemsbi`: reads the flags, and only then loads the code of a command."""
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Annotated, Any
+
+import tyro
+
+from chemsbi_jax.cli import flags as f
+from chemsbi_jax.cli.run import run
+
+MODULES: dict[type, str] = {
+    f.InferFlags: "infer",
+    f.NutsFlags: "nuts",
+    f.MockFlags: "mock",
+    f.SimulateFlags: "simulate",
+    f.EmulatorFlags: "train_emulator",
+    f.NpeFlags: "train_npe",
+    f.DownloadFlags: "download",
+    f.DoctorFlags: "doctor",
+}
+"""Flags of a command -> its module, with `main` and, if it has one, `exit_code`."""
+
+
+def _command(name: str, about: str) -> Any:
+    return tyro.conf.subcommand(name, description=about)
+
+
+INFER = """Infer the IMF slope and the SN Ia rate of a galaxy from a table of stars.
+
+Writes summary.json, posterior.nc, posterior.ecsv and figures into --out. Exit code 0:
+done; 2: the input can't be used; 3: done, but a check failed and --strict was given."""
+NUTS = """Sample a galaxy and all of its stars with NUTS: the reference, for few stars.
+
+Writes summary.json, posterior.nc and, if the chains converged, a figure."""
+MOCK = "Make a table of mock stars of one galaxy with known parameters."
+SIMULATE = "Simulate stars with parameters drawn from a prior."
+TRAIN = "Train an emulator or a posterior network."
+DOWNLOAD = "Download the public yield tables and star tables."
+DOCTOR = "Print versions, devices, cores, caches and tables, for a bug report."
+
+Command = (
+    Annotated[f.InferFlags, _command("infer", INFER)]
+    | Annotated[f.NutsFlags, _command("nuts", NUTS)]
+    | Annotated[f.MockFlags, _command("mock", MOCK)]
+    | Annotated[f.SimulateFlags, _command("simulate", SIMULATE)]
+    | Annotated[f.TrainFlags, _command("train", TRAIN)]
+    | Annotated[f.DownloadFlags, _command("download", DOWNLOAD)]
+    | Annotated[f.DoctorFlags, _command("doctor", DOCTOR)]
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code.
+
+    Args:
+        arguments: words after `chemsbi`; None takes those of the process.
+    """
+    flags = tyro.cli(
+        Command,
+        prog="chemsbi",
+        description="The IMF slope and the SN Ia rate of a galaxy from its stars.",
+        args=arguments,
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
+    )
+    if isinstance(flags, f.TrainFlags):
+        flags = flags.network
+    return run(*entry_points(flags))
+
+
+def entry_points(flags: Any) -> tuple[Callable, Any, Callable]:
+    """Arguments of `run` for the flags of a command."""
+    module = import_module(f"chemsbi_jax.cli.{MODULES[type(flags)]}")
+    exit_code = getattr(module, "exit_code", lambda result, flags: 0)
+    return module.main, flags, exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""The command `mock`: a table of mock stars of one galaxy with known parameters."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from astropy.table import Table
+
+import chemsbi_jax as cs
+from chemsbi_jax import priors
+from chemsbi_jax.catalog import write_stars
+from chemsbi_jax.cli.flags import MockFlags
+from chemsbi_jax.cli.run import check_flags
+from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
+from chemsbi_jax.errors import InputError
+from chemsbi_jax.npe.noise import add_noise
+from chemsbi_jax.simulator.blocks import simulate_blocks
+from chemsbi_jax.storage.files import whole_file
+
+DECIMALS = 4  # of the table [dex]
+EMULATE_BLOCK = 20_000  # stars at a time, for the memory
+
+
+def main(config: MockFlags) -> cs.Stars:
+    """Simulate the stars and write their table."""
+    check_flags(config, n=1)
+    if not config.sigma > 0.0:
+        raise InputError(f"Expected --sigma above 0 dex; got {config.sigma:g}.")
+    key_theta, key_noise = jax.random.split(jax.random.key(config.seed))
+    theta = priors.sample(key_theta, cs.paper_prior(), config.n)
+    theta = theta.at[:, :N_GLOBAL].set(jnp.asarray(config.truth))
+    clean = make_clean(theta, config)
+    values = np.asarray(add_noise(key_noise, jnp.asarray(clean), config.sigma), float)
+    values = values[np.isfinite(values).all(axis=1)].round(DECIMALS)
+    if len(values) == 0:
+        raise InputError(
+            "Expected --truth of a galaxy that has stars; the model makes none with "
+            f"{config.truth}."
+        )
+    unknown = np.full(len(values), np.nan)
+    stars = cs.Stars(
+        values,
+        np.full_like(values, config.sigma),
+        np.ones(values.shape, bool),
+        unknown,
+        unknown,
+        np.arange(1, len(values) + 1).astype(str),
+    )
+    truth = dict(zip(PARAMETERS[:N_GLOBAL], config.truth, strict=True))
+    meta = {
+        "description": "Mock stars of one galaxy, made by experiments/make_mock.py",
+        "truth": truth,
+        "yields": config.yields if config.emulator is None else config.emulator,
+        "noise_dex": config.sigma,
+        "seed": config.seed,
+    }
+    if config.out.suffix.lower() == ".fits":
+        write_fits(config.out, stars, meta)
+    else:
+        write_stars(config.out, stars, meta)
+    if not config.quiet:
+        print(f"{len(values)} stars of a galaxy with {truth} are in {config.out}.")
+    return stars
+
+
+def make_clean(theta: jax.Array, config: MockFlags) -> np.ndarray:
+    """Abundances without noise, (n, 8) dex; NaN where the model has no star."""
+    if config.emulator is None:
+        yields = cs.load_yields(config.yields)
+        return simulate_blocks(theta, yields, cs.CLEAN, config.quiet)
+    emulate = jax.jit(cs.emulate)
+    emulator = cs.load_emulator(config.emulator)
+    blocks = np.array_split(theta, -(-len(theta) // EMULATE_BLOCK))
+    return np.concatenate([np.asarray(emulate(b, emulator)) for b in blocks])
+
+
+def write_fits(path: Path, stars: cs.Stars, meta: dict) -> None:
+    """Abundances and errors [dex]; whole or not at all."""
+    table = Table({"star_id": np.asarray(stars.ids).astype("S")})
+    for i, name in enumerate(cs.ABUNDANCES):
+        for prefix, values in (("", stars.values), ("e_", stars.errors)):
+            table[prefix + name] = values[:, i].astype(np.float32)
+    (alpha, n_ia), words = meta["truth"].values(), ("yields", "noise_dex", "seed")
+    table.meta = {"ALPHAIMF": alpha, "LOGNIA": n_ia}
+    table.meta |= {word[:5].upper(): meta[word] for word in words}
+    with whole_file(path) as temporary:
+        table.write(temporary, format="fits")

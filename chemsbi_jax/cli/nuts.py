@@ -1,0 +1,125 @@
+"""The command `nuts`: the gold standard, NUTS over the galaxy and all of its stars."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+from jax.tree_util import Partial
+
+import chemsbi_jax as cs
+from chemsbi_jax import plots, results
+from chemsbi_jax.cli.flags import NutsFlags
+from chemsbi_jax.cli.infer import read
+from chemsbi_jax.cli.run import check_flags
+from chemsbi_jax.errors import InputError
+from chemsbi_jax.galaxy.networks import load_networks
+from chemsbi_jax.galaxy.nuts.sampler import NutsResult, run_nuts
+from chemsbi_jax.inference.rows import add_rows
+from chemsbi_jax.npe import choose_weights
+from chemsbi_jax.results.stopwatch import Stopwatch
+
+
+def main(config: NutsFlags) -> dict:
+    """Run NUTS; returns the content of summary.json."""
+    check_flags(config, n_chains=1, n_warmup=1, n_draws=4)
+    watch = Stopwatch(config.quiet)
+    with watch("read"):
+        catalog = read(config.stars, config, config.out, config.quiet)
+        stars = first_stars(catalog.stars, config.n_stars)
+        if config.weights == "auto":
+            config = replace(config, weights=choose_weights(stars))
+        npe, forward = load_models(config)
+        npe.reader.inputs(stars, str(config.stars))  # raises with the file's name
+    key_flow, key_nuts = jax.random.split(jax.random.key(config.seed))
+    with watch("flow"):
+        flow = cs.infer_galaxy(key_flow, npe, stars, forward=forward)
+    with watch("nuts"):
+        result = run_nuts(
+            key_nuts,
+            forward,
+            stars,
+            npe,
+            n_chains=config.n_chains,
+            n_warmup=config.n_warmup,
+            n_draws=config.n_draws,
+            quiet=config.quiet,
+        )
+    if result.convergence["converged"]:
+        figure = plots.plot_galaxy(result.posterior, others={"flow": flow})
+        plots.save_figure(figure, config.out / "posterior.png")
+    path = config.out / "posterior.nc"
+    results.write_posterior(path, result.posterior, stars, result.star_draws)
+    summary = add_rows(summarise(config, stars, result, watch), catalog.report)
+    results.write_summary(config.out / "summary.json", summary)
+    if not config.quiet:
+        print(report(summary, config.out))
+    return summary
+
+
+def summarise(
+    config: NutsFlags, stars: cs.Stars, result: NutsResult, watch: Stopwatch
+) -> dict:
+    """Content of summary.json, with the block "convergence"."""
+    is_converged = result.convergence["converged"]
+    return results.summary(
+        result.posterior,
+        n_stars=len(stars.values),
+        n_used=len(stars.values),
+        warnings=[] if is_converged else [why_not(result.convergence)],
+        seconds=watch.seconds | {"nuts, compilation": watch.compiled["nuts"]},
+        provenance=results.provenance(
+            seed=config.seed,
+            emulator=f"{config.forward} {config.weights}",
+            npe=config.weights,
+            stars=config.stars,
+        ),
+    ) | {"convergence": result.convergence}
+
+
+def why_not(convergence: dict) -> str:
+    """What a user can do about chains that did not pass the gate."""
+    n = convergence["divergences"]
+    if n:
+        return (
+            f"not converged: {n} steps diverged, with smaller steps too. Some stars "
+            "lie where the model ends: look at the residuals of infer.py."
+        )
+    return "not converged: use more --n-draws"
+
+
+def first_stars(stars: cs.Stars, n: int | None) -> cs.Stars:
+    """The first `n` rows of a table."""
+    if n is not None and not 1 <= n <= len(stars.values):
+        raise InputError(
+            f"Expected --n-stars between 1 and {len(stars.values)}, the stars of the "
+            f"table; got {n}."
+        )
+    return stars.take(slice(n))
+
+
+def load_models(config: NutsFlags):
+    """The posterior network; the emulator, or the exact simulator."""
+    if config.forward == "emulator":
+        return load_networks(config.weights)
+    npe = cs.load_npe(config.weights)
+    return npe, Partial(cs.simulate, yields=cs.load_yields(config.yields))
+
+
+def report(summary: dict, out: Path) -> str:
+    """What a user sees on the screen."""
+    lines = [f"{summary['n_used']} stars, NUTS:"]
+    for name in cs.PARAMETERS[:2]:
+        p, c = summary[name], summary["convergence"][name]
+        lines.append(
+            f"  {name:10s} = {p['mean']:.4f} +- {p['sd']:.4f}  (r-hat "
+            f"{c['r_hat']:.3f}, ESS {c['ess_bulk']:.0f} bulk, {c['ess_tail']:.0f} tail)"
+        )
+    lines.append(
+        "converged" if summary["convergence"]["converged"] else "NOT CONVERGED"
+    )
+    return "\n".join([*lines, f"({summary['seconds']})", f"Results are in {out}."])
+
+
+def exit_code(summary: dict, config: NutsFlags) -> int:
+    """3 if the chains did not converge and the user wants to know by the exit code."""
+    return 3 if config.strict and summary["warnings"] else 0

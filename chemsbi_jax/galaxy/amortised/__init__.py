@@ -1,0 +1,1 @@
+"""Products of the posteriors of single stars, by the networks alone."""

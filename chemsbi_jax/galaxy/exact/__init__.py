@@ -1,0 +1,1 @@
+"""The likelihood of all stars by importance sampling over their local parameters."""

@@ -1,0 +1,1 @@
+"""The joint posterior of galaxy and stars by numpyro's NUTS."""

@@ -1,0 +1,237 @@
+"""All checks of a result: run them, and their content for summary.json."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Key
+
+from chemsbi_jax.diagnostics.misfit import Misfit
+from chemsbi_jax.galaxy.amortised.flow import is_far
+from chemsbi_jax.galaxy.amortised.table import StarTable
+from chemsbi_jax.galaxy.automatic import (
+    COMPARED,
+    Answer,
+    Beside,
+    Subset,
+    describe_robust,
+    exact_beside,
+    infer_subset,
+    method_shift,
+    robust_beside,
+)
+from chemsbi_jax.galaxy.checks import (
+    Agreement,
+    Halves,
+    LeaveOut,
+    ModelFit,
+    StarDraws,
+    compare,
+    compare_halves,
+    describe_fit,
+    leave_out,
+    sample_and_check,
+)
+from chemsbi_jax.galaxy.infer import infer_galaxy, prepare
+from chemsbi_jax.galaxy.networks import Networks
+from chemsbi_jax.options import Limits
+from chemsbi_jax.results.stopwatch import Stopwatch
+from chemsbi_jax.storage.files import plain
+from chemsbi_jax.types import GalaxyPosterior, Stars
+
+
+class Checks(NamedTuple):
+    """All checks of a result; a field that is None was not needed or not possible."""
+
+    method: Mapping  # numbers of the method itself, `GalaxyPosterior.checks`
+    model_fit: ModelFit
+    methods_agree: Agreement
+    halves: Halves | None
+    is_prior: bool  # no star had enough information
+    left_out: list[str] | None = None  # ids of the stars that no parameters explain
+    leave_out: LeaveOut | None = None
+    subset: Subset | None = None
+    no_exact: str | None = None  # why the exact method failed
+    exact_subset: Mapping | None = None  # exact interval of some stars of a large table
+    robust: Mapping | None = None  # interval with model errors, of some stars
+    methods_differ_sigma_of_all: list[float] | None = None  # on the subset
+
+    def as_dict(self) -> dict:
+        """The block "checks" of summary.json: plain numbers, strings and lists."""
+        fields = self._asdict()
+        content = dict(fields.pop("method"))
+        # "halves" stays as null, the other fields only exist if there is content
+        content |= {k: v for k, v in fields.items() if v is not None or k == "halves"}
+        return plain(content)
+
+
+class Keys(NamedTuple):
+    """Random keys of all steps of an inference."""
+
+    answer: Key[Array, ""]
+    subset: Key[Array, ""]
+    fit: Key[Array, ""]
+    exact: Key[Array, ""]
+    robust: Key[Array, ""]
+    other: Key[Array, ""]
+    table: Key[Array, ""]
+    halves: Key[Array, ""]
+    leave_out: Key[Array, ""]
+    figures: Key[Array, ""]
+
+
+def split_key(key: Key[Array, ""]) -> Keys:
+    """One key for each step."""
+    return Keys(*jax.random.split(key, len(Keys._fields)))
+
+
+class Run(NamedTuple):
+    """What all steps of an inference share."""
+
+    networks: Networks
+    limits: Limits
+    watch: Stopwatch  # times the stages; its `quiet` silences the progress bars
+
+
+class Checked(NamedTuple):
+    """The checks and what they were made with."""
+
+    checks: Checks
+    others: dict[str, GalaxyPosterior]  # label -> further posteriors
+    stars: Stars  # of the checks
+    draws: StarDraws  # of these stars
+    table: StarTable  # the same stars, prepared for the amortised methods
+
+
+def run_checks(
+    keys: Keys, run: Run, stars: Stars, answer: Answer, *, is_default: bool
+) -> Checked:
+    """Compare the result with the model, with another method, and with its halves.
+
+    Args:
+        keys: random keys.
+        run: networks, numbers of stars of the subsets, and the clock.
+        stars: all stars of the table.
+        answer: the result.
+        is_default: whether "auto" chose the method; then the exact method runs beside
+            the flow's answer where that may be wrong.
+    """
+    (networks, limits, watch), galaxy = run, answer.posterior
+    with watch("checks"):
+        some, left_out = without_left_out(stars, galaxy)
+        some, part = infer_subset(
+            keys.subset, networks, some, answer, limits, watch.quiet
+        )
+        draws, misfit = sample_and_check(
+            keys.fit, networks, some, galaxy, limits.n_star_draws
+        )
+    exact = None
+    if is_default and len(stars.values) > limits.max_exact:
+        answer, exact = _exact_beside(keys.exact, run, some, answer, misfit)
+    robust = _robust_beside(keys.robust, run, some, galaxy, misfit)
+    with watch("other method"):
+        is_same = len(some.values) == len(stars.values) and answer.subset is None
+        other = answer.flow if is_same else None
+        if other is None:
+            other = _other_method(keys.other, run, some, galaxy.method)
+    with watch("other checks"):
+        table = answer.table if is_same else None
+        if table is None:
+            table = prepare(keys.table, networks.npe, some)
+        same = _consistency(keys, run, some, table, part, other, misfit)
+    checks = Checks(
+        method=galaxy.checks,
+        model_fit=describe_fit(misfit),
+        left_out=left_out,
+        subset=answer.subset,
+        no_exact=answer.no_exact or None,
+        exact_subset=exact,
+        robust=robust and describe_robust(robust),
+        is_prior=count_used(stars, galaxy) == 0,
+        methods_differ_sigma_of_all=answer.subset and method_shift(galaxy, part, other),
+        **same,
+    )
+    others = name_others(other, robust, answer.subset)
+    return Checked(checks, others, some, draws, table)
+
+
+def count_used(stars: Stars, galaxy: GalaxyPosterior) -> int:
+    """Stars that the posterior used."""
+    n_left_out = len(galaxy.checks.get("left_out", []))
+    return len(stars.values) - n_left_out - galaxy.checks.get("weak_stars", 0)
+
+
+def without_left_out(
+    stars: Stars, galaxy: GalaxyPosterior
+) -> tuple[Stars, list[str] | None]:
+    """Stars that some parameters explain, and the ids of the others."""
+    rows = galaxy.checks.get("left_out")
+    if not rows:
+        return stars, rows
+    is_used = np.ones(len(stars.values), bool)
+    is_used[rows] = False
+    return stars.take(is_used), [str(name) for name in stars.ids[rows]]
+
+
+def name_others(
+    other: GalaxyPosterior, robust: Beside | None, subset: Subset | None
+) -> dict[str, GalaxyPosterior]:
+    """Label of each further posterior, with its number of stars if it has only some."""
+    n = f", {subset.n_stars} stars" if subset else ""
+    others = {f"{other.method}{n}": other}
+    if robust is not None:
+        others[f"robust, {robust.n_stars} stars"] = robust.posterior
+    return others
+
+
+def _exact_beside(
+    key: Key[Array, ""], run: Run, stars: Stars, answer: Answer, misfit: Misfit
+) -> tuple[Answer, dict | None]:
+    """The exact interval of some stars where the flow's answer may be wrong."""
+    is_far_out = is_far(answer.posterior.checks["prior_widths"])
+    if not (misfit.is_flagged or is_far_out):
+        return answer, None
+    why = "the result is far out" if is_far_out else "the model does not fit"
+    networks, limits, watch = run
+    with watch(f"exact for some stars, as {why}"):
+        exact, reason = exact_beside(key, networks, stars, limits, watch.quiet)
+    return answer._replace(no_exact=reason), exact
+
+
+def _robust_beside(
+    key: Key[Array, ""], run: Run, stars: Stars, galaxy: GalaxyPosterior, misfit: Misfit
+) -> Beside | None:
+    """The robust posterior of some stars where the model does not fit."""
+    if not misfit.is_flagged or galaxy.method == "robust":
+        return None
+    with run.watch("robust, as the model does not fit"):
+        return robust_beside(key, run.networks, stars, run.limits)
+
+
+def _other_method(
+    key: Key[Array, ""], run: Run, stars: Stars, method: str
+) -> GalaxyPosterior:
+    npe, forward = run.networks
+    quiet, other = run.watch.quiet, COMPARED[method]
+    return infer_galaxy(key, npe, stars, other, forward=forward, quiet=quiet)
+
+
+def _consistency(
+    keys: Keys,
+    run: Run,
+    stars: Stars,
+    table: StarTable,
+    part: GalaxyPosterior,
+    other: GalaxyPosterior,
+    misfit: Misfit,
+) -> dict:
+    """Checks of a result against itself: fields of `Checks`."""
+    culprits = None
+    halves = compare_halves(keys.halves, run.networks, table)
+    if part.method == "exact" and misfit.is_flagged:
+        culprits = leave_out(
+            keys.leave_out, run.networks, stars, run.limits.n_leave_out
+        )
+    agree = compare(part, other)
+    return {"methods_agree": agree, "halves": halves, "leave_out": culprits}

@@ -1,0 +1,170 @@
+"""`infer`: stars in, posterior with checks and warnings out."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import jax
+from jaxtyping import Array, Key
+
+from chemsbi_jax.catalog import Catalog, read_catalog
+from chemsbi_jax.catalog.report import Report
+from chemsbi_jax.galaxy.automatic import Answer, first_answer
+from chemsbi_jax.galaxy.networks import Networks, load_networks
+from chemsbi_jax.inference.checks import Keys, Run, count_used, run_checks, split_key
+from chemsbi_jax.inference.result import Inference
+from chemsbi_jax.npe import choose_weights
+from chemsbi_jax.options import CatalogOptions, Limits
+from chemsbi_jax.results import provenance
+from chemsbi_jax.results.stopwatch import Stopwatch
+from chemsbi_jax.types import Method, Stars
+
+
+class Problem(NamedTuple):
+    """What an inference starts from."""
+
+    stars: Stars
+    networks: Networks
+    weights: str  # name or folder of the networks
+    report: Report | None  # how the table was read
+    path: Path | None  # of the table
+
+
+def infer(
+    stars: Stars | Catalog | str | os.PathLike,
+    *,
+    method: Literal["auto"] | Method = "auto",
+    weights: str | os.PathLike = "auto",
+    networks: Networks | None = None,
+    seed: int = 0,
+    key: Key[Array, ""] | None = None,
+    limits: Limits = Limits(),
+    options: CatalogOptions = CatalogOptions(),
+    path: Path | None = None,
+    checkpoint: Path | None = None,
+    quiet: bool = False,
+    watch: Stopwatch | None = None,
+) -> Inference:
+    """Posterior of (alpha_imf, log10_n_ia), with all checks and warnings.
+
+    Args:
+        stars: stars, a catalogue, or the path of a table (`read_catalog`).
+        method: "auto" takes "exact" for up to 5000 stars and "flow" for more; see
+            `infer_galaxy` for the others.
+        weights: networks "tng-any", "tng", "tng-legacy" or a folder; "auto" takes
+            "tng" if all stars have eight abundances, errors of 0.05 dex and no birth
+            times, else "tng-any".
+        networks: networks that are loaded already, in place of `weights`.
+        seed: decides everything random.
+        key: the same as a random key, in place of `seed`.
+        limits: numbers of stars at which methods change.
+        options: how a path is read.
+        path: file of the stars where `stars` is no path, for provenance and messages.
+        checkpoint: file that keeps the progress on a large table; not deleted here.
+        quiet: no progress bars, and no stage names on stderr.
+        watch: a running `Stopwatch`, whose stages join `Inference.seconds`.
+
+    Raises:
+        InputError: the table or the networks can't be used; names the remedy.
+    """
+    watch = Stopwatch(quiet) if watch is None else watch
+    with watch("read"):
+        stars, path = _read(stars, path, options)
+        problem = prepare(stars, weights, networks, path)
+    keys = split_key(jax.random.key(seed) if key is None else key)
+    answer = _answer(keys, problem, method, limits, checkpoint, watch)
+    assert answer is not None, "only process 0 gets an answer"
+    run = Run(problem.networks, limits, watch)
+    checked = run_checks(keys, run, problem.stars, answer, is_default=method == "auto")
+    return Inference(
+        posterior=answer.posterior,
+        checks=checked.checks,
+        others=checked.others,
+        stars=checked.stars,
+        draws=checked.draws,
+        table=checked.table,
+        networks=problem.networks,
+        n_stars=len(problem.stars.values),
+        n_used=count_used(problem.stars, answer.posterior),
+        report=problem.report,
+        provenance=_provenance(problem, seed if key is None else None),
+        limits=limits,
+        key=keys.figures,
+        watch=watch,
+    )
+
+
+def infer_as_worker(
+    stars: Stars | Catalog,
+    *,
+    method: Literal["auto"] | Method = "auto",
+    weights: str | os.PathLike = "auto",
+    seed: int = 0,
+    limits: Limits = Limits(),
+    path: Path | None = None,
+    quiet: bool = False,
+) -> None:
+    """Share of a further process (`devices.join_processes`) in the call of process 0.
+
+    All processes need the same arguments.
+    """
+    problem = prepare(stars, weights, None, path)
+    watch, keys = Stopwatch(quiet), split_key(jax.random.key(seed))
+    _answer(keys, problem, method, limits, None, watch)
+
+
+def _read(
+    stars: Stars | Catalog | str | os.PathLike,
+    path: Path | None,
+    options: CatalogOptions,
+) -> tuple[Stars | Catalog, Path | None]:
+    """The stars and the file that they come from."""
+    if isinstance(stars, str | os.PathLike):
+        return read_catalog(stars, options), Path(stars)
+    return stars, path
+
+
+def prepare(
+    stars: Stars | Catalog,
+    weights: str | os.PathLike,
+    networks: Networks | None,
+    path: Path | None,
+) -> Problem:
+    """Load the networks for the stars, and check that they can read them."""
+    report = stars.report if isinstance(stars, Catalog) else None
+    stars = stars.stars if isinstance(stars, Catalog) else stars
+    if networks is None:
+        auto = str(weights) == "auto"
+        weights = choose_weights(stars) if auto else weights
+        networks = load_networks(weights)
+    else:
+        weights = "in memory"
+    table = str(path or (report and report.name) or "star table")
+    networks.npe.reader.inputs(stars, table)  # raises with the name of the file
+    return Problem(stars, networks, str(weights), report, path)
+
+
+def _provenance(problem: Problem, seed: int | None) -> Mapping:
+    name = problem.weights
+    return provenance(seed=seed, emulator=name, npe=name, stars=problem.path)
+
+
+def _answer(
+    keys: Keys,
+    problem: Problem,
+    method: Literal["auto"] | Method,
+    limits: Limits,
+    checkpoint: Path | None,
+    watch: Stopwatch,
+) -> Answer | None:
+    with watch("inference"):
+        return first_answer(
+            keys.answer,
+            problem.networks,
+            problem.stars,
+            None if method == "auto" else method,
+            limits,
+            checkpoint=checkpoint,
+            quiet=watch.quiet,
+        )

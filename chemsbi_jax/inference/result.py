@@ -1,0 +1,233 @@
+"""`Inference`: a posterior with checks, as numbers, sentences, figures and files."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Key
+
+from chemsbi_jax import results
+from chemsbi_jax.catalog.report import Report
+from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
+from chemsbi_jax.galaxy.amortised.table import StarTable
+from chemsbi_jax.galaxy.automatic import prefixes
+from chemsbi_jax.galaxy.checks import StarDraws
+from chemsbi_jax.galaxy.networks import Networks
+from chemsbi_jax.inference.checks import Checks
+from chemsbi_jax.inference.rows import add_rows, save_rows
+from chemsbi_jax.inference.text import as_html, as_text
+from chemsbi_jax.options import Limits
+from chemsbi_jax.results.stopwatch import Stopwatch
+from chemsbi_jax.results.warnings import list_warnings
+from chemsbi_jax.storage.files import plain
+from chemsbi_jax.types import AMORTISED, GalaxyPosterior, Stars
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+N_SAVED_DRAWS = 100  # draws of each star in posterior.nc
+
+Truth = tuple[float, float] | Float[ArrayLike, " 2"]
+"""Known (alpha_imf, log10_n_ia), for the figures."""
+
+
+class FigureKeys(NamedTuple):
+    """Random keys of the figures."""
+
+    prefixes: Key[Array, ""]
+    noise: Key[Array, ""]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Inference:
+    """What `infer` returns."""
+
+    posterior: GalaxyPosterior
+    """Posterior of (alpha_imf, log10_n_ia) given all stars."""
+    checks: Checks
+    """All checks; `checks.as_dict()` is the block of summary.json."""
+    others: Mapping[str, GalaxyPosterior]
+    """Label -> posterior by other methods, for comparison."""
+    stars: Stars
+    """Stars of the checks and figures: all used ones, or a random subset of many."""
+    draws: StarDraws
+    """Posterior draws of each of these stars by itself."""
+    table: StarTable
+    """These stars as the amortised methods have them."""
+    networks: Networks
+    """Posterior network and forward model."""
+    n_stars: int
+    """Stars that were given."""
+    n_used: int
+    """Stars that the posterior used."""
+    report: Report | None
+    """What became of the rows of the table; None for stars without a table."""
+    provenance: Mapping
+    """Version, seed, names of the networks, checksum of the table."""
+    limits: Limits
+    """Numbers of stars at which methods change."""
+    key: Key[Array, ""]
+    """Random key of the figures."""
+    watch: Stopwatch
+    """Seconds of the stages."""
+    shared_errors: GalaxyPosterior | None = None
+    """A second interval, with errors that all stars share; None if it was not made."""
+
+    @cached_property
+    def _keys(self) -> "FigureKeys":
+        return FigureKeys(*jax.random.split(self.key, len(FigureKeys._fields)))
+
+    @cached_property
+    def warnings(self) -> list[str]:
+        """Sentences for the reader of the result, those of the table last."""
+        return list_warnings(self.checks.as_dict()) + list(self._of_table)
+
+    @property
+    def _of_table(self) -> tuple[str, ...]:
+        return self.report.warnings if self.report else ()
+
+    @property
+    def verdict(self) -> results.Verdict:
+        """Whether the interval can be quoted: green, amber or red, and why."""
+        return results.verdict(self.summary())
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Stage -> wall-clock time [s]."""
+        return dict(self.watch.seconds)
+
+    def summary(self) -> dict:
+        """Content of summary.json: plain numbers, strings, lists and dicts."""
+        n_own = len(self.warnings) - len(self._of_table)  # `add_rows` adds the others
+        content = results.summary(
+            self._saved(),
+            n_stars=self.n_stars,
+            n_used=self.n_used,
+            warnings=self.warnings[:n_own],
+            seconds=self.seconds,
+            provenance=self.provenance,
+        )
+        if self.shared_errors is not None:
+            shared = self.shared_errors
+            block = shared.interval() | {"method": shared.method} | shared.checks
+            content["shared_errors"] = plain(block)
+        return content if self.report is None else add_rows(content, self.report)
+
+    def plot_posterior(self, truth: Truth | None = None) -> "Figure":
+        """The posterior of the two parameters, with prior and other methods."""
+        from chemsbi_jax import plots
+
+        prior = self.networks.npe.prior[:N_GLOBAL]
+        moments = (
+            [float(d.mean) for d in prior],
+            [float(d.variance) ** 0.5 for d in prior],
+        )
+        return plots.plot_galaxy(self.posterior, truth, moments, self.others)
+
+    def plot_convergence(self, truth: Truth | None = None) -> "Figure":
+        """Mean and width of the posterior of the first 1, 2, 5, 10, ... stars."""
+        from chemsbi_jax import plots
+
+        method = self.posterior.method
+        name = method if method in AMORTISED else "flow"
+        return plots.plot_convergence(*self.prefixes, truth, name=name)
+
+    def plot_predictive(self) -> "Figure":
+        """Observed abundances beside those that the model predicts."""
+        from chemsbi_jax import plots
+
+        return plots.plot_predictive(self.stars, self._predicted())
+
+    def plot_first_star(self) -> "Figure":
+        """Posterior of all six parameters of the first star, with the prior."""
+        from chemsbi_jax import plots
+
+        draws = self.draws
+        return plots.plot_corner(draws.of_first, PARAMETERS, prior_draws=draws.prior)
+
+    @cached_property
+    def prefixes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Numbers of stars (k,), means (k, 2), standard deviations (k, 2)."""
+        return prefixes(
+            self._keys.prefixes,
+            self.networks,
+            self.stars,
+            self.table,
+            self.posterior,
+            self.checks.subset,
+            self.limits,
+        )
+
+    def _predicted(self) -> Float[np.ndarray, "draw star element"]:
+        clean = np.swapaxes(self.draws.predicted, 0, 1)
+        draw = np.random.default_rng(np.asarray(jax.random.key_data(self._keys.noise)))
+        noise = draw.standard_normal(clean.shape, np.float32)
+        return clean + np.nan_to_num(self.stars.errors) * noise
+
+    def save(
+        self,
+        folder: str | os.PathLike,
+        *,
+        truth: Truth | None = None,
+        command: str = "chemsbi_jax.infer(...)",
+    ) -> dict:
+        """Write all files of a result; each appears whole, summary.json last.
+
+        posterior.png, convergence.png, first_star.png, predictive.png, posterior.nc,
+        posterior.ecsv, report.html, summary.json and, if rows of the table were
+        dropped, dropped_rows.csv.
+
+        Args:
+            folder: made if it is not there.
+            truth: marked in the figures, if known.
+            command: the command that repeats the run, for report.html.
+
+        Returns:
+            The content of summary.json.
+
+        Raises:
+            OutputError: a file can't be written.
+        """
+        from chemsbi_jax import plots
+
+        folder = Path(folder)
+        with self.watch("figures and files"):
+            for name, figure in self._figures(truth):
+                plots.save_figure(figure, folder / f"{name}.png")
+            few = self.draws.theta[:, :N_SAVED_DRAWS]
+            path = folder / "posterior.nc"
+            results.write_posterior(path, self._saved(), self.stars, few)
+        if self.report is not None:
+            save_rows(folder, self.report)
+        summary = self.summary()
+        table = folder / "posterior.ecsv"
+        results.write_table(table, self._saved(), summary["provenance"])
+        results.write_report(
+            folder / "report.html",
+            summary,
+            results.read_figures(folder),
+            summary.get("catalogue"),
+            command,
+        )
+        results.write_summary(folder / "summary.json", summary)
+        return summary
+
+    def _saved(self) -> GalaxyPosterior:
+        return self.posterior._replace(checks=self.checks.as_dict())
+
+    def _figures(self, truth: Truth | None):
+        yield "posterior", self.plot_posterior(truth)
+        yield "convergence", self.plot_convergence(truth)
+        yield "first_star", self.plot_first_star()
+        yield "predictive", self.plot_predictive()
+
+    def __repr__(self) -> str:
+        return as_text(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)

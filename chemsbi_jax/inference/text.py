@@ -1,0 +1,64 @@
+"""A result as text and as HTML, for the screen and for notebooks."""
+
+from html import escape
+from typing import TYPE_CHECKING
+
+from chemsbi_jax.types import GalaxyPosterior
+
+if TYPE_CHECKING:
+    from chemsbi_jax.inference.result import Inference
+
+SHARED = "With errors that all stars share"
+COLOURS = {"green": "#1a7f37", "amber": "#9a6700", "red": "#cf222e"}
+
+
+def as_text(inference: "Inference") -> str:
+    """Interval, model fit, warnings and verdict, one a line."""
+    posterior, warnings = inference.posterior, inference.warnings
+    lines = [f"{inference.n_used} stars, method {posterior.method}:"]
+    lines += _interval(posterior)
+    lines.append(f"  correlation = {posterior.correlation:.2f}")
+    if inference.shared_errors is not None:
+        lines += [f"{SHARED}:", *_interval(inference.shared_errors)]
+    fit = inference.checks.model_fit.text
+    lines += [] if fit in warnings else [fit]
+    lines += [f"Warning: {text}" for text in warnings]
+    verdict = inference.verdict
+    lines.append(f"{verdict.word} ({verdict.level}): {verdict.text} {verdict.reason}")
+    return "\n".join(lines)
+
+
+def as_html(inference: "Inference") -> str:
+    """The same as an HTML fragment; the colour of the verdict is also a word."""
+    posterior, verdict = inference.posterior, inference.verdict
+    head = f"{inference.n_used} stars, method {posterior.method}"
+    tables = [_table(head, posterior)]
+    if inference.shared_errors is not None:
+        tables.append(_table(SHARED, inference.shared_errors))
+    colour = COLOURS[verdict.level]
+    warnings = "".join(f"<li>{escape(text)}</li>" for text in inference.warnings)
+    return (
+        f"{''.join(tables)}<p><strong style='color:{colour}'>{verdict.symbol} "
+        f"{verdict.word} ({verdict.level})</strong>: "
+        f"{escape(f'{verdict.text} {verdict.reason}')}</p>"
+        f"<p>{escape(inference.checks.model_fit.text)}</p>"
+        + (f"<ul>{warnings}</ul>" if warnings else "")
+    )
+
+
+def _interval(posterior: GalaxyPosterior) -> list[str]:
+    each = posterior.interval().items()
+    return [f"  {name:10s} = {p['mean']:.4f} +- {p['sd']:.4f}" for name, p in each]
+
+
+def _table(head: str, posterior: GalaxyPosterior) -> str:
+    rows = "".join(
+        f"<tr><th scope='row'>{name}</th><td>{p['mean']:.4f}</td>"
+        f"<td>{p['sd']:.4f}</td></tr>"
+        for name, p in posterior.interval().items()
+    )
+    return (
+        f"<table><caption>{escape(head)}</caption><thead><tr><th scope='col'>parameter"
+        "</th><th scope='col'>mean</th><th scope='col'>standard deviation</th></tr>"
+        f"</thead><tbody>{rows}</tbody></table>"
+    )

@@ -1,0 +1,53 @@
+"""Settings of the main functions as plain dataclasses; this module imports no JAX.
+
+The command line shows them as flags, so they must load in milliseconds.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogOptions:
+    """How to read a star table."""
+
+    survey: Literal["auto", "none", "galah", "apogee", "sdss5"] = "auto"
+    """Survey preset for column names and quality flags; "auto" detects it, "none" takes
+    the package's own column names only."""
+    columns: str = ""
+    """Columns by the table's names, as fe_h=FE_H,e_fe_h=FE_H_ERR; conversions too, as
+    age=10**logAge,fe_h=A(Fe)-7.50,e_mg_fe=sqrt(VAR_MG)."""
+    age_unit: Literal["", "Gyr", "Myr", "yr"] = ""
+    """Unit of ages and birth times whose column has none; Gyr if not given."""
+    solar_from: str | None = None
+    """Solar scale of the table, to convert from, as grevesse2007."""
+    without: str = ""
+    """Abundances to leave out, as c_fe,n_fe."""
+    default_error: float | None = None
+    """Error of abundances that have none in the table [dex]."""
+    quality: bool = True
+    """Follow a survey's flags: bad stars are dropped, bad values are not observed."""
+    hdu: int | None = None
+    """Number of the table in a FITS file or VOTable."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Numbers of stars at which `infer` changes its method or takes a random subset."""
+
+    max_exact: int = 5000
+    """Largest table for which the method "auto" runs the exact method on all stars."""
+    stream_from: int = 20_000
+    """Tables larger than this are read in blocks; checks and figures take a subset."""
+    n_checked: int = 8192
+    """Stars of that subset after the flow or the Gaussian method."""
+    n_exact: int = 2000
+    """Stars of the exact method beside the flow, and of that subset after `exact`."""
+    n_prefixes: int = 2048
+    """Stars of the convergence figure of a large table."""
+    n_robust: int = 300
+    """Stars of the robust method that runs beside a result that does not fit."""
+    n_leave_out: int = 200
+    """Stars whose posterior is repeated without each abundance."""
+    n_star_draws: int = 100
+    """Posterior draws of each star, for the checks and figures; at least 64."""

@@ -1,0 +1,186 @@
+"""One sentence about a result: can its interval be quoted, and why."""
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+from chemsbi_jax.constants import GLOBAL_PARAMETERS
+
+Level = Literal["green", "amber", "red"]
+
+FAR = 4.3  # prior widths, as in galaxy.amortised.product
+LARGE_NETWORK_ERROR = 2.0  # sigma, as the limit of the warning
+METHODS_DIFFER = 2.0  # sigma, as the limit of the warning
+MASS_AT_EDGE = 1e-3  # share of the posterior at the edge of its grid
+
+
+class Verdict(NamedTuple):
+    """Whether the interval of a result can be quoted."""
+
+    level: Level  # green: quote it; amber: read the reason first; red: do not quote it
+    text: str  # one sentence
+    reason: str  # one sentence or more
+
+    @property
+    def word(self) -> str:
+        """The level without a colour."""
+        return {"green": "Good", "amber": "Caution", "red": "Do not use"}[self.level]
+
+    @property
+    def symbol(self) -> str:
+        """The level without a colour, in one character."""
+        return {"green": "\u2713", "amber": "!", "red": "\u2717"}[self.level]
+
+
+def verdict(summary: Mapping) -> Verdict:
+    """Whether the interval of `summary` (the content of summary.json) can be quoted.
+
+    Red: the result is the prior or not a number, the exact method did not converge, or
+    the stars do not fit the model. Amber: a check failed, the checks or the result lack
+    some of the stars, or there is a warning. Green: else. A misfit is amber if
+    `shared_errors` has a `model_fit` of its own that is not flagged: its interval
+    allows for the misfit.
+    """
+    stops = _reasons_against(summary)
+    if stops:
+        text = "The interval is not a measurement of this galaxy."
+        return Verdict("red", text, " ".join(stops))
+    which = "interval with shared errors" if _shared(summary) else "interval"
+    doubts = _doubts(summary)
+    if doubts:
+        text = f"Use the {which} with caution."
+        return Verdict("amber", text, _sentence(doubts))
+    return Verdict("green", f"The {which} can be quoted.", _praise(summary))
+
+
+def explains_misfit(summary: Mapping) -> bool:
+    """Whether the model with shared errors fits the stars."""
+    fit = _shared(summary).get("model_fit") or {}
+    return fit.get("flagged") is False
+
+
+def _shared(summary: Mapping) -> Mapping:
+    return summary.get("shared_errors") or {}
+
+
+def _reasons_against(summary: Mapping) -> list[str]:
+    """Sentences; one is enough for red."""
+    checks, reasons = summary.get("checks") or {}, []
+    if checks.get("is_prior") or summary.get("n_used") == 0:
+        reasons.append("No star is used: this is the prior, not a result.")
+    if not _has_numbers(summary):
+        reasons.append("The mean or the standard deviation is not a number.")
+    if checks.get("at_rest") is False:
+        reasons.append("The exact method did not converge.")
+    fit = checks.get("model_fit") or {}
+    if fit.get("flagged") and not explains_misfit(summary):
+        reasons.append(fit.get("text") or "The model does not explain the stars.")
+    return reasons
+
+
+def _has_numbers(summary: Mapping) -> bool:
+    each = [(summary.get(name) or {}) for name in GLOBAL_PARAMETERS]
+    return all(p.get(key) is not None for p in each for key in ("mean", "sd"))
+
+
+def _doubts(summary: Mapping) -> list[str]:
+    """Clauses; one is enough for amber."""
+    doubts = _doubts_of_checks(summary.get("checks") or {}, str(summary.get("method")))
+    if explains_misfit(summary) and summary["checks"]["model_fit"]["flagged"]:
+        doubts.append("the model without shared errors does not explain the stars")
+    rows = summary.get("catalogue") or {}
+    n_dropped = sum((rows.get("dropped") or {}).values())
+    if n_dropped:
+        each = f"of the {rows.get('n_read')} rows of the table"
+        doubts.append(f"{n_dropped} {each} {_were(n_dropped)} not used")
+    warnings = summary.get("warnings") or []
+    n_table = len(set(warnings) & set(rows.get("notes") or []))
+    if n_table:
+        doubts.append(f"there {_count(n_table, 'warning')} about the table")
+    if warnings and not doubts:
+        doubts.append(f"there {_count(len(warnings), 'warning')}")
+    return doubts
+
+
+def _doubts_of_checks(checks: Mapping, method: str) -> list[str]:
+    doubts = []
+    if checks.get("no_exact"):
+        doubts.append("the exact method failed")
+    agree = checks.get("methods_agree") or {}
+    if agree.get("agree") is False:
+        doubts.append(f"the methods {method} and {agree.get('other')} differ")
+    halves = checks.get("halves") or {}
+    if halves.get("stable") is False:
+        distance = halves.get("distance") or float("nan")
+        doubts.append(f"even and odd rows of the table differ by {distance:.1f} sigma")
+    left_out = len(checks.get("left_out") or [])
+    if left_out:
+        doubts.append(f"no parameters explain {_stars(left_out)}, left out")
+    weak = checks.get("weak_stars") or 0
+    if weak:
+        doubts.append(f"{_stars(weak)} with too few measurements did not count")
+    subset = checks.get("subset") or {}
+    if subset:
+        part = f"{subset.get('n_stars')} of {subset.get('of')} stars"
+        doubts.append(f"the checks were made with {part}")
+    return doubts + _doubts_of_place(checks)
+
+
+def _doubts_of_place(checks: Mapping) -> list[str]:
+    """About results that lie where the networks are less accurate."""
+    doubts = []
+    widths = checks.get("prior_widths", 0.0)
+    if widths is None or widths > FAR:
+        distance = "far" if widths is None else f"{widths:.1f} prior widths"
+        doubts.append(f"the result lies {distance} from the prior's mean")
+    if _largest(checks.get("network_error_sigma")) > LARGE_NETWORK_ERROR:
+        doubts.append("the correction of the network's mean error is large")
+    if _largest(checks.get("methods_differ_sigma_of_all")) > METHODS_DIFFER:
+        doubts.append("the methods differ by more than the interval's width")
+    if (checks.get("mass_at_edge") or 0.0) > MASS_AT_EDGE:
+        doubts.append("the posterior reaches the edge of its grid")
+    if checks.get("model_error_dex"):
+        doubts.append("a model error was added to the abundances")
+    return doubts
+
+
+def _praise(summary: Mapping) -> str:
+    """What was checked and passed; only of checks that were made."""
+    checks = summary.get("checks") or {}
+    passed = []
+    fit = checks.get("model_fit") or {}
+    if fit.get("flagged") is False:
+        p_value = fit.get("p_value")
+        p = "" if p_value is None else f" (p = {p_value:.2g})"
+        passed.append(f"the model explains the stars{p}")
+    agree = checks.get("methods_agree") or {}
+    if agree.get("agree"):
+        passed.append(f"the methods {summary.get('method')} and {agree['other']} agree")
+    if (checks.get("halves") or {}).get("stable"):
+        passed.append("both halves of the table give the same result")
+    return _sentence(passed) if passed else "No check was made."
+
+
+def _sentence(clauses: list[str]) -> str:
+    """Clauses as one sentence."""
+    *first, last = clauses
+    text = f"{', '.join(first)}, and {last}" if len(clauses) > 2 else ""
+    text = text or " and ".join(clauses)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _largest(values: object) -> float:
+    """Largest absolute number of a list or a number; 0 if there is none."""
+    each = values if isinstance(values, list | tuple) else [values]
+    return max((abs(v) for v in each if v is not None), default=0.0)
+
+
+def _stars(n: int) -> str:
+    return f"{n} star{'s' * (n != 1)}"
+
+
+def _were(n: int) -> str:
+    return "was" if n == 1 else "were"
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{'is' if n == 1 else 'are'} {n} {noun}{'s' * (n != 1)}"

@@ -1,0 +1,96 @@
+"""What to do about each warning of a result."""
+
+# (part of the warning, what to do); the first part that a warning contains decides.
+# tests/test_report_page.py makes every warning of the package and looks for its entry.
+REMEDIES = (
+    (
+        "does not explain these stars",
+        "Do not quote the interval as a measurement of this galaxy. Look up the "
+        "abundances with the largest values under “Residuals of the abundances”; check "
+        "their zero points, their solar scale (--solar-from) and their errors. Then "
+        "repeat the run without the worst one (--without) and compare.",
+    ),
+    (
+        "With a model error for each abundance",
+        "Quote this interval beside the first one. For all stars, repeat the run with "
+        "--robust.",
+    ),
+    (
+        "The exact method failed",
+        "Check units, solar scale (--solar-from) and codes for missing values in the "
+        "table. Then repeat the run with --method exact; its message names the cause.",
+    ),
+    (
+        "Stars that no parameters explain",
+        "Look at these stars in the table: a wrong unit, a code for a missing value or "
+        "a blend of two stars is likely. Correct or remove them and repeat the run.",
+    ),
+    (
+        "The methods differ",
+        "Where the model fits the stars, quote the result of the exact method and "
+        "compare it with NUTS for some of the stars (experiments/nuts.py --compare). "
+        "Where it does not fit, resolve that warning first.",
+    ),
+    (
+        "of the stars the methods differ by",
+        "Add this difference to the interval as a further error, or repeat the run "
+        "with --method exact, which takes longer.",
+    ),
+    (
+        "Model errors were added",
+        "Quote these errors with the result. An abundance with a large model error has "
+        "little weight: check its zero point and its measurement errors.",
+    ),
+    (
+        "Even and odd rows",
+        "Check that all rows are stars of one galaxy, and that no row occurs twice. "
+        "If the table joins several samples, infer each of them alone and compare.",
+    ),
+    (
+        "did not converge",
+        "Do not use the interval. Repeat the run with another --seed; if the warning "
+        "stays, check units and solar scale, or use --method flow.",
+    ),
+    (
+        "stars are excluded",
+        "Nothing, if they are few. Otherwise repeat the run with --method exact, which "
+        "uses stars with few or uncertain measurements.",
+    ),
+    (
+        "No star is used",
+        "Do not use the numbers. Give more abundances for each star, or smaller "
+        "errors, and repeat the run.",
+    ),
+    (
+        "network's mean error",
+        "Repeat the run with --method exact and compare the two intervals.",
+    ),
+    (
+        "prior widths from the prior's mean",
+        "Check units and solar scale of the table. If they are right, this galaxy "
+        "lies outside the range of the networks: do not quote the interval.",
+    ),
+    (
+        "reaches the edge of its grid",
+        "Check units and solar scale of the table, and repeat the run with --method "
+        "exact.",
+    ),
+    (
+        "The exact method for",
+        "Compare this with the interval above. For all stars, repeat the run with "
+        "--method exact, which takes longer.",
+    ),
+    (
+        "dredge-up",
+        "Repeat the run with --without c_fe,n_fe, or with dwarfs only, and compare.",
+    ),
+)
+FALLBACK = "Compare with the checks below before you quote the interval."
+
+
+def remedy(warning: str) -> str:
+    """What the reader of a result can do about a warning, in one or two sentences."""
+    for part, what_to_do in REMEDIES:
+        if part in warning:
+            return what_to_do
+    return FALLBACK

@@ -1,0 +1,60 @@
+"""Figures of report.html: the PNG files that `infer` writes, with their texts."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+
+class ReportFigure(NamedTuple):
+    """A figure of the page."""
+
+    name: str  # of its PNG file, without suffix
+    title: str  # caption, one or two sentences
+    alt: str  # what the figure shows, for those who do not see it
+    png: bytes  # content of the PNG file
+
+
+# name, title, alternative text; in the order of the page
+TEXTS = (
+    (
+        "posterior",
+        "Posterior of the two parameters: draws, ellipses at 1, 2 and 3 sigma "
+        "(39, 86 and 99 % of the probability), and the two marginal distributions. "
+        "Ellipses of other methods lie on top of each other where the methods agree.",
+        "Scatter plot of posterior draws of alpha_imf and log10_n_ia with nested "
+        "ellipses for each method, and a histogram of each parameter along the edges.",
+    ),
+    (
+        "convergence",
+        "Mean with bands of 1 and 2 sigma, and width of the posterior, for the first "
+        "N stars. The width falls as 1/√N where the stars are independent.",
+        "Four panels against the number of stars: above, the mean of each parameter "
+        "with bands that become narrower; below, its width beside a dotted line "
+        "proportional to one over the root of N.",
+    ),
+    (
+        "predictive",
+        "Abundances of the stars (blue) and those that the model predicts at the "
+        "inferred parameters (grey, 1 and 2 sigma). Below each: difference in sigma.",
+        "One histogram for each of eight abundances with the predicted band behind "
+        "it, and a panel of residuals in sigma below each histogram.",
+    ),
+    (
+        "first_star",
+        "Posterior of all six parameters for the first star alone. Grey "
+        "lines on the diagonal: the prior.",
+        "Corner plot of six parameters of one star: histograms on the diagonal, "
+        "contours of each pair of parameters below it.",
+    ),
+)
+
+
+def read_figures(folder: str | os.PathLike) -> Sequence[ReportFigure]:
+    """The figures that are in the folder of a result, in the order of the page."""
+    files = [(Path(folder) / f"{name}.png", texts) for name, *texts in TEXTS]
+    return tuple(
+        ReportFigure(path.stem, *texts, path.read_bytes())
+        for path, texts in files
+        if path.is_file()
+    )

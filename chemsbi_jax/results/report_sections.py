@@ -1,0 +1,220 @@
+"""Sections of report.html: result, warnings, rows of the table, provenance."""
+
+from collections.abc import Mapping, Sequence
+
+from chemsbi_jax.constants import GLOBAL_PARAMETERS
+from chemsbi_jax.results.markup import Child, Element, prose, section, table, tag
+from chemsbi_jax.results.remedies import remedy
+from chemsbi_jax.results.report_numbers import (
+    SHOWN,
+    Parameter,
+    interval,
+    interval_drawing,
+    mean_and_sd,
+    number,
+)
+
+WITH_SHARED, STATISTICAL = "with shared errors", "statistical error only"
+HEAD = ("parameter", "unit", "mean", "standard deviation", "90 % interval", "meaning")
+
+
+def result(summary: Mapping) -> Element:
+    """The interval of both parameters: cards, a table, and a line to copy."""
+    shared = summary.get("shared_errors") or {}
+    results = {WITH_SHARED: shared, STATISTICAL: summary}
+    if not shared:
+        results = {f"method {summary.get('method')}": summary}
+    cards = tag("div", *(_card(p, results) for p in SHOWN), class_="cards")
+    tables = [_interval_table(*pair, bool(shared)) for pair in results.items()]
+    quoted = shared or summary
+    line = "; ".join(f"{n} = {_plain(quoted.get(n) or {})}" for n in GLOBAL_PARAMETERS)
+    line += f"; correlation = {_ascii(number(quoted.get('correlation'), 2))}"
+    copy = tag("pre", tag("code", line), class_="copy")
+    label = tag("p", "To copy (mean and standard deviation):", class_="hint")
+    return section("Result", "result", cards, *tables, label, copy)
+
+
+def _card(shown: Parameter, results: Mapping[str, Mapping]) -> Element:
+    each = {label: r.get(shown.name) or {} for label, r in results.items()}
+    first, *others = each.items()
+    lines = [tag("p", f"{mean_and_sd(p)} {key}", class_="other") for key, p in others]
+    return tag(
+        "article",
+        tag("h3", shown.title),
+        tag("p", tag("code", shown.name), class_="name"),
+        tag("p", mean_and_sd(first[1]), class_="value"),
+        tag("p", f"90 % interval {interval(first[1])}", class_="range"),
+        *lines,
+        interval_drawing(shown.name, each),
+    )
+
+
+def _interval_table(label: str, found: Mapping, is_one_of_two: bool) -> Element:
+    caption = "Interval of both parameters"
+    if is_one_of_two:
+        quote = " (the interval to quote)" if label == WITH_SHARED else ""
+        caption = f"{caption}, {label}{quote}"
+    lines = []
+    for shown in SHOWN:
+        p = found.get(shown.name) or {}
+        mean, sd = mean_and_sd(p).split(" \u00b1 ")
+        name = tag("code", shown.name)
+        lines.append([name, shown.unit, mean, sd, interval(p), _meaning(shown, p)])
+    correlation = number(found.get("correlation"), 2)
+    meaning = "Correlation coefficient of the two parameters, \u22121 to 1."
+    lines.append(["correlation", "none", correlation, "", "", meaning])
+    if is_one_of_two and label != WITH_SHARED:  # units and meanings stand above
+        return table(caption, _brief(HEAD), map(_brief, lines))
+    return table(caption, HEAD, lines)
+
+
+def _brief(line: Sequence[Child]) -> list[Child]:
+    return [line[0], *line[2:-1]]
+
+
+def _meaning(shown: Parameter, p: Mapping) -> str:
+    """With the number of SNe Ia itself beside its logarithm."""
+    mean = p.get("mean")
+    if shown.name != "log10_n_ia" or mean is None or not -30.0 < mean < 30.0:
+        return shown.meaning
+    return f"{shown.meaning} Here: {1000 * 10**mean:.3g} SNe Ia per 1000 M\u2609."
+
+
+def _plain(p: Mapping) -> str:
+    return _ascii(mean_and_sd(p))
+
+
+def _ascii(text: str) -> str:
+    return text.replace("\u2212", "-").replace("\u00b1", "+-").replace("\u2014", "nan")
+
+
+def shared_errors(summary: Mapping) -> Element | None:
+    """Where the width with shared errors comes from, and the inferred corrections."""
+    shared = summary.get("shared_errors")
+    if not shared:
+        return None
+    intro = tag(
+        "p",
+        "All stars of a galaxy share the errors of the yields, of the zero points of "
+        "the abundances and of the assumed population. These errors do not become "
+        "smaller with more stars. The interval with shared errors contains them.",
+    )
+    parts = []
+    for key, (caption, first) in _SHARED_TABLES.items():
+        content = shared.get(key)
+        if isinstance(content, Mapping) and content:
+            parts.append(nested_table(caption, first, content))
+    return section("Shared errors", "shared-errors", intro, *parts)
+
+
+_SHARED_TABLES = {
+    "budget": ("Where the width comes from", "block"),
+    "yields": ("Inferred yield factors [dex]", "element and channel"),
+    "zero_points": ("Inferred zero points of the abundances [dex]", "abundance"),
+    "population": ("Inferred population of the stars", "local parameter"),
+}
+
+
+def nested_table(caption: str, first: str, content: Mapping) -> Element:
+    """A table of name -> numbers; {"mean", "sd"} becomes one cell.
+
+    Args:
+        caption: of the table.
+        first: head of the column with the names.
+        content: name -> a number, {"mean", "sd"}, or a mapping of names to either.
+    """
+    rows = {name: _as_columns(part) for name, part in content.items()}
+    columns = list(dict.fromkeys(key for row in rows.values() for key in row))
+    lines = [
+        (tag("code", name), *(row.get(column, "") for column in columns))
+        for name, row in rows.items()
+    ]
+    return table(caption, (first, *columns), lines)
+
+
+def _as_columns(part: object) -> dict[str, str]:
+    if not isinstance(part, Mapping):
+        return {"value": _cell(part)}
+    if {"mean", "sd"} <= set(part):
+        rest = {k: _cell(v) for k, v in part.items() if not _is_quantile(k)}
+        rest.pop("mean"), rest.pop("sd")
+        return {"mean and sd": mean_and_sd(part)} | rest
+    return {str(key): _cell(value) for key, value in part.items()}
+
+
+def _is_quantile(key: str) -> bool:
+    return key.startswith("q") and key[1:].isdigit()
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, Mapping):
+        if {"mean", "sd"} <= set(value):
+            return mean_and_sd(value)
+        return ", ".join(f"{key} {_cell(part)}" for key, part in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_cell, value))
+    return number(value)
+
+
+def warnings(summary: Mapping) -> Element:
+    """Each warning with what to do about it."""
+    found = summary.get("warnings") or []
+    if not found:
+        text = tag("p", "There are no warnings.")
+        return section("Warnings", "warnings", text)
+    items = [
+        tag(
+            "li",
+            tag("p", prose(text), class_="warning"),
+            tag(
+                "p", tag("strong", "What to do: "), prose(remedy(text)), class_="remedy"
+            ),
+        )
+        for text in found
+    ]
+    return section("Warnings", "warnings", tag("ol", *items, class_="warnings"))
+
+
+def rows(content: Mapping | None) -> Element | None:
+    """What became of the rows of the star table."""
+    if content is None:
+        return None
+    n_read, n_used = content.get("n_read"), content.get("n_used")
+    parts = [tag("p", f"{n_read} rows read, {n_used} stars used.")]
+    dropped = content.get("dropped") or {}
+    if dropped:
+        lines = [(reason, number(n)) for reason, n in dropped.items()]
+        parts.append(table("Rows that were not used", ("reason", "rows"), lines))
+        parts.append(tag("p", "Each of these rows is listed in dropped_rows.csv."))
+    notes = [tag("li", prose(note)) for note in content.get("notes") or []]
+    if notes:
+        parts += [tag("h3", "Notes"), tag("ul", *notes, class_="notes")]
+    return section("Rows of the star table", "rows", *parts)
+
+
+def provenance(summary: Mapping, command: str) -> Element:
+    """Version, seed, weights, checksum of the stars, seconds, command."""
+    origin = summary.get("provenance") or {}
+    names = {
+        "stars": "star table",
+        "emulator": "emulator weights",
+        "npe": "NPE weights",
+    }
+    entries = [
+        part
+        for key, value in origin.items()
+        for part in (tag("dt", names.get(key, key)), tag("dd", number(value)))
+    ]
+    seconds = summary.get("seconds") or {}
+    lines = [(stage, number(value, 1)) for stage, value in seconds.items()]
+    if lines:
+        total = sum(value for value in seconds.values() if value is not None)
+        lines.append(("total", number(total, 1)))
+    return section(
+        "Provenance",
+        "provenance",
+        tag("dl", *entries),
+        tag("h3", "Command to repeat the run"),
+        tag("pre", tag("code", command), class_="copy"),
+        table("Wall-clock time", ("stage", "seconds"), lines) if lines else None,
+    )

@@ -1,0 +1,1 @@
+"""Parts of benchmark.py: clocks, our code and the peers."""

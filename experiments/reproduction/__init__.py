@@ -1,0 +1,1 @@
+"""Parts of reproduce.py: the reference's data sets, formulas, tables and training."""

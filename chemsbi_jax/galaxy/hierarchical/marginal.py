@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, Key
 
-from chemsbi_jax.galaxy.evidence import n_effective
+from chemsbi_jax.galaxy.exact.importance import n_effective
 from chemsbi_jax.galaxy.hierarchical.proposals import (
     N_LOCAL,
     Anchor,

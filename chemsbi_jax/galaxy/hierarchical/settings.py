@@ -12,7 +12,8 @@ BLOCKS = ("yields", "zero_points", "population", "scatter", "outliers")
 """Blocks of shared parameters beside the galaxy's, in the order of the latents."""
 LOCAL = PARAMETERS[N_GLOBAL:]
 DEFAULT_YIELDS = 0.15  # dex, of a factor without a published spread
-DEFAULT_IRON = 0.05  # dex, SN II and SN Ia iron (Weinberg+ 2024: 12 %)
+SN2_IRON = 0.05  # dex, from observed explosions (Weinberg+ 2024: 12 %)
+CHANNELS = {"sn2": "sn2", "agb": "agb", "snia": "sn_ia"}  # names in the spread's file
 SPREAD_FILE = Path(__file__).parents[2] / "pretrained" / "yield_spread.json"
 
 
@@ -87,15 +88,16 @@ def _each(block: str, given, names: Sequence[str], default=None) -> tuple[float,
 
 
 def _default_scale(factor: str) -> float:
-    spread = _published_spread()
-    if factor in spread:
-        return float(spread[factor])
-    return DEFAULT_IRON if factor.endswith("_fe") else DEFAULT_YIELDS
+    if factor == "sn2_fe":
+        return SN2_IRON
+    channel, element = factor.split("_")
+    spread = _published_spread().get(CHANNELS[channel], {})
+    return float(spread.get(element.capitalize(), DEFAULT_YIELDS))
 
 
-def _published_spread() -> dict[str, float]:
-    """Factor -> dex, from the shipped spread of the published sets, if it is there."""
+def _published_spread() -> dict[str, dict[str, float]]:
+    """Channel -> element -> dex, from the shipped spread of the published sets, if it is there."""
     if not SPREAD_FILE.exists():
         return {}
     content = json.loads(SPREAD_FILE.read_text(encoding="utf-8"))
-    return content.get("scales", content)
+    return content["scales"]

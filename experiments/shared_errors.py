@@ -251,7 +251,7 @@ def coverage(rows: list[dict]) -> dict:
 def table(rows: list[dict], summary: dict) -> str:
     """Markdown: one line a galaxy, and the coverage below."""
     lines = [
-        "| stars | alpha_imf | log10_n_ia | distance [widths] | chi2 | r-hat, least ESS |",
+        "| stars | alpha_imf | log10_n_ia | distance [sd] | chi2 | r-hat, least ESS |",
         "|---|---|---|---|---|---|",
     ]
     for r in rows:
@@ -267,7 +267,7 @@ def table(rows: list[dict], summary: dict) -> str:
     if summary.get("n"):
         inside = {k: v["joint"] for k, v in summary["inside"].items()}
         lines.append(
-            f"\n{summary['n']} galaxies with a truth, inside the joint regions: {inside}."
+            f"\n{summary['n']} galaxies with a truth; share inside the regions: {inside}."
         )
     return "\n".join(lines) + "\n"
 

@@ -16,8 +16,8 @@ from jax.scipy.stats import norm
 from jaxtyping import Array, Float, Key
 
 from chemsbi_jax.constants import N_GLOBAL
-from chemsbi_jax.galaxy.exact.triangular_map import Chart, fit_chart, push
 from chemsbi_jax.galaxy.exact.importance import n_effective, temper
+from chemsbi_jax.galaxy.exact.triangular_map import Chart, fit_chart, push
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, Shared, unpack
 from chemsbi_jax.galaxy.hierarchical.small import (
     cholesky,

@@ -96,7 +96,7 @@ def _default_scale(factor: str) -> float:
 
 
 def _published_spread() -> dict[str, dict[str, float]]:
-    """Channel -> element -> dex, from the shipped spread of the published sets, if it is there."""
+    """Channel -> element -> dex: the shipped spread of the published sets, if any."""
     if not SPREAD_FILE.exists():
         return {}
     content = json.loads(SPREAD_FILE.read_text(encoding="utf-8"))

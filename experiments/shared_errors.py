@@ -267,7 +267,7 @@ def table(rows: list[dict], summary: dict) -> str:
     if summary.get("n"):
         inside = {k: v["joint"] for k, v in summary["inside"].items()}
         lines.append(
-            f"\n{summary['n']} galaxies with a truth; share inside the regions: {inside}."
+            f"\n{summary['n']} galaxies with a truth; share inside regions: {inside}."
         )
     return "\n".join(lines) + "\n"
 

@@ -59,7 +59,8 @@ def infer_galaxy(
             "robust" also gives each abundance a model error, as large as the stars
             ask for; "hierarchical" has priors on yields, zero points and populations
             (`hierarchical_posterior`), and `forward` takes yield factors beside theta
-            (`emulate_yields`), and returns the draws of its chains. Stars that are too uninformative for a network
+            (`emulate_yields`), and returns the draws of its chains. Stars that are too
+            uninformative for a network
             (`find_uninformative`) are excluded from the first two.
         n_draws: draws from the result.
         forward: theta (..., 6) -> abundances [dex], for "exact" and "robust". "flow"

@@ -84,7 +84,7 @@ def draw_shared(
                 guide_keys[i], stars, local, model, layout, centre, covariance
             )
             if at is None:
-                at = _scatter(key_start, density, chains.n_chains)
+                at = scatter_points(key_start, density, chains.n_chains)
             else:  # the stars start anew at their guides, psi where it is
                 at = Point(_whiten(density, psi[:, -1]), at.stars)
             found = walk(keys[i], density, at, scale * step, n, bar.update)
@@ -146,7 +146,8 @@ def _rows(tree, n: int):
     return jax.tree.map(lambda x: np.asarray(x)[:n], tree)
 
 
-def _scatter(key, density: Density, n_chains: int) -> Point:
+def scatter_points(key, density: Density, n_chains: int) -> Point:
+    """First places of chains, within the width of the normal approximation."""
     key_shared, key_stars = jax.random.split(key)
     n_psi, n_rows = len(density.centre), len(density.counts)
     return Point(

@@ -19,7 +19,7 @@ from chemsbi_jax.galaxy.hierarchical.settings import (
 from chemsbi_jax.priors import Prior
 
 LN_10 = float(np.log(10.0))
-LARGEST_SHARE = 0.5  # of outliers
+LARGEST_SHARE, NEVER = 0.5, -1e6  # of outliers, and the log of no share
 
 
 class Layout(eqx.Module):
@@ -87,8 +87,9 @@ def unpack(psi: Float[Array, " psi"], layout: Layout) -> Shared:
     """
     values, at = psi * layout.scale, layout.slices()
     population = values[at["population"]]
-    share = jnp.log(jnp.maximum(layout.outlier_share, 1e-30))
-    share = share + LN_10 * values[at["outliers"]][0]
+    median = layout.outlier_share
+    share = jnp.log(jnp.maximum(median, 1e-30)) + LN_10 * values[at["outliers"]][0]
+    share = jnp.where(median > 0.0, share, NEVER)
     return Shared(
         galaxy=psi[:N_GLOBAL],
         factors=values[at["yields"]],

@@ -204,6 +204,7 @@ def draw_local(
     """Evenly spread draws with widened normals at any psi, and their log density."""
     noise = even_normals(key, n)
     local, log_det = move(star, guide, layout, psi, WIDEN * noise)
+    log_det = log_det + N_LOCAL * jnp.log(WIDEN)
     return local, norm.logpdf(noise).sum(axis=0) - log_det
 
 

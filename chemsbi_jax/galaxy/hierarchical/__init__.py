@@ -1,0 +1,71 @@
+"""Method `hierarchical`: the posterior of all that the stars of a galaxy share.
+
+Yield factors, zero points, population, scatter and outliers have priors beside the two
+parameters of the galaxy, and each star's four local parameters are integrated out.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from jaxtyping import Array, Key
+
+from chemsbi_jax.constants import YIELD_FACTORS
+from chemsbi_jax.galaxy.hierarchical.posterior import Chains as Chains
+from chemsbi_jax.galaxy.hierarchical.posterior import draw_shared
+from chemsbi_jax.galaxy.hierarchical.result import (
+    HierarchicalPosterior as HierarchicalPosterior,
+)
+from chemsbi_jax.galaxy.hierarchical.result import to_result
+from chemsbi_jax.galaxy.hierarchical.settings import BLOCKS as BLOCKS
+from chemsbi_jax.galaxy.hierarchical.settings import SharedErrors as SharedErrors
+from chemsbi_jax.galaxy.hierarchical.shared import make_layout
+from chemsbi_jax.galaxy.hierarchical.star import FactorForward, Model, make_stars
+from chemsbi_jax.priors import Prior
+from chemsbi_jax.types import Stars
+
+DEFAULT, CHAINS = SharedErrors(), Chains()
+MOST_STARS = 5000  # of more, a random subset: the shared errors are the width
+
+
+def hierarchical_posterior(
+    key: Key[Array, ""],
+    forward: FactorForward,
+    prior: Prior,
+    stars: Stars,
+    settings: SharedErrors = DEFAULT,
+    *,
+    factors: Sequence[str] = YIELD_FACTORS,
+    chains: Chains = CHAINS,
+    quiet: bool = True,
+) -> HierarchicalPosterior:
+    """Posterior of the shared parameters given all stars of a galaxy.
+
+    Args:
+        key: decides everything random.
+        forward: (theta, log10 yield factors) -> abundances [dex], a PyTree such as
+            `jax.tree_util.Partial`.
+        prior: of the galaxy and of the stars' local parameters.
+        stars: any errors, gaps and birth times; of more than `MOST_STARS`, a random
+            subset, which `checks["n_subset"]` states.
+        settings: prior scales, and blocks that are held.
+        factors: names of the yield factors.
+        chains: their number and length.
+        quiet: no progress bar.
+
+    Raises:
+        InputError: an unknown block or factor, or a negative scale.
+    """
+    key_subset, key_draws = jax.random.split(key)
+    n_stars, extra = len(stars.values), {}
+    if n_stars > MOST_STARS:
+        rows = jax.random.choice(key_subset, n_stars, (MOST_STARS,), replace=False)
+        stars = stars.take(np.sort(np.asarray(rows)))
+        extra = {"n_subset": MOST_STARS}
+    layout = make_layout(settings, factors)
+    readings = make_stars(stars, settings, prior)
+    model = Model(forward, prior)
+    found = draw_shared(key_draws, readings, model, layout, chains, quiet=quiet)
+    result = to_result(found, layout, factors, prior)
+    checks = result.posterior.checks | extra
+    return result._replace(posterior=result.posterior._replace(checks=checks))

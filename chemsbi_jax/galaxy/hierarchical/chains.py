@@ -1,0 +1,119 @@
+"""Hamiltonian Monte Carlo of the joint density: many short chains side by side."""
+
+from functools import cache
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float, Key
+
+from chemsbi_jax.compute.devices import spread
+from chemsbi_jax.galaxy.hierarchical.density import Density, Point
+
+CHUNK = 10  # steps of a call
+FULL, LONGEST = 1.5, 24  # length of a path (a quarter turn of a normal), and its steps
+GOAL = 0.8  # share of accepted steps
+
+
+class Walk(NamedTuple):
+    """What chains passed through."""
+
+    at: Point  # the last ones
+    shared: Float[np.ndarray, "chain draw psi"]
+    accepted: Float[np.ndarray, "chain draw"]  # probability
+
+
+def walk(
+    key: Key[Array, ""], density: Density, at: Point, step: float, n: int, advance=None
+) -> Walk:
+    """The next `n` draws of each chain, rounded up to whole chunks.
+
+    Args:
+        key: decides them.
+        density: of the coordinates.
+        at: where the chains are.
+        step: of the leapfrog.
+        n: draws of each chain.
+        advance: called with the number of draws of each chunk, for a progress bar.
+    """
+    parts = []
+    n_chunks = -(-n // CHUNK)
+    step, n_steps = jnp.asarray(step, jnp.float32), _path_steps(step)
+    for keys in jax.random.split(key, (n_chunks, len(at.shared))):
+        found = _on_all_devices(_walk)((keys, at), density, step, n_steps)
+        found = jax.tree.map(np.asarray, found)
+        at = found.at
+        parts.append(found)
+        if advance:
+            advance(CHUNK)
+    joined = (
+        np.concatenate([getattr(p, name) for p in parts], axis=1)
+        for name in ("shared", "accepted")
+    )
+    return Walk(at, *joined)
+
+
+def _path_steps(step: float) -> Array:
+    return jnp.asarray(min(max(round(FULL / step), 1), LONGEST))
+
+
+_on_all_devices = cache(spread)
+
+
+def _walk(chains: tuple, density: Density, step: Array, n_steps: Array) -> Walk:
+    keys, at = chains
+    value = jax.value_and_grad(lambda x: density.log_density(x))
+
+    def one(key: Array, at: Point) -> Walk:
+        def go_on(state: tuple, key: Array) -> tuple:
+            state, chance = _hamiltonian(key, value, state, step, n_steps)
+            return state, (state[0].shared, chance)
+
+        first = (at, *value(at))
+        last, (shared, chance) = lax.scan(go_on, first, jax.random.split(key, CHUNK))
+        return Walk(last[0], shared, chance)
+
+    return jax.vmap(one)(keys, at)
+
+
+def _hamiltonian(key: Array, value, state: tuple, step: Array, n_steps: Array):
+    """One step: a path of random length from a random momentum, and its acceptance."""
+    key_momentum, key_length, key_accept = jax.random.split(key, 3)
+    at, start, slope = state
+    momentum = _normals(key_momentum, at)
+    # of random size, so that no direction comes back to where it was
+    size = step * jax.random.uniform(key_length, minval=0.7, maxval=1.1)
+
+    def leap(_, path: tuple) -> tuple:
+        at, _, slope, momentum = path
+        momentum = _add(momentum, slope, 0.5 * size)
+        at = _add(at, momentum, size)
+        now, slope = value(at)
+        return at, now, slope, _add(momentum, slope, 0.5 * size)
+
+    path = (at, start, slope, momentum)
+    end, now, other, last = lax.fori_loop(0, n_steps, leap, path)
+    gain = now - start - _energy(last) + _energy(momentum)
+    chance = jnp.where(jnp.isfinite(gain), jnp.exp(jnp.minimum(gain, 0.0)), 0.0)
+    is_taken = jax.random.uniform(key_accept) < chance
+    new = (end, now, other)
+    state = jax.tree.map(lambda x, y: jnp.where(is_taken, x, y), new, state)
+    return state, chance
+
+
+def _normals(key: Array, like: Point) -> Point:
+    keys = jax.random.split(key, 2)
+    return Point(
+        jax.random.normal(keys[0], like.shared.shape),
+        jax.random.normal(keys[1], like.stars.shape),
+    )
+
+
+def _add(x: Point, y: Point, factor: Array) -> Point:
+    return jax.tree.map(lambda a, b: a + factor * b, x, y)
+
+
+def _energy(momentum: Point) -> Array:
+    return 0.5 * sum(jnp.sum(x**2) for x in momentum)

@@ -1,0 +1,144 @@
+"""The posterior of the shared parameters as a user reads it."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL, PARAMETERS
+from chemsbi_jax.galaxy.hierarchical.posterior import SharedDraws
+from chemsbi_jax.galaxy.hierarchical.settings import BLOCKS, LOCAL
+from chemsbi_jax.galaxy.hierarchical.shared import Layout, physical, psi_names
+from chemsbi_jax.priors import Prior
+from chemsbi_jax.types import GalaxyPosterior
+
+MAX_R_HAT, MIN_ESS = 1.05, 100.0  # of each shared parameter
+QUANTILES = {"q05": 0.05, "q16": 0.16, "q50": 0.5, "q84": 0.84, "q95": 0.95}
+NOT_NARROWED = 0.9  # posterior width over the prior's
+
+
+class HierarchicalPosterior(NamedTuple):
+    """Posterior of the galaxy's parameters and of everything its stars share."""
+
+    posterior: GalaxyPosterior  # of the galaxy's two parameters, with the checks
+    names: tuple[str, ...]  # of the shared parameters
+    draws: Float[np.ndarray, "draw psi"]  # dex, prior widths, or as the names say
+    latents: Float[np.ndarray, "draw psi"]  # standard normal in the prior
+    budget: dict  # block -> parameter -> share of the width that goes if it is held
+
+    def summary(self) -> dict:
+        """Content of `shared_errors` in summary.json.
+
+        Without convergence, the block says so and holds no interval.
+        """
+        checks = self.posterior.checks
+        if not checks["converged"]:
+            return {"converged": False, "checks": checks}
+        each = dict(zip(self.names, self.draws.T, strict=True))
+        galaxy = {p: _describe(each[p]) for p in PARAMETERS[:N_GLOBAL]}
+        first = self.draws[:, :N_GLOBAL]
+        return galaxy | {
+            "correlation": float(np.corrcoef(first.T)[0, 1]),
+            "converged": True,
+            "budget": self.budget,
+            "yields": self._block(each, self._factors()),
+            "zero_points": self._block(each, [f"zero_point_{a}" for a in ABUNDANCES]),
+            "population": self._block(
+                each, [f"{k}_{p}" for k in ("mean", "log_width") for p in LOCAL]
+            ),
+            "scatter": self._block(each, [f"scatter_{a}" for a in ABUNDANCES]),
+            "checks": checks,
+        }
+
+    def _factors(self) -> list[str]:
+        first = self.names.index(f"zero_point_{ABUNDANCES[0]}")
+        return list(self.names[N_GLOBAL:first])
+
+    def _block(self, each: dict, names: Sequence[str]) -> dict:
+        return {n: _describe(each[n]) for n in names if np.ptp(each[n]) > 0.0}
+
+
+def _describe(x: Float[np.ndarray, " draw"]) -> dict[str, float]:
+    levels = np.quantile(x, list(QUANTILES.values()))
+    moments = {"mean": float(x.mean()), "sd": float(x.std(ddof=1))}
+    return moments | dict(zip(QUANTILES, map(float, levels), strict=True))
+
+
+def to_result(
+    found: SharedDraws, layout: Layout, factors: Sequence[str], prior: Prior
+) -> HierarchicalPosterior:
+    """Draws, budget and checks from the chains."""
+    names = psi_names(factors)
+    latents = found.psi.reshape(-1, found.psi.shape[-1]).copy()
+    scatter = layout.slices()["scatter"]
+    latents[:, scatter] = np.abs(latents[:, scatter])
+    draws = physical(latents, layout, prior)
+    galaxy = draws[:, :N_GLOBAL]
+    posterior = GalaxyPosterior(
+        "hierarchical",
+        galaxy,
+        galaxy.mean(axis=0),
+        np.cov(galaxy, rowvar=False),
+        shared_checks(found, layout, names),
+    )
+    budget = width_budget(np.cov(latents.T), layout)
+    return HierarchicalPosterior(posterior, names, draws, latents, budget)
+
+
+def width_budget(covariance: Float[np.ndarray, "psi psi"], layout: Layout) -> dict:
+    """Share of each galaxy parameter's width that goes if a block is held.
+
+    By the conditional variance of a normal with the posterior's covariance.
+    """
+    budget = {}
+    first = slice(0, N_GLOBAL)
+    whole = np.sqrt(np.diag(covariance[first, first]))
+    free = np.asarray(layout.scale) > 0.0
+    at = layout.slices()
+    blocks = {name: (name,) for name in BLOCKS} | {"all": BLOCKS}
+    for name, members in blocks.items():
+        rows = np.concatenate([np.arange(len(free))[at[m]] for m in members])
+        rows = rows[free[rows]]
+        cross = covariance[first][:, rows]
+        inner = covariance[np.ix_(rows, rows)]
+        gone = cross @ np.linalg.solve(inner, cross.T) if len(rows) else 0.0
+        left = np.clip(np.diag(covariance[first, first] - gone), 0.0, None)
+        share = 1.0 - np.sqrt(left) / whole
+        budget[name] = dict(zip(PARAMETERS, share.tolist(), strict=False))
+    return budget
+
+
+def shared_checks(found: SharedDraws, layout: Layout, names: Sequence[str]) -> dict:
+    """Convergence of the chains, and how well each star is integrated."""
+    import arviz  # here, as it takes a second that other methods need not wait for
+
+    psi = found.psi.copy()
+    scatter = layout.slices()["scatter"]
+    psi[..., scatter] = np.abs(psi[..., scatter])
+    free = np.flatnonzero(np.asarray(layout.scale) > 0.0)
+    r_hat = np.array([float(arviz.rhat(psi[..., i])) for i in free])
+    ess = np.array([float(arviz.ess(psi[..., i])) for i in free])
+    sd = psi.std(axis=(0, 1))
+    prior_sd = np.ones(len(names))
+    prior_sd[scatter] = np.sqrt(1.0 - 2.0 / np.pi)
+    share = sd / prior_sd
+    worst = int(np.argmax(r_hat))
+    return {
+        "converged": bool(r_hat.max() <= MAX_R_HAT and ess.min() >= MIN_ESS),
+        "ess": float(ess[:N_GLOBAL].min()),
+        "ess_min": float(ess.min()),
+        "r_hat": float(r_hat[:N_GLOBAL].max()),
+        "r_hat_max": float(r_hat.max()),
+        "slowest": names[free[worst]],
+        "accepted": found.accepted,
+        "step": found.step,
+        "newton_rounds": found.mode.rounds,
+        "newton_step": found.mode.step,
+        "effective_draws_min": float(found.stars.n_effective.min()),
+        "effective_draws_median": float(np.median(found.stars.n_effective)),
+        "outliers": np.flatnonzero(found.stars.inlier < 0.5).tolist(),
+        "log_likelihood": float(found.stars.log_likelihood.astype(float).sum()),
+        "width_over_prior": {names[i]: float(share[i]) for i in free},
+        "not_narrowed": [names[i] for i in free if share[i] > NOT_NARROWED],
+    }

@@ -1,0 +1,115 @@
+"""Shared parameters psi as standard normal latents, and what they stand for."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from chemsbi_jax import priors
+from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL, PARAMETERS
+from chemsbi_jax.galaxy.hierarchical.settings import (
+    BLOCKS,
+    LOCAL,
+    SharedErrors,
+    prior_scales,
+)
+from chemsbi_jax.priors import Prior
+
+LN_10 = float(np.log(10.0))
+LARGEST_SHARE, NEVER = 0.5, -1e6  # of outliers, and the log of no share
+
+
+class Layout(eqx.Module):
+    """Where each block lies in psi, and the scale of its prior; 0 holds a latent."""
+
+    scale: Float[Array, " psi"]
+    outlier_share: Float[Array, ""]  # median of its prior
+    sizes: tuple[int, ...] = eqx.field(static=True)  # of `BLOCKS`
+
+    def slices(self) -> dict[str, slice]:
+        """Block -> its place in psi; the galaxy's two latents come first."""
+        ends = np.cumsum((N_GLOBAL, *self.sizes))
+        blocks = {"galaxy": slice(0, N_GLOBAL)}
+        return blocks | {
+            name: slice(int(a), int(b))
+            for name, a, b in zip(BLOCKS, ends[:-1], ends[1:], strict=True)
+        }
+
+
+class Shared(NamedTuple):
+    """Shared parameters in their own units."""
+
+    galaxy: Float[Array, " 2"]  # latents
+    factors: Float[Array, " factor"]  # log10, dex
+    zero_points: Float[Array, " reading"]  # dex; 0 of the birth time
+    mean: Float[Array, " 4"]  # of the local latents
+    log_width: Float[Array, " 4"]  # of the local latents, natural log
+    variance: Float[Array, " reading"]  # dex^2, of the scatter; 0 of the birth time
+    log_outliers: Float[Array, ""]  # natural log of their share
+
+
+def make_layout(settings: SharedErrors, factors: Sequence[str]) -> Layout:
+    """The layout of psi for these priors and yield factors.
+
+    Raises:
+        InputError: see `prior_scales`.
+    """
+    scales = prior_scales(settings, factors)
+    flat = [1.0] * N_GLOBAL + [s for block in BLOCKS for s in scales[block]]
+    return Layout(
+        scale=jnp.asarray(flat, jnp.float32),
+        outlier_share=jnp.asarray(settings.outlier_share, jnp.float32),
+        sizes=tuple(len(scales[block]) for block in BLOCKS),
+    )
+
+
+def psi_names(factors: Sequence[str]) -> tuple[str, ...]:
+    """Names of the shared parameters, in the order of psi."""
+    return (
+        *PARAMETERS[:N_GLOBAL],
+        *factors,
+        *(f"zero_point_{a}" for a in ABUNDANCES),
+        *(f"mean_{p}" for p in LOCAL),
+        *(f"log_width_{p}" for p in LOCAL),
+        *(f"scatter_{a}" for a in ABUNDANCES),
+        "log10_outlier_share",
+    )
+
+
+def unpack(psi: Float[Array, " psi"], layout: Layout) -> Shared:
+    """Shared parameters from standard normal latents.
+
+    The scatter is the absolute value of its latent: a half-normal prior. Its variance
+    is smooth through zero, and each sign stands for the same model.
+    """
+    values, at = psi * layout.scale, layout.slices()
+    population = values[at["population"]]
+    median = layout.outlier_share
+    share = jnp.log(jnp.maximum(median, 1e-30)) + LN_10 * values[at["outliers"]][0]
+    share = jnp.where(median > 0.0, share, NEVER)
+    return Shared(
+        galaxy=psi[:N_GLOBAL],
+        factors=values[at["yields"]],
+        zero_points=jnp.append(values[at["zero_points"]], 0.0),
+        mean=population[: len(LOCAL)],
+        log_width=population[len(LOCAL) :],
+        variance=jnp.append(values[at["scatter"]] ** 2, 0.0),
+        log_outliers=jnp.minimum(share, jnp.log(LARGEST_SHARE)),
+    )
+
+
+def physical(
+    psi: Float[np.ndarray, "draw psi"], layout: Layout, prior: Prior
+) -> Float[np.ndarray, "draw psi"]:
+    """Draws in the units of `psi_names`: parameters, dex, and prior widths."""
+    values = np.asarray(psi, float) * np.asarray(layout.scale, float)
+    at = layout.slices()
+    first = jnp.asarray(psi[:, :N_GLOBAL], jnp.float32)
+    values[:, :N_GLOBAL] = priors.from_normal(tuple(prior)[:N_GLOBAL], first)
+    values[:, at["scatter"]] = np.abs(values[:, at["scatter"]])
+    share = np.log10(max(float(layout.outlier_share), 1e-30))
+    values[:, at["outliers"]] += share
+    return values

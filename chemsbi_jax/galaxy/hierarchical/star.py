@@ -1,0 +1,142 @@
+"""One star given the shared parameters: readings, likelihood and population."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from chemsbi_jax import priors
+from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
+from chemsbi_jax.galaxy.hierarchical.settings import SharedErrors
+from chemsbi_jax.galaxy.hierarchical.shared import Shared
+from chemsbi_jax.priors import Prior
+from chemsbi_jax.types import Stars
+
+FactorForward = Callable[
+    [Float[Array, "*batch param"], Float[Array, "*batch factor"]],
+    Float[Array, "*batch element"],
+]
+"""(theta, log10 yield factors) -> abundances [dex]; a PyTree such as `Partial`."""
+
+BAD = -1e10  # log likelihood where the forward model has no star
+EDGE = 4.98  # prior widths of local latents: the emulators end at 5
+BIRTH_TIME = PARAMETERS.index("birth_time")
+LOG_2_PI = float(np.log(2.0 * np.pi))
+
+
+class Star(NamedTuple):
+    """What the likelihood needs of one star, or of all (leading axis)."""
+
+    values: Float[Array, "*star reading"]  # dex, then Gyr; 0 where not observed
+    variance: Float[Array, "*star reading"]  # dex^2, Gyr^2; 1 where not observed
+    seen: Float[Array, "*star reading"]  # 1 where observed, else 0
+    log_broad: Float[Array, "*star"]  # log density of the outliers at this star
+
+
+class Model(NamedTuple):
+    """The forward model with the prior that its latents refer to."""
+
+    forward: FactorForward
+    prior: Prior
+
+
+def make_stars(stars: Stars, settings: SharedErrors, prior: Prior) -> Star:
+    """Arrays of the likelihood from a star table; the birth time is the last reading.
+
+    Outliers are normal around the median star, with `outlier_width` and the star's
+    own errors; their birth times have the prior.
+    """
+    seen = np.asarray(stars.observed)
+    dated = np.isfinite(stars.birth_time) & np.isfinite(stars.e_birth_time)
+    values = np.where(seen, stars.values, 0.0)
+    variance = np.where(seen, np.where(seen, stars.errors, 1.0) ** 2, 1.0)
+    middle = [
+        np.median(column[good]) if good.any() else 0.0
+        for column, good in zip(values.T, seen.T, strict=True)
+    ]
+    broad = variance + settings.outlier_width**2
+    each = (values - middle) ** 2 / broad + np.log(2.0 * np.pi * broad)
+    log_broad = -0.5 * np.where(seen, each, 0.0).sum(axis=1)
+    birth = np.where(dated, stars.birth_time, 0.0)
+    spread = float(prior[BIRTH_TIME].variance) ** 0.5 * np.sqrt(12.0)
+    log_broad = log_broad - np.where(dated, np.log(spread), 0.0)
+    e_birth = np.where(dated, stars.e_birth_time, 1.0)
+    return Star(
+        *(
+            np.asarray(x, np.float32)
+            for x in (
+                np.concatenate([values, birth[:, None]], axis=1),
+                np.concatenate([variance, e_birth[:, None] ** 2], axis=1),
+                np.concatenate([seen, dated[:, None]], axis=1),
+                log_broad,
+            )
+        )
+    )
+
+
+def readings(
+    model: Model, inputs: Float[Array, "*b input"]
+) -> tuple[Float[Array, "*b reading"], Bool[Array, "*b"]]:
+    """Abundances and birth time, and where the model has no star (0 there).
+
+    Args:
+        model: the forward model.
+        inputs: two latents of the galaxy, four of the star, then the yield factors.
+    """
+    n = len(PARAMETERS)
+    local = jnp.clip(inputs[..., N_GLOBAL:n], -EDGE, EDGE)
+    latent = jnp.concatenate([inputs[..., :N_GLOBAL], local], axis=-1)
+    theta = priors.from_normal(model.prior, latent)
+    abundances = model.forward(theta, inputs[..., n:])
+    bad = jnp.any(jnp.isnan(abundances), axis=-1)
+    abundances = jnp.where(bad[..., None], 0.0, abundances)
+    return jnp.concatenate([abundances, theta[..., BIRTH_TIME:]], axis=-1), bad
+
+
+def slope_of_readings(
+    model: Model, inputs: Float[Array, " input"]
+) -> tuple[Float[Array, " reading"], Float[Array, "reading input"]]:
+    """Readings and their Jacobian, from the side on which it has fewer numbers."""
+    value, bad = readings(model, inputs)
+    jacobian = jax.jacrev if len(value) < len(inputs) else jax.jacfwd
+    slope = jacobian(lambda x: readings(model, x)[0])(inputs)
+    return value, jnp.where(bad | ~jnp.isfinite(slope), 0.0, slope)
+
+
+def noise_variance(star: Star, shared: Shared) -> Float[Array, "*star reading"]:
+    """Squared errors of the readings: measured, and the scatter of the model."""
+    return star.variance + shared.variance
+
+
+def residuals(
+    star: Star,
+    shared: Shared,
+    predicted: Float[Array, " reading"],
+    local: Float[Array, " 4"],
+) -> Float[Array, " residual"]:
+    """Standardised residuals of the readings and of the population."""
+    rest = predicted + shared.zero_points - star.values
+    rest = star.seen / jnp.sqrt(noise_variance(star, shared)) * rest
+    units = (local - shared.mean) * jnp.exp(-shared.log_width)
+    return jnp.concatenate([rest, units])
+
+
+def log_likelihood(
+    star: Star, shared: Shared, predicted: Float[Array, "*b reading"]
+) -> Float[Array, "*b"]:
+    """Normalised Gaussian log likelihood of one star at predicted readings."""
+    variance = noise_variance(star, shared)
+    norm = jnp.sum(star.seen * (jnp.log(variance) + LOG_2_PI))
+    rest = predicted + shared.zero_points - star.values
+    squares = jnp.sum(star.seen / variance * rest**2, axis=-1)
+    return -0.5 * (squares + norm)
+
+
+def log_population(shared: Shared, local: Float[Array, "*b 4"]) -> Float[Array, "*b"]:
+    """Log density of the local latents in the galaxy's population."""
+    units = (local - shared.mean) * jnp.exp(-shared.log_width)
+    norm = jnp.sum(shared.log_width) + 0.5 * LOG_2_PI * local.shape[-1]
+    return -0.5 * jnp.sum(units**2, axis=-1) - norm

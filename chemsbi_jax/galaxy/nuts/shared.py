@@ -1,0 +1,95 @@
+"""Gold standard of method `hierarchical`: numpyro's NUTS over psi and all stars."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Key
+from numpyro.infer import MCMC, NUTS
+
+from chemsbi_jax.constants import YIELD_FACTORS
+from chemsbi_jax.galaxy.hierarchical.density import Density, Point
+from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode
+from chemsbi_jax.galaxy.hierarchical.posterior import make_density, scatter_points
+from chemsbi_jax.galaxy.hierarchical.settings import SharedErrors
+from chemsbi_jax.galaxy.hierarchical.shared import make_layout, psi_names
+from chemsbi_jax.galaxy.hierarchical.star import FactorForward, Model, make_stars
+from chemsbi_jax.priors import Prior
+from chemsbi_jax.types import Stars
+
+
+class SharedNuts(NamedTuple):
+    """Draws of the shared latents (standard normal in the prior) by NUTS."""
+
+    names: tuple[str, ...]
+    psi: Float[np.ndarray, "chain draw psi"]
+    n_divergent: int
+
+
+def run_shared_nuts(
+    key: Key[Array, ""],
+    forward: FactorForward,
+    prior: Prior,
+    stars: Stars,
+    settings: SharedErrors,
+    *,
+    factors: Sequence[str] = YIELD_FACTORS,
+    n_chains: int = 4,
+    n_warmup: int = 500,
+    n_draws: int = 500,
+    max_tree_depth: int = 8,
+    quiet: bool = True,
+) -> SharedNuts:
+    """Joint posterior of psi and of all local parameters, with adapted steps.
+
+    Coordinates are those of the hierarchical mode; a bijection, so that they do not
+    change the result. Step size and the variances of all coordinates are adapted.
+
+    Args:
+        key: decides everything random.
+        forward: (theta, log10 yield factors) -> abundances [dex].
+        prior: of the galaxy and of the local parameters.
+        stars: any errors, gaps and birth times.
+        settings: prior scales and held blocks.
+        factors: names of the yield factors.
+        n_chains: side by side.
+        n_warmup: steps that are not kept, per chain.
+        n_draws: kept steps, per chain.
+        max_tree_depth: at most 2 to this power of gradients a step.
+        quiet: no progress bar.
+    """
+    key_guides, key_start, key_run = jax.random.split(key, 3)
+    layout, model = make_layout(settings, factors), Model(forward, prior)
+    rows = make_stars(stars, settings, prior)
+    mode = find_shared_mode(rows, model, layout, quiet=quiet)
+    density, _ = make_density(
+        key_guides,
+        rows,
+        mode.anchors.mode,
+        model,
+        layout,
+        mode.psi,
+        mode.covariance,
+    )
+    sampler = MCMC(
+        NUTS(potential_fn=_potential(density), max_tree_depth=max_tree_depth),
+        num_warmup=n_warmup,
+        num_samples=n_draws,
+        num_chains=n_chains,
+        chain_method="vectorized",
+        progress_bar=not quiet,
+    )
+    start = scatter_points(key_start, density, n_chains)._asdict()
+    sampler.run(key_run, init_params=start, extra_fields=("diverging",))
+    at = np.asarray(sampler.get_samples(group_by_chain=True)["shared"], float)
+    psi = np.asarray(density.centre, float) + at @ np.asarray(density.factor, float).T
+    n_divergent = int(np.asarray(sampler.get_extra_fields()["diverging"]).sum())
+    return SharedNuts(psi_names(factors), psi, n_divergent)
+
+
+def _potential(density: Density):
+    def potential(at: dict[str, Array]) -> Array:
+        return -density.log_density(Point(**at))
+
+    return potential

@@ -1,0 +1,85 @@
+"""Figures of the interval with shared errors."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import ArrayLike, Float
+from matplotlib.figure import Figure
+
+from chemsbi_jax.plots.style import GUIDE, colour, ellipse, ink, label, new_figure
+
+GALAXY = ("alpha_imf", "log10_n_ia")
+TWO_SIGMA = 2.0
+
+
+def plot_both_intervals(
+    statistical: tuple[Float[ArrayLike, " 2"], Float[ArrayLike, "2 2"]],
+    shared: tuple[Float[ArrayLike, " 2"], Float[ArrayLike, "2 2"]],
+    truth: Float[ArrayLike, " 2"] | None = None,
+) -> Figure:
+    """Regions of 1 and 2 sigma of both intervals in one plane.
+
+    Args:
+        statistical: mean and covariance with everything shared taken as known.
+        shared: mean and covariance with shared errors.
+        truth: marked, if known.
+    """
+    fig = new_figure(4.5, 4.0)
+    ax = fig.subplots()
+    names = ("statistical", "with shared errors")
+    for i, ((mean, covariance), name) in enumerate(
+        zip((statistical, shared), names, strict=True)
+    ):
+        for n in (1.0, TWO_SIGMA):
+            x, y = ellipse(np.asarray(mean), np.asarray(covariance), n)
+            ax.plot(x, y, color=colour(i), label=name if n == 1.0 else None)
+    if truth is not None:
+        ax.plot(*np.asarray(truth), "+", color=ink(1.0), label="truth")
+    ax.set_xlabel(label(GALAXY[0]))
+    ax.set_ylabel(label(GALAXY[1]))
+    ax.legend(frameon=False)
+    return fig
+
+
+def plot_yield_factors(
+    factors: Mapping[str, Mapping[str, float]],
+    prior: Mapping[str, float] | None = None,
+) -> Figure:
+    """Inferred log10 yield factors with errors of 1 sigma.
+
+    Args:
+        factors: name -> its "mean" and "sd" [dex], as in `shared_errors` of a summary.
+        prior: name -> prior scale [dex], drawn as a band.
+    """
+    fig = new_figure(5.0, 0.6 + 0.3 * len(factors))
+    ax = fig.subplots()
+    rows = np.arange(len(factors))
+    mean, sd = ([f[k] for f in factors.values()] for k in ("mean", "sd"))
+    if prior is not None:
+        scales = [prior[name] for name in factors]
+        ax.barh(rows, 2.0 * np.array(scales), left=-np.array(scales), color=ink(0.12))
+    ax.axvline(0.0, color=ink(GUIDE), linewidth=0.8)
+    ax.errorbar(mean, rows, xerr=sd, fmt="o", color=colour(0))
+    ax.set_yticks(rows, [name.replace("_", " ") for name in factors])
+    ax.invert_yaxis()
+    ax.set_xlabel("log10 yield factor [dex]")
+    return fig
+
+
+def plot_budget(budget: Mapping[str, Mapping[str, float]]) -> Figure:
+    """How much narrower each parameter gets if a block is held.
+
+    Args:
+        budget: block -> parameter -> share of its width, as in `shared_errors`.
+    """
+    fig = new_figure(5.0, 0.8 + 0.45 * len(budget))
+    ax = fig.subplots()
+    rows = np.arange(len(budget))
+    for i, name in enumerate(GALAXY):
+        share = [100.0 * block[name] for block in budget.values()]
+        ax.barh(rows + 0.4 * (i - 0.5), share, 0.38, color=colour(i), label=label(name))
+    ax.set_yticks(rows, [block.replace("_", " ") for block in budget])
+    ax.invert_yaxis()
+    ax.set_xlabel("narrower if held [%]")
+    ax.legend(frameon=False)
+    return fig

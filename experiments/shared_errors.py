@@ -1,0 +1,276 @@
+"""Method `hierarchical` on galaxies whose shared errors are known, and on real stars.
+
+    python experiments/shared_errors.py --study coverage --n-galaxies 40 --n-stars 100
+    python experiments/shared_errors.py --study population --n-stars 200
+    python experiments/shared_errors.py --study tables
+
+`coverage` draws all shared parameters from their priors for each galaxy and counts how
+often the regions of 68 and 95 % hold the truth. `population` moves the mean of each
+local parameter by one prior width. `tables` reads real and simulated star tables of
+CHEMSBI_DATA. Each galaxy is a line of shared_errors_STUDY.jsonl, from which a run that
+was stopped goes on; the summary is in shared_errors_STUDY.json and .md.
+"""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+from scipy import stats as distributions
+from tqdm import tqdm
+
+import chemsbi_jax as cs
+from chemsbi_jax import priors, results
+from chemsbi_jax.cli.run import check_flags, run_script
+from chemsbi_jax.constants import N_GLOBAL, PARAMETERS, YIELD_FACTORS
+from chemsbi_jax.emulator import emulate_yields, load_yield_emulator
+from chemsbi_jax.galaxy.hierarchical import (
+    Chains,
+    HierarchicalPosterior,
+    SharedErrors,
+    hierarchical_posterior,
+)
+from chemsbi_jax.galaxy.hierarchical.shared import make_layout, unpack
+from chemsbi_jax.storage.files import whole_file
+
+TRUTH = (-2.3, -2.89)
+LIMIT = 2.9  # prior widths of a drawn yield factor: the emulator ends at 3
+TABLES = {
+    "real/bensby2014.csv": (0.07, None),
+    "real/reddy2003.csv": (0.07, None),
+    "chempy_alternative.ecsv": (0.05, TRUTH),
+    "illustris_tng.ecsv": (0.05, TRUTH),
+}
+"""Star table -> error where it has none [dex], and the truth where there is one."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Flags of this script."""
+
+    out: Path = Path("plots")
+    """Folder for the tables."""
+    study: Literal["coverage", "population", "tables"] = "coverage"
+    """Which galaxies."""
+    n_galaxies: int = 40
+    """Galaxies of the study of coverage."""
+    n_stars: int = 100
+    """Stars of a galaxy; of a table, the first ones."""
+    error: float = 0.05
+    """Error of the abundances of mock stars [dex]."""
+    hold: tuple[str, ...] = ()
+    """Blocks that the inference holds: yields, zero_points, population, scatter."""
+    n_draws: int = 120
+    """Draws of each of 16 chains."""
+    data: Path = Path("stars")
+    """Folder of the star tables."""
+    seed: int = 0
+    """Of everything random."""
+    quiet: bool = False
+    """No progress bar, no table on the screen."""
+
+
+def main(config: Config) -> dict:
+    """All galaxies of a study; returns the content of the JSON file."""
+    check_flags(config, n_galaxies=1, n_stars=2, n_draws=10)
+    prior = cs.paper_prior()
+    forward = Partial(emulate_yields, emulator=load_yield_emulator())
+    path = config.out / f"shared_errors_{config.study}.jsonl"
+    flags = {k: getattr(config, k) for k in ("n_stars", "error", "n_draws", "seed")}
+    flags |= {"hold": list(config.hold)}
+    rows = [r for r in read_rows(path) if r["flags"] == flags]
+    done = {r["name"] for r in rows}
+    config.out.mkdir(parents=True, exist_ok=True)
+    for name, stars, truth in tqdm(
+        galaxies(config, forward, prior), disable=config.quiet
+    ):
+        if name in done:
+            continue
+        key = jax.random.fold_in(jax.random.key(config.seed), len(rows))
+        found = hierarchical_posterior(
+            key,
+            forward,
+            prior,
+            stars() if callable(stars) else stars,
+            SharedErrors(hold=config.hold),
+            chains=Chains(n_draws=config.n_draws),
+        )
+        rows.append({"name": name, "flags": flags} | describe(found, truth))
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(rows[-1]) + "\n")
+    summary = {"study": config.study, "flags": flags} | coverage(rows)
+    stem = config.out / f"shared_errors_{config.study}"
+    results.write_summary(stem.with_suffix(".json"), summary)
+    with whole_file(stem.with_suffix(".md")) as file:
+        file.write_text(table(rows, summary), encoding="utf-8")
+    if not config.quiet:
+        print(table(rows, summary))
+    return summary
+
+
+def read_rows(path: Path) -> list[dict]:
+    """Galaxies of an earlier run; a last line that was cut off is dropped."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+def galaxies(config: Config, forward, prior) -> list[tuple]:
+    """Name, stars (or a function that reads them) and true latents or parameters."""
+    key = jax.random.key(config.seed + 1)
+    layout = make_layout(SharedErrors(), YIELD_FACTORS)
+    n_psi = len(layout.scale)
+    at = layout.slices()
+    if config.study == "tables":
+        return [
+            (name, lambda n=name: read_table(config, n), truth)
+            for name, (_, truth) in TABLES.items()
+        ]
+    if config.study == "population":
+        rows = []
+        for i, name in enumerate(PARAMETERS[N_GLOBAL:]):
+            for j, shift in enumerate((-1.0, 1.0)):
+                psi = jnp.zeros(n_psi).at[at["population"].start + i].set(shift)
+                rows.append(
+                    (f"{name} {shift:+.0f}", psi, jax.random.split(key, 8)[2 * i + j])
+                )
+    else:
+        rows = []
+        for i, k in enumerate(jax.random.split(key, config.n_galaxies)):
+            key_psi, key_stars = jax.random.split(k)
+            psi = jnp.clip(jax.random.normal(key_psi, (n_psi,)), -LIMIT, LIMIT)
+            rows.append((f"galaxy {i}", psi, key_stars))
+    return [
+        (
+            name,
+            make_galaxy(k, psi, layout, forward, prior, config),
+            true_parameters(psi, prior),
+        )
+        for name, psi, k in rows
+    ]
+
+
+def true_parameters(psi, prior) -> list[float]:
+    """alpha_imf and log10_n_ia of true latents."""
+    return np.asarray(
+        priors.from_normal(tuple(prior)[:N_GLOBAL], psi[:N_GLOBAL])
+    ).tolist()
+
+
+def make_galaxy(key, psi, layout, forward, prior, config: Config) -> cs.Stars:
+    """Mock stars of known shared parameters; fewer where the model has no star."""
+    key_local, key_scatter, key_noise = jax.random.split(key, 3)
+    shared, n = unpack(psi, layout), config.n_stars
+    local = shared.mean + jnp.exp(shared.log_width) * jax.random.normal(
+        key_local, (n, 4)
+    )
+    galaxy = jnp.broadcast_to(shared.galaxy, (n, N_GLOBAL))
+    theta = priors.from_normal(prior, jnp.concatenate([galaxy, local], axis=1))
+    factors = jnp.broadcast_to(shared.factors, (n, len(YIELD_FACTORS)))
+    clean = forward(theta, factors) - shared.zero_points[:-1]
+    scatter = jnp.sqrt(shared.variance[:-1]) * jax.random.normal(
+        key_scatter, clean.shape
+    )
+    values = clean + scatter + config.error * jax.random.normal(key_noise, clean.shape)
+    values = np.asarray(values, float)
+    values = values[np.isfinite(values).all(axis=1)]
+    unknown = np.full(len(values), np.nan)
+    ids = np.arange(len(values)).astype(str)
+    observed = np.ones(values.shape, bool)
+    errors = np.full(values.shape, config.error)
+    return cs.Stars(values, errors, observed, unknown, unknown, ids)
+
+
+def read_table(config: Config, name: str) -> cs.Stars:
+    """The first stars of a table, with noise where it has none."""
+    error, _ = TABLES[name]
+    options = cs.CatalogOptions(default_error=error)
+    stars = cs.read_catalog(config.data / name, options).stars
+    stars = stars.take(np.arange(min(config.n_stars, len(stars.values))))
+    if name != "chempy_alternative.ecsv":
+        return stars
+    rng = np.random.default_rng(config.seed)  # noise-free in the file
+    return stars._replace(
+        values=stars.values + error * rng.normal(size=stars.values.shape)
+    )
+
+
+def describe(found: HierarchicalPosterior, truth) -> dict:
+    """Interval, distance from the truth and checks of one galaxy."""
+    mean, covariance = (
+        np.asarray(x) for x in (found.posterior.mean, found.posterior.covariance)
+    )
+    row = found.summary() | {
+        "mean": mean.tolist(),
+        "sd": np.sqrt(np.diag(covariance)).tolist(),
+    }
+    if truth is not None:
+        away = np.asarray(truth) - mean
+        row |= {"truth": list(truth), "away": (away / row["sd"]).tolist()}
+        row["chi2"] = float(away @ np.linalg.solve(covariance, away))
+    return row
+
+
+def coverage(rows: list[dict]) -> dict:
+    """Shares of galaxies inside regions of 68 and 95 %, of those that converged."""
+    known = [r for r in rows if "chi2" in r and r["converged"]]
+    if not known:
+        return {"n": 0, "n_not_converged": len(rows)}
+    chi2, away = (
+        np.array([r["chi2"] for r in known]),
+        np.array([r["away"] for r in known]),
+    )
+    inside = {
+        str(level): {
+            "joint": float((chi2 < distributions.chi2.ppf(level, 2)).mean()),
+            "each": (np.abs(away) < distributions.norm.isf((1 - level) / 2)).mean(
+                axis=0
+            ),
+        }
+        for level in (0.68, 0.95)
+    }
+    return {
+        "n": len(known),
+        "n_not_converged": sum(not r["converged"] for r in rows),
+        "inside": inside,
+        "median_chi2": float(np.median(chi2)),
+        "rms": np.sqrt((away**2).mean(axis=0)),
+        "sd": np.median([r["sd"] for r in known], axis=0),
+    }
+
+
+def table(rows: list[dict], summary: dict) -> str:
+    """Markdown: one line a galaxy, and the coverage below."""
+    lines = [
+        "| stars | alpha_imf | log10_n_ia | distance [sd] | chi2 | r-hat, least ESS |",
+        "|---|---|---|---|---|---|",
+    ]
+    for r in rows:
+        pairs = [f"{m:.3f} ± {s:.3f}" for m, s in zip(r["mean"], r["sd"], strict=True)]
+        if not r["converged"]:
+            pairs = ["not converged"] * 2
+        away = ", ".join(f"{x:+.2f}" for x in r.get("away", ()))
+        chi2 = f"{r['chi2']:.2f}" if "chi2" in r else ""
+        checks = f"{r['checks']['r_hat_max']:.3f}, {r['checks']['ess_min']:.0f}"
+        lines.append(
+            f"| {r['name']} | {' | '.join(pairs)} | {away} | {chi2} | {checks} |"
+        )
+    if summary.get("n"):
+        inside = {k: v["joint"] for k, v in summary["inside"].items()}
+        lines.append(
+            f"\n{summary['n']} galaxies with a truth; share inside regions: {inside}."
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main, Config))

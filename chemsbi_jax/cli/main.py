@@ -12,6 +12,7 @@ from chemsbi_jax.cli.run import run
 
 MODULES: dict[type, str] = {
     f.InferFlags: "infer",
+    f.CompareFlags: "compare_yields",
     f.NutsFlags: "nuts",
     f.MockFlags: "mock",
     f.SimulateFlags: "simulate",
@@ -31,6 +32,7 @@ INFER = """Infer the IMF slope and the SN Ia rate of a galaxy from a table of st
 
 Writes summary.json, posterior.nc, posterior.ecsv and figures into --out. Exit code 0:
 done; 2: the input can't be used; 3: done, but a check failed and --strict was given."""
+COMPARE = "Compare yield sets: posteriors, evidences and stacking weights for a table."
 NUTS = """Sample a galaxy and all of its stars with NUTS: the reference, for few stars.
 
 Writes summary.json, posterior.nc and, if the chains converged, a figure."""
@@ -42,6 +44,7 @@ DOCTOR = "Print versions, devices, cores, caches and tables, for a bug report."
 
 Command = (
     Annotated[f.InferFlags, _command("infer", INFER)]
+    | Annotated[f.CompareFlags, _command("compare-yields", COMPARE)]
     | Annotated[f.NutsFlags, _command("nuts", NUTS)]
     | Annotated[f.MockFlags, _command("mock", MOCK)]
     | Annotated[f.SimulateFlags, _command("simulate", SIMULATE)]

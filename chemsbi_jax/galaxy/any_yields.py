@@ -63,8 +63,12 @@ class Recipe(NamedTuple):
         hidden=(128, 128, 128),
         batch_size=512,
         learning_rate=4e-3,
-        fit=FitConfig(n_epochs=10, steps_per_epoch=600),
+        fit=FitConfig(n_epochs=20, steps_per_epoch=1000),
     )
+
+
+RECIPE = Recipe()
+"""200,000 simulations and 20,000 steps: rms error of 0.001 to 0.003 dex."""
 
 
 class YieldModel(NamedTuple):
@@ -73,7 +77,7 @@ class YieldModel(NamedTuple):
     name: str
     networks: Networks  # the guide, and the forward model of the set
     abundances: tuple[str, ...]  # those of `ABUNDANCES` that the set has
-    is_guide: bool  # the network was trained with other yields: it only proposes
+    forward: str  # what the forward model is, in words
     rms_dex: dict[str, float]  # abundance -> error of the emulator; empty: simulator
 
 
@@ -81,7 +85,7 @@ def model_of_yields(
     name: str | os.PathLike,
     forward: ForwardName = "emulator",
     *,
-    recipe: Recipe = Recipe(),
+    recipe: Recipe = RECIPE,
     quiet: bool = False,
 ) -> YieldModel:
     """Guide and forward model of a yield set; trains its emulator if there is none.
@@ -95,21 +99,39 @@ def model_of_yields(
     Raises:
         InputError: the set is unknown, or its tables cannot be had.
     """
-    if str(name) == SHIPPED and forward == "emulator":
-        networks = load_networks(GUIDE)
-        return YieldModel(SHIPPED, networks, ABUNDANCES, False, {})
+    if is_shipped(name, forward):
+        return YieldModel(
+            SHIPPED, load_networks(GUIDE), ABUNDANCES, f"emulator {GUIDE}", {}
+        )
     yields = default_elements(load_yields(name))
     abundances = tuple(a for a in ABUNDANCES if a in yields.abundances)
     if forward == "simulator":
-        networks = Networks(load_npe(GUIDE), Partial(simulate_eight, yields=yields))
-        return YieldModel(str(name), networks, abundances, True, {})
-    emulator, rms = emulator_of(yields, str(name), recipe=recipe, quiet=quiet)
-    networks = Networks(load_npe(GUIDE), Partial(emulate, emulator=emulator))
+        model, rms = Partial(simulate_eight, yields=yields), {}
+    else:
+        emulator, rms = emulator_of(yields, str(name), recipe=recipe, quiet=quiet)
+        model = Partial(emulate, emulator=emulator)
     errors = {k: v for k, v in rms.items() if k in abundances}
-    return YieldModel(str(name), networks, abundances, True, errors)
+    networks = Networks(load_npe(GUIDE), model)
+    return YieldModel(str(name), networks, abundances, f"{forward} of {name}", errors)
 
 
-def require_abundances(stars: Stars, model: YieldModel) -> None:
+def is_shipped(name: str | os.PathLike, forward: ForwardName) -> bool:
+    """Whether the shipped networks are those of this model."""
+    return str(name) == SHIPPED and forward == "emulator"
+
+
+def abundances_of(name: str | os.PathLike) -> tuple[str, ...]:
+    """Those of `ABUNDANCES` that a yield set has."""
+    names = load_yields(name).abundances
+    return tuple(a for a in ABUNDANCES if a in names)
+
+
+def yields_checksum(name: str | os.PathLike) -> str:
+    """Short checksum of the numbers of a yield set, with the simulator's physics."""
+    return checksum(default_elements(load_yields(name)), CLEAN, RECIPE)[:N_HEX]
+
+
+def require_abundances(stars: Stars, name: str, abundances: tuple[str, ...]) -> None:
     """Refuse stars with abundances that the yield set does not have.
 
     Raises:
@@ -117,13 +139,14 @@ def require_abundances(stars: Stars, model: YieldModel) -> None:
     """
     measured = np.asarray(stars.observed).any(axis=0)
     missing = [
-        a for a, m in zip(ABUNDANCES, measured, strict=True)
-        if m and a not in model.abundances
-    ]  # fmt: skip
+        a
+        for a, m in zip(ABUNDANCES, measured, strict=True)
+        if m and a not in abundances
+    ]
     if missing:
         raise InputError(
-            f"The yields {model.name} have no {', '.join(missing)}, which the stars "
-            f"have. Leave them out: --without {','.join(missing)}, or "
+            f"The yields {name} have no {', '.join(missing)}, which the stars have. "
+            f"Leave them out: --without {','.join(missing)}, or "
             f'CatalogOptions(without="{",".join(missing)}").'
         )
 
@@ -180,7 +203,7 @@ def emulator_of(
     name: str,
     physics: Physics = CLEAN,
     *,
-    recipe: Recipe = Recipe(),
+    recipe: Recipe = RECIPE,
     quiet: bool = False,
 ) -> tuple[Emulator, dict[str, float]]:
     """The emulator of a yield set from the cache folder, or trained and put there.

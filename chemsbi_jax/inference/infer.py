@@ -10,9 +10,26 @@ from jaxtyping import Array, Key
 
 from chemsbi_jax.catalog import Catalog, read_catalog
 from chemsbi_jax.catalog.report import Report
+from chemsbi_jax.errors import InputError
+from chemsbi_jax.galaxy.any_yields import (
+    GUIDE,
+    ForwardName,
+    YieldModel,
+    is_shipped,
+    model_of_yields,
+    require_abundances,
+)
 from chemsbi_jax.galaxy.automatic import Answer, first_answer
 from chemsbi_jax.galaxy.networks import Networks, load_networks
-from chemsbi_jax.inference.checks import Keys, Run, count_used, run_checks, split_key
+from chemsbi_jax.inference.checks import (
+    Checked,
+    Keys,
+    Run,
+    count_used,
+    run_checks,
+    split_key,
+)
+from chemsbi_jax.inference.guided import answer_guided, check_guided, require_method
 from chemsbi_jax.inference.result import Inference
 from chemsbi_jax.npe import choose_weights
 from chemsbi_jax.options import CatalogOptions, Limits
@@ -29,6 +46,7 @@ class Problem(NamedTuple):
     weights: str  # name or folder of the networks
     report: Report | None  # how the table was read
     path: Path | None  # of the table
+    model: YieldModel | None = None  # of other yields; its network is only a guide
 
 
 def infer(
@@ -37,6 +55,8 @@ def infer(
     method: Literal["auto"] | Method = "auto",
     weights: str | os.PathLike = "auto",
     networks: Networks | None = None,
+    yields: str | os.PathLike | None = None,
+    forward: ForwardName = "emulator",
     seed: int = 0,
     key: Key[Array, ""] | None = None,
     limits: Limits = Limits(),
@@ -56,6 +76,11 @@ def infer(
             "tng" if all stars have eight abundances, errors of 0.05 dex and no birth
             times, else "tng-any".
         networks: networks that are loaded already, in place of `weights`.
+        yields: yield set of the model, as for `load_yields`, in place of `weights`: by
+            the method "exact" on an emulator of the set, which is trained when it is
+            first needed. None: that of the weights.
+        forward: with `yields`, "simulator" takes the simulator itself: no training,
+            but slow for more than a few stars.
         seed: decides everything random.
         key: the same as a random key, in place of `seed`.
         limits: numbers of stars at which methods change.
@@ -71,13 +96,14 @@ def infer(
     watch = Stopwatch(quiet) if watch is None else watch
     with watch("read"):
         stars, path = _read(stars, path, options)
-        problem = prepare(stars, weights, networks, path)
+    model = _model(yields, forward, (weights, networks), watch)
+    with watch("read"):
+        problem = prepare(stars, weights, networks, path, model)
     is_seeded = key is None  # key reuse: no random numbers
     keys = split_key(jax.random.key(seed) if is_seeded else key)
-    answer = _answer(keys, problem, method, limits, checkpoint, watch)
-    assert answer is not None, "only process 0 gets an answer"
-    run = Run(problem.networks, limits, watch)
-    checked = run_checks(keys, run, problem.stars, answer, is_default=method == "auto")
+    answer, checked = _answer_and_check(
+        keys, problem, method, limits, checkpoint, watch
+    )
     return Inference(
         posterior=answer.posterior,
         checks=checked.checks,
@@ -131,11 +157,15 @@ def prepare(
     weights: str | os.PathLike,
     networks: Networks | None,
     path: Path | None,
+    model: YieldModel | None = None,
 ) -> Problem:
     """Load the networks for the stars, and check that they can read them."""
     report = stars.report if isinstance(stars, Catalog) else None
     stars = stars.stars if isinstance(stars, Catalog) else stars
-    if networks is None:
+    if model is not None:
+        require_abundances(stars, model.name, model.abundances)
+        networks, weights = model.networks, model.name
+    elif networks is None:
         auto = str(weights) == "auto"
         weights = choose_weights(stars) if auto else weights
         networks = load_networks(weights)
@@ -143,12 +173,63 @@ def prepare(
         weights = "in memory"
     table = str(path or (report and report.name) or "star table")
     networks.npe.reader.inputs(stars, table)  # raises with the name of the file
-    return Problem(stars, networks, str(weights), report, path)
+    return Problem(stars, networks, str(weights), report, path, model)
+
+
+def _model(
+    yields: str | os.PathLike | None,
+    forward: ForwardName,
+    others: tuple[str | os.PathLike, Networks | None],
+    watch: Stopwatch,
+) -> YieldModel | None:
+    """The model of the yields; None where the shipped networks are of these yields."""
+    if yields is None:
+        if forward != "emulator":
+            raise InputError(
+                f"Expected yields with forward {forward!r}; got none. Name a set, such "
+                "as tng."
+            )
+        return None
+    weights, networks = others
+    if networks is not None or str(weights) != "auto":
+        raise InputError(
+            f"Expected yields or weights; got yields {yields} and "
+            f"{'networks' if networks is not None else f'weights {weights}'}."
+        )
+    if is_shipped(yields, forward):
+        return None
+    with watch("emulator of the yields"):
+        return model_of_yields(yields, forward, quiet=watch.quiet)
 
 
 def _provenance(problem: Problem, seed: int | None) -> Mapping:
-    name = problem.weights
-    return provenance(seed=seed, emulator=name, npe=name, stars=problem.path)
+    name, model = problem.weights, problem.model
+    if model is None:
+        return provenance(seed=seed, emulator=name, npe=name, stars=problem.path)
+    about = provenance(
+        seed=seed, emulator=model.forward, npe=f"{GUIDE} (guide)", stars=problem.path
+    )
+    return {**about, "yields": name, "emulator_rms_dex": model.rms_dex}
+
+
+def _answer_and_check(
+    keys: Keys,
+    problem: Problem,
+    method: Literal["auto"] | Method,
+    limits: Limits,
+    checkpoint: Path | None,
+    watch: Stopwatch,
+) -> tuple[Answer, Checked]:
+    run, stars = Run(problem.networks, limits, watch), problem.stars
+    if problem.model is not None:
+        name = problem.model.name
+        require_method(method, name, len(stars.values), limits.stream_from)
+        with watch("inference"):
+            found = answer_guided(keys.answer, run, stars, method)
+        return found.answer, check_guided(keys, run, stars, found)
+    answer = _answer(keys, problem, method, limits, checkpoint, watch)
+    assert answer is not None, "only process 0 gets an answer"
+    return answer, run_checks(keys, run, stars, answer, is_default=method == "auto")
 
 
 def _answer(

@@ -15,11 +15,7 @@ from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, Key
 
 from chemsbi_jax.galaxy.exact.blocks import MAX_EXTRA_ROUNDS, in_blocks
-from chemsbi_jax.galaxy.exact.importance import (
-    Star,
-    draw_weighted,
-    n_effective,
-)
+from chemsbi_jax.galaxy.exact.importance import Star, draw_weighted
 from chemsbi_jax.galaxy.exact.polynomial import interpolate, log_integral
 from chemsbi_jax.galaxy.exact.posterior import Exact
 from chemsbi_jax.galaxy.grid import draw_from_grid
@@ -45,7 +41,7 @@ class LogEvidence(NamedTuple):
 def log_evidence(
     key: Key[Array, ""], exact: Exact, npe: Npe, forward: Forward
 ) -> LogEvidence:
-    """ln Z of the stars that the exact method used, and the likelihood of each.
+    """The evidence of the stars that the exact method used, and the likelihood of each.
 
     The stars' likelihoods on the design, which share their draws between points, give
     the shape; more draws at the posterior's mean give the level. Neglected: the bias
@@ -85,29 +81,23 @@ def _at_mean(
     stars: Star, npe: Npe, forward: Forward, mean: Float[np.ndarray, " 2"]
 ) -> tuple[Float[np.ndarray, " star"], float]:
     """Log likelihood of each star at one place, and the error of their sum."""
-    total, effective = in_blocks(_batches, stars, npe, forward, mean)
-    total, effective = np.asarray(total, float), np.asarray(effective, float)
+    total = np.asarray(in_blocks(_batches, stars, npe, forward, mean), float)
     largest = total.max(axis=1, keepdims=True)
     share = np.exp(total - largest)
     value = largest[:, 0] + np.log(share.mean(axis=1))
-    # spread of the batches; its mean over stars, as eight numbers have a rough one
     spread = share.var(axis=1, ddof=1) / share.mean(axis=1) ** 2 / N_BATCHES
     return value, float(np.sqrt(spread.sum()))
 
 
 def _batches(
     stars: Star, npe: Npe, forward: Forward, point: Float[Array, " 2"]
-) -> tuple[Float[Array, "star batch"], Float[Array, "star batch"]]:
-    def one(star: Star) -> tuple[Array, Array]:
-        def batch(i: Array) -> tuple[Array, Array]:
+) -> Float[Array, "star batch"]:
+    def one(star: Star) -> Array:
+        def batch(i: Array) -> Array:
             # the exact method has used the indices below MAX_EXTRA_ROUNDS
             key = jax.random.fold_in(star.keys().extra, MAX_EXTRA_ROUNDS + i)
-            draws = draw_weighted(
-                key, star, npe, forward, point[:, None], BATCH_DRAWS
-            )
-            log_weight = draws.log_weight[0]
-            total = logsumexp(log_weight) - jnp.log(BATCH_DRAWS)
-            return total, n_effective(log_weight)
+            draws = draw_weighted(key, star, npe, forward, point[:, None], BATCH_DRAWS)
+            return logsumexp(draws.log_weight[0]) - jnp.log(BATCH_DRAWS)
 
         return lax.map(batch, jnp.arange(N_BATCHES))
 

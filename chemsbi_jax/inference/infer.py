@@ -96,6 +96,11 @@ def infer(
     watch = Stopwatch(quiet) if watch is None else watch
     with watch("read"):
         stars, path = _read(stars, path, options)
+        if yields is not None and not is_shipped(yields, forward):
+            n_stars = len(
+                stars.stars.values if isinstance(stars, Catalog) else stars.values
+            )
+            require_method(method, str(yields), n_stars, limits.stream_from)
     model = _model(yields, forward, (weights, networks), watch)
     with watch("read"):
         problem = prepare(stars, weights, networks, path, model)
@@ -222,8 +227,6 @@ def _answer_and_check(
 ) -> tuple[Answer, Checked]:
     run, stars = Run(problem.networks, limits, watch), problem.stars
     if problem.model is not None:
-        name = problem.model.name
-        require_method(method, name, len(stars.values), limits.stream_from)
         with watch("inference"):
             found = answer_guided(keys.answer, run, stars, method)
         return found.answer, check_guided(keys, run, stars, found)

@@ -1,4 +1,4 @@
-"""Comparison of yield sets: evidences in closed form, leave-one-out, stacking, files."""
+"""Comparison of yield sets: evidences, leave-one-out and stacking; files."""
 
 import json
 from pathlib import Path

@@ -99,7 +99,7 @@ _MODULES = (
     "yields",
 )
 
-__all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604
+__all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]  (loaded lazily)
 
 try:
     __version__ = _version("chemsbi-jax")

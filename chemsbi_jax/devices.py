@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -162,7 +163,7 @@ def spread(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _to_host(x: Any) -> Any:
     is_key = isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
-    return x if is_key or isinstance(x, jax.core.Tracer) else np.asarray(x)
+    return x if is_key or isinstance(x, Tracer) else np.asarray(x)
 
 
 def _from_numpy(x: Any) -> Any:

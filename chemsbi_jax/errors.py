@@ -17,7 +17,7 @@ class CatalogError(InputError):
 
 
 class CatalogWarning(UserWarning):
-    """A star table that may not hold what its columns say; names file and column."""
+    """A column may not hold the quantity of its name; names file and column."""
 
 
 class ConvergenceError(InputError):

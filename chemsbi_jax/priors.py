@@ -116,7 +116,12 @@ def is_normal(d: dist.Distribution) -> TypeGuard[dist.Normal]:
 
 
 def moments(prior: Sequence[dist.Distribution]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each distribution, (param,) float64."""
+    """Mean and standard deviation of each distribution, (param,) float64.
+
+    >>> mean, sd = moments(paper_prior()[:2])
+    >>> mean.round(2).tolist(), sd.round(2).tolist()
+    ([-2.3, -2.89], [0.3, 0.3])
+    """
     mean = np.array([float(d.mean) for d in prior])
     return mean, np.array([float(d.variance) ** 0.5 for d in prior])
 

@@ -22,7 +22,7 @@ from chemsbi_jax.storage.checkpoints import (
 )
 from chemsbi_jax.storage.files import sha256_of_arrays
 
-N_HEX = 12  # digits of a checksum, enough to tell two trainings apart
+N_HEX = 12  # digits of a checksum, enough to distinguish two trainings
 Draw = Callable[[Key[Array, ""], PyTree], PyTree]
 """(key, data) -> batch"""
 Loss = Callable[[PyTree, PyTree, PyTree], Float[Array, ""]]
@@ -123,7 +123,12 @@ def fit(
     return FitResult(state.best_params, *losses)
 
 
-def _start(params: PyTree, optimizer, config: FitConfig, loss) -> FitState:
+def _start(
+    params: PyTree,
+    optimizer: optax.GradientTransformation,
+    config: FitConfig,
+    loss: Float[Array, ""],
+) -> FitState:
     # dtypes as after an epoch: the second one must not be compiled anew
     real, integer = jnp.result_type(float), jnp.result_type(int)
     return FitState(
@@ -138,7 +143,9 @@ def _start(params: PyTree, optimizer, config: FitConfig, loss) -> FitState:
     )
 
 
-def _settings(run_epoch, config: FitConfig, *arguments: PyTree) -> dict:
+def _settings(
+    run_epoch: jax.stages.Wrapped, config: FitConfig, *arguments: PyTree
+) -> dict:
     """All that decides the result, by name; what is large as a short checksum."""
     key, start, data, held_out = arguments
     # numpyro's priors order their leaves by Python's random hashes, anew in each
@@ -170,9 +177,13 @@ def _is_done(state: FitState, config: FitConfig) -> bool:
     return int(state.epoch) - int(state.best_epoch) >= config.patience
 
 
-def _make_epoch(optimizer, draw: Draw, loss: Loss, config: FitConfig):
+def _make_epoch(
+    optimizer: optax.GradientTransformation, draw: Draw, loss: Loss, config: FitConfig
+) -> jax.stages.Wrapped:
     @jax.jit
-    def run_epoch(key, state: FitState, data: PyTree, held_out: PyTree) -> FitState:
+    def run_epoch(
+        key: Key[Array, ""], state: FitState, data: PyTree, held_out: PyTree
+    ) -> FitState:
         def step(carry: tuple, key: Key[Array, ""]) -> tuple:
             params, opt_state = carry
             batch = draw(key, data)

@@ -40,9 +40,8 @@ class Stars(NamedTuple):
 
     def take(self, rows: np.ndarray | slice) -> "Stars":
         """Some of the stars: row numbers, a Boolean mask, or a slice."""
-        return type(self)(
-            *(None if column is None else column[rows] for column in self)
-        )
+        columns = {k: x[rows] for k, x in self._asdict().items() if x is not None}
+        return self._replace(**columns)
 
     @classmethod
     def complete(cls, values: ArrayLike, error: float = 0.05) -> "Stars":
@@ -51,6 +50,10 @@ class Stars(NamedTuple):
         Args:
             values: (star, element) abundances [dex].
             error: 1 sigma of every abundance [dex].
+
+        >>> stars = Stars.complete(np.zeros((3, 8)))
+        >>> stars.take(slice(2)).ids.tolist()
+        ['0', '1']
         """
         values = np.asarray(values, float)
         unknown = np.full(len(values), np.nan)
@@ -102,7 +105,13 @@ class GalaxyPosterior(NamedTuple):
             return float(np.asarray(self.covariance)[0, 1] / self.sd.prod())
 
     def interval(self) -> dict[str, dict[str, float]]:
-        """Parameter -> {"mean", "sd"}, as JSON has it."""
+        """Parameter -> {"mean", "sd"}, as JSON has it.
+
+        >>> mean, covariance = np.array([-2.3, -2.9]), np.diag([0.04, 0.09])
+        >>> posterior = GalaxyPosterior("flow", mean[None], mean, covariance, {})
+        >>> posterior.interval()["alpha_imf"]
+        {'mean': -2.3, 'sd': 0.2}
+        """
         numbers = zip(GLOBAL_PARAMETERS, self.mean, self.sd, strict=True)
         return {k: {"mean": float(mean), "sd": float(sd)} for k, mean, sd in numbers}
 

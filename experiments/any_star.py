@@ -132,7 +132,7 @@ def compare_densities(key, both: tuple, forward, measure, config: Config) -> dic
 
 
 def train_specialist(key, measure, forward, config: Config) -> networks.Npe:
-    """A network that knows this kind of star only."""
+    """A network for this kind of star only."""
     name = f"{measure.kind}{'_dated' if measure.dated else ''}"
     folder = config.out / name
     if (folder / "npe.safetensors").is_file():
@@ -216,7 +216,7 @@ def report(rows: list[dict]) -> str:
 
 
 def galaxy_cells(galaxy: dict) -> list[str]:
-    """Flow and exact against NUTS, and what NUTS says of itself."""
+    """Flow and exact against NUTS, with the convergence of NUTS."""
     cells = []
     for method in ("flow", "exact"):
         found = galaxy["methods"][method]

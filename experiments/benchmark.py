@@ -4,7 +4,7 @@
 
 PYTHON is that of an environment with the extra `bench` (sbi, torch); without it the
 peers' columns say "not run". Set CHEMSBI_DATA (see experiments/download.py). Times are
-warm medians of five with compilation apart, unless they say that it is included.
+warm medians of five with compilation apart, unless stated.
 """
 
 import json

@@ -2,7 +2,7 @@
 
     python experiments/calibrate.py --out plots
 
-Draws parameters from the prior, makes noisy stars, infers, and asks where the truth
+Draws parameters from the prior, makes noisy stars, infers, and records where the truth
 falls; writes calibration.md, calibration.json and figures with 99 % bands.
 """
 

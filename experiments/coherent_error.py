@@ -135,7 +135,7 @@ def main(config: Config) -> dict:
 
 
 def load_simulator(config: Config):
-    """The exact model, or None where its tables are missing (which is said)."""
+    """The exact model, or None where its tables are missing (which is printed)."""
     if not config.n_simulated:
         return None
     try:
@@ -247,7 +247,7 @@ def keep(row: dict, config: Config) -> list[dict]:
     stem = config.out / f"coherent_error_{Path(config.weights).name}"
     path = stem.with_name(f"{stem.name}.json")
     rows = json.loads(path.read_text()) if path.exists() else []
-    # those of other networks of this name say nothing of these
+    # numbers of other networks of this name do not apply
     same = [r for r in rows if r.get("weights_sha256") == row["weights_sha256"]]
     rows = [r for r in same if r["stars"] != row["stars"]]
     rows.append(row | {"truths": np.asarray(row["truths"]).round(4).tolist()})

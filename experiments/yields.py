@@ -21,6 +21,7 @@ import numpy as np
 import chemsbi_jax as cs
 from chemsbi_jax import plots
 from chemsbi_jax.cli.run import check_flags, run_script, write_record
+from chemsbi_jax.errors import InputError
 from chemsbi_jax.plots.yields import plot_ejecta, plot_net_yields, plot_tracks
 from chemsbi_jax.results import write_summary
 from chemsbi_jax.simulator import Yields
@@ -58,6 +59,11 @@ class Config:
 def main(config: Config) -> dict:
     """List, compare or measure the spread; returns the numbers."""
     check_flags(config, metallicity=1e-6)
+    if config.metallicity >= 1.0:
+        raise InputError(
+            "Expected --metallicity as a mass fraction below 1; got "
+            f"{config.metallicity}."
+        )
     if config.spread is not None:
         metrics, text = measure_spread(config)
     elif config.sets:
@@ -77,10 +83,12 @@ def listing(records: tuple[YieldRecord, ...]) -> str:
         if not r.available:
             reasons.setdefault(r.note, []).append(r.name)
             continue
-        masses = f"{min(r.masses):g}-{max(r.masses):g} Msun" if r.masses else ""
+        ends = dict.fromkeys((min(r.masses), max(r.masses)) if r.masses else ())
+        masses = "-".join(f"{m:.3g}" for m in ends) + " Msun" * bool(ends)
         many = f"{len(r.metallicities)} Z" if r.metallicities else ""
         about = f"{masses:16} {many:5} {len(r.elements) - 1:2} elements"
-        lines.append(f"{r.name:22} {r.channel:6} {about}  {r.paper} ({r.source})")
+        note = f"; {r.note}" if r.note else ""
+        lines.append(f"{r.name:22} {r.channel:6} {about}  {r.paper} ({r.source}){note}")
     for reason, names in reasons.items():
         lines.append(f"not available: {', '.join(names)}: {reason}")
     return "\n".join(lines)

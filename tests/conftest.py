@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import jax
+import jaxtyping
 import pytest
 
 # tests leave the user's cache alone
@@ -24,6 +25,14 @@ def data():
     if not folder or not Path(folder).is_dir():
         pytest.skip("needs the published tables: set CHEMSBI_DATA to their folder")
     return Path(folder)
+
+
+@pytest.fixture
+def unchecked():
+    """Annotations are not checked, as in a user's program: our own errors show."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture

@@ -91,6 +91,7 @@ def test_nothing_outside_the_box_of_theta(emulator):
     assert np.isnan(evaluate(FIDUCIAL + 10.0, ZERO, emulator)).all()
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("shape", [(), (10,), (12,), (11, 6)])
 def test_wrong_shape_of_factors(shape, emulator):
     with pytest.raises(ValueError, match=r"\(\.\.\., 11\).*sn2_c") as error:
@@ -98,6 +99,7 @@ def test_wrong_shape_of_factors(shape, emulator):
     assert str(shape) in str(error.value)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_wrong_shape_of_theta(emulator):
     with pytest.raises(ValueError, match=r"\(\.\.\., 6\).*alpha_imf"):
         cs.emulate_yields(np.zeros(5), ZERO, emulator)

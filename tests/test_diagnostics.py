@@ -287,6 +287,7 @@ BAD = {
 }
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("bad", BAD)
 def test_bad_input_says_what_was_expected(bad):
     with pytest.raises(ValueError, match=r"Expected .*; got "):

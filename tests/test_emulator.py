@@ -100,6 +100,7 @@ def test_nothing_outside_the_box(i, emulator):
     np.testing.assert_array_equal(np.isnan(out).all(axis=1), ~np.array(inside))
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("shape", [(), (5,), (7,), (6, 5), (0,)])
 def test_wrong_shapes(shape, emulator):
     with pytest.raises(ValueError, match=r"shape \(\.\.\., 6\).*alpha_imf") as error:

@@ -13,8 +13,8 @@ from chemsbi_jax.galaxy.likelihood import log_likelihood, observe
 from chemsbi_jax.galaxy.nuts.convergence import check_convergence
 from chemsbi_jax.galaxy.nuts.coordinates import EDGE, make_joint, to_theta
 from chemsbi_jax.galaxy.nuts.sampler import (
-    STEEP,
-    STEEPEST,
+    STEEP_MAX,
+    STEEP_MEAN,
     Chains,
     Draws,
     _shrink_steep_stars,
@@ -111,8 +111,8 @@ def test_steep_stars_get_smaller_units_and_stay_where_they_are(problem):
         "stars": rng.normal(size=(2, 8, 4, N_STARS)).astype(np.float32),
     }
     steepness = np.full((2, 8, N_STARS), 4.0)
-    steepness[..., 1] = 4.0 * STEEP
-    steepness[1, -1, 2] = 9.0 * STEEPEST
+    steepness[..., 1] = 4.0 * STEEP_MEAN
+    steepness[1, -1, 2] = 9.0 * STEEP_MAX
     steepness[:, 0, 3] = 1e6  # before the half that counts
     steepness[..., 4] = np.nan
     no = np.zeros((2, 8), bool)

@@ -290,6 +290,7 @@ def test_contour_levels_hold_their_mass():
     np.testing.assert_allclose(levels[::-1], np.exp([-0.5, -2, -4.5]), rtol=0.02)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_corner_checks_its_shape():
     with pytest.raises(ValueError, match=r"draws \(draw, 6\); got \(600, 5\)"):
         plots.plot_corner(theta_draws()[:, :5], PARAMETERS)
@@ -325,6 +326,7 @@ def test_predictive_residuals_find_a_wrong_model():
     assert worst(0.1) > 5
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("shape", [(20, 299, 8), (300, 7), (300,)])
 def test_predictive_checks_its_shape(shape):
     with pytest.raises(ValueError, match="Expected predict"):
@@ -380,6 +382,7 @@ def test_rank_bands_reject_what_is_not_uniform():
     assert min(outside(np.stack(ranks, axis=1), 100)) >= 3
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_rank_bins_count_every_rank():
     ranks = np.repeat(np.arange(8), 100)[:, None]  # exactly uniform on 0..7
     ax = plots.plot_ranks(ranks, 7, PARAMETERS[:1]).axes[0]

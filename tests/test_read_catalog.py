@@ -188,7 +188,7 @@ def test_absent_flag_columns_are_told(tmp_path):
     table.remove_columns(["snr_c3_iraf", "flag_Si_fe"])
     text = read(save(table, tmp_path)).report.text()
     assert "The table has no column snr_c3_iraf; that cut was not made." in text
-    assert "Values that no flag vouches for" in text
+    assert "Values without a quality flag" in text
     assert "si_fe (4)" in text
     assert "its columns do not tell the release" in text
 
@@ -395,6 +395,7 @@ def test_broken_errors_of_our_own_tables_raise(tmp_path):
         assert part in message
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("options", "part"),
     [

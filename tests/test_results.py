@@ -119,6 +119,7 @@ def test_summary_takes_jax_arrays(posterior):
     json.dumps(content, allow_nan=False)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -239,6 +240,7 @@ def test_table_round_trip(posterior, tmp_path):
     np.testing.assert_allclose(per_mass, 10.0 ** posterior.draws[:, 1])
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_table_refuses_wrong_shapes(posterior):
     with pytest.raises(ValueError, match=r"Expected draws .*; got \(5, 3\)"):
         posterior._replace(draws=np.zeros((5, 3))).to_table()
@@ -289,6 +291,7 @@ def test_posterior_keeps_the_stars(posterior, stars, tmp_path):
         assert "single_star" not in tree.children
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_star_draws_of_other_stars_are_refused(posterior, stars, tmp_path):
     with pytest.raises(ValueError, match=r"\(3, draw, 6\); got \(2, 50, 6\)"):
         write_posterior(tmp_path / "p.nc", posterior, stars, np.zeros((2, 50, 6)))

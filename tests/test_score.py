@@ -47,6 +47,7 @@ def test_a_wrong_width_is_found(scale):
     )
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_no_maximum_is_an_error():
     slope, curvature = stars_of()
     with pytest.raises(ValueError, match="positive mean curvature"):

@@ -20,6 +20,8 @@ from chemsbi_jax.cli import run
 from chemsbi_jax.cli.main import MODULES
 from chemsbi_jax.cli.main import main as chemsbi
 from chemsbi_jax.errors import CatalogError, InputError, OutputError, WeightsError
+from chemsbi_jax.galaxy.mocks import mock_stars
+from chemsbi_jax.npe import AnyErrors
 from chemsbi_jax.npe.noise import SIGMA
 from chemsbi_jax.results.stopwatch import Stopwatch, union_length
 from chemsbi_jax.simulator import blocks
@@ -274,3 +276,23 @@ def test_public_names():
     assert not {"jax", "import_module", "annotations"} & set(names)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         cs.nothing  # noqa: B018
+
+
+def test_mock_stars_have_the_measurements_of_a_survey():
+    """Errors and gaps of GALAH; stars that the model does not have are left out."""
+
+    def forward(theta):
+        values = 0.1 * jnp.ones((len(theta), 8)) * theta[:, :1]
+        return jnp.where(theta[:, 4:5] > 0.5, values, jnp.nan)
+
+    measure = AnyErrors("galah", dated=True)
+    truth = (-2.0, -3.0)
+    stars = mock_stars(jax.random.key(0), forward, measure, 400, truth)
+    assert 150 < len(stars.values) < 250  # half of the prior
+    seen = [name for name, any_ in zip(cs.ABUNDANCES, stars.observed.any(axis=0),
+                                       strict=True) if any_]  # fmt: skip
+    assert seen == ["c_fe", "fe_h", "mg_fe", "o_fe", "si_fe"]
+    # the noise is that of the errors: 1000 of them, 5 % and four standard errors
+    pull = (stars.values + 0.2) / stars.errors
+    assert np.nanstd(pull) == pytest.approx(1.0, abs=0.1)
+    assert np.isfinite(stars.birth_time).all()

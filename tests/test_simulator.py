@@ -103,6 +103,7 @@ def test_integers_are_numbers_too(toy):
     np.testing.assert_array_equal(out, simulate(np.array(theta, float), toy))
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("theta", "got"),
     [

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -53,25 +54,38 @@ def run_chain(dtype=jnp.float32) -> dict:
         found[method] = [*galaxy.mean, *galaxy.sd, *np.mean(galaxy.draws, axis=0)]
     found["stream"] = [*stream_galaxy(key, npe, stars, "gaussian", 50).mean]
     found["stars"] = np.asarray(cs.sample_stars(key, npe, stars, 20))[:, 3].ravel()
-    inputs = npe.reader.inputs(stars)
-    density = log_prob(npe, jnp.asarray(found["stars"].reshape(8, 6)), inputs)
-    found["log_prob"] = np.asarray(density)
+    inputs = jnp.asarray(npe.reader.inputs(stars), dtype)
+    theta = jnp.asarray(found["stars"].reshape(8, 6), dtype)
+    found["log_prob"] = np.asarray(eqx.filter_jit(log_prob)(npe, theta, inputs))
     return {name: np.asarray(x, float).tolist() for name, x in found.items()}
 
 
-def test_jax_enable_x64_does_not_change_the_results():
-    script = (
-        "import json, jax.numpy as jnp, test_x64; assert jnp.zeros(1).dtype == 'f8'; "
-        "print(json.dumps(test_x64.run_chain(jnp.float64)))"
-    )
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    environment = os.environ | {"JAX_ENABLE_X64": "1", "PYTHONPATH": path}
+def in_process(script: str, x64: bool, cache: Path) -> str:
+    """The last line that a script prints in a process of its own."""
+    environment = os.environ | {
+        "JAX_ENABLE_X64": str(int(x64)),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+        # float32 programs are the same with and without x64: compiled once for both
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
     run = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True
     )
     assert run.returncode == 0, run.stderr
-    with_x64 = json.loads(run.stdout.splitlines()[-1])
-    for name, numbers in run_chain().items():
+    return run.stdout.splitlines()[-1]
+
+
+def test_jax_enable_x64_does_not_change_the_results(tmp_path):
+    script = (
+        "import json, jax.numpy as jnp, test_x64; dtype = jnp.zeros(1).dtype; "
+        "print(json.dumps([str(dtype), test_x64.run_chain(dtype)]))"
+    )
+    (one, plain), (other, with_x64) = (
+        json.loads(in_process(script, x64, tmp_path)) for x64 in (False, True)
+    )
+    assert (one, other) == ("float32", "float64")
+    for name, numbers in plain.items():
         # both compute in float32; `log_prob` is no entrance and computes in float64
         limit = 1e-4 if name == "log_prob" else 1e-6
         np.testing.assert_allclose(
@@ -80,20 +94,15 @@ def test_jax_enable_x64_does_not_change_the_results():
 
 
 @pytest.mark.slow
-def test_nuts_runs_with_x64():
+def test_nuts_runs_with_x64(tmp_path):
     script = (
         "import jax, numpy as np, chemsbi_jax as cs, test_x64; "
         "npe, forward, stars = test_x64.make_problem(); "
         "r = cs.run_nuts(jax.random.key(0), forward, stars, npe, n_draws=100, "
         "quiet=True); print(*r.posterior.mean, *r.posterior.sd)"
     )
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    environment = os.environ | {"JAX_ENABLE_X64": "1", "PYTHONPATH": path}
-    run = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True
-    )
-    assert run.returncode == 0, run.stderr
-    *mean, first_sd, second_sd = map(float, run.stdout.splitlines()[-1].split())
+    numbers = in_process(script, True, tmp_path).split()
+    *mean, first_sd, second_sd = map(float, numbers)
     exact = run_chain()["exact"]
     # at least 400 effective draws: 0.05 sigma, four times
     np.testing.assert_allclose(mean, exact[:2], atol=0.2 * min(exact[2:4]))

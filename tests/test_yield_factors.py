@@ -93,6 +93,7 @@ def test_destroyed_material_is_not_scaled(yields):
     np.testing.assert_array_equal(scaled.agb.net, net)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("shape", [(), (10,), (12,), (1, 11)])
 def test_wrong_shape_of_factors(shape, yields):
     with pytest.raises(ValueError, match=r"shape \(11,\).*sn2_c") as error:
@@ -100,6 +101,7 @@ def test_wrong_shape_of_factors(shape, yields):
     assert str(shape) in str(error.value)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(("n_theta", "n_factors"), [(5, 11), (6, 10)])
 def test_wrong_shapes_of_stars(n_theta, n_factors, yields):
     with pytest.raises(ValueError, match=r"alpha_imf.*sn2_c"):

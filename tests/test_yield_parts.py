@@ -256,6 +256,8 @@ def test_list_of_yields():
     assert nomoto.elements == tuple(SIXTEEN)
     assert "ARA&A" in nomoto.paper
     assert "crimsons" in nomoto.source
+    assert nomoto.note == ""
+    assert records["k10"].note.startswith("net yields of Ca, Ti, Mn are taken as 0")
     assert not records["k16"].available
     assert records["k16"].note
 

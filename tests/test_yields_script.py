@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_infer import load_script
+from scripts_of_tests import load_script
 from test_yield_parts import needs_vice
 
 import chemsbi_jax as cs
@@ -55,6 +55,8 @@ def test_comparison(script, tmp_path, capsys):
 def test_comparison_refuses_an_unknown_set(script, tmp_path):
     with pytest.raises(InputError, match="Unknown yields 'tgn'"):
         script.main(script.Config(sets="tgn", out=tmp_path))
+    with pytest.raises(InputError, match="mass fraction below 1; got 2.0"):
+        script.main(script.Config(metallicity=2.0))
 
 
 def test_new_mass_is_the_sum_over_the_imf():

@@ -107,7 +107,9 @@ def _prefer(chosen: dict[str, str], user: Asked) -> dict[str, str]:
     return {k: c for k, c in chosen.items() if k not in out} | user.columns
 
 
-def _tell(renamed: Mapping[str, str], conversions: Mapping[str, Expression]):
+def _tell(
+    renamed: Mapping[str, str], conversions: Mapping[str, Expression]
+) -> list[str]:
     pairs = [f"{k}={c}" for k, c in renamed.items() if k in KEYS and k != c.lower()]
     pairs += [f"{key}={conversion.text}" for key, conversion in conversions.items()]
     return [f"Columns read by another name: {', '.join(pairs)}."] if pairs else []

@@ -9,10 +9,21 @@ import numpy as np
 from astropy.table import Column, MaskedColumn, Table
 from jaxtyping import Bool, Float
 
+from chemsbi_jax.catalog.cells import column_of, data_of, mask_of
 from chemsbi_jax.catalog.ids import IDS, read_ids, repeated
+from chemsbi_jax.catalog.units import AUTO, DEX, TIMES, factor_of
 from chemsbi_jax.errors import CatalogError, raise_for_rows
 
-__all__ = ["DEX", "IDS", "LARGEST", "TIMES", "StarTable", "numbers", "open_columns"]
+__all__ = [
+    "AUTO",
+    "DEX",
+    "IDS",
+    "LARGEST",
+    "TIMES",
+    "StarTable",
+    "numbers",
+    "open_columns",
+]
 
 LARGEST = 20.0
 """dex or Gyr; -9999, 99, 999, 1e20 and all else beyond it stand for "missing"."""
@@ -32,12 +43,6 @@ MISSING_WORDS = ("", "nan", "null", "none", "na", "n/a", "--", "-", "...", "inde
                  "nodata", "\\nodata", "*", "?", "\N{HORIZONTAL ELLIPSIS}",
                  "\N{EN DASH}", "\N{EM DASH}", "missing", "---")  # fmt: skip
 MINUS = "\N{MINUS SIGN}"  # as web pages write it
-DEX = {"": 1.0, "dex": 1.0, "dimensionless": 1.0}
-_SUN = re.compile(  # what VizieR writes: [Sun], log(Sun), [-], ---
-    r"(dex|log|lg|log10)?[\[(]?(sun|solar|solsun|h|fe|1|-{1,3})?[\])]?"
-)
-_LOG_TIME = re.compile(r"((dex|log|lg|log10)\(|\[)(yr|myr|gyr|a|year|years)[\])]")
-TIMES = {"": 1.0, "gyr": 1.0, "ga": 1.0, "myr": 1e-3, "yr": 1e-9, "a": 1e-9}  # in Gyr
 
 
 class StarTable(NamedTuple):
@@ -108,7 +113,9 @@ def numbers(
     """
     original = source.columns[column]
     raw = plain_numbers(source, column)
-    factor = _factor(source, original, source.table[original], units)
+    cells = column_of(source.table, original)
+    unit = "" if cells.unit is None else str(cells.unit).strip()
+    factor = factor_of(source.name, original, unit, units, source.is_survey)
     is_time = "gyr" in units
     values = np.where(is_mark(raw, is_time=is_time), np.nan, raw) * factor
     large = np.isfinite(values) & (np.abs(values) > LARGEST)
@@ -118,7 +125,13 @@ def numbers(
     return np.where(large | ~np.isfinite(values), np.nan, values)
 
 
-def _refuse_large(source, original, values, large, kind: str) -> None:
+def _refuse_large(
+    source: StarTable,
+    original: str,
+    values: Float[np.ndarray, " star"],
+    large: Bool[np.ndarray, " star"],
+    kind: str,
+) -> None:
     """Values that are large, and are not known to mean "missing"."""
     n_large, n = len(np.unique(values[large])), int(np.isfinite(values).sum())
     if kind == "e_" and (n_large <= MAX_MARKS or large.sum() < FEW * n):
@@ -160,8 +173,8 @@ def is_mark(values: np.ndarray, *, is_time: bool) -> Bool[np.ndarray, " star"]:
 
 def limit_cells(source: StarTable, column: str) -> Bool[np.ndarray, " star"]:
     """Which cells of a column hold a limit, as <0.3."""
-    cells = source.table[source.columns[column]]
-    data = np.ma.getdata(np.asarray(getattr(cells, "data", cells)))
+    cells = column_of(source.table, source.columns[column])
+    data = data_of(cells)
     if data.dtype.kind not in "SUO":
         return np.zeros(len(cells), bool)
     return _begins(np.char.strip(_strings(data)), LIMITS)
@@ -174,7 +187,7 @@ def _begins(text: np.ndarray, marks: tuple[str, ...]) -> np.ndarray:
 def plain_numbers(source: StarTable, column: str) -> Float[np.ndarray, " star"]:
     """Values of a column as they stand, of any size and unit; NaN where missing."""
     original = source.columns[column]
-    cells = source.table[original]
+    cells = column_of(source.table, original)
     if cells.ndim != 1:
         raise CatalogError(
             f"{source.name}, column {original!r}: expected one number a row; got an "
@@ -186,55 +199,27 @@ def plain_numbers(source: StarTable, column: str) -> Float[np.ndarray, " star"]:
 def flagged(source: StarTable, column: str, bits: int) -> Bool[np.ndarray, " star"]:
     """Rows in which a flag (number, or true and false) has one of `bits`.
 
-    A missing flag has all of them: nobody vouches for such a value.
+    A missing flag counts as bad.
     """
     original = source.columns[column]
-    cells = source.table[original]
-    data = np.ma.getdata(np.asarray(getattr(cells, "data", cells)))
+    cells = column_of(source.table, original)
+    data = data_of(cells)
     if data.dtype.kind in "bui" and data.ndim == 1:
-        masked = np.broadcast_to(getattr(cells, "mask", False), len(cells))
-        return np.where(masked, bits != 0, (data.astype(np.int64) & bits) != 0)
+        return np.where(mask_of(cells), bits != 0, (data.astype(np.int64) & bits) != 0)
     if data.dtype.kind in "SUO":
         words = np.char.lower(np.char.strip(_strings(data)))
         data = np.where(np.isin(words, TRUE), "1", words)
         data = np.where(np.isin(words, FALSE), "0", data)
-        mask = getattr(cells, "mask", False)
-        cells = MaskedColumn(data, mask=np.broadcast_to(mask, len(cells)))
+        cells = MaskedColumn(data, mask=mask_of(cells))
     values = _floats(source, original, cells)
     known = np.isfinite(values)
     return ~known | ((np.where(known, values, 0).astype(np.int64) & bits) != 0)
 
 
-def _factor(
-    source: StarTable, original: str, cells: Column, units: Mapping[str, float]
-) -> float:
-    unit = "" if cells.unit is None else str(cells.unit).strip()
-    short = unit.lower().replace(" ", "")
-    factor = units.get(short.removesuffix("(1)"))  # astropy writes dex as dex(1)
-    if factor is None and units is DEX and _SUN.fullmatch(short):
-        factor = 1.0
-    if factor is None and units is not DEX and _LOG_TIME.fullmatch(short):
-        raise CatalogError(
-            f"{source.name}, column {original!r}: the unit {unit!r} says that it holds "
-            f'log10 of a time; convert it with --columns "age=10**{original}".'
-        )
-    if factor is None and source.is_survey:
-        return 1.0
-    if factor is None:
-        accepted = ", ".join(sorted(key for key in units if key.isalpha()))
-        raise CatalogError(
-            f"{source.name}, column {original!r}: the unit {unit!r} is not understood; "
-            f"use one of {accepted}, or none."
-        )
-    return factor
-
-
 def _floats(
     source: StarTable, original: str, cells: Column
 ) -> Float[np.ndarray, " star"]:
-    masked = np.broadcast_to(getattr(cells, "mask", False), len(cells))
-    data = np.asarray(getattr(cells, "data", cells))
-    data = np.ma.getdata(data)
+    masked, data = mask_of(cells), data_of(cells)
     if data.dtype.kind in "iuf":
         values = data.astype(np.float64)
     elif data.dtype.kind in "SUO":

@@ -4,8 +4,9 @@ import numpy as np
 from astropy.table import Column, Table
 from jaxtyping import Float
 
+from chemsbi_jax.catalog.cells import column_of
 from chemsbi_jax.catalog.column_names import Choice
-from chemsbi_jax.catalog.columns import StarTable, is_mark, plain_numbers
+from chemsbi_jax.catalog.columns import AUTO, StarTable, is_mark, plain_numbers
 from chemsbi_jax.catalog.error_columns import Source
 from chemsbi_jax.catalog.expressions import Expression
 from chemsbi_jax.catalog.plausible import is_null
@@ -26,11 +27,11 @@ def merge_case_pairs(table: Table) -> list[str]:
         lower = f"e_{upper[2:]}"
         both = np.stack(
             [
-                np.ma.filled(np.ma.asarray(table[x], float), np.nan)
+                np.ma.filled(np.ma.asarray(column_of(table, x), float), np.nan)
                 for x in (upper, lower)
             ]
         )
-        unit = table[upper].unit
+        unit = column_of(table, upper).unit
         table.replace_column(lower, Column(np.abs(both).mean(axis=0), unit=unit))
         table.remove_column(upper)
     if not pairs:
@@ -40,26 +41,26 @@ def merge_case_pairs(table: Table) -> list[str]:
 
 
 def _has_numbers(table: Table, name: str) -> bool:
-    columns = (table[name], table[f"e_{name[2:]}"])
+    columns = (column_of(table, x) for x in (name, f"e_{name[2:]}"))
     return all(c.ndim == 1 and c.dtype.kind in "iuf" for c in columns)
 
 
 def derive(
-    source: StarTable, choice: Choice, age_unit: str = ""
+    source: StarTable, choice: Choice, age_unit: str = AUTO
 ) -> tuple[StarTable, list[str]]:
     """The table with all columns that must be made; and notes.
 
     Args:
         source: the table as it was read.
         choice: its columns, conversions and error pairs.
-        age_unit: of ages; "": the size of a power of ten tells it.
+        age_unit: of ages; "auto": inferred from the size of a power of ten.
     """
     columns, table, notes = dict(source.columns), source.table.copy(False), []
     for key, conversion in choice.conversions.items():
         values = {c: _raw(source, c, key) for c in conversion.columns}
         result = conversion.evaluate(values) + np.zeros(len(source.ids))
-        unit, note = (age_unit or None), ""
-        if not age_unit or key not in ("age", "birth_time"):
+        unit, note = age_unit, ""
+        if age_unit == AUTO or key not in ("age", "birth_time"):
             unit, note = _unit_of_time(key, conversion, result)
         notes += [note] if note else []
         columns[key] = _add(table, conversion.text, result, unit)
@@ -115,10 +116,10 @@ def _error(source: StarTable, column: str | None, partner: Source, key: str) -> 
 def _unit_of_time(
     key: str, conversion: Expression, values: Numbers
 ) -> tuple[str | None, str]:
-    """Unit of a power of ten, which its size tells."""
+    """Unit of a power of ten, inferred from its size."""
     if key not in ("age", "birth_time") or "10**" not in conversion.text:
         return None, ""
     known = values[np.isfinite(values)]
     middle = float(np.median(known)) if len(known) else 0.0
     unit = next((u for low, high, u in UNITS_OF_AGES if low <= middle <= high), "Gyr")
-    return unit, f"{conversion.text} was taken in {unit}, as its size says."
+    return unit, f"{conversion.text} was taken in {unit}, inferred from its size."

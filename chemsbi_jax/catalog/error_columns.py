@@ -68,7 +68,13 @@ def find_errors(
     return found
 
 
-def _partner(file, column, names, meanings, key) -> Source:
+def _partner(
+    file: str,
+    column: str,
+    names: Mapping[str, str],
+    meanings: Mapping[str, Meaning | None],
+    key: str,
+) -> Source:
     """The error column of a column; or the lower and upper ones; or nothing."""
     mine = meanings[column]
     if mine is None:

@@ -8,7 +8,7 @@ factor  = column | number | "10**", factor | "-", factor
 
 import re
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from astropy.cosmology import Planck15
@@ -17,7 +17,9 @@ from jaxtyping import Float
 from chemsbi_jax.errors import CatalogError
 
 Numbers = Float[np.ndarray, " star"]
-Evaluate = Callable[[Mapping[str, np.ndarray]], np.ndarray]
+Columns = Mapping[str, Numbers]
+NumbersOrOne = Numbers | np.floating | np.ndarray | float  # one: of constants alone
+Evaluate = Callable[[Columns], NumbersOrOne]
 
 _NUMBER = re.compile(r"\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?")
 LONGEST = 200  # characters of a conversion
@@ -60,6 +62,10 @@ def parse_expression(text: str, names: Mapping[str, str]) -> Expression:
 
     Raises:
         CatalogError: the text is no conversion, or has a column that is not there.
+
+    >>> iron = parse_expression("A(Fe)-7.5", {"a(fe)": "A(Fe)"})
+    >>> iron.evaluate({"A(Fe)": np.array([7.0, 7.5])}).tolist()
+    [-0.5, 0.0]
     """
     if len(text) > LONGEST:
         raise CatalogError(
@@ -77,7 +83,7 @@ def parse_expression(text: str, names: Mapping[str, str]) -> Expression:
 class _Parser:
     """Reads an expression from left to right."""
 
-    def __init__(self, text: str, names: Mapping[str, str]):
+    def __init__(self, text: str, names: Mapping[str, str]) -> None:
         self.text, self.at = text, 0
         self.names = dict(sorted(names.items(), key=lambda pair: -len(pair[0])))
         self.used: list[str] = []
@@ -85,7 +91,7 @@ class _Parser:
     def rest(self) -> str:
         return self.text[self.at :]
 
-    def fail(self):
+    def fail(self) -> NoReturn:
         raise CatalogError(
             f"--columns: {self.text!r} is not understood from {self.rest().strip()!r} "
             f"on; expected {GRAMMAR}. The table has {', '.join(self.names.values())}."
@@ -154,35 +160,41 @@ class _Parser:
         return None
 
 
-def _combine(function, left: Evaluate, right: Evaluate) -> Evaluate:
-    def evaluate(values):
+def _combine(
+    function: Callable[[Any, Any], Any], left: Evaluate, right: Evaluate
+) -> Evaluate:
+    def evaluate(values: Columns) -> NumbersOrOne:
         with np.errstate(all="ignore"):
             return function(left(values), right(values))
 
     return evaluate
 
 
-def _apply(function, inner: Evaluate) -> Evaluate:
-    def evaluate(values):
+def _apply(function: Callable[[Any], Any], inner: Evaluate) -> Evaluate:
+    def evaluate(values: Columns) -> NumbersOrOne:
         with np.errstate(all="ignore"):
             return function(inner(values))
 
     return evaluate
 
 
-def _power_of_ten(exponent):
+def _power_of_ten(exponent: NumbersOrOne) -> NumbersOrOne:
     return 10.0 ** np.where(np.abs(exponent) > 20.0, np.nan, exponent)
 
 
-def cosmic_time(scale_factor: np.ndarray) -> np.ndarray:
+def cosmic_time(scale_factor: np.ndarray | float) -> np.ndarray:
     """Time since the Big Bang [Gyr] at a scale factor, in the cosmology Planck 2015.
 
     NaN where it is not above 0 and at most 1 (wind particles have it negative).
+
+    >>> cosmic_time(np.array([0.5, 1.0, -1.0])).round(1).tolist()
+    [5.9, 13.8, nan]
     """
     scale = np.asarray(scale_factor, float)
     good = np.isfinite(scale) & (scale > 0.0) & (scale <= 1.0)
     grid = np.concatenate([[1e-4], np.linspace(0.002, 1.0, 1000)])
-    times = Planck15.age(1.0 / grid - 1.0).to_value("Gyr")
+    planck: Any = Planck15  # astropy loads it lazily, with the type of the base class
+    times = planck.age(1.0 / grid - 1.0).to_value("Gyr")
     return np.where(good, np.interp(np.where(good, scale, 1.0), grid, times), np.nan)
 
 

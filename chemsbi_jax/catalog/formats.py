@@ -1,12 +1,13 @@
-"""Any table file as an astropy table, or an error that says what is wrong with it."""
+"""Any table file as an astropy table, or an error with the cause."""
 
 import gzip
 import importlib
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -55,7 +56,7 @@ OTHER_TEXTS = {
     "\\begin{": "LaTeX; convert it to CSV",
     "<table": "HTML; convert it to CSV, as with pandas.read_html",
 }
-PEEK = 16384  # bytes that tell the format
+PEEK = 16384  # bytes in which the format is recognised
 HDU_NOTE, SYMBOLS = "hdu_note", "element_symbols"
 """Keys of a table's meta: which of several HDUs it is; elements of vector columns."""
 
@@ -184,8 +185,8 @@ def _parse_fits(path: Path, hdu: int | None, preferred: int | None) -> Table:
             for i, part in enumerate(file)
             if isinstance(part, fits.BinTableHDU | fits.TableHDU)
         }
-        rows = {i: part.header["NAXIS2"] for i, part in parts.items()}
-        names = {i: part.columns.names for i, part in parts.items()}
+        rows = {i: int(str(part.header["NAXIS2"])) for i, part in parts.items()}
+        names = {i: _names(part) for i, part in parts.items()}
         symbols = _element_symbols(parts)
     found = ", ".join(f"HDU {i} ({n} rows)" for i, n in rows.items()) or "no table"
     if hdu is not None and hdu not in rows:
@@ -202,12 +203,19 @@ def _parse_fits(path: Path, hdu: int | None, preferred: int | None) -> Table:
     return table
 
 
-def _element_symbols(parts: Mapping[int, fits.BinTableHDU]) -> list[str]:
+def _names(part: fits.BinTableHDU | fits.TableHDU) -> list[str]:
+    return [] if part.columns is None else [str(x) for x in part.columns.names]
+
+
+def _element_symbols(
+    parts: Mapping[int, fits.BinTableHDU | fits.TableHDU],
+) -> list[str]:
     """Elements of APOGEE's vector columns, from the column ELEM_SYMBOL of any HDU."""
     for part in parts.values():
-        for name in part.columns.names:
-            if name.upper() == "ELEM_SYMBOL" and part.header["NAXIS2"] > 0:
-                return [str(x).strip() for x in np.ravel(part.data[name][0])]
+        for name in _names(part):
+            if name.upper() == "ELEM_SYMBOL" and len(part.data) > 0:
+                first = np.asarray(part.data[name])[0]
+                return [str(symbol).strip() for symbol in np.ravel(first)]
     return []
 
 
@@ -286,7 +294,7 @@ def _head(path: Path) -> bytes:
         return file.read(PEEK).lstrip(b"\xef\xbb\xbf \t\r\n")
 
 
-def _opened(path: Path) -> BinaryIO:
+def _opened(path: Path) -> BufferedIOBase:
     with open(path, "rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
     return gzip.open(path, "rb") if zipped else open(path, "rb")

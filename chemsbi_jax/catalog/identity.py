@@ -1,13 +1,14 @@
 """Which rows of a table are one star: its ids, its positions, its numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from astropy.table import Table
-from jaxtyping import Bool, Float
-from scipy.spatial import cKDTree
+from astropy.table import Column, Table
+from jaxtyping import Bool, Float, Int
+from scipy.spatial import KDTree
 
+from chemsbi_jax.catalog.cells import column_of
 from chemsbi_jax.catalog.ids import IDS, read_ids, repeated
 
 STAR_IDS = (
@@ -38,6 +39,7 @@ DIFFER = "their abundances differ by far more than the errors"
 CHANCE = 1e-3  # expected pairs of alike rows by accident, below which they are one star
 
 Rows = Bool[np.ndarray, " star"]
+Numbers = tuple[Float[np.ndarray, "star value"], Float[np.ndarray, "star value"]]
 
 
 class Repeats(NamedTuple):
@@ -53,7 +55,7 @@ def find_repeats(
     columns: Mapping[str, str],
     ids: np.ndarray,
     id_column: str | None,
-    numbers: tuple[Float[np.ndarray, "star value"], Float[np.ndarray, "star value"]],
+    numbers: Numbers,
     rows: np.ndarray,
 ) -> Repeats:
     """Rows of stars that stand in an earlier row, by reason.
@@ -99,43 +101,61 @@ def find_repeats(
     return Repeats(found, tuple(warnings))
 
 
-def _put(found, reason: str, left: np.ndarray, again: Rows, n: int) -> np.ndarray:
+def _put(
+    found: dict[str, Rows],
+    reason: str,
+    left: Int[np.ndarray, " row"],
+    again: Bool[np.ndarray, " row"],
+    n: int,
+) -> Int[np.ndarray, " rest"]:
     bad = np.zeros(n, bool)
     bad[left[again]] = True
     found[reason] = bad
     return left[~again]
 
 
-def _columns_of_ids(name, table, columns, ids, id_column):
+def _columns_of_ids(
+    name: str,
+    table: Table,
+    columns: Mapping[str, str],
+    ids: np.ndarray,
+    id_column: str | None,
+) -> Iterator[tuple[str, np.ndarray]]:
     """Columns that may name stars, with the ids in them; the chosen one first."""
     if id_column is not None:
         yield id_column, ids
     for key in STAR_IDS:
         column = columns.get(key)
-        if column is None or column == id_column or table[column].ndim != 1:
+        if column is None or column == id_column or column_of(table, column).ndim != 1:
             continue
         yield column, read_ids(name, table, column).ids
 
 
-def _judge(table, columns, labels: np.ndarray, rows: np.ndarray, numbers) -> str:
+def _judge(
+    table: Table,
+    columns: Mapping[str, str],
+    labels: np.ndarray,
+    rows: np.ndarray,
+    numbers: Numbers,
+) -> str:
     """Why rows with one label are different stars; nothing if they are one star."""
     again = repeated(labels)
     digits = np.array([sum(c.isdigit() for c in str(x)) for x in labels[again]])
-    distance = _distance(labels, tuple(x[rows] for x in numbers))
+    distance = _distance(labels, numbers, rows)
     if np.median(digits) >= FEW_DIGITS:  # an id, unless it is that of a field
         return DIFFER if distance > ANOTHER and again.sum() >= 5 else ""
     for key in GROUPS:
-        if key in columns and table[columns[key]].ndim == 1:
-            group = np.asarray(table[columns[key]]).astype(str)[rows]
+        if key in columns and column_of(table, columns[key]).ndim == 1:
+            group = np.asarray(column_of(table, columns[key])).astype(str)[rows]
             both = np.char.add(np.char.add(group, " "), labels)
             if not repeated(both).any():
                 return f"each has another {columns[key]}"
     return DIFFER if distance > DIFFERENT else ""
 
 
-def _distance(labels: np.ndarray, numbers) -> float:
+def _distance(labels: np.ndarray, numbers: Numbers, rows: np.ndarray) -> float:
     """Mean squared difference of rows with one label, in units of the errors."""
-    values, errors = numbers
+    values, errors = numbers[0][rows], numbers[1][rows]
     order = np.argsort(labels, kind="stable")
     same = labels[order[1:]] == labels[order[:-1]]
     one, two = order[:-1][same], order[1:][same]
@@ -144,7 +164,9 @@ def _distance(labels: np.ndarray, numbers) -> float:
     return float(np.mean(square)) if len(square) else 0.0
 
 
-def _same_place(table, columns, rows: np.ndarray, numbers) -> tuple[np.ndarray, str]:
+def _same_place(
+    table: Table, columns: Mapping[str, str], rows: np.ndarray, numbers: Numbers
+) -> tuple[np.ndarray, str]:
     """Labels of rows, alike for those within `SAME_PLACE`; a warning, or nothing."""
     alone = np.arange(len(rows))
     position = _positions(table, columns)
@@ -157,13 +179,16 @@ def _same_place(table, columns, rows: np.ndarray, numbers) -> tuple[np.ndarray, 
         return alone, ""
     ra, dec = np.radians(ra[good]), np.radians(dec[good])
     points = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
-    tree, reach = cKDTree(points.T), np.radians(SAME_PLACE / 3600.0)
+    tree, reach = KDTree(points.T), np.radians(SAME_PLACE / 3600.0)
     if tree.count_neighbors(tree, reach) > 20 * len(ra):
-        return alone, "Many rows have one position, so it was not used to tell stars."
+        return (
+            alone,
+            "Many rows have one position; positions were not used to find repeats.",
+        )
     labels, index = alone.copy(), np.flatnonzero(good)
     for one, two in sorted(tree.query_pairs(reach)):
         labels[index[two]] = min(labels[index[one]], labels[index[two]])
-    distance = _distance(labels, tuple(x[rows] for x in numbers))
+    distance = _distance(labels, numbers, rows)
     if distance > DIFFERENT:
         n = int(repeated(labels).sum())
         return alone, (
@@ -174,19 +199,23 @@ def _same_place(table, columns, rows: np.ndarray, numbers) -> tuple[np.ndarray, 
     return labels, ""
 
 
-def _positions(table, columns) -> tuple[np.ndarray, np.ndarray] | None:
+def _positions(
+    table: Table, columns: Mapping[str, str]
+) -> tuple[np.ndarray, np.ndarray] | None:
     for pair in POSITIONS:
         if all(key in columns for key in pair):
-            both = [table[columns[key]] for key in pair]
-            if all(x.ndim == 1 and x.dtype.kind in "fi" for x in both):
-                return tuple(
-                    np.ma.filled(np.ma.asarray(x, float), np.nan) for x in both
-                )
+            ra, dec = (column_of(table, columns[key]) for key in pair)
+            if all(x.ndim == 1 and x.dtype.kind in "fi" for x in (ra, dec)):
+                return _filled(ra), _filled(dec)
     return None
 
 
+def _filled(cells: Column) -> np.ndarray:
+    return np.ma.filled(np.ma.asarray(cells, float), np.nan)
+
+
 def _same_numbers(
-    _table, _columns, rows: np.ndarray, numbers
+    _table: Table, _columns: Mapping[str, str], rows: np.ndarray, numbers: Numbers
 ) -> tuple[np.ndarray, str]:
     """Labels of rows, alike where all numbers are; not where this may be chance."""
     alone = np.arange(len(rows))

@@ -4,9 +4,10 @@ import re
 from typing import NamedTuple
 
 import numpy as np
-from astropy.table import Table
+from astropy.table import Column, Table
 from jaxtyping import Bool
 
+from chemsbi_jax.catalog.cells import column_of, data_of, mask_of
 from chemsbi_jax.errors import CatalogError
 
 IDS = ("star_id", "id", "name", "star", "source_id", "object_id", "apogee_id",
@@ -47,7 +48,7 @@ def read_ids(name: str, table: Table, column: str | None) -> Ids:
     rows = np.arange(1, len(table) + 1).astype(str)
     if column is None:
         return Ids(rows)
-    cells = table[column]
+    cells = column_of(table, column)
     if cells.ndim != 1:
         raise CatalogError(f"{name}, column {column!r}: expected one id a row.")
     text, rounded = _id_text(cells)
@@ -77,10 +78,9 @@ def read_ids(name: str, table: Table, column: str | None) -> Ids:
     return Ids(np.where(blank | marked, row_names, text), tuple(notes))
 
 
-def _id_text(cells) -> tuple[np.ndarray, Rows]:
+def _id_text(cells: Column) -> tuple[np.ndarray, Rows]:
     """Cells as stripped text, and which are rounded numbers."""
-    data = np.ma.getdata(np.asarray(getattr(cells, "data", cells)))
-    masked = np.broadcast_to(getattr(cells, "mask", False), len(data))
+    data, masked = data_of(cells), mask_of(cells)
     if data.dtype.kind == "f":
         whole = np.isfinite(data) & (data == np.round(data)) & (np.abs(data) < EXACT)
         integers = np.where(whole, data, 0).astype(np.int64).astype(str)

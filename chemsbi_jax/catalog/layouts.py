@@ -5,6 +5,7 @@ import re
 import numpy as np
 from astropy.table import Table
 
+from chemsbi_jax.catalog.cells import column_of
 from chemsbi_jax.catalog.formats import SYMBOLS
 from chemsbi_jax.errors import CatalogError
 
@@ -25,10 +26,10 @@ def split_vectors(table: Table) -> tuple[list[str], list[str]]:
     there are no such columns yet; other vectors are named.
     """
     lower = {name.lower(): name for name in table.colnames}
-    symbols = [str(symbol).upper() for symbol in table.meta.get(SYMBOLS, [])]
+    symbols = [str(symbol).upper() for symbol in (table.meta or {}).get(SYMBOLS, [])]
     notes, unread = [], []
     for key, name in lower.items():
-        cells = table[name]
+        cells = column_of(table, name)
         if cells.ndim != 2:
             continue
         if key in _VECTORS and cells.shape[1] == len(symbols) and "mg_fe" not in lower:
@@ -62,7 +63,7 @@ def refuse_long_layout(file: str, table: Table) -> None:
         CatalogError: a column holds the names of elements.
     """
     for name in table.colnames:
-        cells = table[name]
+        cells = column_of(table, name)
         if name.strip().lower() not in _SPECIES_NAMES or cells.ndim != 1:
             continue
         words = [str(word).strip() for word in np.unique(np.asarray(cells).astype(str))]

@@ -6,6 +6,7 @@ import numpy as np
 from astropy.table import Table
 from jaxtyping import Bool
 
+from chemsbi_jax.catalog.cells import column_of, data_of, mask_of
 from chemsbi_jax.catalog.columns import LIMITS, StarTable
 from chemsbi_jax.catalog.meaning import FLAG, LIMIT, is_flag, understand
 
@@ -55,14 +56,16 @@ def not_followed(
 ) -> tuple[str, ...]:
     """Columns of flags, limits and signal-to-noise ratios that had no effect.
 
-    A column with one value in all rows tells nothing and is not listed. Each entry has
-    the name, and how many rows have each value if these are few.
+    A column with one value in all rows is not listed. Each entry has the name, and the
+    number of rows of each value if there are few values.
     """
     found = []
     for column in names.values():
         meaning = understand(column)
         is_one = is_flag(column) or (meaning and meaning.role in (FLAG, LIMIT))
-        if not is_one or column in followed or source.table[column].ndim != 1:
+        if not is_one or column in followed:
+            continue
+        if column_of(source.table, column).ndim != 1:
             continue
         kinds, counts = np.unique(_words(source.table, column), return_counts=True)
         if len(kinds) < 2:
@@ -77,10 +80,9 @@ def not_followed(
 
 def _words(table: Table, column: str) -> np.ndarray:
     """Cells as text in lower case; blank where masked."""
-    cells = table[column]
-    data = np.ma.getdata(np.asarray(getattr(cells, "data", cells)))
+    cells = column_of(table, column)
+    data = data_of(cells)
     if data.dtype.kind == "S":
         data = np.char.decode(data, "utf-8", "replace")
-    masked = np.broadcast_to(getattr(cells, "mask", False), len(cells))
     words = np.char.lower(np.char.strip(data.astype(str)))
-    return np.where(masked, "", words)
+    return np.where(mask_of(cells), "", words)

@@ -21,7 +21,7 @@ _TIMES = ("age", "birth_time", "log_age", "scale_factor")
 
 
 class LookAlikes(NamedTuple):
-    """What the names of the other columns say."""
+    """Meanings of the names of the other columns."""
 
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -89,7 +89,12 @@ def look_alike(
     return LookAlikes(tuple(notes), tuple(warnings), limits)
 
 
-def _warnings(names, others, read: set[str], without) -> list[str]:
+def _warnings(
+    names: Mapping[str, str],
+    others: list[_Candidate],
+    read: set[str],
+    without: Collection[str],
+) -> list[str]:
     """What was not read of elements that no other column gives."""
     left = [c for c in others if _subject(c.key) not in read]
     left = [c for c in left if not _is_left_out(c.key, without)]
@@ -115,6 +120,8 @@ def _candidate(column: str, names: Mapping[str, str]) -> _Candidate | None:
     """What a column may be, and how --columns would read it."""
     meaning = understand(column)
     if meaning is None or meaning.role != VALUE:
+        return None
+    if column.strip().lower().startswith("true_"):  # noise-free, of a made-up table
         return None
     quantity = meaning.quantity
     element = element_of(quantity)
@@ -146,7 +153,14 @@ def _is_left_out(key: str, without: Collection[str]) -> bool:
     return any(_subject(key) == _subject(name) for name in without)
 
 
-def _refuse_competitors(file, names, used, others, asked, without) -> None:
+def _refuse_competitors(
+    file: str,
+    names: Mapping[str, str],
+    used: Mapping[str, str],
+    others: list[_Candidate],
+    asked: Collection[str],
+    without: Collection[str],
+) -> None:
     """Two columns of one abundance: measured twice, or corrected and not."""
     for key in _all_abundances():
         if key in asked or _is_left_out(key, without):
@@ -199,7 +213,9 @@ def _list(columns: list[str]) -> str:
     return ", ".join(columns[:MOST]) + more
 
 
-def _find_limits(names, used, user: Asked) -> dict[str, str]:
+def _find_limits(
+    names: Mapping[str, str], used: Mapping[str, str], user: Asked
+) -> dict[str, str]:
     """Columns that mark limits of the values in use, as VizieR's l_[C/Fe]."""
     limits = {}
     marks = {

@@ -1,4 +1,4 @@
-"""What the name of a column says: the quantity, its role and what qualifies it."""
+"""Meaning of a column's name: the quantity, its role and its qualifiers."""
 
 import re
 from typing import NamedTuple
@@ -39,7 +39,7 @@ _COMPETING = re.compile(
 
 
 class Meaning(NamedTuple):
-    """What a column's name says."""
+    """Meaning of a column's name."""
 
     quantity: str  # mg_fe, mg_h, mg_m, m_h, alpha_fe, a_mg (absolute), age, ...
     role: str  # one of VALUE, ERROR, LOWER, UPPER, LIMIT, FLAG, COUNT
@@ -85,7 +85,7 @@ def is_abundance(column: str) -> bool:
 
 
 def is_flag(column: str) -> bool:
-    """Whether a name says that the column judges the star or one of its values."""
+    """Whether a column is a quality flag of the star or of one of its values."""
     lower = column.strip().lower()
     words = _words(lower)
     known = {*_FLAG, *_LIMIT, "snr", "sn", "ruwe"}
@@ -121,7 +121,7 @@ def _is_start(word: str, rest: list[str]) -> bool:
 
 
 def _take_role(words: list[str]) -> tuple[str, list[str]]:
-    """The role, and the words without those that tell it."""
+    """The role, and the words without those of the role."""
     inner = set(words)
     has_limit = bool(inner & set(_LIMIT)) or words[:1] == ["l"]
     if has_limit or {"upper", "combined"} <= inner or {"upper", "limit"} <= inner:

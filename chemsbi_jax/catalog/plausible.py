@@ -16,7 +16,7 @@ Numbers = Float[np.ndarray, " star"]
 OVER_H_RANGE = (-9.0, 2.0)  # dex, that stars have been seen to have
 OVER_FE_RANGE = (-4.0, 5.5)
 ABSOLUTE_FROM = 3.0  # dex; no median [X/H] is above, and A(X) of these elements is
-ENOUGH = 5  # numbers that tell a distribution
+ENOUGH = 5  # numbers that make a distribution
 MANY = 10  # for a mere doubt
 MOST_ERROR = 1.0  # dex, of a median error
 LEAST_ERROR = 0.01
@@ -258,8 +258,12 @@ def check_times(
 
 
 def _doubt_times(
-    key: str, original: str, known: Numbers, errors: Numbers
+    key: str,
+    original: str,
+    known: Float[np.ndarray, " known"],
+    errors: Float[np.ndarray, " dated"],
 ) -> tuple[str, ...]:
+    """Warnings about times [Gyr] that may be logarithms or in another unit."""
     warnings = []
     low, high = LOG_YEARS
     if len(known) >= MANY and known.min() >= low and known.max() <= high:

@@ -61,7 +61,7 @@ def read_stars(path: str | os.PathLike, *, default_error: float | None = None) -
     A star may lack any abundance; a birth time without error keeps a NaN error.
 
     Args:
-        path: the table; its content, else its suffix, tells the format.
+        path: the table; the format follows from its content, else from its suffix.
         default_error: error [dex] of each observed value that has none.
 
     Raises:
@@ -84,7 +84,7 @@ def read_stars(path: str | os.PathLike, *, default_error: float | None = None) -
 def read_catalog(
     path: str | os.PathLike, options: CatalogOptions = CatalogOptions()
 ) -> Catalog:
-    """Read a star table of a survey, or of your own, and say what became of its rows.
+    """Read a star table of a survey, or of your own, with a report of its rows.
 
     As `read_stars`, and: other spellings of the columns ([Mg/Fe], MG_FE_ERR), the
     columns and flags of surveys (`surveys`), [X/H] in place of [X/Fe], columns of
@@ -106,7 +106,7 @@ def read_catalog(
     source, survey = opened.source, opened.choice.survey
     stars, notes, doubts = _measure(opened, options)
     cuts, unmade = find_cuts(source, survey if options.quality else None)
-    cuts["no abundance is observed"] = ~stars.observed.any(axis=1)
+    cuts["no abundance is observed"] = np.asarray(~stars.observed.any(axis=1))
     reasons, dropped, repeats = drop_rows(source, cuts, (stars.values, stars.errors))
     used = np.ones(len(stars.ids), bool)
     used[dropped.rows - 1] = False
@@ -125,7 +125,9 @@ def read_catalog(
     return Catalog(stars, report)
 
 
-def _all_warnings(opened: "_Opened", doubts: list[str], flags) -> tuple[str, ...]:
+def _all_warnings(
+    opened: "_Opened", doubts: list[str], flags: tuple[str, ...]
+) -> tuple[str, ...]:
     """Each warning once, in the order of the work."""
     first = (*opened.source.warnings, *opened.warnings, *opened.choice.warnings)
     judges = [flag for flag in flags if not flag.lower().startswith(("snr", "s/n"))]
@@ -166,8 +168,9 @@ def _open(path: Path, options: CatalogOptions, is_strict: bool = False) -> _Open
     presets = [preset for preset in SURVEYS if preset.name == options.survey]
     table = read_table(path, options.hdu, presets[0].hdu if presets else None)
     name = str(path)
-    notes = [table.meta[HDU_NOTE]] if HDU_NOTE in table.meta else []
-    notes += table.meta.get(NOTES, [])
+    meta = table.meta or {}
+    notes = [meta[HDU_NOTE]] if HDU_NOTE in meta else []
+    notes += meta.get(NOTES, [])
     refuse_long_layout(name, table)
     doubts: list[str] = []
     if not is_strict:
@@ -197,7 +200,7 @@ def _measure(opened: _Opened, options: CatalogOptions) -> _Read:
         without=without,
         quality=options.quality,
     )
-    observed = np.isfinite(measured.values)
+    observed = np.asarray(np.isfinite(measured.values))
     if not observed.any():
         raise CatalogError(
             f"{source.name}: every abundance of every star is missing (columns "
@@ -224,7 +227,8 @@ def _on_our_scale(
     if solar_from is None:
         return values, [survey.solar] if survey else []
     shift = solar_shift(solar_from)
-    seen = zip(ABUNDANCES, shift, np.isfinite(values).any(axis=0), strict=True)
+    has_any = np.asarray(np.isfinite(values).any(axis=0))
+    seen = zip(ABUNDANCES, shift, has_any, strict=True)
     listed = ", ".join(f"{name} {dex:+.3f}" for name, dex, any_ in seen if any_)
     return values + shift, [f"From the solar scale {solar_from} to {OURS}: {listed}."]
 

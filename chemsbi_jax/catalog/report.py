@@ -58,7 +58,7 @@ class Report(NamedTuple):
 
 
 def write_dropped(path: str | os.PathLike, report: Report) -> None:
-    """List the dropped rows in a CSV file, or ECSV by its suffix; whole or not at all.
+    """List the dropped rows in a CSV file, or ECSV by its suffix, atomically.
 
     Columns: row (number from 1), id, reason.
     """

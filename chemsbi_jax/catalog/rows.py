@@ -85,7 +85,7 @@ def drop_rows(
 
 
 def warn_of_giants(source: StarTable, stars: Stars, used: Rows) -> list[str]:
-    """Sentence about giants with C or N, if there are any and log g tells.
+    """Sentence about giants with C or N, if the table has log g and giants.
 
     `used` are the rows of the table that `stars` has.
     """
@@ -97,7 +97,7 @@ def warn_of_giants(source: StarTable, stars: Stars, used: Rows) -> list[str]:
         return []
     return [
         f"{n} stars with log g below {GIANT_LOGG} have C or N: dredge-up changes both "
-        "in giants, so they do not tell the gas that the star was born from. Leave "
+        "in giants, so they differ from the gas that the star was born from. Leave "
         f"them out with --without {','.join(MIXED)}."
     ]
 

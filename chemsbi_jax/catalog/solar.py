@@ -1,6 +1,6 @@
 """Solar scales: what [X/Fe] = 0 means in a table, and the way to our own scale."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -37,7 +37,7 @@ _OTHERS = {
     "asplund2021": (8.46, 7.83, 8.69, 8.06, 7.55, 7.51, 7.46, 10.914,
         6.22, 6.43, 7.12, 6.30, 4.97, 5.42, 6.20),
 }  # fmt: skip
-SCALES = MappingProxyType(
+SCALES: Mapping[str, Mapping[str, float]] = MappingProxyType(
     {OURS: SOLAR}
     | {
         name: MappingProxyType(dict(zip(_ORDER, values, strict=True)))
@@ -62,6 +62,9 @@ def solar_shift(
 
     Raises:
         CatalogError: there is no scale of this name.
+
+    >>> solar_shift("grevesse2007", ("fe_h",)).round(2).tolist()
+    [-0.05]
     """
     if name not in SCALES:
         raise CatalogError(

@@ -31,8 +31,8 @@ class Survey(NamedTuple):
 
     name: str  # of the flag --survey
     title: str
-    marks: tuple[str, ...]  # columns that tell the survey, all of them
-    tells: tuple[str, ...]  # and one of these, or the flag of a value
+    marks: tuple[str, ...]  # columns that identify the survey, all of them
+    tells: tuple[str, ...]  # and at least one of these, or the flag of a value
     releases: tuple[str, ...]  # columns of this release only, any of them
     columns: Mapping[str, tuple[str, ...]]  # our name -> theirs, the first one present
     error: str  # pattern of an error's column
@@ -84,7 +84,7 @@ GALAH_DR4 = GALAH_DR3._replace(
     columns=MappingProxyType(
         {"id": ("sobject_id",), "age": ("age_bstep", "age"), "e_age": ("e_age_bstep",)}
     ),
-    cuts=(  # flag_fe_h of this release is faulty, and the survey says not to use it
+    cuts=(  # flag_fe_h of this release is faulty; the survey advises not to use it
         Cut("flag_sp", "flag_sp is not 0", bits=ANY),
         Cut("snr_px_ccd3", "snr_px_ccd3 is not above 30", above=30.0),
     ),

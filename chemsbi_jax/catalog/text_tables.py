@@ -17,7 +17,7 @@ DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "pipes"}
 NOTES = "layout_notes"
 """Key of a table's meta: how its layout was understood, a list of sentences."""
 
-_SAMPLE = 50  # lines that tell the layout
+_SAMPLE = 50  # lines that show the layout
 _DECIMAL = re.compile(
     r"(?<![^;\t|])(\s*[+-]?\d*),(\d+(?:[eE][+-]?\d+)?\s*)(?=[;\t|]|$)"
 )

@@ -45,7 +45,7 @@ def parse_columns(file: str, names: Mapping[str, str], text: str) -> Asked:
 
     Raises:
         CatalogError: a part is no pair, its name is not ours, there is no such column,
-            or the column's name says that it holds something else.
+            or the column's name contradicts the quantity.
     """
     asked: dict[str, str] = {}
     conversions: dict[str, Expression] = {}
@@ -74,8 +74,14 @@ def parse_columns(file: str, names: Mapping[str, str], text: str) -> Asked:
     return Asked(asked, conversions, tuple(notes))
 
 
-def _check_meaning(file, key: str, column: str, names, asked) -> list[str]:
-    """Refuses a column whose name says something else than the user; or a note."""
+def _check_meaning(
+    file: str,
+    key: str,
+    column: str,
+    names: Mapping[str, str],
+    asked: Mapping[str, str],
+) -> list[str]:
+    """Refuse a column whose name contradicts the user's mapping, or return a note."""
     meaning = understand(column)
     if meaning is None or key in (ID, LOGG) or column.lower() == key:
         return []
@@ -95,7 +101,9 @@ def _check_meaning(file, key: str, column: str, names, asked) -> list[str]:
     return _other_quantity(file, key, column, meaning, names)
 
 
-def _other_quantity(file, key, column, meaning: Meaning, names) -> list[str]:
+def _other_quantity(
+    file: str, key: str, column: str, meaning: Meaning, names: Mapping[str, str]
+) -> list[str]:
     element, wanted = element_of(meaning.quantity), element_of(key)
     is_time = key in ("age", "birth_time")
     if is_time:
@@ -126,7 +134,9 @@ def _other_quantity(file, key, column, meaning: Meaning, names) -> list[str]:
     raise _another(file, key, column, "")
 
 
-def _another(file, key, column, remedy: str, looks_like: str = "") -> CatalogError:
+def _another(
+    file: str, key: str, column: str, remedy: str, looks_like: str = ""
+) -> CatalogError:
     meaning = understand(column)
     looks_like = looks_like or label(meaning.quantity if meaning else column)
     advice = f"Did you mean {flag(remedy)}? " if remedy else ""
@@ -137,7 +147,7 @@ def _another(file, key, column, remedy: str, looks_like: str = "") -> CatalogErr
     )
 
 
-def _refuse_difference(file, key: str, conversion: Expression) -> None:
+def _refuse_difference(file: str, key: str, conversion: Expression) -> None:
     """[X/Fe] as a difference of two columns would lose their common error of iron."""
     meanings = [understand(column) for column in conversion.columns]
     wanted = element_of(key)

@@ -1,11 +1,12 @@
 """Abundances of a table's stars, with their errors."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
+from chemsbi_jax.catalog.cells import column_of
 from chemsbi_jax.catalog.columns import (
     DEX,
     StarTable,
@@ -48,7 +49,7 @@ class _Column(NamedTuple):
 _LIMITS = "Limits (<, >), taken as not observed"
 _FLAGGED = "Values with a bad flag, taken as not observed"
 _UNUSABLE = "Values without a positive error, taken as not observed"
-_UNCHECKED = "Values that no flag vouches for (the table has no such column)"
+_UNCHECKED = "Values without a quality flag (the table has no such column)"
 
 
 def read_abundances(
@@ -139,15 +140,20 @@ def _hint(source: StarTable) -> str:
     """What may hold abundances in a table without a column of them."""
     names = {name.lower(): name for name in source.table.colnames}
     vectors = [
-        how_to_split(name, source.table[name].shape[1])
+        how_to_split(name, column_of(source.table, name).shape[1])
         for name in names.values()
-        if source.table[name].ndim == 2
+        if column_of(source.table, name).ndim == 2
     ]
     return hint_of_names(names) + "".join(f" {text}" for text in vectors[:1])
 
 
 def _subtract_iron(
-    source, present, over_h, values, errors, without
+    source: StarTable,
+    present: Mapping[str, str],
+    over_h: Sequence[str],
+    values: Float[np.ndarray, "star element"],
+    errors: Float[np.ndarray, "star element"],
+    without: Collection[str],
 ) -> tuple[Float[np.ndarray, " star"] | None, str]:
     """Turn [X/H] into [X/Fe] in place; the shared variance of [Fe/H], and the note."""
     keys = [present[name] for name in over_h]

@@ -15,7 +15,7 @@ from chemsbi_jax.types import Stars
 def write_stars(
     path: str | os.PathLike, stars: Stars, meta: Mapping | None = None
 ) -> None:
-    """Write an ECSV table that `read_stars` gives back; whole or not at all."""
+    """Write an ECSV table that `read_stars` reads, atomically."""
     table = Table(meta={"description": "Stars of one galaxy", **(meta or {})})
     table["star_id"] = Column(np.asarray(stars.ids).astype(str), description="star")
     for i, name in enumerate(ABUNDANCES):

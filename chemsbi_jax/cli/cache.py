@@ -48,7 +48,7 @@ def use_compilation_cache() -> None:
     processes may share the folder: JAX locks it. A folder that can't be written to
     leaves the cache off.
     """
-    if not is_cache_on() or jax.config.jax_compilation_cache_dir:
+    if not is_cache_on() or jax.config.values["jax_compilation_cache_dir"]:
         return
     folder = cache_folder()
     try:

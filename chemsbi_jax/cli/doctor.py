@@ -1,4 +1,4 @@
-"""The command `doctor`: what a maintainer needs to know about a machine."""
+"""The command `doctor`: a description of the machine for a bug report."""
 
 import os
 import platform

@@ -91,5 +91,5 @@ def closing_line(found: Inference, out: Path) -> str:
 
 
 def exit_code(summary: dict, config: InferFlags) -> int:
-    """3 if a check failed and the user wants to know by the exit code."""
+    """3 if a check failed and --strict is given, else 0."""
     return 3 if config.strict and summary["warnings"] else 0

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
@@ -24,8 +25,8 @@ MODULES: dict[type, str] = {
 """Flags of a command -> its module, with `main` and, if it has one, `exit_code`."""
 
 
-def _command(name: str, about: str) -> Any:
-    return tyro.conf.subcommand(name, description=about)
+def _command(name: str, about: str, **default: Any) -> Any:
+    return tyro.conf.subcommand(name, description=about, **default)
 
 
 INFER = """Infer the IMF slope and the SN Ia rate of a galaxy from a table of stars.
@@ -42,12 +43,16 @@ TRAIN = "Train an emulator or a posterior network."
 DOWNLOAD = "Download the public yield tables and star tables."
 DOCTOR = "Print versions, devices, cores, caches and tables, for a bug report."
 
+# the scripts write into the checkout by default, which a user of the command has not
+MOCK_DEFAULT = f.MockFlags(out=Path("runs/mock.ecsv"))
+OWN_PLOTS = f.SimulateFlags(plots=Path("runs/simulations"))
+
 Command = (
     Annotated[f.InferFlags, _command("infer", INFER)]
     | Annotated[f.CompareFlags, _command("compare-yields", COMPARE)]
     | Annotated[f.NutsFlags, _command("nuts", NUTS)]
-    | Annotated[f.MockFlags, _command("mock", MOCK)]
-    | Annotated[f.SimulateFlags, _command("simulate", SIMULATE)]
+    | Annotated[f.MockFlags, _command("mock", MOCK, default=MOCK_DEFAULT)]
+    | Annotated[f.SimulateFlags, _command("simulate", SIMULATE, default=OWN_PLOTS)]
     | Annotated[f.TrainFlags, _command("train", TRAIN)]
     | Annotated[f.DownloadFlags, _command("download", DOWNLOAD)]
     | Annotated[f.DoctorFlags, _command("doctor", DOCTOR)]

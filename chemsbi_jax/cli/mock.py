@@ -1,20 +1,20 @@
 """The command `mock`: a table of mock stars of one galaxy with known parameters."""
 
+from functools import partial
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from astropy.table import Table
 
 import chemsbi_jax as cs
-from chemsbi_jax import priors
 from chemsbi_jax.catalog import write_stars
 from chemsbi_jax.cli.flags import MockFlags
 from chemsbi_jax.cli.run import check_flags
-from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
+from chemsbi_jax.constants import GLOBAL_PARAMETERS
 from chemsbi_jax.errors import InputError
-from chemsbi_jax.npe.noise import add_noise
+from chemsbi_jax.galaxy.mocks import mock_stars
+from chemsbi_jax.npe import OneError
 from chemsbi_jax.simulator.blocks import simulate_blocks
 from chemsbi_jax.storage.files import whole_file
 
@@ -27,27 +27,19 @@ def main(config: MockFlags) -> cs.Stars:
     check_flags(config, n=1)
     if not config.sigma > 0.0:
         raise InputError(f"Expected --sigma above 0 dex; got {config.sigma:g}.")
-    key_theta, key_noise = jax.random.split(jax.random.key(config.seed))
-    theta = priors.sample(key_theta, cs.paper_prior(), config.n)
-    theta = theta.at[:, :N_GLOBAL].set(jnp.asarray(config.truth))
-    clean = make_clean(theta, config)
-    values = np.asarray(add_noise(key_noise, jnp.asarray(clean), config.sigma), float)
-    values = values[np.isfinite(values).all(axis=1)].round(DECIMALS)
+    key = jax.random.key(config.seed)
+    measure = OneError(config.sigma)
+    model = partial(make_clean, config=config)
+    values = mock_stars(key, model, measure, config.n, config.truth).values
+    values = np.asarray(values, float).round(DECIMALS)
     if len(values) == 0:
         raise InputError(
             "Expected --truth of a galaxy that has stars; the model makes none with "
             f"{config.truth}."
         )
-    unknown = np.full(len(values), np.nan)
-    stars = cs.Stars(
-        values,
-        np.full_like(values, config.sigma),
-        np.ones(values.shape, bool),
-        unknown,
-        unknown,
-        np.arange(1, len(values) + 1).astype(str),
-    )
-    truth = dict(zip(PARAMETERS[:N_GLOBAL], config.truth, strict=True))
+    ids = np.arange(1, len(values) + 1).astype(str)
+    stars = cs.Stars.complete(values, config.sigma)._replace(ids=ids)
+    truth = dict(zip(GLOBAL_PARAMETERS, config.truth, strict=True))
     meta = {
         "description": "Mock stars of one galaxy, made by experiments/make_mock.py",
         "truth": truth,
@@ -76,7 +68,7 @@ def make_clean(theta: jax.Array, config: MockFlags) -> np.ndarray:
 
 
 def write_fits(path: Path, stars: cs.Stars, meta: dict) -> None:
-    """Abundances and errors [dex]; whole or not at all."""
+    """Abundances and errors [dex], written atomically."""
     table = Table({"star_id": np.asarray(stars.ids).astype("S")})
     for i, name in enumerate(cs.ABUNDANCES):
         for prefix, values in (("", stars.values), ("e_", stars.errors)):

@@ -12,7 +12,7 @@ from chemsbi_jax.cli.flags import NutsFlags
 from chemsbi_jax.cli.infer import read
 from chemsbi_jax.cli.run import check_flags
 from chemsbi_jax.errors import InputError
-from chemsbi_jax.galaxy.networks import load_networks
+from chemsbi_jax.galaxy.networks import Networks, load_networks
 from chemsbi_jax.galaxy.nuts.sampler import NutsResult, run_nuts
 from chemsbi_jax.inference.rows import add_rows
 from chemsbi_jax.npe import choose_weights
@@ -77,7 +77,7 @@ def summarise(
 
 
 def why_not(convergence: dict) -> str:
-    """What a user can do about chains that did not pass the gate."""
+    """Remedies for chains that did not converge."""
     n = convergence["divergences"]
     if n:
         return (
@@ -97,12 +97,12 @@ def first_stars(stars: cs.Stars, n: int | None) -> cs.Stars:
     return stars.take(slice(n))
 
 
-def load_models(config: NutsFlags):
+def load_models(config: NutsFlags) -> Networks:
     """The posterior network; the emulator, or the exact simulator."""
     if config.forward == "emulator":
         return load_networks(config.weights)
     npe = cs.load_npe(config.weights)
-    return npe, Partial(cs.simulate, yields=cs.load_yields(config.yields))
+    return Networks(npe, Partial(cs.simulate, yields=cs.load_yields(config.yields)))
 
 
 def report(summary: dict, out: Path) -> str:
@@ -121,5 +121,5 @@ def report(summary: dict, out: Path) -> str:
 
 
 def exit_code(summary: dict, config: NutsFlags) -> int:
-    """3 if the chains did not converge and the user wants to know by the exit code."""
+    """3 if the chains did not converge and --strict is given, else 0."""
     return 3 if config.strict and summary["warnings"] else 0

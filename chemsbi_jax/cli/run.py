@@ -11,7 +11,7 @@ import tyro
 
 from chemsbi_jax.errors import InputError
 
-UNUSABLE = 2  # exit code: the input can't be used, and the message says why
+UNUSABLE = 2  # exit code: the input can't be used; the message has the reason
 MAX_SEED = 2**32 - 1  # JAX cuts off what is larger
 MAX_COUNT = 10**9
 LARGEST = 1e30  # float32 ends at 3.4e38

@@ -93,7 +93,7 @@ def matching_base(config: EmulatorFlags) -> em.Emulator:
 
 
 def with_length(config: EmulatorFlags) -> em.YieldEmulatorConfig:
-    """The default recipe with the length that the flags ask for."""
+    """The default recipe with the length that the flags set."""
     recipe = em.YieldEmulatorConfig()
     fit = FitConfig(
         n_epochs=config.n_epochs or recipe.fit.n_epochs,
@@ -158,7 +158,7 @@ def normal_factors(
 def errors(predicted: ArrayLike, truth: ArrayLike) -> tuple[dict, np.ndarray]:
     """Errors per abundance [dex], and which rows are finite in both arrays."""
     error = np.asarray(predicted) - np.asarray(truth)
-    good = np.isfinite(error).all(axis=1)
+    good = np.asarray(np.isfinite(error).all(axis=1))
     error = error[good].astype(float)
     size = np.abs(error)
     each = {

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 import chemsbi_jax as cs
 from chemsbi_jax import emulator as em
@@ -16,6 +17,7 @@ from chemsbi_jax.results.stopwatch import Stopwatch
 from chemsbi_jax.simulator.blocks import simulate_blocks
 from chemsbi_jax.storage.checkpoints import require_same_settings
 from chemsbi_jax.train import FitConfig, FitResult
+from chemsbi_jax.types import AnyArray
 
 N_SIMULATIONS = 2_000_000
 PHYSICS = {"clean": cs.CLEAN, "legacy": cs.LEGACY}
@@ -97,7 +99,7 @@ def draw_figures(
 
 
 def with_length(recipe: em.EmulatorConfig, config: EmulatorFlags) -> em.EmulatorConfig:
-    """The recipe with the length that the flags ask for."""
+    """The recipe with the length that the flags set."""
     fit = FitConfig(
         n_epochs=config.n_epochs or recipe.fit.n_epochs,
         steps_per_epoch=config.steps_per_epoch or recipe.fit.steps_per_epoch,
@@ -107,7 +109,11 @@ def with_length(recipe: em.EmulatorConfig, config: EmulatorFlags) -> em.Emulator
     )
 
 
-def measure(emulator: em.Emulator, theta, truth) -> dict:
+def measure(
+    emulator: em.Emulator,
+    theta: Float[AnyArray, "n param"],
+    truth: Float[AnyArray, "n element"],
+) -> dict:
     """Errors in dex per abundance, and the reference's APE (percent)."""
     predicted = cs.emulate(theta, emulator)
     metrics, good = train_conditional.errors(predicted, truth)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
+from jaxtyping import Array, Key
 
 import chemsbi_jax as cs
 from chemsbi_jax import npe as networks
@@ -18,6 +19,7 @@ from chemsbi_jax.results.stopwatch import Stopwatch
 from chemsbi_jax.storage.checkpoints import require_same_settings
 from chemsbi_jax.storage.weights import load_spec, weights_folder
 from chemsbi_jax.train import FitConfig
+from chemsbi_jax.types import Forward
 
 N_STORED = 100_000  # simulations of the reference recipe
 ANY_EMBEDDING, ANY_EPOCHS = (192, 3), 240
@@ -86,7 +88,7 @@ def describe(config: NpeFlags, made_of: dict, metrics: dict) -> dict:
 
 
 def with_stars(recipe: networks.NpeConfig, config: NpeFlags) -> networks.NpeConfig:
-    """The recipe for the stars that the flags ask for."""
+    """The recipe for the stars that the flags set."""
     if config.stars == "fixed":
         return recipe
     measure = networks.AnyErrors(config.stars, config.dated)
@@ -98,7 +100,7 @@ def with_stars(recipe: networks.NpeConfig, config: NpeFlags) -> networks.NpeConf
 
 
 def with_length(recipe: networks.NpeConfig, config: NpeFlags) -> networks.NpeConfig:
-    """The recipe with the length that the flags ask for."""
+    """The recipe with the length that the flags set."""
     fit = FitConfig(
         n_epochs=config.n_epochs or recipe.fit.n_epochs,
         steps_per_epoch=config.steps_per_epoch or recipe.fit.steps_per_epoch,
@@ -136,14 +138,22 @@ def shapes_of(npe: networks.Npe) -> list:
     return [(str(k), jnp.shape(x)) for k, x in jax.tree.leaves_with_path(flows)]
 
 
-def measure(key, npe, forward, recipe: networks.NpeConfig, config: NpeFlags) -> dict:
+def measure(
+    key: Key[Array, ""],
+    npe: networks.Npe,
+    forward: Forward,
+    recipe: networks.NpeConfig,
+    config: NpeFlags,
+) -> dict:
     """Held-out log density of theta, and the single-star errors of the reference."""
     key_theta, key_noise, key_draws = jax.random.split(key, 3)
     theta = priors.sample(key_theta, npe.prior, config.n_test)
     inputs = np.asarray(recipe.measure.observe(key_noise, forward(theta), theta[:, -1]))
     good = np.isfinite(inputs).all(axis=1)
     theta, inputs = np.asarray(theta)[good], inputs[good]
-    log_prob = np.asarray(eqx.filter_jit(networks.log_prob)(npe, theta, inputs))
+    log_prob = np.asarray(
+        eqx.filter_jit(networks.log_prob)(npe, jnp.asarray(theta), jnp.asarray(inputs))
+    )
     few = slice(0, 1000)
     stars = npe.reader.stars(inputs[few])
     draws = np.asarray(cs.sample_stars(key_draws, npe, stars, 1000))

@@ -14,9 +14,11 @@ from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Real
 from scipy.special import gammaln, xlogy
 from scipy.stats import binom
+
+from chemsbi_jax.types import AnyArray
 
 N_BISECTION = 40  # halvings of log gamma; more than double precision resolves
 
@@ -31,7 +33,7 @@ class Band(NamedTuple):
 class Curve(NamedTuple):
     """Share of the truths inside regions of growing credibility, and its test."""
 
-    levels: Float[np.ndarray, " level"]  # credibility that was asked for
+    levels: Float[np.ndarray, " level"]  # requested credibility
     expected: Float[np.ndarray, " level"]  # exact null value, for finitely many draws
     measured: Float[np.ndarray, "level region"]  # share of truths inside
     band: Band  # simultaneous over the levels, under the null
@@ -42,7 +44,7 @@ class Curve(NamedTuple):
 
 
 def uniform_curve(
-    positions: np.ndarray,
+    positions: Real[AnyArray, "n *region"],
     n_draws: int | None,
     levels: Sequence[float] | Float[np.ndarray, " level"],
     confidence: float = 0.99,
@@ -100,7 +102,12 @@ def check_confidence(confidence: float) -> None:
         raise ValueError(f"Expected a confidence between 0 and 1; got {confidence}.")
 
 
-def _widest(n: int, prob: np.ndarray, confidence: float, probability: Callable):
+def _widest(
+    n: int,
+    prob: np.ndarray,
+    confidence: float,
+    probability: Callable[[np.ndarray, np.ndarray], float],
+) -> tuple[np.ndarray, np.ndarray]:
     """Quantile band of the largest tail probability that keeps the confidence."""
     # Bonferroni's gamma always holds, gamma = 1 (the medians) hardly ever
     safe, high = np.log((1 - confidence) / len(prob)), 0.0
@@ -174,10 +181,12 @@ def _bin_probability(
 
 
 def _poisson(count: np.ndarray | int, mean: float) -> np.ndarray:
-    return np.exp(xlogy(count, mean) - mean - gammaln(np.asarray(count) + 1.0))
+    return np.asarray(np.exp(xlogy(count, mean) - mean - gammaln(count + 1.0)))
 
 
-def _check_positions(positions: np.ndarray, n_draws: int | None) -> np.ndarray:
+def _check_positions(
+    positions: Real[AnyArray, "n *region"], n_draws: int | None
+) -> Real[np.ndarray, "n region"]:
     positions = np.asarray(positions)
     if positions.ndim == 1:
         positions = positions[:, None]

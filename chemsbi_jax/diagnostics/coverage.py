@@ -4,7 +4,7 @@ Central and one-sided intervals of each parameter; regions of highest density an
 ellipsoids of all parameters together. A region of credibility :math:`\alpha` must hold
 a share :math:`\alpha` of the truths (Hermans+ 2022, arXiv:2110.06581).
 
-What sees what: a wrong width shows in all of them. A shift by :math:`\delta` sigma
+What each detects: a wrong width shows in all of them. A shift by :math:`\delta` sigma
 changes the central coverage only by order :math:`\delta^2`, and more truths enter on
 one side as leave on the other, so look at one-sided intervals or at SBC for shifts.
 To test some parameters alone, pass their columns.

@@ -15,7 +15,7 @@ OUTSIDE_ALL = (
     "The model does not explain these stars: they, or the inferred parameters, lie "
     "outside its range. The interval means nothing."
 )
-ALARM = 0.01  # p-value below which the model is said not to fit
+ALARM = 0.01  # p-value below which the alarm is raised
 
 
 class Misfit(NamedTuple):
@@ -102,7 +102,9 @@ def misfit_test(
     return Misfit(p_value, is_flagged, mean, error, text)
 
 
-def _mean_difference(dex: np.ndarray, model: np.ndarray) -> tuple:
+def _mean_difference(
+    dex: Float[np.ndarray, "star element"], model: Float[np.ndarray, "model element"]
+) -> tuple[Float[np.ndarray, " element"], Float[np.ndarray, " element"]]:
     """Mean of what was observed less that of the model, and its error [dex]."""
     n, n_model = (np.isfinite(x).sum(axis=0) for x in (dex, model))
     count, n_model = np.maximum(n, 1), np.maximum(n_model, 1)
@@ -111,10 +113,14 @@ def _mean_difference(dex: np.ndarray, model: np.ndarray) -> tuple:
     variance = np.nansum((model - centre) ** 2, axis=0) / n_model
     error = np.sqrt(variance * (1.0 / count + 1.0 / n_model))
     gap = (n == 0) | (variance == 0.0)
-    return tuple(np.where(gap, np.nan, x) for x in (mean - centre, error))
+    return np.where(gap, np.nan, mean - centre), np.where(gap, np.nan, error)
 
 
-def _scatter(observed, expected, covariance) -> tuple[float, float]:
+def _scatter(
+    observed: Float[np.ndarray, "star element"],
+    expected: Float[np.ndarray, "model element"],
+    covariance: Float[np.ndarray, "element element"],
+) -> tuple[float, float]:
     """Scatter in units of the model's, and its two-sided p-value.
 
     From the distribution of means of as many model stars.
@@ -141,7 +147,7 @@ def _chance(p_value: float) -> str:
 
 
 def _scatter_alone(p_value: float, ratio: float) -> str:
-    """The only fault: the stars scatter less, or more, than their errors say."""
+    """The only fault: the stars scatter less, or more, than their errors imply."""
     if ratio > 1.0:
         return (
             f"The model does not explain these stars ({_chance(p_value)}; their means "
@@ -157,7 +163,9 @@ def _scatter_alone(p_value: float, ratio: float) -> str:
     )
 
 
-def _sentence(p_value, offset: np.ndarray, error: np.ndarray, n_outside: int) -> str:
+def _sentence(
+    p_value: float, offset: np.ndarray, error: np.ndarray, n_outside: int
+) -> str:
     if p_value >= ALARM:
         return f"The model explains the stars (p = {p_value:.2g})."
     worst = np.argsort(-np.nan_to_num(np.abs(offset / error)))[:3]

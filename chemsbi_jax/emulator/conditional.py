@@ -19,7 +19,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Float, PyTree
+from jaxtyping import Array, ArrayLike, Bool, Float, Key, PyTree
 
 from chemsbi_jax.constants import ABUNDANCES, PARAMETERS, YIELD_FACTORS
 from chemsbi_jax.emulator.network import Emulator, emulate, load_emulator
@@ -30,6 +30,7 @@ from chemsbi_jax.storage.weights import (
     save_weights,
     weights_folder,
 )
+from chemsbi_jax.types import AnyArray
 
 FOLDER = "yields"  # of the factor network, inside the folder of its emulator
 N_SIGMA = 3.0  # the training covers the factors up to this multiple of their scale
@@ -45,6 +46,13 @@ class YieldEmulator(NamedTuple):
     base: Emulator  # abundances at factors of zero
     network: PyTree  # Flax parameters
     factor_limit: Float[Array, " factor"]  # largest absolute log10 factor of training
+
+
+class SavedNetwork(NamedTuple):
+    """What the file of a `YieldEmulator` holds; its base has a file of its own."""
+
+    network: PyTree
+    factor_limit: Float[Array, " factor"]
 
 
 class FactorNetwork(nn.Module):
@@ -99,8 +107,8 @@ ELEMENT_OF_FACTOR = _element_of_factor()
 
 
 def emulate_yields(
-    theta: Float[ArrayLike, "*batch param"],
-    factors: Float[ArrayLike, "*batch factor"],
+    theta: Float[ArrayLike, "*#batch param"],
+    factors: Float[ArrayLike, "*#batch factor"],
     emulator: YieldEmulator,
 ) -> Float[Array, "*batch element"]:
     """Abundances [dex] as `simulate_factors` gives them, from the networks.
@@ -135,15 +143,15 @@ def emulate_yields(
 
 
 def factors_in_range(
-    factors: Float[Array, "*batch factor"], emulator: YieldEmulator
+    factors: Float[AnyArray, "*batch factor"], emulator: YieldEmulator
 ) -> Bool[Array, "*batch"]:
     """Whether each vector of factors lies in the box that the training covered."""
     return jnp.all(jnp.abs(factors) <= emulator.factor_limit, axis=-1)
 
 
 def predict_change(
-    theta: Float[Array, "*batch param"],
-    factors: Float[Array, "*batch factor"],
+    theta: Float[Array, "*#batch param"],
+    factors: Float[Array, "*#batch factor"],
     emulator: YieldEmulator,
 ) -> Float[Array, "*batch element"]:
     """Change of the abundances [dex] by the factors, wherever they lie."""
@@ -154,7 +162,7 @@ def predict_change(
         jnp.broadcast_to(a, (*batch, a.shape[-1])) for a in (x, factors, scaled)
     )
     network = FactorNetwork(*network_size(emulator))
-    x_h = network.apply(emulator.network, x, factors, scaled)
+    x_h = jnp.asarray(network.apply(emulator.network, x, factors, scaled))
     fe_h = x_h[..., IRON, None]
     return jnp.where(jnp.arange(len(ABUNDANCES)) == IRON, x_h, x_h - fe_h)
 
@@ -165,7 +173,7 @@ def network_size(emulator: YieldEmulator) -> tuple[int, int]:
     return layers["trunk_1"]["bias"].shape[0], layers["gate"]["bias"].shape[0]
 
 
-def init_network(key: Array, trunk: int, width: int) -> PyTree:
+def init_network(key: Key[Array, ""], trunk: int, width: int) -> PyTree:
     """First parameters of a factor network."""
     theta, factors = jnp.zeros(len(PARAMETERS)), jnp.zeros(len(YIELD_FACTORS))
     return FactorNetwork(trunk, width).init(key, theta, factors, factors)
@@ -187,7 +195,7 @@ def save_yield_emulator(folder: Path, emulator: YieldEmulator, spec: Mapping) ->
     }
     path = Path(folder) / FOLDER
     path.mkdir(parents=True, exist_ok=True)
-    save_weights(path, "emulator", emulator._replace(base=None), full)
+    save_weights(path, "emulator", SavedNetwork(*emulator[1:]), full)
 
 
 def load_yield_emulator(name: str | os.PathLike = "tng") -> YieldEmulator:
@@ -208,20 +216,19 @@ def load_yield_emulator(name: str | os.PathLike = "tng") -> YieldEmulator:
     spec = load_spec(path.parent, "emulator")
     size = _checked_size(path, spec, load_spec(folder, "emulator").get("sha256"))
     network = jax.eval_shape(lambda k: init_network(k, *size), jax.random.key(0))
-    like = YieldEmulator(None, network, jnp.zeros(len(YIELD_FACTORS)))
-    return load_arrays(path.parent, "emulator", like)._replace(base=base)
+    like = SavedNetwork(network, jnp.zeros(len(YIELD_FACTORS)))
+    return YieldEmulator(base, *load_arrays(path.parent, "emulator", like))
 
 
 def _checked_size(path: Path, spec: Mapping, base: str | None) -> tuple[int, int]:
     size = spec.get("hidden")
-    is_size = isinstance(size, list) and len(size) == 2
     expected = {"factors": list(YIELD_FACTORS), "base_sha256": base}
     differs = [
         f"{k} is {spec.get(k)!r}, expected {v!r}"
         for k, v in expected.items()
         if spec.get(k) != v
     ]
-    if not (is_size and all(type(w) is int and w > 0 for w in size)):
+    if not _is_size(size):
         differs.append(f"hidden is {size!r}, expected two widths")
     if differs:
         raise WeightsError(
@@ -229,4 +236,11 @@ def _checked_size(path: Path, spec: Mapping, base: str | None) -> tuple[int, int
             f"them: {'; '.join(differs)}. Train them again with "
             "experiments/train_emulator.py --free-yields."
         )
-    return size[0], size[1]
+    trunk, width = spec["hidden"]
+    return trunk, width
+
+
+def _is_size(size: object) -> bool:
+    if not isinstance(size, list) or len(size) != 2:
+        return False
+    return all(type(w) is int and w > 0 for w in size)

@@ -70,7 +70,7 @@ def sample_factors(
     normal = jax.random.truncated_normal(key_normal, -N_SIGMA, N_SIGMA, shape)
     uniform = jax.random.uniform(key_uniform, shape, minval=-N_SIGMA, maxval=N_SIGMA)
     is_uniform = jax.random.uniform(key_which, (n, 1)) < uniform_share
-    return factor_scales() * jnp.where(is_uniform, uniform, normal)
+    return jnp.where(is_uniform, uniform, normal) * factor_scales()
 
 
 def train_yield_emulator(
@@ -133,7 +133,7 @@ def train_yield_emulator(
 def _finite_rows(key: Key[Array, ""], *rows: ArrayLike) -> tuple[Array, ...]:
     """Rows of finite simulations in a random order."""
     arrays = [np.asarray(x, np.float32) for x in rows]
-    good = np.isfinite(arrays[-1]).all(axis=-1)
+    good = np.asarray(np.isfinite(arrays[-1]).all(axis=-1))
     if good.sum() < MIN_PAIRS:
         raise InputError(
             f"Expected at least {MIN_PAIRS} finite pairs of simulations; got "

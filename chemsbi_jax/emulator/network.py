@@ -1,10 +1,10 @@
 """The emulator f(theta): a fully connected network, its training and its files."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -27,7 +27,7 @@ OUTLIER_SCALE = 0.3  # in standard deviations; beyond, the loss grows linearly
 
 
 class Emulator(NamedTuple):
-    """Weights and scaling of the network; shapes say how large it is."""
+    """Weights and scaling of the network; its size follows from the shapes."""
 
     network: PyTree  # Flax parameters
     theta_mean: Float[Array, " param"]
@@ -113,7 +113,7 @@ def in_range(
 
 def _predict(theta: Array, emulator: Emulator) -> Array:
     x = (theta - emulator.theta_mean) / emulator.theta_scale
-    y = Mlp(_widths(emulator)).apply(emulator.network, x)
+    y = jnp.asarray(Mlp(_widths(emulator)).apply(emulator.network, x))
     return emulator.abundance_mean + emulator.abundance_scale * y
 
 
@@ -132,7 +132,7 @@ def train_emulator(
     held_out_share: float = 0.02,
     checkpoint: Path | None = None,
     quiet: bool = False,
-    on_epoch=None,
+    on_epoch: Callable[[int, Emulator, float], Any] | None = None,
 ) -> tuple[Emulator, FitResult]:
     """Train on simulations; rows with NaN (no such star) are left out.
 
@@ -182,9 +182,11 @@ def train_emulator(
     return finish(result.params), result
 
 
-def _finite_rows(theta: ArrayLike, abundances: ArrayLike) -> tuple:
+def _finite_rows(
+    theta: ArrayLike, abundances: ArrayLike
+) -> tuple[np.ndarray, np.ndarray]:
     theta, abundances = np.asarray(theta), np.asarray(abundances)
-    good = np.isfinite(abundances).all(axis=-1)
+    good = np.asarray(np.isfinite(abundances).all(axis=-1))
     if good.sum() < 100:
         raise InputError(
             f"Expected at least 100 finite simulations; got {good.sum()} of "
@@ -193,7 +195,13 @@ def _finite_rows(theta: ArrayLike, abundances: ArrayLike) -> tuple:
     return theta[good], abundances[good]
 
 
-def _initial(key, theta, abundances, box, hidden) -> Emulator:
+def _initial(
+    key: Key[Array, ""],
+    theta: Float[np.ndarray, "n param"],
+    abundances: Float[np.ndarray, "n element"],
+    box: tuple[Float[ArrayLike, " param"], Float[ArrayLike, " param"]],
+    hidden: Sequence[int],
+) -> Emulator:
     network = Mlp((*hidden, len(ABUNDANCES))).init(key, jnp.zeros(len(PARAMETERS)))
     low, high = (jnp.asarray(x, jnp.float32) for x in box)
     # medians and percentiles, as a few stars of the wide box are very far out

@@ -23,7 +23,7 @@ from chemsbi_jax.galaxy.networks import Networks
 from chemsbi_jax.options import Limits
 from chemsbi_jax.types import AMORTISED, GalaxyPosterior, Method, Stars
 
-COMPARED: dict[Method, Method] = {
+COMPARED: dict[str, Method] = {
     "flow": "gaussian",
     "gaussian": "flow",
     "exact": "flow",
@@ -236,7 +236,7 @@ def robust_beside(
     npe, forward = networks
     try:
         robust = infer_galaxy(key_robust, npe, some, "robust", forward=forward)
-    except InputError:  # the first warning of the result says so
+    except InputError:  # the first warning of the result names the cause
         return None
     return Beside(robust, len(some.values))
 

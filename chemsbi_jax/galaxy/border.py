@@ -11,7 +11,7 @@ from chemsbi_jax.devices import refuse_forked_process
 
 
 def in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Run a public function in float32, whatever `jax_enable_x64` says.
+    """Run a public function in float32, for either value of `jax_enable_x64`.
 
     Networks and emulators have float32 weights, and where float64 matters the sums are
     numpy's. So float64 JAX arrays among the arguments (in PyTrees too) are rounded, and
@@ -25,7 +25,7 @@ def in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def run(*args: Any, **options: Any) -> Any:
         refuse_forked_process()
-        if not jax.config.jax_enable_x64:
+        if jnp.result_type(float) != jnp.float64:
             return function(*args, **options)
         args, options = jax.tree.map(_to_float32, (args, options))
         with jax.enable_x64(False):

@@ -155,7 +155,7 @@ def model_stars(
     table = stars.take(rows.integers(len(stars.values), size=N_REFERENCE))
     # with the noise of all: the programs do not depend on the number of good ones
     model = observe_like(key_noise, table, prior, clean)
-    good = np.isfinite(np.asarray(clean)).all(axis=-1)
+    good = np.asarray(np.isfinite(clean).all(axis=-1))
     return (model.take(good) if good.any() else None), np.asarray(prior)
 
 
@@ -175,8 +175,10 @@ def _apply(forward: Forward, theta: Array) -> Array:
 
 def _join(tables: list[Stars]) -> Stars:
     """One table of tables that have the same columns."""
-    columns = zip(*tables, strict=True)
-    return Stars(*(None if c[0] is None else np.concatenate(c) for c in columns))
+    parts = [table._asdict() for table in tables]
+    names = [name for name, column in parts[0].items() if column is not None]
+    columns = {name: np.concatenate([p[name] for p in parts]) for name in names}
+    return tables[0]._replace(**columns)
 
 
 def _compare_residuals(
@@ -282,6 +284,9 @@ def leave_out(
         observed[:, i] = False
         if not observed.any() or (observed == some.observed).all():
             continue
-        found = infer(some._replace(observed=observed))
+        try:
+            found = infer(some._replace(observed=observed))
+        except InputError:  # the other abundances alone give no posterior
+            continue
         shifts[name] = ((np.asarray(found.mean) - full.mean) / found.sd).tolist()
     return LeaveOut(len(some.values), shifts)

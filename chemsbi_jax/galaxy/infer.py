@@ -56,8 +56,8 @@ def infer_galaxy(
         method: "flow" multiplies the exact densities of the network on a grid;
             "gaussian" multiplies Gaussians fitted to draws of each star; "exact" takes
             the flow only as a guide and integrates the likelihood of `forward`;
-            "robust" also gives each abundance a model error, as large as the stars
-            ask for. Stars that are too uninformative for a network
+            "robust" also gives each abundance a model error whose size is estimated
+            from the stars. Stars that are too uninformative for a network
             (`find_uninformative`) are excluded from the first two.
         n_draws: draws from the result.
         forward: theta (..., 6) -> abundances [dex], for "exact" and "robust". "flow"
@@ -179,11 +179,25 @@ def _infer_amortised(
     return _multiply(key_rest, npe, table, method, forward, n_draws)
 
 
-def _infer_gaussian(key, npe, stars, forward, n_draws, quiet) -> GalaxyPosterior:
+def _infer_gaussian(
+    key: Key[Array, ""],
+    npe: Npe,
+    stars: Stars,
+    forward: Forward | None,
+    n_draws: int,
+    quiet: bool,
+) -> GalaxyPosterior:
     return _infer_amortised(key, npe, stars, None, n_draws, "gaussian")
 
 
-def _infer_flow(key, npe, stars, forward, n_draws, quiet) -> GalaxyPosterior:
+def _infer_flow(
+    key: Key[Array, ""],
+    npe: Npe,
+    stars: Stars,
+    forward: Forward | None,
+    n_draws: int,
+    quiet: bool,
+) -> GalaxyPosterior:
     return _infer_amortised(key, npe, stars, forward, n_draws, "flow")
 
 
@@ -217,7 +231,14 @@ def infer_exact(
     return to_posterior("exact", npe, latent, result.grid, checks)
 
 
-def _infer_robust(key, npe, stars, forward, n_draws, quiet) -> GalaxyPosterior:
+def _infer_robust(
+    key: Key[Array, ""],
+    npe: Npe,
+    stars: Stars,
+    forward: Forward | None,
+    n_draws: int,
+    quiet: bool,
+) -> GalaxyPosterior:
     key_exact, key_robust, key_draws = jax.random.split(key, 3)
     forward = _required(forward, "robust")
     first = exact_of_stars(key_exact, npe, forward, stars, quiet=quiet)

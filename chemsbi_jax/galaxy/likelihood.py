@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from chemsbi_jax.constants import ABUNDANCES, BIRTH_TIME
-from chemsbi_jax.types import Forward, Stars, shared_variance
+from chemsbi_jax.types import AnyArray, Forward, Stars, shared_variance
 
 BAD = -1e10  # log likelihood where the forward model is undefined
 IRON = ABUNDANCES.index("fe_h")
@@ -21,12 +21,12 @@ IRON = ABUNDANCES.index("fe_h")
 class Observed(NamedTuple):
     """Measurements of the stars; missing ones have weight zero."""
 
-    values: Float[Array | np.ndarray, "*star element"]  # dex, 0 where not observed
-    weight: Float[Array | np.ndarray, "*star element"]  # dex^-2, 0 where not observed
-    birth_time: Float[Array | np.ndarray, "*star"]  # Gyr since the Big Bang, 0 unknown
-    birth_weight: Float[Array | np.ndarray, "*star"]  # Gyr^-2, 0 if unknown
+    values: Float[AnyArray, "*star element"]  # dex, 0 where not observed
+    weight: Float[AnyArray, "*star element"]  # dex^-2, 0 where not observed
+    birth_time: Float[AnyArray, "*star"]  # Gyr since the Big Bang, 0 unknown
+    birth_weight: Float[AnyArray, "*star"]  # Gyr^-2, 0 if unknown
     # 1 where a reading is that of [X/H], 0 where it is [X/Fe] or [Fe/H]; None: all are
-    over_h: Float[Array | np.ndarray, "*star element"] | None = None
+    over_h: Float[AnyArray, "*star element"] | None = None
 
 
 def observe(stars: Stars) -> Observed:
@@ -40,13 +40,13 @@ def observe(stars: Stars) -> Observed:
         values = values + np.where(is_over_h, values[:, [IRON]], 0.0)
         errors = np.sqrt(np.where(seen, errors, 1.0) ** 2 - shared)
         over_h = is_over_h.astype(np.float32)
-    columns = (
-        values,
-        _weight(errors, seen),
-        np.where(dated, stars.birth_time, 0.0),
-        _weight(stars.e_birth_time, dated),
+    return Observed(
+        values.astype(np.float32),
+        _weight(errors, seen).astype(np.float32),
+        np.where(dated, stars.birth_time, 0.0).astype(np.float32),
+        _weight(stars.e_birth_time, dated).astype(np.float32),
+        over_h,
     )
-    return Observed(*(column.astype(np.float32) for column in columns), over_h)
 
 
 def _weight(

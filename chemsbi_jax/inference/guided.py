@@ -1,5 +1,6 @@
 """`infer` with any yield set: the exact method alone, with a network as a guide."""
 
+import os
 from typing import Literal, NamedTuple
 
 import jax
@@ -7,7 +8,16 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from chemsbi_jax import priors
+from chemsbi_jax.catalog import Catalog
 from chemsbi_jax.errors import InputError
+from chemsbi_jax.galaxy.any_yields import (
+    ForwardName,
+    YieldModel,
+    abundances_of,
+    is_shipped,
+    model_of_yields,
+    require_abundances,
+)
 from chemsbi_jax.galaxy.automatic import (
     Answer,
     Beside,
@@ -40,6 +50,8 @@ from chemsbi_jax.inference.checks import (
     name_others,
     without_left_out,
 )
+from chemsbi_jax.options import Limits
+from chemsbi_jax.results.stopwatch import Stopwatch
 from chemsbi_jax.types import AMORTISED, GalaxyPosterior, Method, Stars
 
 N_PRIOR_DRAWS = 2000
@@ -50,6 +62,46 @@ class GuidedAnswer(NamedTuple):
 
     answer: Answer
     guided: Guided
+
+
+class YieldChoice(NamedTuple):
+    """The arguments of `infer` that name the yields."""
+
+    yields: str | os.PathLike | None  # None: those of the weights
+    forward: ForwardName
+    has_weights: bool  # weights or networks are given, too
+
+
+def guided_model(
+    choice: YieldChoice,
+    stars: Stars | Catalog,
+    method: Literal["auto"] | Method,
+    limits: Limits,
+    watch: Stopwatch,
+) -> YieldModel | None:
+    """The model of the yields; None where the shipped networks are of these yields.
+
+    Raises:
+        InputError: the arguments contradict each other, the method needs a network of
+            these yields, there are too many stars, or the set lacks an abundance.
+    """
+    yields, forward, has_weights = choice
+    if yields is None:
+        if forward != "emulator":
+            raise InputError(
+                f"Expected yields with forward {forward!r}; got none. Name a set, such "
+                "as tng."
+            )
+        return None
+    if has_weights:
+        raise InputError(f"Expected yields or weights; got both, yields {yields}.")
+    if is_shipped(yields, forward):
+        return None
+    stars = stars.stars if isinstance(stars, Catalog) else stars
+    require_method(method, str(yields), len(stars.values), limits.stream_from)
+    require_abundances(stars, str(yields), abundances_of(yields))
+    with watch("emulator of the yields"):
+        return model_of_yields(yields, forward, quiet=watch.quiet)
 
 
 def require_method(

@@ -10,15 +10,7 @@ from jaxtyping import Array, Key
 
 from chemsbi_jax.catalog import Catalog, read_catalog
 from chemsbi_jax.catalog.report import Report
-from chemsbi_jax.errors import InputError
-from chemsbi_jax.galaxy.any_yields import (
-    GUIDE,
-    ForwardName,
-    YieldModel,
-    is_shipped,
-    model_of_yields,
-    require_abundances,
-)
+from chemsbi_jax.galaxy.any_yields import GUIDE, ForwardName, YieldModel
 from chemsbi_jax.galaxy.automatic import Answer, first_answer
 from chemsbi_jax.galaxy.networks import Networks, load_networks
 from chemsbi_jax.inference.checks import (
@@ -29,12 +21,18 @@ from chemsbi_jax.inference.checks import (
     run_checks,
     split_key,
 )
-from chemsbi_jax.inference.guided import answer_guided, check_guided, require_method
+from chemsbi_jax.inference.guided import (
+    YieldChoice,
+    answer_guided,
+    check_guided,
+    guided_model,
+)
 from chemsbi_jax.inference.result import Inference
 from chemsbi_jax.npe import choose_weights
 from chemsbi_jax.options import CatalogOptions, Limits
 from chemsbi_jax.results import provenance
 from chemsbi_jax.results.stopwatch import Stopwatch
+from chemsbi_jax.stars import check_stars
 from chemsbi_jax.types import Method, Stars
 
 
@@ -92,16 +90,13 @@ def infer(
 
     Raises:
         InputError: the table or the networks can't be used; names the remedy.
+        RuntimeError: called in a further process of several.
     """
     watch = Stopwatch(quiet) if watch is None else watch
     with watch("read"):
         stars, path = _read(stars, path, options)
-        if yields is not None and not is_shipped(yields, forward):
-            n_stars = len(
-                stars.stars.values if isinstance(stars, Catalog) else stars.values
-            )
-            require_method(method, str(yields), n_stars, limits.stream_from)
-    model = _model(yields, forward, (weights, networks), watch)
+    choice = YieldChoice(yields, forward, networks is not None or weights != "auto")
+    model = guided_model(choice, stars, method, limits, watch)
     with watch("read"):
         problem = prepare(stars, weights, networks, path, model)
     is_seeded = key is None  # key reuse: no random numbers
@@ -166,9 +161,9 @@ def prepare(
 ) -> Problem:
     """Load the networks for the stars, and check that they can read them."""
     report = stars.report if isinstance(stars, Catalog) else None
-    stars = stars.stars if isinstance(stars, Catalog) else stars
+    table = str(path or (report and report.name) or "stars")
+    stars = check_stars(stars.stars if isinstance(stars, Catalog) else stars, table)
     if model is not None:
-        require_abundances(stars, model.name, model.abundances)
         networks, weights = model.networks, model.name
     elif networks is None:
         auto = str(weights) == "auto"
@@ -176,35 +171,8 @@ def prepare(
         networks = load_networks(weights)
     else:
         weights = "in memory"
-    table = str(path or (report and report.name) or "star table")
     networks.npe.reader.inputs(stars, table)  # raises with the name of the file
     return Problem(stars, networks, str(weights), report, path, model)
-
-
-def _model(
-    yields: str | os.PathLike | None,
-    forward: ForwardName,
-    others: tuple[str | os.PathLike, Networks | None],
-    watch: Stopwatch,
-) -> YieldModel | None:
-    """The model of the yields; None where the shipped networks are of these yields."""
-    if yields is None:
-        if forward != "emulator":
-            raise InputError(
-                f"Expected yields with forward {forward!r}; got none. Name a set, such "
-                "as tng."
-            )
-        return None
-    weights, networks = others
-    if networks is not None or str(weights) != "auto":
-        raise InputError(
-            f"Expected yields or weights; got yields {yields} and "
-            f"{'networks' if networks is not None else f'weights {weights}'}."
-        )
-    if is_shipped(yields, forward):
-        return None
-    with watch("emulator of the yields"):
-        return model_of_yields(yields, forward, quiet=watch.quiet)
 
 
 def _provenance(problem: Problem, seed: int | None) -> Mapping:
@@ -231,7 +199,8 @@ def _answer_and_check(
             found = answer_guided(keys.answer, run, stars, method)
         return found.answer, check_guided(keys, run, stars, found)
     answer = _answer(keys, problem, method, limits, checkpoint, watch)
-    assert answer is not None, "only process 0 gets an answer"
+    if answer is None:
+        raise RuntimeError("Only process 0 calls `infer`; others: `infer_as_worker`.")
     return answer, run_checks(keys, run, stars, answer, is_default=method == "auto")
 
 

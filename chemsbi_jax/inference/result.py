@@ -1,7 +1,7 @@
 """`Inference`: a posterior with checks, as numbers, sentences, figures and files."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Key
+from jaxtyping import Array, Float, Key
 
 from chemsbi_jax import results
 from chemsbi_jax.catalog.report import Report
@@ -26,14 +26,14 @@ from chemsbi_jax.options import Limits
 from chemsbi_jax.results.stopwatch import Stopwatch
 from chemsbi_jax.results.warnings import list_warnings
 from chemsbi_jax.storage.files import plain
-from chemsbi_jax.types import AMORTISED, GalaxyPosterior, Stars
+from chemsbi_jax.types import AMORTISED, AnyArray, GalaxyPosterior, Stars
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 N_SAVED_DRAWS = 100  # draws of each star in posterior.nc
 
-Truth = tuple[float, float] | Float[ArrayLike, " 2"]
+Truth = Sequence[float] | Float[AnyArray, " 2"]
 """Known (alpha_imf, log10_n_ia), for the figures."""
 
 
@@ -225,7 +225,7 @@ class Inference:
     def _saved(self) -> GalaxyPosterior:
         return self.posterior._replace(checks=self.checks.as_dict())
 
-    def _figures(self, truth: Truth | None):
+    def _figures(self, truth: Truth | None) -> Iterator[tuple[str, "Figure"]]:
         yield "posterior", self.plot_posterior(truth)
         yield "convergence", self.plot_convergence(truth)
         yield "first_star", self.plot_first_star()

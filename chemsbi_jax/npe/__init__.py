@@ -1,4 +1,4 @@
-"""Neural posterior estimation for one star: the only package that knows flowjax."""
+"""Neural posterior estimation for one star: the only package that imports flowjax."""
 
 from chemsbi_jax.npe.flow import SplineFlow as SplineFlow
 from chemsbi_jax.npe.maf import MafFlow as MafFlow

@@ -15,7 +15,7 @@ import numpy as np
 from flowjax.bijections import AbstractBijection
 from jax import lax
 from jax.scipy.stats import norm
-from jaxtyping import Array, ArrayLike, Float, Key
+from jaxtyping import Array, ArrayLike, Float, Int, Key
 
 from chemsbi_jax.npe.spline import (
     Spline,
@@ -61,9 +61,11 @@ class Conditional(eqx.Module):
     layers: tuple[Dense, ...]
 
     def __call__(
-        self, star: Float[Array, "hidden *batch"], before: Float[Array, "known *batch"]
+        self, star: Float[Array, "hidden *star"], before: Float[Array, "known *batch"]
     ) -> tuple[Array, Array, Spline]:
         """Location, log scale and spline; `star` is `from_star @ embedding`.
+
+        It is that of one star, (hidden,), or of each star of the batch.
 
         `before` may be shorter than `from_before`: the rest counts as zero.
         """
@@ -126,7 +128,9 @@ class SplineGivenStar(eqx.Module):
         known = jnp.concatenate([before, values[:-1]])
         position = as_column(jnp.arange(known.shape[0]), known) - before.shape[0]
 
-        def one(i, value: Array, net: Conditional, star: Array) -> tuple[Array, Array]:
+        def one(
+            i: Int[Array, ""], value: Array, net: Conditional, star: Array
+        ) -> tuple[Array, Array]:
             network = net(star, jnp.where(position < i, known, 0.0))
             return _noise_and_log_prob(value, network)
 
@@ -148,7 +152,9 @@ class SplineGivenStar(eqx.Module):
         return jax.tree.map(lambda x: x[i], self.conditionals)
 
 
-def _noise_and_log_prob(value: Array, network: tuple[Array, Array, Spline]):
+def _noise_and_log_prob(
+    value: Array, network: tuple[Array, Array, Spline]
+) -> tuple[Array, Array]:
     loc, log_scale, spline = network
     noise, log_det = spline_forward((value - loc) * jnp.exp(-log_scale), spline)
     return noise, norm.logpdf(noise) + log_det - log_scale
@@ -223,7 +229,7 @@ class SplineFlow:
             _dense(rng, (n_dim,), a, b)
             for a, b in zip(self.hidden, (*self.hidden[1:], n_out), strict=True)
         ]
-        # starts as the identity: the posterior is the prior until data say otherwise
+        # starts as the identity: the posterior is the prior before training
         layers[-1] = jax.tree.map(lambda x: _array(np.zeros(x.shape)), layers[-1])
         first = _weight(rng, (n_dim,), width + n_before, self.hidden[0])
         return AutoregressiveSpline(
@@ -241,12 +247,16 @@ class SplineFlow:
         )
 
 
-def _dense(rng, stack: tuple[int, ...], n_in: int, n_out: int) -> Dense:
+def _dense(
+    rng: np.random.Generator, stack: tuple[int, ...], n_in: int, n_out: int
+) -> Dense:
     weight = _weight(rng, stack, n_in, n_out)
     return Dense(_array(weight), _array(np.zeros((*stack, n_out))))
 
 
-def _weight(rng, stack: tuple[int, ...], n_in: int, n_out: int) -> np.ndarray:
+def _weight(
+    rng: np.random.Generator, stack: tuple[int, ...], n_in: int, n_out: int
+) -> np.ndarray:
     limit = n_in**-0.5
     return rng.uniform(-limit, limit, (*stack, n_out, n_in))
 

@@ -1,5 +1,6 @@
 """flowjax's masked autoregressive flow, with the methods of our own flow (`flow`)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -47,7 +48,9 @@ class MafGivenStar(eqx.Module):
         flat = values.reshape(2, -1)
         return self.log_prob(flat, flat[:0]).reshape(second.shape)
 
-    def _over_batch(self, function, x: Array, before: Array) -> Array:
+    def _over_batch(
+        self, function: Callable[[Array, Array], Array], x: Array, before: Array
+    ) -> Array:
         features = self.features
         if x.ndim > features.ndim:
             features = jnp.broadcast_to(

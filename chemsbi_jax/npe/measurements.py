@@ -33,7 +33,12 @@ class OneError:
     sigma: float = SIGMA
     """Noise of every abundance [dex]."""
 
-    def observe(self, key, abundances, birth_time) -> Float[Array, "n 8"]:
+    def observe(
+        self,
+        key: Key[Array, ""],
+        abundances: Float[Array, "n 8"],
+        birth_time: Float[Array, " n"],
+    ) -> Float[Array, "n 8"]:
         """Noisy abundances [dex]."""
         return add_noise(key, abundances, self.sigma)
 
@@ -43,7 +48,12 @@ class OneError:
         zeros, one = np.zeros(n, np.float32), np.eye(n, dtype=np.float32)
         return OneErrorReader(*map(jnp.asarray, (zeros, one, np.float32(self.sigma))))
 
-    def make_reader(self, inputs, abundances, birth_time) -> OneErrorReader:
+    def make_reader(
+        self,
+        inputs: Float[np.ndarray, "n 8"],
+        abundances: Float[np.ndarray, "n 8"],
+        birth_time: Float[np.ndarray, " n"],
+    ) -> OneErrorReader:
         """A reader scaled by some stars."""
         matrix = np.linalg.inv(np.linalg.cholesky(np.cov(inputs, rowvar=False)))
         mean, matrix = (jnp.asarray(x) for x in (inputs.mean(axis=0), matrix))
@@ -59,7 +69,12 @@ class AnyErrors:
     dated: bool | None = None
     """Whether stars have birth times; None: half of them."""
 
-    def observe(self, key, abundances, birth_time) -> Float[Array, "n 18"]:
+    def observe(
+        self,
+        key: Key[Array, ""],
+        abundances: Float[Array, "n 8"],
+        birth_time: Float[Array, " n"],
+    ) -> Float[Array, "n 18"]:
         """Readings with noise, their errors, and zeros in the gaps."""
         key_errors, key_noise, key_late = jax.random.split(key, 3)
         errors, e_birth = self.draw_errors(key_errors, len(abundances))
@@ -94,7 +109,12 @@ class AnyErrors:
         numbers = np.zeros(n), np.ones(n), np.eye(n)
         return AnyStarReader(*(jnp.asarray(x.astype(np.float32)) for x in numbers))
 
-    def make_reader(self, inputs, abundances, birth_time) -> AnyStarReader:
+    def make_reader(
+        self,
+        inputs: Float[np.ndarray, "n 18"],
+        abundances: Float[np.ndarray, "n 8"],
+        birth_time: Float[np.ndarray, " n"],
+    ) -> AnyStarReader:
         """A reader scaled by some stars."""
         readings = np.column_stack([abundances, birth_time])
         centre, scale = readings.mean(axis=0), readings.std(axis=0)
@@ -135,5 +155,7 @@ def _any_gaps(key: Key[Array, ""], n: int) -> Bool[Array, "n 8"]:
                       some & measured)  # fmt: skip
 
 
-def _log_uniform(key, shape: tuple, low: float, high: float) -> Array:
+def _log_uniform(
+    key: Key[Array, ""], shape: tuple[int, ...], low: float, high: float
+) -> Array:
     return jnp.exp(jax.random.uniform(key, shape, float, np.log(low), np.log(high)))

@@ -10,7 +10,7 @@ To add a reader: write an `eqx.Module` with the members of `Reader`, and a class
 measurements that makes it (see `measurements.AnyErrors`).
 """
 
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Array, Float
@@ -55,10 +55,8 @@ class FlowOfStar(Protocol):
 class ConditionalFlow(Protocol):
     """A flow whose parameters depend on the features of a star."""
 
-    @property
-    def stars_at_once(self) -> int | None:
-        """Stars that one core samples side by side; None: one after the other."""
-        ...
+    stars_at_once: ClassVar[int | None]
+    """Stars that one core samples side by side; None: one after the other."""
 
     def given(self, features: Float[Array, "feature *batch"]) -> FlowOfStar:
         """The flow of one star, or of a batch of stars along the last axis."""
@@ -69,7 +67,7 @@ class ConditionalFlow(Protocol):
 class Reader(Protocol):
     """Converts rows of a star table into inputs, and inputs into features."""
 
-    n_features: int
+    n_features: ClassVar[int]
 
     def __call__(self, inputs: Float[Array, "*star input"]) -> Array:
         """Features (feature, *star) of inputs."""

@@ -4,6 +4,8 @@ A network for one error reads eight abundances. The network for any star also re
 their errors and the birth time with its error; a gap has error zero and no weight.
 """
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -29,11 +31,11 @@ class OneErrorReader(eqx.Module):
     matrix: Float[Array, "element element"]  # whitens the abundances [1/dex]
     sigma: Float[Array, ""]  # dex, noise of the training stars
 
-    n_features = N_ELEMENTS
+    n_features: ClassVar[int] = N_ELEMENTS
 
-    def __call__(self, values: Float[Array, "*star element"]) -> Array:
+    def __call__(self, inputs: Float[Array, "*star element"]) -> Array:
         """(feature *star) of abundances [dex]."""
-        return self.matrix @ (values - self.mean).T
+        return self.matrix @ (inputs - self.mean).T
 
     def inputs(self, stars: Stars, name: str = "star table") -> np.ndarray:
         """(star, 8) abundances.
@@ -79,7 +81,7 @@ class AnyStarReader(eqx.Module):
     scale: Float[Array, " reading"]
     basis: Float[Array, "reading mode"]  # of the standardised noise-free readings
 
-    n_features = 5 * N_READINGS
+    n_features: ClassVar[int] = 5 * N_READINGS
 
     def __call__(self, inputs: Float[Array, "*star input"]) -> Array:
         """(feature *star) of (values, errors, birth time, its error)."""
@@ -191,7 +193,9 @@ def as_table(inputs: Float[np.ndarray, "star 18"]) -> Stars:
     return Stars(values, errors, seen, time, e_time, ids)
 
 
-def _gaps(values, errors, smallest: float, largest: float):
+def _gaps(
+    values: np.ndarray, errors: np.ndarray, smallest: float, largest: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Values and errors with zeros in gaps."""
     values, errors = np.asarray(values, float), np.asarray(errors, float)
     known = np.isfinite(values) & np.isfinite(errors) & (errors <= largest)

@@ -83,7 +83,9 @@ def spline_inverse(y: Float[Array, "*batch"], spline: Spline) -> tuple[Array, Ar
     return jnp.where(inside, x0 + t * width, y), jnp.where(inside, log_det, 0.0)
 
 
-def _log_derivative(t: Array, slope: Array, d0: Array, d1: Array, denominator: Array):
+def _log_derivative(
+    t: Array, slope: Array, d0: Array, d1: Array, denominator: Array
+) -> Array:
     rest = 1.0 - t
     numerator = d1 * t * t + 2.0 * slope * t * rest + d0 * rest * rest
     return jnp.log(numerator * jnp.square(slope / denominator))

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -44,8 +45,8 @@ def save_npe(folder: Path, npe: Npe, config: NpeConfig, spec: Mapping) -> None:
 def choose_weights(stars: Stars) -> str:
     """The shipped network for these stars: "tng-any", or "tng" where it is enough.
 
-    That one knows stars with all eight abundances, errors of 0.05 dex and no birth time
-    only, and those a little better.
+    "tng" is a little better, for stars with all eight abundances, errors of 0.05 dex
+    and no birth times.
     """
     is_fixed = stars.observed.all() and not np.isfinite(stars.birth_time).any()
     return "tng" if is_fixed and is_usual(stars.errors) else "tng-any"
@@ -76,7 +77,7 @@ def load_npe(name: str | os.PathLike = "tng-any") -> Npe:
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(
             f"{folder / 'npe.json'}: expected a flow, a prior and measurements "
-            f"that this package knows; got {type(error).__name__}: {error}. Train the "
+            f"of this package; got {type(error).__name__}: {error}. Train the "
             "network again (experiments/train_npe.py)."
         ) from error
     arrays, rest = _arrays(npe)
@@ -90,16 +91,18 @@ def _arrays(npe: Npe) -> tuple[Npe, Npe]:
     return eqx.partition(npe, eqx.tree_at(lambda n: n.prior, keep, no_prior))
 
 
-def _to_spec(kinds: Mapping[str, type], thing) -> dict:
+def _to_spec(
+    kinds: Mapping[str, type], thing: SplineFlow | MafFlow | OneError | AnyErrors
+) -> dict:
     return {"type": next(k for k, v in kinds.items() if isinstance(thing, v))} | asdict(
         thing
     )
 
 
-def _from_spec(kinds: Mapping[str, type], spec: Mapping):
+def _from_spec(kinds: Mapping[str, type], spec: Mapping) -> Any:
     fields = {k: _as_tuple(v) for k, v in spec.items() if k != "type"}
     return kinds[spec["type"]](**fields)
 
 
-def _as_tuple(value):
+def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value

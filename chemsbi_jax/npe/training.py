@@ -1,8 +1,9 @@
 """Training of the posterior network on noisy stars."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -88,7 +89,7 @@ def train_npe(
     galaxy_only: bool = False,
     checkpoint: Path | None = None,
     quiet: bool = False,
-    on_epoch=None,
+    on_epoch: Callable[[int, Npe, float], Any] | None = None,
 ) -> tuple[Npe, FitResult]:
     """Maximise the mean log posterior density of noisy stars.
 
@@ -153,7 +154,9 @@ def new_npe(key: Key[Array, ""], prior: Prior, config: NpeConfig) -> Npe:
     )
 
 
-def _initial(key, some: tuple, prior: Prior, config: NpeConfig) -> Npe:
+def _initial(
+    key: Key[Array, ""], some: tuple[Array, ...], prior: Prior, config: NpeConfig
+) -> Npe:
     _, *known = (np.asarray(x) for x in some)
     good = np.isfinite(known[0]).all(axis=-1)
     reader = config.measure.make_reader(*(x[good] for x in known))
@@ -175,7 +178,13 @@ def _optimizer(learning_rate: float, n_steps: int) -> optax.GradientTransformati
     return optax.chain(optax.clip_by_global_norm(5.0), optax.adam(schedule))
 
 
-def _noisy_stars(key, stars, prior: Prior, n: int, measure: Measurements) -> tuple:
+def _noisy_stars(
+    key: Key[Array, ""],
+    stars: FreshStars | StoredStars,
+    prior: Prior,
+    n: int,
+    measure: Measurements,
+) -> tuple[Array, Array, Array, Array]:
     """Latents, inputs of the network, and what these were made from."""
     key_stars, key_noise = jax.random.split(key)
     latent, abundances = stars.draw(key_stars, n)
@@ -188,7 +197,11 @@ def _galaxy_density(npe: Npe, latent: Array, inputs: Array) -> Array:
     return global_latent_log_prob(npe, latent[:, :N_GLOBAL], inputs)
 
 
-def _loss(density, npe: Npe, batch: tuple[Array, Array]) -> Array:
+def _loss(
+    density: Callable[[Npe, Array, Array], Array],
+    npe: Npe,
+    batch: tuple[Array, Array],
+) -> Array:
     latent, inputs = batch
     good = jnp.isfinite(inputs).all(axis=-1)
     safe = jnp.where(good[:, None], inputs, npe.reader.blank())

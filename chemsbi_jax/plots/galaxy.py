@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import ArrayLike, Float
+from jaxtyping import ArrayLike, Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -65,7 +65,7 @@ def plot_galaxy(
 
 
 def plot_convergence(
-    n_stars: Sequence[int],
+    n_stars: Sequence[int] | Int[AnyArray, " k"],
     means: Float[ArrayLike, "k 2"],
     sds: Float[ArrayLike, "k 2"],
     truth: Pair | None = None,
@@ -84,16 +84,16 @@ def plot_convergence(
         others: label -> (means, sds), each (k, 2), for the same numbers of stars.
         name: label of this result where there are others.
     """
-    results = {name: (means, sds)} | dict(others or {})
+    numbers, results = np.asarray(n_stars), {name: (means, sds)} | dict(others or {})
     heights = (1.5, 1) if truth is None else (1.5, 1, 1)
     fig = new_figure(8.0, 2.3 * sum(heights))
     axes = fig.subplots(len(heights), 2, sharex=True, height_ratios=heights)
     for i, (key, (mean, sd)) in enumerate(results.items()):
-        _converge(axes, np.asarray(n_stars), np.asarray(mean), np.asarray(sd), i, key)
+        _converge(axes, numbers, np.asarray(mean), np.asarray(sd), i, key)
         if truth is not None:
-            _pulls(axes[1], n_stars, (np.asarray(mean) - truth) / np.asarray(sd), i)
+            _pulls(axes[1], numbers, (np.asarray(mean) - truth) / np.asarray(sd), i)
     for j, parameter in enumerate(NAMES):
-        _guide(axes[-1, j], np.asarray(n_stars), np.asarray(sds)[:, j])
+        _guide(axes[-1, j], numbers, np.asarray(sds)[:, j])
         if truth is not None:
             axes[0, j].axhline(
                 float(truth[j]), color=ink(TRUTH), ls="--", lw=1, label="truth"
@@ -231,7 +231,7 @@ def _converge(
         axes[-1, j].plot(beside, s, ls="", **style | {"label": None})
 
 
-def _pulls(axes: np.ndarray, n_stars: Sequence[int], pull: np.ndarray, i: int) -> None:
+def _pulls(axes: np.ndarray, n_stars: np.ndarray, pull: np.ndarray, i: int) -> None:
     for j, ax in enumerate(axes):
         if i == 0:
             ax.axhspan(-2, 2, color=ink(FAINT), lw=0)

@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import ArrayLike, Float
 from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
@@ -59,7 +60,9 @@ def _density(fig: Figure, ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
     _frame(ax, extent)
 
 
-def _mean_time(ax: Axes, x: np.ndarray, y: np.ndarray, birth_time: np.ndarray):
+def _mean_time(
+    ax: Axes, x: np.ndarray, y: np.ndarray, birth_time: np.ndarray
+) -> PolyCollection:
     extent = _extent(x, y)
     low, high = np.percentile(birth_time, SHOWN)
     cells = ax.hexbin(

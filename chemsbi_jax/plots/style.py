@@ -32,7 +32,6 @@ MASS_1_2_3_SIGMA = (0.393, 0.865, 0.989)
 """Mass of a 2-D Gaussian inside Mahalanobis distances 1, 2 and 3."""
 
 DPI = 150
-NO_LAYOUT = {"figure.autolayout": False, "figure.constrained_layout.use": False}
 LABELS = {
     **{name: f"${text}$" for name, text in zip(GLOBAL_PARAMETERS, LATEX, strict=True)},
     "log10_sfe": r"$\log_{10} {\rm SFE}\ [{\rm Gyr}^{-1}]$",
@@ -101,7 +100,8 @@ class EdgeLayout(ConstrainedLayoutEngine):
 
     def execute(self, fig: Figure) -> None:
         """Place the panels; called when the figure is drawn."""
-        grid = [(ax, ax.get_subplotspec()) for ax in fig.axes]
+        every = ((ax, ax.get_subplotspec()) for ax in fig.axes)
+        grid = [(ax, spec) for ax, spec in every if spec is not None]
         rows = {s.rowspan.start: ax for ax, s in grid if s.is_first_col()}
         columns = {s.colspan.start: ax for ax, s in grid if s.is_last_row()}
         inner = [(ax, s) for ax, s in grid if not (s.is_first_col() or s.is_last_row())]
@@ -111,7 +111,7 @@ class EdgeLayout(ConstrainedLayoutEngine):
         for ax, spec in inner:
             x = columns[spec.colspan.start].get_position()
             y = rows[spec.rowspan.start].get_position()
-            ax.set_position([x.x0, y.y0, x.width, y.height])
+            ax.set_position((x.x0, y.y0, x.width, y.height))
             ax.set_in_layout(True)
 
 
@@ -133,7 +133,7 @@ def few_ticks(ax: Axes, n: int = 4) -> None:
 
 
 def save_figure(fig: Figure, path: str | os.PathLike) -> None:
-    """Write the figure (PNG, or what the suffix says), whole or not at all.
+    """Write the figure (PNG, or the format of the suffix), atomically.
 
     A PNG has the user's `savefig.dpi` if that is a number, else 150 dots per inch.
     """
@@ -168,7 +168,10 @@ def _laid_out(fig: Figure, dpi: float) -> Iterator[None]:
         fig.set_dpi(dpi)
         engine.execute(fig)
         fig.set_dpi(own_dpi)
-        with mpl.rc_context(NO_LAYOUT):
+        # else None would mean the user's rcParams
+        with mpl.rc_context(
+            {"figure.autolayout": False, "figure.constrained_layout.use": False}
+        ):
             fig.set_layout_engine(None)
     try:
         yield

@@ -1,5 +1,7 @@
 """Figures of training: losses, emulator errors, single-star errors."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import ArrayLike, Float
 from matplotlib.axes import Axes
@@ -21,8 +23,8 @@ LOG_RANGE = 10.0  # a positive loss that falls by more than this is drawn on a l
 
 
 def plot_losses(
-    train: Float[ArrayLike, " step"],
-    validation: Float[ArrayLike, " evaluation"],
+    train: Sequence[float] | Float[ArrayLike, " step"],
+    validation: Sequence[float] | Float[ArrayLike, " evaluation"],
     xlabel: str = "epoch",
 ) -> Figure:
     """Training and validation loss, which span the same steps; the best is marked."""

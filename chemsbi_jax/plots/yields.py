@@ -101,7 +101,8 @@ def plot_tracks(
 def _fit_height(ax: Axes) -> None:
     """The y range of what is to the right of the left end."""
     low, _ = ax.get_xlim()
-    seen = [y[x >= low] for x, y in (line.get_data() for line in ax.get_lines()[:-1])]
+    lines = (map(np.asarray, line.get_data()) for line in ax.get_lines()[:-1])
+    seen = [y[x >= low] for x, y in lines]
     seen = np.concatenate([*seen, [0.0]])
     margin = 0.05 * np.ptp(seen) + 0.05
     ax.set_ylim(seen.min() - margin, seen.max() + margin)

@@ -1,6 +1,6 @@
 """One sentence about a result: can its interval be quoted, and why."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from chemsbi_jax.constants import GLOBAL_PARAMETERS
@@ -168,9 +168,9 @@ def _sentence(clauses: list[str]) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def _largest(values: object) -> float:
+def _largest(values: float | Sequence[float | None] | None) -> float:
     """Largest absolute number of a list or a number; 0 if there is none."""
-    each = values if isinstance(values, list | tuple) else [values]
+    each = values if isinstance(values, Sequence) else [values]
     return max((abs(v) for v in each if v is not None), default=0.0)
 
 

@@ -34,7 +34,7 @@ def to_netcdf(
 
 
 def _notes() -> dict[str, str]:
-    """What the InferenceData schema asks of each group."""
+    """Attributes of each group in the InferenceData schema."""
     library, version = "chemsbi_jax", package_version()
     return {
         "created_at": datetime.now(UTC).isoformat(),

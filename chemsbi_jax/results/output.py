@@ -29,8 +29,8 @@ QUANTILES = {"q05": 0.05, "q16": 0.16, "q50": 0.5, "q84": 0.84, "q95": 0.95}
 def summary(
     posterior: GalaxyPosterior,
     *,
-    n_stars: int,
-    n_used: int,
+    n_stars: int | np.integer,
+    n_used: int | np.integer,
     warnings: Sequence[str] = (),
     seconds: Mapping[str, float] | None = None,
     provenance: Mapping | None = None,
@@ -87,7 +87,7 @@ def provenance(
 
 
 def write_summary(path: str | os.PathLike, content: Mapping) -> None:
-    """Write JSON with null for every number that is not finite; whole or not at all."""
+    """Write JSON with null for every number that is not finite, atomically."""
     text = json.dumps(plain(content), indent=1, allow_nan=False, ensure_ascii=False)
     with whole_file(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
@@ -99,7 +99,7 @@ def write_posterior(
     stars: Stars,
     star_draws: Float[ArrayLike, "star draw 6"] | None = None,
 ) -> None:
-    """Write posterior.nc, which ArviZ 0.2x and 1.x open; whole or not at all.
+    """Write posterior.nc, which ArviZ 0.2x and 1.x can open, atomically.
 
     Groups: `posterior` (alpha_imf, log10_n_ia over chain, draw), `sample_stats` (per
     draw: squared Mahalanobis distance from the mean; mean, covariance and checks),
@@ -118,7 +118,7 @@ def write_table(
     posterior: GalaxyPosterior,
     provenance: Mapping | None = None,
 ) -> None:
-    """Write the draws as ECSV, see `GalaxyPosterior.to_table`; whole or not at all."""
+    """Write the draws as ECSV, see `GalaxyPosterior.to_table`, atomically."""
     table = posterior.to_table(provenance)
     with whole_file(path) as temporary:
         table.write(temporary, format="ascii.ecsv")

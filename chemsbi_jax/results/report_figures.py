@@ -52,9 +52,9 @@ TEXTS = (
 
 def read_figures(folder: str | os.PathLike) -> Sequence[ReportFigure]:
     """The figures that are in the folder of a result, in the order of the page."""
-    files = [(Path(folder) / f"{name}.png", texts) for name, *texts in TEXTS]
+    files = [(Path(folder) / f"{name}.png", *texts) for name, *texts in TEXTS]
     return tuple(
-        ReportFigure(path.stem, *texts, path.read_bytes())
-        for path, texts in files
+        ReportFigure(path.stem, caption, alt, path.read_bytes())
+        for path, caption, alt in files
         if path.is_file()
     )

@@ -28,7 +28,7 @@ def write_report(
     table: Mapping | None,
     command: str,
 ) -> None:
-    """Write the page; whole or not at all.
+    """Write the page, atomically.
 
     Args:
         path: of report.html.

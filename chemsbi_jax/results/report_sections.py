@@ -136,8 +136,8 @@ def _as_columns(part: object) -> dict[str, str]:
     if not isinstance(part, Mapping):
         return {"value": _cell(part)}
     if {"mean", "sd"} <= set(part):
-        rest = {k: _cell(v) for k, v in part.items() if not _is_quantile(k)}
-        rest.pop("mean"), rest.pop("sd")
+        others = [k for k in part if k not in ("mean", "sd") and not _is_quantile(k)]
+        rest = {k: _cell(part[k]) for k in others}
         return {"mean and sd": mean_and_sd(part)} | rest
     return {str(key): _cell(value) for key, value in part.items()}
 

@@ -19,7 +19,7 @@ COMPILATION = tuple(
 class Stopwatch:
     """Wall-clock seconds of named stages; prints each stage on stderr as it begins."""
 
-    def __init__(self, quiet: bool):
+    def __init__(self, quiet: bool) -> None:
         self.quiet = quiet
         self.seconds: dict[str, float] = {}  # stage -> wall-clock time [s]
         self.compiled: dict[str, float] = {}  # stage -> part of it spent compiling [s]
@@ -45,10 +45,10 @@ def _compilations() -> list[tuple[float, float]]:
     """Begin and end of all compilations of this process from the first call on."""
     spans: list[tuple[float, float]] = []
 
-    def keep(event: str, duration: float, **_) -> None:
+    def keep(event: str, duration_secs: float, **_: str | int) -> None:
         if event in COMPILATION:
             now = time.perf_counter()
-            spans.append((now - duration, now))
+            spans.append((now - duration_secs, now))
 
     jax.monitoring.register_event_duration_secs_listener(keep)
     return spans

@@ -5,21 +5,26 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float, Real
 
 from chemsbi_jax.constants import PARAMETERS
 from chemsbi_jax.simulator.onezone import Track, evolve, observed
 from chemsbi_jax.simulator.physics import CLEAN as CLEAN
 from chemsbi_jax.simulator.physics import LEGACY as LEGACY
 from chemsbi_jax.simulator.physics import Physics as Physics
+from chemsbi_jax.types import AnyArray
 from chemsbi_jax.yields import Yields as Yields
 from chemsbi_jax.yields import load_yields as load_yields
 
 BLOCK = 32  # stars at a time: their arrays stay in the cache of a core
+Theta = Real[AnyArray, "*batch param"] | list
+"""Parameters as any array or nested list of numbers."""
 
 
 def simulate(
-    theta: Float[ArrayLike, "*batch param"], yields: Yields, physics: Physics = CLEAN
+    theta: Real[AnyArray, "*batch param"] | list,
+    yields: Yields,
+    physics: Physics = CLEAN,
 ) -> Float[Array, "*batch element"]:
     """Abundances of stars of a one-zone galaxy (Rybizki+ 2017).
 
@@ -44,7 +49,9 @@ def simulate(
 
 
 def simulate_track(
-    theta: Float[ArrayLike, "*batch param"], yields: Yields, physics: Physics = CLEAN
+    theta: Real[AnyArray, "*batch param"] | list,
+    yields: Yields,
+    physics: Physics = CLEAN,
 ) -> Track:
     """The galaxy over time until `birth_time`, with `theta` as for `simulate`."""
     theta = _checked(theta)
@@ -52,7 +59,7 @@ def simulate_track(
     return jax.tree.map(lambda x: x.reshape(*theta.shape[:-1], *x.shape[1:]), track)
 
 
-def _checked(theta: ArrayLike) -> Array:
+def _checked(theta: AnyArray | list) -> Float[Array, "*batch param"]:
     theta = jnp.asarray(theta)
     if not jnp.issubdtype(theta.dtype, jnp.floating):
         theta = theta.astype(float)

@@ -1,5 +1,6 @@
 """The gas budget of one zone: stars form, die and enrich the gas they form from."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -46,6 +47,10 @@ class Track(NamedTuple):
     valid: Bool[Array, ""]  # a star can be born there
 
 
+Step = Callable[[Gas, tuple[Array, ...]], tuple[Gas, tuple[Array, ...]]]
+"""(gas, inputs of a step) -> gas after it, and what is recorded"""
+
+
 def evolve(theta: Float[Array, " param"], yields: Yields, physics: Physics) -> Track:
     """Follow the gas of one galaxy until the birth of one star (Rybizki+ 2017)."""
     alpha_imf, log10_n_ia, log10_sfe, log10_sfr_peak, outflow_fraction, birth_time = (
@@ -53,13 +58,13 @@ def evolve(theta: Float[Array, " param"], yields: Yields, physics: Physics) -> T
     )
     history = star_formation(log10_sfr_peak, birth_time, physics)
     imf = make_imf(alpha_imf, physics)
-    bins = tuple(mass_bins(s, imf, physics) for s in (yields.sn2, yields.agb))
+    bins = mass_bins(yields.sn2, imf, physics), mass_bins(yields.agb, imf, physics)
     log10_age = jnp.log10(history.dt * jnp.arange(1, physics.n_steps + 1))
     gas_per_star = 1.0 / (10.0**log10_sfe * history.dt)  # Schmidt law, exponent 1
     explosions = _snia_explosions(log10_n_ia, history, physics)
     snia, elements = _snia_ejecta(yields), yields.elements
 
-    def step(gas: Gas, now: tuple[Array, Array, Array]) -> tuple[Gas, tuple]:
+    def step(gas: Gas, now: tuple[Array, ...]) -> tuple[Gas, tuple[Array, ...]]:
         formed_before, formed, exploding = now
         unprocessed = gas.previous if physics.lagged_composition else gas.composition
         returned = ssp_ejecta(
@@ -198,7 +203,9 @@ def _advance(coming: Array) -> Array:
     return jnp.concatenate([coming[1:], jnp.zeros_like(coming[:1])])
 
 
-def _scan_in_segments(step, start: Gas, inputs: tuple, n_segments: int = 3):
+def _scan_in_segments(
+    step: Step, start: Gas, inputs: tuple[Array, ...], n_segments: int = 3
+) -> tuple[Array, ...]:
     """`lax.scan` whose ages shrink with the time that is left: a quarter faster."""
     n = inputs[0].shape[0]
     gas, records = start, []

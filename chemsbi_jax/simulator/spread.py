@@ -10,6 +10,7 @@ from chemsbi_jax.simulator.production import new_mass
 from chemsbi_jax.yields import PARTS, Yields, load_part, load_yields
 from chemsbi_jax.yields.elements import SIXTEEN, in_order
 from chemsbi_jax.yields.parts import to_sn_ia, to_source, traceable
+from chemsbi_jax.yields.types import SNIaYields, SourceYields
 
 # Sets of one family share their stellar models; each family has the same weight.
 FAMILIES = {
@@ -59,12 +60,15 @@ def production(
     if name in PARTS:
         part = load_part(name, channel, vice)
         elements = in_order(traceable(part, SIXTEEN))
-        convert = to_sn_ia if channel == "sn_ia" else to_source
-        source = convert(part, elements)
+        if channel == "sn_ia":
+            source = to_sn_ia(part, elements)
+        else:
+            source = to_source(part, elements)
     else:
         yields: Yields = load_yields(name)
-        source, elements = getattr(yields, channel), yields.elements
-    if channel == "sn_ia":
+        elements = yields.elements
+        source: SourceYields | SNIaYields = getattr(yields, channel)
+    if isinstance(source, SNIaYields):
         made = source.ejecta
     else:
         made = new_mass(source, metallicity, alpha_imf)

@@ -71,8 +71,8 @@ def _scaled(net: Array, elements: tuple[str, ...], log10_factors: Array) -> Arra
 
 
 def simulate_factors(
-    theta: Float[ArrayLike, "*batch param"],
-    factors: Float[ArrayLike, "*batch factor"],
+    theta: Float[ArrayLike, "*#batch param"],
+    factors: Float[ArrayLike, "*#batch factor"],
     yields: Yields,
     physics: Physics = CLEAN,
 ) -> Float[Array, "*batch element"]:

@@ -1,7 +1,7 @@
 """Public data files by name: where they come from, their checksums, how to get them.
 
 A file is looked for in the folder `CHEMSBI_DATA` first and in the download cache
-next. Only then is the network used, and only for the file that was asked for.
+next. Only then is the network used, and only for the requested file.
 """
 
 import hashlib
@@ -235,7 +235,7 @@ def _from_public_address(name: str, progress: bool) -> Path:
 
 
 def _download(name: str, address: str, expected: str, progress: bool) -> Path:
-    pooch.get_logger().setLevel("WARNING")  # the progress bar says enough
+    pooch.get_logger().setLevel("WARNING")  # the progress bar is enough
     path = cache_folder() / name
     # pooch's own annotation of `downloader` does not admit its own class
     downloader: Any = pooch.HTTPDownloader(progressbar=progress)

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and errors that name the folder."""
+"""Atomic writes of files, and errors that name the folder."""
 
 import errno
 import hashlib
@@ -78,7 +78,7 @@ def sha256(path: str | os.PathLike) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sha256_of_arrays(arrays: Mapping[str, np.ndarray]) -> str:
+def sha256_of_arrays(arrays: Mapping[str, jax.Array | np.ndarray]) -> str:
     """Hexadecimal SHA-256 of named arrays: names, dtypes, shapes and content."""
     digest = hashlib.sha256()
     for name in sorted(arrays):

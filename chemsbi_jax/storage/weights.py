@@ -40,9 +40,9 @@ def weights_folder(name: str | os.PathLike) -> Path:
 
 
 def save_weights(folder: Path, kind: str, tree: PyTree, spec: Mapping) -> None:
-    """Write `kind`.safetensors and `kind`.json, both whole or not at all.
+    """Write `kind`.safetensors and `kind`.json, both atomically.
 
-    The JSON holds a checksum of the arrays, so that files of two trainings are told.
+    The JSON holds a checksum of the arrays, so files of two trainings are not mixed.
 
     Args:
         folder: made if it is not there.

@@ -29,7 +29,7 @@ def checked(part: Part) -> Part:
     """
     faults = find_faults(part)
     if faults:
-        more = f" ({len(faults) - 1} more of this kind)" if len(faults) > 1 else ""
+        more = f" ({len(faults) - 1} more faults)" if len(faults) > 1 else ""
         raise YieldsError(
             f"{part.name}: this {CHANNELS[part.channel]} table ({part.paper}; "
             f"{part.source}) is broken: {faults[0]}{more}. Take another part "
@@ -62,8 +62,8 @@ def find_faults(part: Part) -> list[str]:
     }[part.channel]
     return [
         f"Z = {m.metallicity:g}: {fault}"
-        for m in part.models
         for test in tests
+        for m in part.models
         for fault in test(part, m)
     ]
 

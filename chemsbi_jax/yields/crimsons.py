@@ -1,10 +1,13 @@
 """Tables of the package crimsons 0.1.2 (MIT): Nomoto 2013; others to compare with."""
 
+from pathlib import Path
+
 import h5py
 import numpy as np
 
 from chemsbi_jax.yields.errors import YieldsError
 from chemsbi_jax.yields.galcem import IWAMOTO, LC18
+from chemsbi_jax.yields.hdf5 import array, texts
 from chemsbi_jax.yields.packages import packaged
 from chemsbi_jax.yields.parts import Models, Part, explosion, from_gross
 
@@ -113,8 +116,8 @@ def iwamoto(model: str) -> Part:
         YieldsError: the file does not have the model.
     """
     with h5py.File(_file()) as file:
-        labels = (n.decode().lower() for n in file["SNIa/Iwamoto99/model"][()])
-        names = [MISLABELLED.get(label, label) for label in labels]
+        labels = [n.lower() for n in texts(file, "SNIa/Iwamoto99/model")]
+    names = [MISLABELLED.get(label, label) for label in labels]
     if model not in names:
         raise YieldsError(f"Expected a model of {', '.join(names)}; got {model!r}.")
     elements, _, _, table = _read("SNIa/Iwamoto99")
@@ -122,7 +125,7 @@ def iwamoto(model: str) -> Part:
     return Part(model, "sn_ia", IWAMOTO, SOURCE, elements, models)
 
 
-def _file():
+def _file() -> Path:
     return packaged("crimsons", "yields", "data", "stellar_yields.h5")
 
 
@@ -131,7 +134,7 @@ def _read(
 ) -> tuple[tuple[str, ...], np.ndarray, np.ndarray, np.ndarray]:
     """Elements, masses, metallicities, Msun; the first column is the energy."""
     with h5py.File(_file()) as file:
-        table = file[group]
-        elements = tuple(e.decode() for e in table["elements"][1:])
-        masses, z = table["mass"][()], table["metallicity"][()]
-        return elements, masses, z, table["yields"][..., 1:]
+        elements = tuple(texts(file, f"{group}/elements")[1:])
+        names = ("mass", "metallicity", "yields")
+        masses, z, table = (array(file, f"{group}/{name}") for name in names)
+    return elements, masses, z, table[..., 1:]

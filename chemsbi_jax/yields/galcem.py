@@ -144,6 +144,8 @@ def fruity_gross() -> dict[tuple[float, float], dict[str, float]]:
     stars = {}
     for path in sorted(_folder("lims", "c15", "data").glob("*_000_*.txt")):
         label = re.search(r"_m(\d+)p(\d+)z(\w+?)_000", path.name)
+        if label is None:
+            raise YieldsError(f"{path}: expected the mass and metallicity in the name.")
         mass, z = float(f"{label[1]}.{label[2]}"), label[3]
         key = mass, 0.014 if z == "sun" else float(z.replace("m", "e-"))
         ejecta: dict[str, float] = {}

@@ -99,9 +99,9 @@ def select_elements(yields: Yields, elements: Iterable[str]) -> Yields:
 
 
 def _load(name: str | Path, wanted: Elements | None, vice: Path | None) -> Yields:
-    if name in SETS:
-        return SETS[name]()
     text = str(name)
+    if text in SETS:
+        return SETS[text]()
     if Path(name).exists() or Path(name).suffix == ".json":
         return read_user_table(name, vice)
     if "+" in text:

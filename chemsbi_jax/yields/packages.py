@@ -87,6 +87,7 @@ def _read_archive(path: Path) -> dict[str, str]:
     with tarfile.open(path) as archive:
         for member in archive:
             _, found, name = member.name.partition("/vice/yields/")
-            if found and name.endswith(".dat") and member.isfile():
-                tables[name] = archive.extractfile(member).read().decode()
+            file = archive.extractfile(member)  # None: not a file
+            if file is not None and found and name.endswith(".dat"):
+                tables[name] = file.read().decode()
     return tables

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from chemsbi_jax.constants import AGB_M_MIN, IMF_M_MAX, SN2_M_MIN
 from chemsbi_jax.storage.datasets import fetch
+from chemsbi_jax.yields.hdf5 import floats, texts
 from chemsbi_jax.yields.mass_bins import StellarModels, bin_models
 from chemsbi_jax.yields.types import SNIaYields, SourceYields, Yields
 
@@ -33,14 +34,14 @@ def load_tng() -> Yields:
 def _tng_source(path: Path, m_min: float, m_max: float) -> SourceYields:
     models = []
     with h5py.File(path) as file:
-        masses = file["Masses"][()].astype(float)
+        masses = floats(file, "Masses")
         rows = _traced_rows(file)
-        metallicities = file["Metallicities"][()].astype(float)
+        metallicities = floats(file, "Metallicities")
+        groups = texts(file, "Yield_names")
         # the AGB file names one group more than it has
-        for metallicity, group in zip(metallicities, file["Yield_names"], strict=False):
-            table = file["Yields"][group.decode()]
-            net = table["Yield"][()].astype(float) / masses  # of all 11 species
-            ejected = table["Ejected_mass"][()].astype(float) / masses
+        for metallicity, group in zip(metallicities, groups, strict=False):
+            net = floats(file, f"Yields/{group}/Yield") / masses  # of all 11 species
+            ejected = floats(file, f"Yields/{group}/Ejected_mass") / masses
             unprocessed = ejected - net.sum(axis=0)
             models.append(StellarModels(metallicity, masses, net[rows].T, unprocessed))
     return bin_models(models, m_min, m_max)
@@ -48,11 +49,11 @@ def _tng_source(path: Path, m_min: float, m_max: float) -> SourceYields:
 
 def _tng_sn_ia(path: Path) -> SNIaYields:
     with h5py.File(path) as file:
-        ejecta = file["Yield"][()].astype(float)
+        ejecta = floats(file, "Yield")
         rows = _traced_rows(file)
     return SNIaYields(ejecta=jnp.asarray(ejecta[rows]), mass=jnp.asarray(ejecta.sum()))
 
 
 def _traced_rows(file: h5py.File) -> list[int]:
-    species = [s.decode() for s in file["Species_names"]]
+    species = texts(file, "Species_names")
     return [species.index(s) for s in SPECIES]

@@ -56,7 +56,7 @@ ROUNDING = 1e-6  # relative; tables are printed with few digits
 class _Table:
     """One JSON object and where it stands, so that every complaint can name it."""
 
-    def __init__(self, path: Path, keys: tuple[str, ...], content: Any):
+    def __init__(self, path: Path, keys: tuple[str, ...], content: Any) -> None:
         self.path, self.keys, self.content = path, keys, content
         if not isinstance(content, dict):
             raise self.error("expected an object (key: value)", _describe(content))
@@ -128,21 +128,24 @@ def read_user_table(path: str | Path, vice: Path | None = None) -> Yields:
         raise InputError(f"{path}: expected a JSON file; got {error}.") from error
     table = _Table(path, (), content)
     elements = _elements(table)
-    channels = {c: _channel(table, c, elements, vice) for c in CHANNELS}
-    return Yields(**channels, elements=elements)
+    sn2, agb = (_stars(table, c, elements, vice) for c in ("sn2", "agb"))
+    return Yields(sn2, agb, _explosion(table, elements, vice), elements)
 
 
-def _channel(
+def _stars(
     table: _Table, channel: str, elements: Elements, vice: Path | None
-) -> SourceYields | SNIaYields:
+) -> SourceYields:
     """The file's own table, or the published part that it names."""
     if isinstance(table[channel], str):
-        part = load_part(table[channel], channel, vice)
-        return (to_sn_ia if channel == "sn_ia" else to_source)(part, elements)
-    own = table.table(channel)
-    return (
-        _sn_ia(own, elements) if channel == "sn_ia" else _source(own, elements, channel)
-    )
+        return to_source(load_part(table[channel], channel, vice), elements)
+    return _source(table.table(channel), elements, channel)
+
+
+def _explosion(table: _Table, elements: Elements, vice: Path | None) -> SNIaYields:
+    """The file's own table of SNe Ia, or the published part that it names."""
+    if isinstance(table["sn_ia"], str):
+        return to_sn_ia(load_part(table["sn_ia"], "sn_ia", vice), elements)
+    return _sn_ia(table.table("sn_ia"), elements)
 
 
 def _elements(table: _Table) -> Elements:

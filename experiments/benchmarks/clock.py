@@ -1,7 +1,7 @@
 """What all parts of the benchmark share: clocks, curves and the peers' processes.
 
 Every time is a pair, wall-clock seconds and CPU seconds of the process with all its
-threads: on a busy machine only the second one tells how much work was done.
+threads: on a busy machine only the second one measures the work.
 """
 
 import json

@@ -30,7 +30,7 @@ from chemsbi_jax import npe as networks
 from chemsbi_jax import priors
 from chemsbi_jax.train import FitConfig
 
-CALIBRATION = FitConfig(n_epochs=3, steps_per_epoch=50)  # says what a step takes
+CALIBRATION = FitConfig(n_epochs=3, steps_per_epoch=50)  # measures the time of a step
 EPOCH = 200  # steps between two looks at the clock
 SPARE = 0.9  # share of a budget that is planned: the machine may slow down
 GOAL = 50  # ours must beat sbi for good in at most this part of its time
@@ -141,7 +141,7 @@ def beat(train_set: dict, test: dict, recipe, config, converged: dict) -> dict:
     sooner = first_time(
         ours["curve"], "heldout_log_prob", lambda x: x > goal["heldout_log_prob"]
     )
-    peer = converged["history"][-1]  # the epochs without gain tell sbi that it is done
+    peer = converged["history"][-1]  # sbi stops after epochs without gain
     return {"goal": goal["heldout_log_prob"], "sbi": peer, "ours": ours} | {
         "first_better": sooner,
         "times_sooner": ratio(sooner, peer),

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from chemsbi_jax import priors
 from chemsbi_jax.constants import N_GLOBAL
@@ -22,6 +22,13 @@ from chemsbi_jax.galaxy.grid import draw_from_grid
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.stars import check_stars
 from chemsbi_jax.types import Forward, Stars
+
+Galaxies = tuple[
+    Key[Array, " galaxy"],
+    Float[Array, "galaxy star input"],
+    Bool[Array, "galaxy star"],
+]
+"""Keys, inputs, and which rows are stars, of all galaxies."""
 
 
 @in_float32
@@ -70,18 +77,23 @@ def _product(
     return combine_gaussians(means, covariances, zero, one, is_star)
 
 
-def _gaussian_draws(galaxies: tuple, npe: Npe, forward, n_draws: int) -> Array:
-    def one(galaxy: tuple) -> Array:
-        key_stars, key_draws = jax.random.split(galaxy[0])
-        product = _product(key_stars, npe, *galaxy[1:])
+def _gaussian_draws(
+    galaxies: Galaxies, npe: Npe, forward: Forward | None, n_draws: int
+) -> Array:
+    def one(galaxy: tuple[Array, Array, Array]) -> Array:
+        key, inputs, is_star = galaxy
+        key_stars, key_draws = jax.random.split(key)
+        product = _product(key_stars, npe, inputs, is_star)
         noise = jax.random.normal(key_draws, (n_draws, N_GLOBAL))
         return product.mean + noise @ jnp.linalg.cholesky(product.covariance).T
 
     return lax.map(one, galaxies)
 
 
-def _flow_draws(galaxies: tuple, npe: Npe, forward, n_draws: int) -> Array:
-    def one(galaxy: tuple) -> Array:
+def _flow_draws(
+    galaxies: Galaxies, npe: Npe, forward: Forward | None, n_draws: int
+) -> Array:
+    def one(galaxy: tuple[Array, Array, Array]) -> Array:
         key, inputs, is_star = galaxy
         key_stars, key_model, key_draws = jax.random.split(key, 3)
         guess = _product(key_stars, npe, inputs, is_star)

@@ -23,10 +23,10 @@ WALL = 1e9  # of the log density, for each prior width: more than any sum of sta
 
 def sum_on_grid(
     npe: Npe,
-    inputs: Float[Array, "star input"],
-    is_star: Bool[Array, " star"],
+    inputs: Float[AnyArray, "star input"],
+    is_star: Bool[AnyArray, " star"],
     guess: GaussianProduct,
-    score: Float[Array, " 2"] | None = None,
+    score: Float[AnyArray, " 2"] | None = None,
 ) -> GridPosterior:
     """Flow method in latents: the product of the densities on a grid.
 
@@ -42,7 +42,7 @@ def sum_on_grid(
     wide = jnp.where(radius > FAR, wide + BORDER**2 * prior, wide)
     middle = guess.mean * jnp.minimum(1.0, FAR / radius)
     tilt = jnp.zeros(N_GLOBAL) if score is None else is_star.sum() * score
-    seen = features(npe, inputs).T
+    seen = features(npe, jnp.asarray(inputs)).T
     block = min(BLOCK, len(seen))
     rows = jax.tree.map(lambda x: x.reshape(-1, block, *x.shape[1:]), (seen, is_star))
 

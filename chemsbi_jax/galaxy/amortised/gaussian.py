@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
 from chemsbi_jax.constants import N_GLOBAL
@@ -20,6 +21,13 @@ class GaussianProduct(NamedTuple):
     mean: Float[Array, " 2"]
     covariance: Float[Array, "2 2"]
     is_guarded: Bool[Array, " star"]  # weaker than the prior in some direction
+
+
+class StreamedGaussian(NamedTuple):
+    """Product of Gaussian posteriors, from sums in float64."""
+
+    mean: Float[np.ndarray, " 2"]
+    covariance: Float[np.ndarray, "2 2"]
 
 
 class StarGain(NamedTuple):

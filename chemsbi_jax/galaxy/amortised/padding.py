@@ -5,7 +5,7 @@ from functools import cache
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from chemsbi_jax.devices import spread
 from chemsbi_jax.npe.model import Npe, star_keys
@@ -28,3 +28,27 @@ def pad(npe: Npe, known: np.ndarray) -> tuple[Array, Array]:
     inputs = np.repeat(np.asarray(npe.reader.blank())[None], length, axis=0)
     inputs[:n] = known
     return jnp.asarray(inputs), jnp.asarray(np.arange(length) < n)
+
+
+class Blocks:
+    """The inputs of all stars, and equal blocks of them."""
+
+    def __init__(
+        self, npe: Npe, inputs: Float[np.ndarray, "star input"], size: int
+    ) -> None:
+        self.npe, self.inputs, self.n_stars = npe, inputs, len(inputs)
+        # a small table is one block, of a few possible lengths
+        self.size = min(
+            -(-size // BLOCK) * BLOCK, padded_length(min(size, self.n_stars))
+        )
+        self.n_blocks = -(-self.n_stars // self.size)
+
+    def __call__(self, i: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows, inputs, and which rows are stars, in (chunk, 32) of block `i`."""
+        rows = i * self.size + np.arange(self.size)
+        part = self.inputs[i * self.size : (i + 1) * self.size]
+        full = np.tile(np.asarray(self.npe.reader.blank(), np.float32), (self.size, 1))
+        full[: len(part)] = part
+        chunks = (rows.astype(np.uint32), full, rows < self.n_stars)
+        rows, inputs, is_star = (x.reshape(-1, BLOCK, *x.shape[1:]) for x in chunks)
+        return rows, inputs, is_star

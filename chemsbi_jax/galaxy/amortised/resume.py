@@ -29,6 +29,11 @@ class State(NamedTuple):
     total: Float[np.ndarray, " sums"]  # float64
 
 
+Load = Callable[[Callable[[], State]], State]
+"""A function that makes a new state -> the saved state, or else the new one"""
+Save = Callable[[State], None]
+
+
 def sum_blocks(
     of_block: Callable[[int], Float[np.ndarray, " sums"]],
     n_blocks: int,
@@ -70,7 +75,7 @@ def fingerprint(*parts: Any) -> str:
 
 
 def _sha256(leaf: Any) -> bytes:
-    if callable(leaf):  # of a module; its arrays tell what it is
+    if callable(leaf):  # a function of a module; its arrays identify it
         return b""
     leaf = np.asarray(leaf)
     digest = hashlib.sha256(f"{leaf.dtype} {leaf.shape}".encode())

@@ -7,7 +7,6 @@ subtracted, 32 stars are added in float32, and the rest in float64. The prior is
 
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,12 +20,15 @@ from chemsbi_jax.devices import of_all_processes
 from chemsbi_jax.galaxy.amortised.flow import FARTHEST, grid_posterior, outside
 from chemsbi_jax.galaxy.amortised.gaussian import (
     N_STAR_DRAWS,
+    StreamedGaussian,
     gaussian_product,
     star_gains,
     star_moments,
 )
-from chemsbi_jax.galaxy.amortised.padding import BLOCK, on_all_devices, pad
+from chemsbi_jax.galaxy.amortised.padding import Blocks, on_all_devices, pad
 from chemsbi_jax.galaxy.amortised.resume import (
+    Load,
+    Save,
     State,
     fingerprint,
     load_state,
@@ -59,33 +61,6 @@ MAX_PASSES = 10
 CENTRE = N_GRID // 2
 UNITS = np.linspace(-GRID_WIDTH, GRID_WIDTH, N_GRID)
 N_GAINS = N_GLOBAL**2 + N_GLOBAL + 1  # precision, push, guarded
-
-
-class StreamedGaussian(NamedTuple):
-    """Product of Gaussian posteriors, from sums in float64."""
-
-    mean: Float[np.ndarray, " 2"]
-    covariance: Float[np.ndarray, "2 2"]
-
-
-class Blocks:
-    """The inputs of all stars, and equal blocks of them."""
-
-    def __init__(self, npe: Npe, inputs: Float[np.ndarray, "star input"], size: int):
-        self.npe, self.inputs, self.n_stars = npe, inputs, len(inputs)
-        # a small table is one block, of a few possible lengths
-        self.size = min(-(-size // BLOCK) * BLOCK, len(pad(npe, inputs[:size])[0]))
-        self.n_blocks = -(-self.n_stars // self.size)
-
-    def __call__(self, i: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rows, inputs, and which rows are stars, in (chunk, 32) of block `i`."""
-        rows = i * self.size + np.arange(self.size)
-        part = self.inputs[i * self.size : (i + 1) * self.size]
-        full = np.tile(np.asarray(self.npe.reader.blank(), np.float32), (self.size, 1))
-        full[: len(part)] = part
-        chunks = (rows.astype(np.uint32), full, rows < self.n_stars)
-        rows, inputs, is_star = (x.reshape(-1, BLOCK, *x.shape[1:]) for x in chunks)
-        return rows, inputs, is_star
 
 
 @in_float32
@@ -144,7 +119,15 @@ def stream_galaxy(
     return galaxy._replace(checks=galaxy.checks | {"weak_stars": n_weak})
 
 
-def _stream_gaussian(key, blocks: Blocks, forward, load, save, n_draws, quiet):
+def _stream_gaussian(
+    key: Key[Array, ""],
+    blocks: Blocks,
+    forward: Forward | None,
+    load: Load,
+    save: Save,
+    n_draws: int,
+    quiet: bool,
+) -> GalaxyPosterior:
     key_stars, key_draws = jax.random.split(key)
 
     def gains(i: int) -> np.ndarray:
@@ -181,7 +164,15 @@ def _gain_sums(
     return lax.map(of_chunk, chunks)
 
 
-def _stream_flow(key, blocks: Blocks, forward, load, save, n_draws, quiet):
+def _stream_flow(
+    key: Key[Array, ""],
+    blocks: Blocks,
+    forward: Forward | None,
+    load: Load,
+    save: Save,
+    n_draws: int,
+    quiet: bool,
+) -> GalaxyPosterior:
     key_guess, key_draws = jax.random.split(key)
     origin, factor, score = _first_grid(key_guess, blocks, forward)
     state = load(lambda: State(0, 0, origin, factor, np.zeros(N_GRID**2)))
@@ -202,7 +193,9 @@ def _stream_flow(key, blocks: Blocks, forward, load, save, n_draws, quiet):
     return to_posterior("flow", blocks.npe, latent, grid, checks)
 
 
-def _first_grid(key: Key[Array, ""], blocks: Blocks, forward) -> tuple:
+def _first_grid(
+    key: Key[Array, ""], blocks: Blocks, forward: Forward | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Origin, factor and mean score, from the flow's answer for some of the stars."""
     key_rows, key_stars, key_model = jax.random.split(key, 3)
     rows = np.arange(blocks.n_stars)
@@ -228,7 +221,9 @@ def _columns(state: State) -> tuple[np.ndarray, np.ndarray]:
     return first.astype(np.float32), second.astype(np.float32)
 
 
-def _block_densities(blocks: Blocks, first, second, i: int) -> np.ndarray:
+def _block_densities(
+    blocks: Blocks, first: np.ndarray, second: np.ndarray, i: int
+) -> np.ndarray:
     chunks = blocks(i)[1:]
     columns = jnp.asarray(first), jnp.asarray(second)
     sums = on_all_devices(_density_sums)(chunks, blocks.npe, *columns)
@@ -256,7 +251,11 @@ def _density_sums(
 
 
 def _read_grid(
-    state: State, first: np.ndarray, second: np.ndarray, n_stars: int, score
+    state: State,
+    first: np.ndarray,
+    second: np.ndarray,
+    n_stars: int,
+    score: np.ndarray | None,
 ) -> tuple[GridPosterior, bool]:
     """The posterior on the grid, and whether the grid fits it."""
     first, second = first.astype(float), second.astype(float)
@@ -265,8 +264,7 @@ def _read_grid(
         prior - prior[CENTRE, CENTRE]
     )
     if score is not None:
-        off = np.asarray(score, float)
-        at = off[0] * (first[:, None] - state.origin[0]) + off[1] * second
+        at = score[0] * (first[:, None] - state.origin[0]) + score[1] * second
         log_weights = log_weights - n_stars * at
     log_weights = log_weights + outside(first[:, None], second)
     log_weights = log_weights - log_weights.max()

@@ -14,7 +14,7 @@ from chemsbi_jax import priors
 from chemsbi_jax.galaxy.exact.triangular_map import Chart, fit_chart, transform
 from chemsbi_jax.galaxy.likelihood import Observed, log_likelihood
 from chemsbi_jax.npe.model import N_LOCAL, Npe
-from chemsbi_jax.types import Forward
+from chemsbi_jax.types import AnyArray, Forward
 
 PROPOSAL_WIDENING = 1.25  # of the proposal's noise: heavier tails than the flow's
 # draws in each of at most so many rounds that fit a star's map
@@ -29,10 +29,10 @@ RECURRENCE = [1.1673039782614187 ** -(i + 1) for i in range(N_LOCAL)]
 class Evidence(NamedTuple):
     """Marginal likelihood of stars at some points of the global parameters."""
 
-    log_likelihood: Float[Array | np.ndarray, "*star point"]  # up to a star's constant
-    n_effective: Float[Array | np.ndarray, "*star point"]  # draws
-    n_draws: Float[Array | np.ndarray, "*star"]
-    chi2: Float[Array | np.ndarray, "*star"]  # of the best draw
+    log_likelihood: Float[AnyArray, "*star point"]  # up to a star's constant
+    n_effective: Float[AnyArray, "*star point"]  # draws
+    n_draws: Float[AnyArray, "*star"]
+    chi2: Float[AnyArray, "*star"]  # of the best draw
 
 
 class StarKeys(NamedTuple):
@@ -46,8 +46,8 @@ class StarKeys(NamedTuple):
 class Star(NamedTuple):
     """One star, or all of a galaxy, with the proposal of its local parameters."""
 
-    key_data: UInt32[Array | np.ndarray, "*star 3 word"]  # of its `StarKeys`
-    seen: Float[Array | np.ndarray, "*star feature"]
+    key_data: UInt32[AnyArray, "*star 3 word"]  # of its `StarKeys`
+    seen: Float[AnyArray, "*star feature"]
     observed: Observed
     chart: Chart  # of the flow's noise
 
@@ -98,7 +98,8 @@ def draw_weighted(
     normal = _quasi_normal(key, n)[:, None].repeat(points.shape[1], 1)
     normal = PROPOSAL_WIDENING * normal
     noise, log_det = transform(star.chart, jnp.zeros_like(before), normal)
-    local, of_flow = npe.star_flow.given(star.seen).draw_and_log_det(noise, before)
+    flow = npe.star_flow.given(jnp.asarray(star.seen))
+    local, of_flow = flow.draw_and_log_det(noise, before)
     log_normal = norm.logpdf(normal, scale=PROPOSAL_WIDENING).sum(axis=0)
     proposal = log_normal - log_det - of_flow
     latent = jnp.moveaxis(jnp.concatenate([before, local]), 0, -1)

@@ -94,7 +94,7 @@ class Round(NamedTuple):
         """Whether the design holds the tails, or can't be wider."""
         wide = design_factor(np.asarray(self.grid.covariance), WIDE_REACH_SIGMA)
         growth = np.linalg.det(wide) / np.linalg.det(self.design.factor)
-        return growth < MIN_GROWTH or edge_mass(self.grid) <= MAX_EDGE_MASS
+        return bool(growth < MIN_GROWTH) or edge_mass(self.grid) <= MAX_EDGE_MASS
 
     @property
     def is_converged(self) -> bool:

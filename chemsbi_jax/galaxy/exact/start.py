@@ -13,7 +13,7 @@ from chemsbi_jax.galaxy.amortised.uninformative import pad_informative
 from chemsbi_jax.galaxy.exact.posterior import Exact, exact_posterior
 from chemsbi_jax.galaxy.likelihood import observe
 from chemsbi_jax.npe.model import Npe, features
-from chemsbi_jax.types import Forward, GalaxyPosterior, Stars
+from chemsbi_jax.types import AnyArray, Forward, GalaxyPosterior, Stars
 
 
 def exact_of_stars(
@@ -63,7 +63,7 @@ def flow_guess(key: Key[Array, ""], npe: Npe, stars: Stars) -> GalaxyPosterior:
 
 def _guess(
     key: Key[Array, ""], npe: Npe, inputs: Array, is_used: Array
-) -> tuple[Float[Array, " 2"], Float[Array, "2 2"]]:
+) -> tuple[Float[AnyArray, " 2"], Float[AnyArray, "2 2"]]:
     gaussian = gaussian_product(key, npe, inputs, is_used)
     grid = grid_posterior(npe, inputs, is_used, gaussian)
     guess = gaussian if is_far(np.hypot(*np.asarray(grid.mean))) else grid

@@ -106,9 +106,9 @@ def _quadratic(x: Float[Array, "before *batch"]) -> Float[Array, "term *batch"]:
     return jnp.concatenate([jnp.ones_like(x[:1]), x, x[i] * x[j]])
 
 
-def _bend(slope: Array, before: Array) -> Array:
+def _bend(slope: Array | np.ndarray, before: Array) -> Array:
     return MAX_LOG_SCALE_CHANGE * jnp.tanh(_dot(slope, before) / MAX_LOG_SCALE_CHANGE)
 
 
-def _dot(coefficients: Array, terms: Array) -> Array:
+def _dot(coefficients: Array | np.ndarray, terms: Array) -> Array:
     return jnp.tensordot(coefficients, terms, axes=1)

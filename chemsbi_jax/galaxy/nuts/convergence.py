@@ -1,4 +1,4 @@
-"""The gate of Markov chains: r-hat, effective sample sizes, divergences."""
+"""Convergence criteria of Markov chains: r-hat, effective sample sizes, divergences."""
 
 import warnings
 
@@ -19,7 +19,7 @@ TAILS = (0.05, 0.95)  # ArviZ 1 has no default; that of 0.2x
 def check_convergence(
     draws: Float[np.ndarray, "chain draw 2"], diverging: Bool[np.ndarray, "chain draw"]
 ) -> dict:
-    """The gate: r-hat, bulk and tail effective sample size, divergences."""
+    """Convergence criteria: r-hat, bulk and tail effective sample size, divergences."""
     each = {}
     for i, name in enumerate(PARAMETERS[:N_GLOBAL]):
         x = draws[..., i]

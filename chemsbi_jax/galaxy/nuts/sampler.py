@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 from numpyro.infer import NUTS
+from numpyro.infer.hmc import HMCState
 from tqdm import tqdm
 
 from chemsbi_jax import priors
@@ -80,11 +81,11 @@ def run_nuts(
         forward: theta (..., 6) -> abundances [dex]: the emulator or the simulator.
         stars: any errors, missing abundances and birth times are used as they are.
         npe: gives the prior and the coordinates; it does not change the result.
-        start: first guess of the global parameters; None asks the network.
+        start: first guess of the global parameters; None computes one with the network.
         n_chains: side by side, shared out among the devices.
         n_warmup: steps that are not kept, per chain.
         n_draws: kept steps, per chain; a quarter of these more, up to five times as
-            many in all, while r-hat or the effective sample size misses the gate.
+            many in all, until r-hat and the effective sample size pass.
         max_tree_depth: at most 2 to this power of gradients a step.
         step: of the leapfrog, times the fourth root of the number of coordinates;
             at most `MAX_STEP`. The coordinates have unit curvature, so that nothing has
@@ -97,7 +98,7 @@ def run_nuts(
     stars = check_stars(stars)
     key_start, key_joint, key_run = jax.random.split(key, 3)
     joint, counts = make_joint(key_joint, forward, stars, npe, start, quiet)
-    at = _initial_positions(key_start, counts.sum(), n_chains)
+    at = _initial_positions(key_start, int(counts.sum()), n_chains)
     n_coordinates = N_GLOBAL + N_LOCAL * int(counts.sum())
     for i in range(n_tries):
         size = min(step * n_coordinates**-0.25, MAX_STEP) / STEP_REDUCTION**i
@@ -113,7 +114,9 @@ def run_nuts(
     raise ValueError(f"Expected at least one try; got n_tries={n_tries}.")
 
 
-def _warm_up(key, chains: "Chains", at: dict, n: int) -> tuple["Chains", dict]:
+def _warm_up(
+    key: Key[Array, ""], chains: "Chains", at: dict, n: int
+) -> tuple["Chains", dict]:
     """Chains in the bulk of the posterior, with units that keep their steps stable."""
     for k in jax.random.split(key, MAX_WARMUPS):
         drawn = chains.draw(k, at, n)
@@ -124,7 +127,11 @@ def _warm_up(key, chains: "Chains", at: dict, n: int) -> tuple["Chains", dict]:
 
 
 def _draw_until_converged(
-    key, chains: "Chains", at: dict, n: int, counts
+    key: Key[Array, ""],
+    chains: "Chains",
+    at: dict,
+    n: int,
+    counts: Bool[np.ndarray, " star"],
 ) -> tuple[Draws, NutsResult]:
     """Draw until the convergence criteria pass, or at most MAX_BATCHES times."""
     parts, size = [], math.ceil(n / MIN_BATCHES)
@@ -200,7 +207,7 @@ def _walk(chains: tuple, joint: Joint, step: Array, depth: int) -> Draws:
             max_tree_depth=depth,
         )
 
-        def go_on(state, _) -> tuple:
+        def go_on(state: HMCState, _: None) -> tuple[HMCState, Draws]:
             state = kernel.sample(state, (), {})
             known = (state.z, state.diverging, state.num_steps, state.accept_prob)
             return state, Draws(*known, jnp.sum(state.z_grad["stars"] ** 2, axis=0))
@@ -218,7 +225,9 @@ def _joined(parts: list[Draws]) -> Draws:
     return jax.tree.map(lambda *x: np.concatenate(x, axis=1), *parts)
 
 
-def _initial_positions(key, n_stars: int, n_chains: int) -> dict[str, Array]:
+def _initial_positions(
+    key: Key[Array, ""], n_stars: int, n_chains: int
+) -> dict[str, Array]:
     key_galaxy, key_stars = jax.random.split(key)
     return {
         "galaxy": jax.random.normal(key_galaxy, (n_chains, N_GLOBAL)),

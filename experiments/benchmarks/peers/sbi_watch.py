@@ -41,7 +41,7 @@ class WatchedNPE(NPE):
     """sbi's trainer, scored on held-out stars at each budget and after each epoch."""
 
     def watch(self, report: dict, out: Path, test: tuple, budgets: list[float]) -> None:
-        """Start the clock and say where to record; called just before `train`."""
+        """Start the clock and set the record's file; called just before `train`."""
         self.report, self.out, self.test = report, out, test
         self.budgets = sorted(budgets)
         self.stopwatch = Stopwatch()

@@ -95,8 +95,11 @@ def compare_yields(
             path = _path(folder, name)
             record = None if path is None else _load(path, name, settings)
             if record is None:
-                # key reuse: common random numbers for all sets
-                record = fit_record(key_sets, name, work)._replace(settings=settings)
+                record = fit_record(
+                    key_sets,  # key reuse: common random numbers for all sets
+                    name,
+                    work,
+                )._replace(settings=settings)
                 if path is not None:
                     write_summary(path, record._asdict())
             records.append(record)

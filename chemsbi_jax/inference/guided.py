@@ -65,27 +65,33 @@ class GuidedAnswer(NamedTuple):
 
 
 class YieldChoice(NamedTuple):
-    """The arguments of `infer` that name the yields."""
+    """The arguments of `infer` that matter with yields."""
 
     yields: str | os.PathLike | None  # None: those of the weights
     forward: ForwardName
-    has_weights: bool  # weights or networks are given, too
+    method: Literal["auto"] | Method
+    limits: Limits
 
 
 def guided_model(
     choice: YieldChoice,
     stars: Stars | Catalog,
-    method: Literal["auto"] | Method,
-    limits: Limits,
+    has_weights: bool,
     watch: Stopwatch,
 ) -> YieldModel | None:
     """The model of the yields; None where the shipped networks are of these yields.
+
+    Args:
+        choice: what the user wants.
+        stars: the stars, which are not changed.
+        has_weights: weights or networks are given, too.
+        watch: times a training.
 
     Raises:
         InputError: the arguments contradict each other, the method needs a network of
             these yields, there are too many stars, or the set lacks an abundance.
     """
-    yields, forward, has_weights = choice
+    yields, forward, method, limits = choice
     if yields is None:
         if forward != "emulator":
             raise InputError(

@@ -95,22 +95,15 @@ def infer(
     watch = Stopwatch(quiet) if watch is None else watch
     with watch("read"):
         stars, path = _read(stars, path, options)
-    choice = YieldChoice(yields, forward, networks is not None or weights != "auto")
-    model = guided_model(choice, stars, method, limits, watch)
-    with watch("read"):
-        problem = prepare(stars, weights, networks, path, model)
+    choice = YieldChoice(yields, forward, method, limits)
+    problem = _prepare(stars, (weights, networks), path, choice, watch)
     is_seeded = key is None  # key reuse: no random numbers
     keys = split_key(jax.random.key(seed) if is_seeded else key)
-    answer, checked = _answer_and_check(
-        keys, problem, method, limits, checkpoint, watch
-    )
+    run = Run(problem.networks, limits, watch)
+    answer, checked = _answer_and_check(keys, problem, run, method, checkpoint)
     return Inference(
         posterior=answer.posterior,
-        checks=checked.checks,
-        others=checked.others,
-        stars=checked.stars,
-        draws=checked.draws,
-        table=checked.table,
+        **checked._asdict(),
         networks=problem.networks,
         n_stars=len(problem.stars.values),
         n_used=count_used(problem.stars, answer.posterior),
@@ -152,6 +145,21 @@ def _read(
     return stars, path
 
 
+def _prepare(
+    stars: Stars | Catalog,
+    chosen: tuple[str | os.PathLike, Networks | None],
+    path: Path | None,
+    choice: YieldChoice,
+    watch: Stopwatch,
+) -> Problem:
+    """`prepare`, with the model of the yields if there are any."""
+    weights, networks = chosen
+    has_weights = networks is not None or str(weights) != "auto"
+    model = guided_model(choice, stars, has_weights, watch)
+    with watch("read"):
+        return prepare(stars, weights, networks, path, model)
+
+
 def prepare(
     stars: Stars | Catalog,
     weights: str | os.PathLike,
@@ -188,12 +196,12 @@ def _provenance(problem: Problem, seed: int | None) -> Mapping:
 def _answer_and_check(
     keys: Keys,
     problem: Problem,
+    run: Run,
     method: Literal["auto"] | Method,
-    limits: Limits,
     checkpoint: Path | None,
-    watch: Stopwatch,
 ) -> tuple[Answer, Checked]:
-    run, stars = Run(problem.networks, limits, watch), problem.stars
+    _, limits, watch = run
+    stars = problem.stars
     if problem.model is not None:
         with watch("inference"):
             found = answer_guided(keys.answer, run, stars, method)

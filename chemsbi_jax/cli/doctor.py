@@ -12,6 +12,7 @@ from chemsbi_jax.cli.cache import cache_folder, is_cache_on
 from chemsbi_jax.cli.flags import DoctorFlags
 from chemsbi_jax.compute.devices import n_cores
 from chemsbi_jax.errors import InputError
+from chemsbi_jax.galaxy.any_yields import emulators_state
 from chemsbi_jax.galaxy.networks import load_networks
 from chemsbi_jax.storage.datasets import FILES, find_local
 from chemsbi_jax.storage.datasets import cache_folder as download_folder
@@ -45,6 +46,7 @@ def main(config: DoctorFlags) -> dict:
         "libraries": versions,
         "networks": networks,
         "compilation cache": f"{cache_folder()} ({_cache_state()})",
+        "emulators on demand": emulators_state(),
         "download folder": str(download_folder()),
         "tables": f"{sum(found.values())} of {len(FILES)} public files found",
         "missing tables": [name for name, is_found in found.items() if not is_found],

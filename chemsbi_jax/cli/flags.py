@@ -52,6 +52,11 @@ class InferFlags(StarFlags):
     weights: str = "auto"
     """Networks: tng-any, tng, tng-legacy, or a folder; auto: tng-any, or tng if all
     stars have eight abundances, errors of 0.05 dex and no birth times."""
+    yields: str | None = None
+    """Yield set in place of --weights, as nkt13+k10+w7, or a table of your own; its
+    emulator is trained when it is first needed (1 to 2 minutes) and kept."""
+    forward: Literal["emulator", "simulator"] = "emulator"
+    """Model of the likelihood with --yields; the simulator is for few stars."""
     truth: tuple[float, float] | None = None
     """Known alpha_imf and log10_n_ia, for the figures."""
     seed: int = 0
@@ -66,6 +71,27 @@ class InferFlags(StarFlags):
     """Processes that share the stars, each started with the same flags."""
     process_id: int = 0
     """Index of this process; 0 writes the output."""
+
+
+@dataclass(frozen=True)
+class CompareFlags(StarFlags):
+    """Flags of `chemsbi compare-yields`."""
+
+    stars: Positional[Path]
+    """Star table: ECSV, FITS, CSV, VOTable or Parquet."""
+    out: Path
+    """Folder for the results; an interrupted run goes on there."""
+    sets: str = "all"
+    """Yield sets with commas between them, as tng,nkt13+k10+w7; all: the complete sets,
+    and each core-collapse part with k10 and w7, whose tables are on this machine."""
+    forward: Literal["emulator", "simulator"] = "emulator"
+    """Model of the likelihood; the simulator is for few stars."""
+    n_element_stars: int = 100
+    """Random stars that the abundances are left out of, in turn; 0: none."""
+    seed: int = 0
+    """Random seed."""
+    quiet: bool = False
+    """No progress bars, and no table on the screen."""
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,14 @@ def main(config: InferFlags, limits: Limits = Limits()) -> dict:
         infer_as_worker(catalog, **about)
         return {"warnings": []}
     progress = config.out / PROGRESS
-    found = infer(catalog, **about, checkpoint=progress, watch=watch)
+    found = infer(
+        catalog,
+        **about,
+        yields=config.yields,
+        forward=config.forward,
+        checkpoint=progress,
+        watch=watch,
+    )
     if not config.quiet:
         print(found, flush=True)
     command = command_line("chemsbi infer", config, ("stars",))
@@ -59,6 +66,11 @@ def join(config: InferFlags) -> None:
         raise InputError(
             "Expected --method auto, flow or gaussian for several processes; got "
             f"{'--robust' if config.robust else config.method}, which one process runs."
+        )
+    if config.yields is not None:
+        raise InputError(
+            "Expected one process with --yields, whose method is exact; got "
+            f"--n-processes {config.n_processes}."
         )
     join_processes(config.coordinator, config.n_processes, config.process_id)
 

@@ -13,6 +13,7 @@ from chemsbi_jax.cli.run import run
 
 MODULES: dict[type, str] = {
     f.InferFlags: "infer",
+    f.CompareFlags: "compare_yields",
     f.NutsFlags: "nuts",
     f.MockFlags: "mock",
     f.SimulateFlags: "simulate",
@@ -32,6 +33,7 @@ INFER = """Infer the IMF slope and the SN Ia rate of a galaxy from a table of st
 
 Writes summary.json, posterior.nc, posterior.ecsv and figures into --out. Exit code 0:
 done; 2: the input can't be used; 3: done, but a check failed and --strict was given."""
+COMPARE = "Compare yield sets: posteriors, evidences and stacking weights for a table."
 NUTS = """Sample a galaxy and all of its stars with NUTS: the reference, for few stars.
 
 Writes summary.json, posterior.nc and, if the chains converged, a figure."""
@@ -47,6 +49,7 @@ OWN_PLOTS = f.SimulateFlags(plots=Path("runs/simulations"))
 
 Command = (
     Annotated[f.InferFlags, _command("infer", INFER)]
+    | Annotated[f.CompareFlags, _command("compare-yields", COMPARE)]
     | Annotated[f.NutsFlags, _command("nuts", NUTS)]
     | Annotated[f.MockFlags, _command("mock", MOCK, default=MOCK_DEFAULT)]
     | Annotated[f.SimulateFlags, _command("simulate", SIMULATE, default=OWN_PLOTS)]

@@ -207,12 +207,13 @@ def _initial(
     low, high = (jnp.asarray(x, jnp.float32) for x in box)
     # medians and percentiles, as a few stars of the wide box are very far out
     q16, q50, q84 = np.quantile(abundances, [0.16, 0.5, 0.84], axis=0)
+    scale = np.where(q84 > q16, (q84 - q16) / 2.0, 1.0)  # 1: an element is missing
     return Emulator(
         network=network,
         theta_mean=jnp.asarray(theta.mean(axis=0), jnp.float32),
         theta_scale=jnp.asarray(theta.std(axis=0), jnp.float32),
         abundance_mean=jnp.asarray(q50, jnp.float32),
-        abundance_scale=jnp.asarray((q84 - q16) / 2.0, jnp.float32),
+        abundance_scale=jnp.asarray(scale, jnp.float32),
         theta_low=low,
         theta_high=high,
     )

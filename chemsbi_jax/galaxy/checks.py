@@ -244,6 +244,11 @@ def compare_halves(
         )
         for half in halves
     )
+    return halves_of(one, two)
+
+
+def halves_of(one: GalaxyPosterior, two: GalaxyPosterior) -> Halves:
+    """The two results of a table in units of the error of their difference."""
     shift = np.asarray(one.mean) - two.mean
     covariance = np.asarray(one.covariance) + two.covariance
     distance = float(np.sqrt(shift @ np.linalg.solve(covariance, shift)))

@@ -101,7 +101,7 @@ class Checked(NamedTuple):
     others: dict[str, GalaxyPosterior]  # label -> further posteriors
     stars: Stars  # of the checks
     draws: StarDraws  # of these stars
-    table: StarTable  # the same stars, prepared for the amortised methods
+    table: StarTable | None  # for the amortised methods; None: they were not used
 
 
 def run_checks(

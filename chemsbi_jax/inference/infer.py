@@ -10,16 +10,30 @@ from jaxtyping import Array, Key
 
 from chemsbi_jax.catalog import Catalog, read_catalog
 from chemsbi_jax.catalog.report import Report
+from chemsbi_jax.galaxy.any_yields import GUIDE, ForwardName, YieldModel
 from chemsbi_jax.galaxy.automatic import Answer, first_answer
 from chemsbi_jax.galaxy.networks import Networks, load_networks
 from chemsbi_jax.galaxy.star_checks import check_stars
-from chemsbi_jax.inference.checks import Keys, Run, count_used, run_checks, split_key
+from chemsbi_jax.inference.checks import (
+    Checked,
+    Keys,
+    Run,
+    count_used,
+    run_checks,
+    split_key,
+)
+from chemsbi_jax.inference.guided import (
+    YieldChoice,
+    answer_guided,
+    check_guided,
+    guided_model,
+)
 from chemsbi_jax.inference.result import Inference
 from chemsbi_jax.npe import choose_weights
 from chemsbi_jax.options import CatalogOptions, Limits
 from chemsbi_jax.results import provenance
 from chemsbi_jax.results.stopwatch import Stopwatch
-from chemsbi_jax.types import GalaxyPosterior, Method, Stars
+from chemsbi_jax.types import Method, Stars
 
 
 class Problem(NamedTuple):
@@ -30,6 +44,7 @@ class Problem(NamedTuple):
     weights: str  # name or folder of the networks
     report: Report | None  # how the table was read
     path: Path | None  # of the table
+    model: YieldModel | None = None  # of other yields; its network is only a guide
 
 
 def infer(
@@ -38,6 +53,8 @@ def infer(
     method: Literal["auto"] | Method = "auto",
     weights: str | os.PathLike = "auto",
     networks: Networks | None = None,
+    yields: str | os.PathLike | None = None,
+    forward: ForwardName = "emulator",
     seed: int = 0,
     key: Key[Array, ""] | None = None,
     limits: Limits = Limits(),
@@ -57,6 +74,11 @@ def infer(
             "tng" if all stars have eight abundances, errors of 0.05 dex and no birth
             times, else "tng-any".
         networks: networks that are loaded already, in place of `weights`.
+        yields: yield set of the model, as for `load_yields`, in place of `weights`: by
+            the method "exact" on an emulator of the set, which is trained when it is
+            first needed. None: that of the weights.
+        forward: with `yields`, "simulator" takes the simulator itself: no training,
+            but slow for more than a few stars.
         seed: decides everything random.
         key: the same as a random key, in place of `seed`.
         limits: numbers of stars at which methods change.
@@ -73,19 +95,15 @@ def infer(
     watch = Stopwatch(quiet) if watch is None else watch
     with watch("read"):
         stars, path = _read(stars, path, options)
-        problem = prepare(stars, weights, networks, path)
+    choice = YieldChoice(yields, forward, method, limits)
+    problem = _prepare(stars, (weights, networks), path, choice, watch)
     is_seeded = key is None  # key reuse: no random numbers
     keys = split_key(jax.random.key(seed) if is_seeded else key)
-    answer = _of_process_0(_answer(keys, problem, method, limits, checkpoint, watch))
     run = Run(problem.networks, limits, watch)
-    checked = run_checks(keys, run, problem.stars, answer, is_default=method == "auto")
+    answer, checked = _answer_and_check(keys, problem, run, method, checkpoint)
     return Inference(
         posterior=answer.posterior,
-        checks=checked.checks,
-        others=checked.others,
-        stars=checked.stars,
-        draws=checked.draws,
-        table=checked.table,
+        **checked._asdict(),
         networks=problem.networks,
         n_stars=len(problem.stars.values),
         n_used=count_used(problem.stars, answer.posterior),
@@ -95,12 +113,6 @@ def infer(
         key=keys.figures,
         watch=watch,
     )
-
-
-def _of_process_0(answer: GalaxyPosterior | None) -> GalaxyPosterior:
-    if answer is None:
-        raise RuntimeError("Only process 0 calls `infer`; others: `infer_as_worker`.")
-    return answer
 
 
 def infer_as_worker(
@@ -133,29 +145,71 @@ def _read(
     return stars, path
 
 
+def _prepare(
+    stars: Stars | Catalog,
+    chosen: tuple[str | os.PathLike, Networks | None],
+    path: Path | None,
+    choice: YieldChoice,
+    watch: Stopwatch,
+) -> Problem:
+    """`prepare`, with the model of the yields if there are any."""
+    weights, networks = chosen
+    has_weights = networks is not None or str(weights) != "auto"
+    model = guided_model(choice, stars, has_weights, watch)
+    with watch("read"):
+        return prepare(stars, weights, networks, path, model)
+
+
 def prepare(
     stars: Stars | Catalog,
     weights: str | os.PathLike,
     networks: Networks | None,
     path: Path | None,
+    model: YieldModel | None = None,
 ) -> Problem:
     """Load the networks for the stars, and check that they can read them."""
     report = stars.report if isinstance(stars, Catalog) else None
     table = str(path or (report and report.name) or "stars")
     stars = check_stars(stars.stars if isinstance(stars, Catalog) else stars, table)
-    if networks is None:
+    if model is not None:
+        networks, weights = model.networks, model.name
+    elif networks is None:
         auto = str(weights) == "auto"
         weights = choose_weights(stars) if auto else weights
         networks = load_networks(weights)
     else:
         weights = "in memory"
     networks.npe.reader.inputs(stars, table)  # raises with the name of the file
-    return Problem(stars, networks, str(weights), report, path)
+    return Problem(stars, networks, str(weights), report, path, model)
 
 
 def _provenance(problem: Problem, seed: int | None) -> Mapping:
-    name = problem.weights
-    return provenance(seed=seed, emulator=name, npe=name, stars=problem.path)
+    name, model = problem.weights, problem.model
+    if model is None:
+        return provenance(seed=seed, emulator=name, npe=name, stars=problem.path)
+    about = provenance(
+        seed=seed, emulator=model.forward, npe=f"{GUIDE} (guide)", stars=problem.path
+    )
+    return {**about, "yields": name, "emulator_rms_dex": model.rms_dex}
+
+
+def _answer_and_check(
+    keys: Keys,
+    problem: Problem,
+    run: Run,
+    method: Literal["auto"] | Method,
+    checkpoint: Path | None,
+) -> tuple[Answer, Checked]:
+    _, limits, watch = run
+    stars = problem.stars
+    if problem.model is not None:
+        with watch("inference"):
+            found = answer_guided(keys.answer, run, stars, method)
+        return found.answer, check_guided(keys, run, stars, found)
+    answer = _answer(keys, problem, method, limits, checkpoint, watch)
+    if answer is None:
+        raise RuntimeError("Only process 0 calls `infer`; others: `infer_as_worker`.")
+    return answer, run_checks(keys, run, stars, answer, is_default=method == "auto")
 
 
 def _answer(

@@ -17,6 +17,7 @@ from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
 from chemsbi_jax.galaxy.amortised.table import StarTable
 from chemsbi_jax.galaxy.automatic import prefixes
 from chemsbi_jax.galaxy.checks import StarDraws
+from chemsbi_jax.galaxy.guided import guided_prefixes
 from chemsbi_jax.galaxy.networks import Networks
 from chemsbi_jax.inference.checks import Checks
 from chemsbi_jax.inference.rows import add_rows, save_rows
@@ -57,8 +58,8 @@ class Inference:
     """Stars of the checks and figures: all used ones, or a random subset of many."""
     draws: StarDraws
     """Posterior draws of each of these stars by itself."""
-    table: StarTable
-    """These stars as the amortised methods have them."""
+    table: StarTable | None
+    """These stars as the amortised methods have them; None: `yields` was given."""
     networks: Networks
     """Posterior network and forward model."""
     n_stars: int
@@ -135,6 +136,7 @@ class Inference:
 
         method = self.posterior.method
         name = method if method in AMORTISED else "flow"
+        name = "exact" if self.table is None else name
         return plots.plot_convergence(*self.prefixes, truth, name=name)
 
     def plot_predictive(self) -> "Figure":
@@ -153,10 +155,13 @@ class Inference:
     @cached_property
     def prefixes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Numbers of stars (k,), means (k, 2), standard deviations (k, 2)."""
+        key, stars = self._keys.prefixes, self.stars
+        if self.table is None:
+            return guided_prefixes(key, self.networks, stars, self.posterior)
         return prefixes(
-            self._keys.prefixes,
+            key,
             self.networks,
-            self.stars,
+            stars,
             self.table,
             self.posterior,
             self.checks.subset,

@@ -24,3 +24,9 @@ from chemsbi_jax.plots.style import save_figure as save_figure
 from chemsbi_jax.plots.training import plot_emulator_errors as plot_emulator_errors
 from chemsbi_jax.plots.training import plot_losses as plot_losses
 from chemsbi_jax.plots.training import plot_single_star_ape as plot_single_star_ape
+from chemsbi_jax.plots.yield_comparison import (
+    plot_yield_posteriors as plot_yield_posteriors,
+)
+from chemsbi_jax.plots.yield_comparison import (
+    plot_yield_residuals as plot_yield_residuals,
+)

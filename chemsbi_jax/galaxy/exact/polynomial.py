@@ -66,26 +66,79 @@ def fit_polynomial(
         The posterior within the design, and the rms error of the polynomial in log
         density, weighted with the posterior.
     """
+    log_post = log_posterior(design, log_likelihood)
+    coefficients = _coefficients(design, log_post, log_post)
+    share = np.where(np.isfinite(log_post), np.exp(log_post), 0.0)
+    target = np.where(np.isfinite(log_post), log_post, 0.0)
+    error = (_terms(design, design.units) @ coefficients - target) ** 2 @ share
+    error = error / (share.sum() or 1.0)  # the model may be undefined in the design
+    return _as_grid(_on_grid(design, coefficients), design), float(error**0.5)
+
+
+def log_integral(design: Design, log_likelihood: Float[np.ndarray, " point"]) -> float:
+    """Log of the integral of likelihood times prior over the two global latents.
+
+    The prior is a standard normal, with its constant; the part outside the design is
+    neglected (`edge_mass` says how much lies at its edge).
+    """
+    log_post = log_posterior(design, log_likelihood)
+    total = log_likelihood - 0.5 * (design.points**2).sum(axis=0)
+    on_grid = _on_grid(design, _coefficients(design, log_post, log_post))
+    cell = (2.0 / (N_GRID - 1)) ** 2 * abs(np.linalg.det(design.factor))
+    largest = on_grid.max()
+    log_sum = largest + np.log(np.exp(on_grid - largest).sum())
+    best = total[np.isfinite(log_post)].max()
+    return float(best + log_sum + np.log(cell) - np.log(2.0 * np.pi))
+
+
+def interpolate(
+    design: Design,
+    log_likelihood: Float[np.ndarray, " point"],
+    each: Float[np.ndarray, "star point"],
+    at: Float[np.ndarray, "2 draw"],
+) -> Float[np.ndarray, "star draw"]:
+    """Values of each star between the points of a design, at some latents.
+
+    Args:
+        design: the points.
+        log_likelihood: of all stars, which weights the points.
+        each: log likelihood of each star at the points.
+        at: global latents within the design.
+    """
+    log_post = log_posterior(design, log_likelihood)
+    coefficients = _coefficients(design, log_post, each.T)
+    units = np.linalg.solve(design.factor, at - design.centre[:, None])
+    return (_terms(design, units) @ coefficients).T
+
+
+def _terms(
+    design: Design, units: Float[np.ndarray, "2 *b"]
+) -> Float[np.ndarray, "*b term"]:
     degree = min(design.side - 1, MAX_DEGREE)
     low = np.add.outer(np.arange(degree + 1), np.arange(degree + 1)) <= degree
+    return legvander2d(units[0], units[1], [degree, degree])[..., low.ravel()]
 
-    def terms(u: Float[np.ndarray, "2 *b"]) -> Float[np.ndarray, "*b term"]:
-        return legvander2d(u[0], u[1], [degree, degree])[..., low.ravel()]
 
-    log_post = log_posterior(design, log_likelihood)
+def _coefficients(
+    design: Design,
+    log_post: Float[np.ndarray, " point"],
+    target: Float[np.ndarray, "point *star"],
+) -> Float[np.ndarray, "term *star"]:
+    """Weighted least squares; points where the model is undefined do not count."""
     is_known = np.isfinite(log_post)
     # points of low density count little, but keep the polynomial from rising there
     weight = np.exp(log_post / FIT_TEMPERATURE) + MIN_FIT_WEIGHT
     weight = np.where(is_known, weight, 0.0)
-    target = np.where(is_known, log_post, 0.0)
-    basis = terms(design.units)
-    scaled = basis * weight[:, None]
-    coefficients = np.linalg.lstsq(scaled, target * weight, rcond=None)[0]
-    share = np.where(is_known, np.exp(log_post), 0.0)
-    error = (basis @ coefficients - target) ** 2 @ share
-    error = error / (share.sum() or 1.0)  # the model may be undefined in the design
+    target = np.where(is_known, target.T, 0.0).T
+    scaled = (_terms(design, design.units).T * weight).T
+    return np.linalg.lstsq(scaled, (target.T * weight).T, rcond=None)[0]
+
+
+def _on_grid(
+    design: Design, coefficients: Float[np.ndarray, " term"]
+) -> Float[np.ndarray, "n n"]:
     fine = unit_grid(N_GRID).reshape(2, N_GRID, N_GRID)
-    return _as_grid(terms(fine) @ coefficients, design), float(error**0.5)
+    return _terms(design, fine) @ coefficients
 
 
 def _as_grid(log_weights: Float[np.ndarray, "n n"], design: Design) -> GridPosterior:

@@ -58,6 +58,8 @@ class Exact(NamedTuple):
     stars: Star  # with their maps
     is_used: Bool[np.ndarray, " star"]  # False: no parameters explain the star
     checks: dict
+    design: Design  # of the last round
+    found: Evidence  # of the stars at its points
 
 
 class Round(NamedTuple):
@@ -153,7 +155,8 @@ def exact_posterior(
             f"come near to any of these {n_stars}. Check units and solar scale of the "
             "table, and leave out abundances that the model can't reproduce."
         )
-    return Exact(best.grid, best.stars, best.is_used, _checks(best))
+    checks = _checks(best)
+    return Exact(best.grid, best.stars, best.is_used, checks, best.design, best.found)
 
 
 def require_converged(result: Exact) -> None:

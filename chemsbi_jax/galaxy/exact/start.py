@@ -5,6 +5,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from chemsbi_jax import priors
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.galaxy.amortised.flow import grid_posterior, is_far
 from chemsbi_jax.galaxy.amortised.gaussian import gaussian_product
@@ -50,6 +51,16 @@ def exact_of_stars(
     )
 
 
+def flow_guess(key: Key[Array, ""], npe: Npe, stars: Stars) -> GalaxyPosterior:
+    """The flow's product for a star table, without draws: a first guess."""
+    inputs = npe.reader.rough_inputs(stars).astype(np.float32)
+    mean, covariance = _guess(key, npe, *pad_informative(npe, inputs))
+    shift, scale = priors.moments(tuple(npe.prior)[:N_GLOBAL])
+    mean = shift + scale * np.asarray(mean, float)
+    covariance = np.outer(scale, scale) * np.asarray(covariance, float)
+    return GalaxyPosterior("guess", np.empty((0, N_GLOBAL)), mean, covariance, {})
+
+
 def _guess(
     key: Key[Array, ""], npe: Npe, inputs: Array, is_used: Array
 ) -> tuple[Float[AnyArray, " 2"], Float[AnyArray, "2 2"]]:
@@ -66,6 +77,13 @@ def _to_latents(
     centre = np.array([float(d.mean) for d in npe.prior[:N_GLOBAL]])
     mean = (np.asarray(start.mean) - centre) / scale
     return mean, np.asarray(start.covariance) / np.outer(scale, scale)
+
+
+def features_of(npe: Npe, stars: Stars) -> Float[np.ndarray, "star feature"]:
+    """What the network's proposals depend on, for each star of a table."""
+    inputs = npe.reader.rough_inputs(stars).astype(np.float32)
+    padded, _ = pad_informative(npe, inputs)
+    return np.asarray(_features(npe, padded))[: len(inputs)]
 
 
 @eqx.filter_jit

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Key
 
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.galaxy.exact.importance import n_effective, temper
-from chemsbi_jax.galaxy.exact.triangular_map import Chart, fit_chart, push
+from chemsbi_jax.galaxy.exact.triangular_map import Chart, fit_chart, transform
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, Shared, unpack
 from chemsbi_jax.galaxy.hierarchical.small import (
     cholesky,
@@ -177,7 +177,7 @@ def move(
     nothing = jnp.zeros((N_GLOBAL, *noise.shape[1:]))
     away = guide.response @ (psi - anchor.psi)
     noise = noise + away.reshape(-1, *(1,) * (noise.ndim - 1))
-    local, log_det = push(guide.chart, nothing, noise)
+    local, log_det = transform(guide.chart, nothing, noise)
     before, _ = normal_approximation(star, anchor, layout, anchor.psi)
     root, step = normal_approximation(star, anchor, layout, psi)
     units = (jnp.moveaxis(local, 0, -1) - anchor.mode) @ before

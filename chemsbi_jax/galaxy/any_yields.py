@@ -1,0 +1,276 @@
+"""Networks for any yield set: an emulator trained when first needed, and a guide.
+
+The exact method takes the likelihood from the forward model and only the proposals of
+the local parameters from a network, so the shipped network for any star (trained with
+the yields of IllustrisTNG) serves every set. The emulator of a set is trained once and
+kept in the user's cache folder, under a checksum of yields, physics and recipe.
+"""
+
+import os
+import secrets
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+from jaxtyping import Array, Float
+
+from chemsbi_jax import priors
+from chemsbi_jax.compute.train import FitConfig
+from chemsbi_jax.constants import ABUNDANCES
+from chemsbi_jax.emulator import (
+    Emulator,
+    EmulatorConfig,
+    emulate,
+    load_emulator,
+    save_emulator,
+    train_emulator,
+)
+from chemsbi_jax.errors import InputError, OutputError, WeightsError
+from chemsbi_jax.galaxy.border import in_float32
+from chemsbi_jax.galaxy.networks import Networks, load_networks
+from chemsbi_jax.npe import load_npe
+from chemsbi_jax.simulator import CLEAN, Physics, simulate
+from chemsbi_jax.simulator.blocks import simulate_blocks
+from chemsbi_jax.storage.datasets import cache_folder
+from chemsbi_jax.storage.files import sha256_of_arrays
+from chemsbi_jax.storage.weights import load_spec
+from chemsbi_jax.types import Stars
+from chemsbi_jax.yields import Yields, load_yields, select_elements
+from chemsbi_jax.yields.elements import NINE
+
+GUIDE = "tng-any"  # shipped network that proposes the local parameters
+SHIPPED = "tng"  # yields of the shipped emulators
+EMULATOR_FOLDER = "CHEMSBI_EMULATORS"
+"""Environment variable: folder of the emulators in place of the user's cache folder."""
+MAX_RMS = 0.003  # dex on the paper prior; above it a result names the error
+N_HEX = 16  # digits of the checksum in the name of a folder
+SEED = 17  # of the training: the same set gives the same emulator
+
+ForwardName = Literal["emulator", "simulator"]
+
+
+class Recipe(NamedTuple):
+    """Simulations and training of an emulator on demand."""
+
+    n_simulations: int = 200_000
+    n_test: int = 10_000  # fresh simulations from the paper prior: errors
+    config: EmulatorConfig = EmulatorConfig(
+        hidden=(128, 128, 128),
+        batch_size=512,
+        learning_rate=4e-3,
+        fit=FitConfig(n_epochs=20, steps_per_epoch=1000),
+    )
+
+
+RECIPE = Recipe()
+"""200,000 simulations and 20,000 steps: rms error of 0.001 to 0.003 dex."""
+
+
+class YieldModel(NamedTuple):
+    """A yield set as the inference needs it."""
+
+    name: str
+    networks: Networks  # the guide, and the forward model of the set
+    abundances: tuple[str, ...]  # those of `ABUNDANCES` that the set has
+    forward: str  # what the forward model is, in words
+    rms_dex: dict[str, float]  # abundance -> error of the emulator; empty: simulator
+
+
+def model_of_yields(
+    name: str | os.PathLike,
+    forward: ForwardName = "emulator",
+    *,
+    recipe: Recipe = RECIPE,
+    quiet: bool = False,
+) -> YieldModel:
+    """Guide and forward model of a yield set; trains its emulator if there is none.
+
+    Args:
+        name: as for `load_yields`.
+        forward: "emulator", or "simulator", which needs no training and is slower.
+        recipe: of an emulator that is trained here.
+        quiet: no progress bars.
+
+    Raises:
+        InputError: the set is unknown, or its tables cannot be had.
+    """
+    if is_shipped(name, forward):
+        return YieldModel(
+            SHIPPED, load_networks(GUIDE), ABUNDANCES, f"emulator {GUIDE}", {}
+        )
+    yields = default_elements(load_yields(name))
+    abundances = tuple(a for a in ABUNDANCES if a in yields.abundances)
+    if forward == "simulator":
+        model, rms = Partial(simulate_eight, yields=yields), {}
+    else:
+        emulator, rms = emulator_of(yields, str(name), recipe=recipe, quiet=quiet)
+        model = Partial(emulate, emulator=emulator)
+    errors = {k: v for k, v in rms.items() if k in abundances}
+    networks = Networks(load_npe(GUIDE), model)
+    return YieldModel(str(name), networks, abundances, f"{forward} of {name}", errors)
+
+
+def is_shipped(name: str | os.PathLike, forward: ForwardName) -> bool:
+    """Whether the shipped networks are those of this model."""
+    return str(name) == SHIPPED and forward == "emulator"
+
+
+def abundances_of(name: str | os.PathLike) -> tuple[str, ...]:
+    """Those of `ABUNDANCES` that a yield set has."""
+    names = load_yields(name).abundances
+    return tuple(a for a in ABUNDANCES if a in names)
+
+
+def yields_checksum(name: str | os.PathLike) -> str:
+    """Short checksum of the numbers of a yield set, with the simulator's physics."""
+    return checksum(default_elements(load_yields(name)), CLEAN, RECIPE)[:N_HEX]
+
+
+def require_abundances(stars: Stars, name: str, abundances: tuple[str, ...]) -> None:
+    """Refuse stars with abundances that the yield set does not have.
+
+    Raises:
+        InputError: names the abundances and the remedy.
+    """
+    measured = np.asarray(stars.observed).any(axis=0)
+    missing = [
+        a
+        for a, m in zip(ABUNDANCES, measured, strict=True)
+        if m and a not in abundances
+    ]
+    if missing:
+        raise InputError(
+            f"The yields {name} have no {', '.join(missing)}, which the stars have. "
+            f"Leave them out: --without {','.join(missing)}, or "
+            f'CatalogOptions(without="{",".join(missing)}").'
+        )
+
+
+def default_elements(yields: Yields) -> Yields:
+    """The set with those of the nine default elements that it has."""
+    return select_elements(yields, [e for e in NINE if e in yields.elements])
+
+
+def simulate_eight(
+    theta: Float[Array, "*batch param"], yields: Yields
+) -> Float[Array, "*batch element"]:
+    """`simulate` in the order of `ABUNDANCES`; 0 for abundances that the set lacks."""
+    found = simulate(theta, yields)
+    columns = [
+        found[..., yields.abundances.index(a)]
+        if a in yields.abundances
+        else jnp.zeros(found.shape[:-1], found.dtype)
+        for a in ABUNDANCES
+    ]
+    return jnp.stack(columns, axis=-1)
+
+
+def emulators_folder() -> Path:
+    """Where emulators that were trained on demand are kept."""
+    chosen = os.environ.get(EMULATOR_FOLDER)
+    return Path(chosen).expanduser() if chosen else cache_folder() / "emulators"
+
+
+def emulators_state() -> str:
+    """Number and size of these emulators, for `chemsbi doctor`."""
+    folder = emulators_folder()
+    files = [p for p in folder.rglob("*") if p.is_file()] if folder.is_dir() else []
+    n = sum(p.suffix == ".safetensors" for p in files)
+    size = sum(p.stat().st_size for p in files) / 1e6
+    return f"{folder} ({n} emulators, {size:.1f} MB)"
+
+
+def checksum(yields: Yields, physics: Physics, recipe: Recipe) -> str:
+    """SHA-256 of all that decides an emulator."""
+    leaves = jax.tree_util.tree_flatten_with_path(yields)[0]
+    arrays = {
+        jax.tree_util.keystr(path): np.asarray(leaf, np.float32)
+        for path, leaf in leaves
+    }
+    text = f"{asdict(physics)} {recipe} {tuple(yields.elements)} {ABUNDANCES} {SEED}"
+    words = np.frombuffer(text.encode(), np.uint8)
+    return sha256_of_arrays(arrays | {"settings": words})
+
+
+@in_float32
+def emulator_of(
+    yields: Yields,
+    name: str,
+    physics: Physics = CLEAN,
+    *,
+    recipe: Recipe = RECIPE,
+    quiet: bool = False,
+) -> tuple[Emulator, dict[str, float]]:
+    """The emulator of a yield set from the cache folder, or trained and put there.
+
+    Returns:
+        The emulator, and its rms error of each abundance on the paper prior [dex].
+    """
+    digest = checksum(yields, physics, recipe)
+    folder = emulators_folder() / digest[:N_HEX]
+    if folder.is_dir():
+        try:
+            return load_emulator(folder), load_spec(folder, "emulator")["rms_dex"]
+        except (WeightsError, KeyError):  # damaged: train it again
+            shutil.rmtree(folder, ignore_errors=True)
+    emulator, rms = train_on_demand(yields, physics, recipe, quiet)
+    spec = {
+        "yields": name,
+        "checksum": digest,
+        "physics": asdict(physics),
+        "n_simulations": recipe.n_simulations,
+        "rms_dex": rms,
+    }
+    _save_whole(folder, emulator, spec)
+    return emulator, rms
+
+
+def train_on_demand(
+    yields: Yields, physics: Physics, recipe: Recipe, quiet: bool
+) -> tuple[Emulator, dict[str, float]]:
+    """Simulate, train, measure on the paper prior."""
+    key_theta, key_test, key_train = jax.random.split(jax.random.key(SEED), 3)
+    theta = priors.sample_mixture(key_theta, recipe.n_simulations)
+    abundances = _simulate(theta, yields, physics, quiet)
+    emulator, _ = train_emulator(
+        key_train,
+        theta,
+        abundances,
+        priors.box(priors.wide_prior()),
+        recipe.config,
+        quiet=quiet,
+    )
+    theta = priors.sample(key_test, priors.paper_prior(), recipe.n_test)
+    truth = _simulate(theta, yields, physics, True)
+    errors = np.asarray(jax.jit(emulate)(theta, emulator), float) - truth
+    rms = np.sqrt(np.nanmean(errors**2, axis=0))
+    return emulator, dict(zip(ABUNDANCES, rms.tolist(), strict=True))
+
+
+def _simulate(
+    theta: Float[Array, "n param"], yields: Yields, physics: Physics, quiet: bool
+) -> Float[np.ndarray, "n element"]:
+    found = simulate_blocks(theta, yields, physics, quiet)
+    result = np.zeros((len(found), len(ABUNDANCES)), found.dtype)
+    for i, name in enumerate(ABUNDANCES):
+        if name in yields.abundances:
+            result[:, i] = found[:, yields.abundances.index(name)]
+    return result
+
+
+def _save_whole(folder: Path, emulator: Emulator, spec: dict) -> None:
+    """Both files at once, by a rename; what another process put there first stays.
+
+    A cache folder that cannot be written to only costs the next run its time.
+    """
+    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+    try:
+        save_emulator(temporary, emulator, spec)
+        os.rename(temporary, folder)
+    except (OSError, OutputError):
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,147 @@
+"""The exact posterior with a network of other yields as a guide, and its checks.
+
+A flow of other yields has no say in the result: it only proposes local parameters.
+What the amortised methods otherwise do (second method, halves, prefixes, draws of the
+stars) is done by the exact method, too.
+"""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from chemsbi_jax.constants import ABUNDANCES
+from chemsbi_jax.diagnostics.misfit import Misfit, mean_residuals, misfit_test
+from chemsbi_jax.galaxy.border import in_float32
+from chemsbi_jax.galaxy.checks import (
+    MIN_HALVED,
+    Halves,
+    halves_of,
+    model_stars,
+)
+from chemsbi_jax.galaxy.exact.posterior import Exact, require_converged
+from chemsbi_jax.galaxy.exact.star_draws import (
+    JointDraws,
+    draw_other_stars,
+    draw_stars,
+)
+from chemsbi_jax.galaxy.exact.start import exact_of_stars, flow_guess
+from chemsbi_jax.galaxy.grid import draw_from_grid
+from chemsbi_jax.galaxy.infer import N_GALAXY_DRAWS
+from chemsbi_jax.galaxy.networks import Networks
+from chemsbi_jax.galaxy.result import to_posterior
+from chemsbi_jax.galaxy.star_checks import check_stars
+from chemsbi_jax.types import GalaxyPosterior, Stars
+
+# added to the widths of the guide's own answer, in prior widths: published sets differ
+# by this much, and a design of a few points resolves no narrower posterior within it
+FIRST_WIDTH = 0.25
+N_REFERENCE = 500  # stars of the model that the residuals are compared with
+
+
+class Guided(NamedTuple):
+    """The posterior, and what it was made with."""
+
+    posterior: GalaxyPosterior
+    exact: Exact
+
+
+@in_float32
+def infer_guided(
+    key: Key[Array, ""],
+    networks: Networks,
+    stars: Stars,
+    n_draws: int = N_GALAXY_DRAWS,
+    *,
+    quiet: bool = True,
+) -> Guided:
+    """The exact posterior, from a wide first design.
+
+    Raises:
+        ConvergenceError: no posterior was found, in a search of the whole prior either.
+        InputError: no parameters explain any of the stars.
+    """
+    key_start, key_exact, key_draws = jax.random.split(key, 3)
+    (npe, forward), stars = networks, check_stars(stars)
+    start = flow_guess(key_start, npe, stars)
+    wide = start.covariance + FIRST_WIDTH**2 * np.diag(_prior_variance(npe))
+    start = start._replace(covariance=wide)
+    result = exact_of_stars(key_exact, npe, forward, stars, start, quiet=quiet)
+    require_converged(result)
+    latent = draw_from_grid(key_draws, result.grid, n_draws)
+    checks = {"ess": float(n_draws), **result.checks}
+    posterior = to_posterior("exact", npe, latent, result.grid, checks)
+    return Guided(posterior, result)
+
+
+def _prior_variance(npe) -> Float[np.ndarray, " 2"]:
+    return np.array([float(d.variance) for d in tuple(npe.prior)[:2]])
+
+
+@in_float32
+def joint_draws(key: Key[Array, ""], networks: Networks, guided: Guided) -> JointDraws:
+    """Draws of the used stars from the joint posterior of galaxy and stars."""
+    return draw_stars(key, guided.exact, networks.npe, networks.forward)
+
+
+@in_float32
+def check_guided_fit(
+    key: Key[Array, ""],
+    networks: Networks,
+    stars: Stars,
+    guided: Guided,
+    draws: JointDraws,
+) -> Misfit:
+    """`check_fit` with draws of the joint posterior.
+
+    Args:
+        key: decides the stars of the model and their draws.
+        networks: guide and forward model.
+        stars: those that the posterior used.
+        guided: the posterior.
+        draws: `joint_draws` of these stars.
+    """
+    key_model, key_draws = jax.random.split(key)
+    model, _ = model_stars(key_model, networks, stars, guided.posterior)
+    if model is None:
+        return misfit_test(stars.values, np.empty((0, len(ABUNDANCES))))
+    model = model.take(slice(N_REFERENCE))
+    npe, forward = networks
+    reference = draw_other_stars(key_draws, guided.exact, npe, forward, model)
+    return misfit_test(
+        mean_residuals(stars.values, draws.predicted),
+        mean_residuals(model.values, reference.predicted),
+        (stars.errors, model.errors),
+    )
+
+
+def guided_halves(
+    key: Key[Array, ""], networks: Networks, stars: Stars
+) -> Halves | None:
+    """Even rows against odd rows; None for fewer than four stars."""
+    if len(stars.values) < MIN_HALVED:
+        return None
+    one, two = (
+        infer_guided(
+            key,  # key reuse: common random numbers, so that only the stars differ
+            networks,
+            stars.take(slice(i, None, 2)),
+        ).posterior
+        for i in (0, 1)
+    )
+    return halves_of(one, two)
+
+
+def guided_prefixes(
+    key: Key[Array, ""], networks: Networks, stars: Stars, galaxy: GalaxyPosterior
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Numbers of stars 1, 10, 100, ..., means and widths; the last is the result."""
+    n = len(stars.values)
+    numbers = [10**i for i in range(7) if 10**i < n]
+    each = [
+        infer_guided(key, networks, stars.take(slice(k))).posterior  # key reuse: common
+        for k in numbers
+    ] + [galaxy]
+    means, sds = np.array([g.mean for g in each]), np.array([g.sd for g in each])
+    return np.array([*numbers, n]), means, sds

@@ -1,0 +1,150 @@
+"""What the stars say of one yield set: posterior, evidence, left-out data, misfit."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Bool, Int, Key
+
+from chemsbi_jax.constants import ABUNDANCES
+from chemsbi_jax.diagnostics.misfit import Misfit
+from chemsbi_jax.errors import InputError
+from chemsbi_jax.galaxy.border import in_float32
+from chemsbi_jax.galaxy.exact.evidence import LogEvidence, log_evidence
+from chemsbi_jax.galaxy.guided import (
+    Guided,
+    check_guided_fit,
+    infer_guided,
+    joint_draws,
+)
+from chemsbi_jax.galaxy.networks import Networks
+from chemsbi_jax.types import GalaxyPosterior, Stars
+
+MIN_LEFT = 1  # abundances that a star keeps when one is left out
+
+
+class SetFit(NamedTuple):
+    """The fit of one yield set to the stars."""
+
+    posterior: GalaxyPosterior
+    is_used: Bool[np.ndarray, " star"]  # False: no parameters explain the star
+    evidence: LogEvidence  # of the used stars
+    misfit: Misfit
+    # abundance -> log predictive density of its values given all others, a star [nat]
+    left_out_element: dict[str, float]
+
+
+@in_float32
+def fit_set(
+    key: Key[Array, ""],
+    networks: Networks,
+    stars: Stars,
+    rows: Int[np.ndarray, " row"],
+    quiet: bool = True,
+) -> SetFit:
+    """Fit one yield set.
+
+    Args:
+        key: decides all draws.
+        networks: guide, and forward model of the set.
+        stars: checked.
+        rows: stars that the abundances are left out of, in turn.
+        quiet: no progress bar.
+
+    Raises:
+        ConvergenceError: the exact method found no posterior.
+        InputError: no parameters explain any of the stars.
+    """
+    keys = dict(
+        zip(
+            ("infer", "evidence", "draws", "fit", "elements"),
+            jax.random.split(key, 5),
+            strict=True,
+        )
+    )
+    guided = infer_guided(keys["infer"], networks, stars, quiet=quiet)
+    evidence = evidence_of(keys["evidence"], networks, guided)
+    is_used = guided.exact.is_used
+    draws = joint_draws(keys["draws"], networks, guided)
+    used = stars.take(is_used)
+    misfit = check_guided_fit(keys["fit"], networks, used, guided, draws)
+    elements = leave_out_elements(keys["elements"], networks, stars.take(rows))
+    return SetFit(guided.posterior, is_used, evidence, misfit, elements)
+
+
+@in_float32
+def evidence_of(key: Key[Array, ""], networks: Networks, guided: Guided) -> LogEvidence:
+    """`log_evidence` of a posterior by `infer_guided`."""
+    return log_evidence(key, guided.exact, networks.npe, networks.forward)
+
+
+def leave_out_elements(
+    key: Key[Array, ""], networks: Networks, stars: Stars
+) -> dict[str, float]:
+    """Log predictive density of each abundance, given the others of the same stars.
+
+    It is the difference of ln Z with and without the abundance, over the number of
+    stars that have it. Stars that the set explains in no case do not count.
+
+    Returns:
+        Abundance -> natural log of the density [1/dex], mean over stars; NaN where
+        the exact method found no posterior.
+    """
+    key_infer, key_evidence = jax.random.split(key)
+    keys = key_infer, key_evidence  # the same for all: only the abundances differ
+
+    def fit(some: Stars) -> tuple[Guided, LogEvidence]:
+        guided = infer_guided(keys[0], networks, some)
+        return guided, evidence_of(keys[1], networks, guided)
+
+    several = stars.observed.sum(axis=1) > MIN_LEFT
+    stars, found = stars.take(several), {}
+    if not several.any():
+        return {}
+    try:
+        guided, full = fit(stars)
+    except InputError:  # this subset has no posterior
+        return {}
+    if not guided.exact.is_used.all():
+        stars = stars.take(guided.exact.is_used)
+        guided, full = fit(stars)
+    for i, name in enumerate(ABUNDANCES):
+        n = int(stars.observed[:, i].sum())
+        if n == 0:
+            continue
+        found[name] = _difference(fit, _without(stars, i), full, n)
+    return found
+
+
+def _difference(
+    fit: Callable[[Stars], tuple[Guided, LogEvidence]],
+    stars: Stars,
+    full: LogEvidence,
+    n: int,
+) -> float:
+    try:
+        guided, without = fit(stars)
+    except InputError:
+        return float("nan")
+    if not guided.exact.is_used.all():  # other stars: no difference of the same data
+        return float("nan")
+    return (full.value - without.value) / n
+
+
+def _without(stars: Stars, i: int) -> Stars:
+    observed = stars.observed.copy()
+    observed[:, i] = False
+    return stars._replace(
+        observed=observed,
+        values=np.where(observed, stars.values, np.nan),
+        errors=np.where(observed, stars.errors, np.nan),
+    )
+
+
+def random_rows(key: Key[Array, ""], n_stars: int, n: int) -> Int[np.ndarray, " row"]:
+    """At most `n` random rows, in the order of the table."""
+    if n_stars <= n:
+        return np.arange(n_stars)
+    generator = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    return np.sort(generator.choice(n_stars, n, replace=False))

@@ -1,6 +1,7 @@
 """Many stars to one posterior, against closed forms and published numbers."""
 
 import logging
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -284,6 +285,7 @@ class ExactFlow(eqx.Module):
 
     gain: jax.Array
     root: jax.Array
+    stars_at_once: ClassVar[int | None] = None
 
     def given(self, features):
         return ExactGivenStar(self.gain @ features, self.root)

@@ -79,8 +79,8 @@ _HOMES = {
 }
 _MODULES = (
     "catalog",
+    "compute",
     "constants",
-    "devices",
     "diagnostics",
     "emulator",
     "errors",
@@ -92,7 +92,6 @@ _MODULES = (
     "results",
     "simulator",
     "storage",
-    "train",
     "types",
     "yields",
 )

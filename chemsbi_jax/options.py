@@ -17,8 +17,9 @@ class CatalogOptions:
     columns: str = ""
     """Columns by the table's names, as fe_h=FE_H,e_fe_h=FE_H_ERR; conversions too, as
     age=10**logAge,fe_h=A(Fe)-7.50,e_mg_fe=sqrt(VAR_MG)."""
-    age_unit: Literal["", "Gyr", "Myr", "yr"] = ""
-    """Unit of ages and birth times whose column has none; Gyr if not given."""
+    age_unit: Literal["auto", "Gyr", "Myr", "yr"] = "auto"
+    """Unit of ages and birth times whose column has none; auto: Gyr, and for
+    10**column inferred from the size."""
     solar_from: str | None = None
     """Solar scale of the table, to convert from, as grevesse2007."""
     without: str = ""

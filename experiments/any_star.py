@@ -24,13 +24,13 @@ import chemsbi_jax as cs
 from chemsbi_jax import npe as networks
 from chemsbi_jax import priors, results
 from chemsbi_jax.cli.run import run_script
+from chemsbi_jax.compute.train import FitConfig
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.nuts.sampler import run_nuts
 from chemsbi_jax.npe.model import global_latent_log_prob
 from chemsbi_jax.npe.reading import as_table
 from chemsbi_jax.storage.files import whole_file
-from chemsbi_jax.train import FitConfig
 
 KINDS = ("complete", "apogee", "galah")
 METHODS = ("flow", "gaussian", "exact")

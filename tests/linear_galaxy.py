@@ -1,5 +1,7 @@
 """A linear-Gaussian galaxy: networks that compile fast and whose answer is known."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -44,6 +46,8 @@ class GivenStar(eqx.Module):
 class LinearFlow(eqx.Module):
     """Abundances are SLOPES @ latents + noise."""
 
+    stars_at_once: ClassVar = None
+
     gain: jax.Array
     root: jax.Array
 
@@ -53,6 +57,8 @@ class LinearFlow(eqx.Module):
 
 class Wide(eqx.Module):
     """Local parameters of which a star says nothing: their prior."""
+
+    stars_at_once: ClassVar = None
 
     def given(self, features):
         return self

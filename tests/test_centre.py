@@ -1,5 +1,7 @@
 """The network's mean error: against networks whose error is known in closed form."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -57,6 +59,8 @@ class GivenStar(eqx.Module):
 
 class BiasedFlow(eqx.Module):
     """The right posterior of linear stars, moved by the same step for all of them."""
+
+    stars_at_once: ClassVar = None
 
     gain: jax.Array
     root: jax.Array

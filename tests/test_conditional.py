@@ -14,12 +14,12 @@ import train_emulator
 import chemsbi_jax as cs
 from chemsbi_jax import emulator as em
 from chemsbi_jax import priors
+from chemsbi_jax.compute.train import FitConfig
 from chemsbi_jax.constants import ABUNDANCES, PARAMETERS, YIELD_FACTORS
 from chemsbi_jax.errors import InputError, WeightsError
 from chemsbi_jax.simulator.blocks import simulate_blocks
 from chemsbi_jax.simulator.yield_factors import simulate_factors
 from chemsbi_jax.storage.weights import load_spec, weights_folder
-from chemsbi_jax.train import FitConfig
 
 TOY = str(Path(__file__).parent / "toy_yields.json")
 FIDUCIAL = np.array([-2.3, -2.89, -0.3, 0.55, 0.5, 8.0])

@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from chemsbi_jax.devices import spread, use_all_cores
+from chemsbi_jax.compute.devices import spread, use_all_cores
 
 SCRIPT = """
 import json, os
 import jax, jax.numpy as jnp, numpy as np
-from chemsbi_jax import devices
+from chemsbi_jax.compute import devices
 devices.n_cores = lambda: 3
 devices.use_all_cores()
 n_devices = jax.local_device_count()

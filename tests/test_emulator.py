@@ -7,6 +7,7 @@ import pytest
 
 import chemsbi_jax as cs
 from chemsbi_jax import priors
+from chemsbi_jax.compute.train import FitConfig
 from chemsbi_jax.constants import ABUNDANCES, PARAMETERS
 from chemsbi_jax.emulator import (
     REFERENCE,
@@ -18,7 +19,6 @@ from chemsbi_jax.emulator import (
     train_emulator,
 )
 from chemsbi_jax.simulator.blocks import simulate_blocks
-from chemsbi_jax.train import FitConfig
 
 LOW, HIGH = np.array([-3.0, -4, -1, 0.3, 0.1, 2]), np.array([-1.0, -2, 1, 0.8, 0.9, 12])
 FIDUCIAL = np.array([-2.3, -2.89, -0.3, 0.55, 0.5, 8.0])

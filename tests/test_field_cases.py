@@ -5,7 +5,6 @@ import io
 
 import numpy as np
 import pytest
-import star_flags
 from astropy.io import fits
 from astropy.table import Table, vstack
 from field_tables import COLUMNS, N, lines, read, renamed, star_table, write
@@ -13,6 +12,7 @@ from field_tables import COLUMNS, N, lines, read, renamed, star_table, write
 from chemsbi_jax.catalog import read_stars, write_stars
 from chemsbi_jax.constants import ABUNDANCES, SOLAR, T_END
 from chemsbi_jax.errors import CatalogError, CatalogWarning
+from chemsbi_jax.inference.rows import add_rows
 
 I = {name: i for i, name in enumerate(ABUNDANCES)}  # noqa: E741
 SUN = {"fe": 7.50, "mg": 7.60, "o": 8.69, "si": 7.51}
@@ -479,11 +479,11 @@ def test_flags_without_known_meaning_are_named(tmp_path):
     (warning,) = report.warnings
     assert all(flag in warning for flag in flags)
     summary = {"warnings": [], "checks": {"model_fit": {"flagged": True}}}
-    added = star_flags.add_to(summary, report)["warnings"]
+    added = add_rows(summary, report)["warnings"]
     assert "possible cause of the misfit" in added[0]
     assert flags[0] in added[0]
     summary["checks"]["model_fit"]["flagged"] = False
-    assert star_flags.add_to(summary, report)["warnings"] == [warning]
+    assert add_rows(summary, report)["warnings"] == [warning]
 
 
 def test_a_survey_without_its_flags(tmp_path):

@@ -283,6 +283,8 @@ class ExactGivenStar(eqx.Module):
 class ExactFlow(eqx.Module):
     """Linear-Gaussian stars: abundances = TELLS @ latents + noise."""
 
+    stars_at_once: ClassVar = None
+
     gain: jax.Array
     root: jax.Array
     stars_at_once: ClassVar[int | None] = None

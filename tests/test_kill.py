@@ -14,9 +14,9 @@ import pytest
 
 from chemsbi_jax import emulator as em
 from chemsbi_jax import priors
+from chemsbi_jax.compute.train import FitConfig
 from chemsbi_jax.errors import WeightsError
 from chemsbi_jax.results import write_summary
-from chemsbi_jax.train import FitConfig
 
 N_EPOCHS = 120  # short ones, so that many kills fall into the writing of a state
 FINAL = ["emulator.json", "emulator.safetensors", "losses.json"]

@@ -13,6 +13,7 @@ from jax.scipy.stats import norm
 from scipy.stats import kstest, multivariate_normal
 
 from chemsbi_jax import priors
+from chemsbi_jax.compute.train import FitConfig
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.errors import WeightsError
 from chemsbi_jax.npe import (
@@ -41,7 +42,6 @@ from chemsbi_jax.npe.spline import (
     spline_forward,
     spline_inverse,
 )
-from chemsbi_jax.train import FitConfig
 
 N_BINS = 5
 PRIOR = priors.paper_prior()

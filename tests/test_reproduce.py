@@ -13,9 +13,9 @@ import chemsbi_jax as cs
 from chemsbi_jax import emulator as em
 from chemsbi_jax import npe as networks
 from chemsbi_jax import priors
+from chemsbi_jax.compute.train import FitConfig
 from chemsbi_jax.galaxy.amortised.gaussian import combine_gaussians
 from chemsbi_jax.storage.files import sha256
-from chemsbi_jax.train import FitConfig
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 

@@ -14,9 +14,9 @@ import chemsbi_jax as cs
 from chemsbi_jax import emulator as em
 from chemsbi_jax import npe as networks
 from chemsbi_jax import priors
+from chemsbi_jax.compute.train import FitConfig
 from chemsbi_jax.npe import SplineFlow
 from chemsbi_jax.storage.files import sha256_of_arrays
-from chemsbi_jax.train import FitConfig
 
 EXAMPLE = Path(cs.__file__).parent / "pretrained" / "stars" / "example_galaxy.ecsv"
 SHORT = FitConfig(2, 3)

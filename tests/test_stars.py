@@ -14,11 +14,11 @@ import chemsbi_jax as cs
 from chemsbi_jax.errors import CatalogError, ForkedProcessError, InputError
 from chemsbi_jax.galaxy import stream_galaxy
 from chemsbi_jax.galaxy.infer import infer_prefixes
+from chemsbi_jax.galaxy.star_checks import check_stars
 from chemsbi_jax.npe.flow import SplineFlow
 from chemsbi_jax.npe.measurements import AnyErrors
 from chemsbi_jax.npe.training import NpeConfig, new_npe
 from chemsbi_jax.priors import Prior
-from chemsbi_jax.stars import check_stars
 
 MATRIX = 0.5 * np.random.default_rng(4).normal(size=(6, 8))
 FE_H, O_FE = cs.ABUNDANCES.index("fe_h"), cs.ABUNDANCES.index("o_fe")

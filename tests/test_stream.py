@@ -18,7 +18,7 @@ from test_galaxy import exact_npe, exact_posterior, exact_stars  # noqa: F401
 
 import chemsbi_jax as cs
 from chemsbi_jax import galaxy as galaxy_module
-from chemsbi_jax.devices import join_processes
+from chemsbi_jax.compute.devices import join_processes
 from chemsbi_jax.galaxy.amortised import resume as progress
 from chemsbi_jax.galaxy.amortised import stream
 from chemsbi_jax.galaxy.amortised.stream import stream_galaxy
@@ -261,7 +261,7 @@ def test_two_processes_give_what_one_gives(method, alone, tmp_path, table):
             table,
             method,
             tmp_path / f"{i}",
-            "from chemsbi_jax.devices import join_processes\n"
+            "from chemsbi_jax.compute.devices import join_processes\n"
             f"join_processes('localhost:{port}', 2, {i})",
         )
         for i in (0, 1)

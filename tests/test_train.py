@@ -12,13 +12,13 @@ import numpy as np
 import optax
 import pytest
 
+from chemsbi_jax.compute.train import FitConfig, FitState, fit
 from chemsbi_jax.errors import InputError, OutputError
 from chemsbi_jax.storage.checkpoints import (
     require_same_settings,
     restore_checkpoint,
     save_checkpoint,
 )
-from chemsbi_jax.train import FitConfig, FitState, fit
 
 N_EPOCHS = 5
 SHORT = FitConfig(n_epochs=N_EPOCHS, steps_per_epoch=20)

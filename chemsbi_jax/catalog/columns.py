@@ -11,9 +11,19 @@ from jaxtyping import Bool, Float
 
 from chemsbi_jax.catalog.cells import column_of, data_of, mask_of
 from chemsbi_jax.catalog.ids import IDS, read_ids, repeated
+from chemsbi_jax.catalog.units import AUTO, DEX, TIMES, factor_of
 from chemsbi_jax.errors import CatalogError, raise_for_rows
 
-__all__ = ["DEX", "IDS", "LARGEST", "TIMES", "StarTable", "numbers", "open_columns"]
+__all__ = [
+    "AUTO",
+    "DEX",
+    "IDS",
+    "LARGEST",
+    "TIMES",
+    "StarTable",
+    "numbers",
+    "open_columns",
+]
 
 LARGEST = 20.0
 """dex or Gyr; -9999, 99, 999, 1e20 and all else beyond it stand for "missing"."""
@@ -33,12 +43,6 @@ MISSING_WORDS = ("", "nan", "null", "none", "na", "n/a", "--", "-", "...", "inde
                  "nodata", "\\nodata", "*", "?", "\N{HORIZONTAL ELLIPSIS}",
                  "\N{EN DASH}", "\N{EM DASH}", "missing", "---")  # fmt: skip
 MINUS = "\N{MINUS SIGN}"  # as web pages write it
-DEX = {"": 1.0, "dex": 1.0, "dimensionless": 1.0}
-_SUN = re.compile(  # what VizieR writes: [Sun], log(Sun), [-], ---
-    r"(dex|log|lg|log10)?[\[(]?(sun|solar|solsun|h|fe|1|-{1,3})?[\])]?"
-)
-_LOG_TIME = re.compile(r"((dex|log|lg|log10)\(|\[)(yr|myr|gyr|a|year|years)[\])]")
-TIMES = {"": 1.0, "gyr": 1.0, "ga": 1.0, "myr": 1e-3, "yr": 1e-9, "a": 1e-9}  # in Gyr
 
 
 class StarTable(NamedTuple):
@@ -109,7 +113,9 @@ def numbers(
     """
     original = source.columns[column]
     raw = plain_numbers(source, column)
-    factor = _factor(source, original, column_of(source.table, original), units)
+    cells = column_of(source.table, original)
+    unit = "" if cells.unit is None else str(cells.unit).strip()
+    factor = factor_of(source.name, original, unit, units, source.is_survey)
     is_time = "gyr" in units
     values = np.where(is_mark(raw, is_time=is_time), np.nan, raw) * factor
     large = np.isfinite(values) & (np.abs(values) > LARGEST)
@@ -208,30 +214,6 @@ def flagged(source: StarTable, column: str, bits: int) -> Bool[np.ndarray, " sta
     values = _floats(source, original, cells)
     known = np.isfinite(values)
     return ~known | ((np.where(known, values, 0).astype(np.int64) & bits) != 0)
-
-
-def _factor(
-    source: StarTable, original: str, cells: Column, units: Mapping[str, float]
-) -> float:
-    unit = "" if cells.unit is None else str(cells.unit).strip()
-    short = unit.lower().replace(" ", "")
-    factor = units.get(short.removesuffix("(1)"))  # astropy writes dex as dex(1)
-    if factor is None and units is DEX and _SUN.fullmatch(short):
-        factor = 1.0
-    if factor is None and units is not DEX and _LOG_TIME.fullmatch(short):
-        raise CatalogError(
-            f"{source.name}, column {original!r}: the unit {unit!r} says that it holds "
-            f'log10 of a time; convert it with --columns "age=10**{original}".'
-        )
-    if factor is None and source.is_survey:
-        return 1.0
-    if factor is None:
-        accepted = ", ".join(sorted(key for key in units if key.isalpha()))
-        raise CatalogError(
-            f"{source.name}, column {original!r}: the unit {unit!r} is not understood; "
-            f"use one of {accepted}, or none."
-        )
-    return factor
 
 
 def _floats(

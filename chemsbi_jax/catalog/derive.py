@@ -6,7 +6,7 @@ from jaxtyping import Float
 
 from chemsbi_jax.catalog.cells import column_of
 from chemsbi_jax.catalog.column_names import Choice
-from chemsbi_jax.catalog.columns import StarTable, is_mark, plain_numbers
+from chemsbi_jax.catalog.columns import AUTO, StarTable, is_mark, plain_numbers
 from chemsbi_jax.catalog.error_columns import Source
 from chemsbi_jax.catalog.expressions import Expression
 from chemsbi_jax.catalog.plausible import is_null
@@ -46,21 +46,21 @@ def _has_numbers(table: Table, name: str) -> bool:
 
 
 def derive(
-    source: StarTable, choice: Choice, age_unit: str = ""
+    source: StarTable, choice: Choice, age_unit: str = AUTO
 ) -> tuple[StarTable, list[str]]:
     """The table with all columns that must be made; and notes.
 
     Args:
         source: the table as it was read.
         choice: its columns, conversions and error pairs.
-        age_unit: of ages; "": inferred from the size of a power of ten.
+        age_unit: of ages; "auto": inferred from the size of a power of ten.
     """
     columns, table, notes = dict(source.columns), source.table.copy(False), []
     for key, conversion in choice.conversions.items():
         values = {c: _raw(source, c, key) for c in conversion.columns}
         result = conversion.evaluate(values) + np.zeros(len(source.ids))
-        unit, note = (age_unit or None), ""
-        if not age_unit or key not in ("age", "birth_time"):
+        unit, note = age_unit, ""
+        if age_unit == AUTO or key not in ("age", "birth_time"):
             unit, note = _unit_of_time(key, conversion, result)
         notes += [note] if note else []
         columns[key] = _add(table, conversion.text, result, unit)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from chemsbi_jax.catalog.columns import TIMES, StarTable, numbers
+from chemsbi_jax.catalog.columns import AUTO, TIMES, StarTable, numbers
 from chemsbi_jax.catalog.meaning import ERROR, understand
 from chemsbi_jax.catalog.plausible import check_times
 from chemsbi_jax.catalog.values import refuse_not_positive
@@ -24,12 +24,12 @@ class Times(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def read_birth_times(source: StarTable, age_unit: str = "") -> Times:
+def read_birth_times(source: StarTable, age_unit: str = AUTO) -> Times:
     """Birth times and errors; from ages if need be.
 
     Args:
         source: table with its columns.
-        age_unit: of columns without a unit: Gyr, Myr or yr; "" is Gyr.
+        age_unit: of columns without a unit: Gyr, Myr or yr; "auto" is Gyr.
 
     Raises:
         CatalogError: a time that no star has; a survey's is taken as not known.
@@ -38,7 +38,7 @@ def read_birth_times(source: StarTable, age_unit: str = "") -> Times:
     unknown = np.full(len(source.ids), np.nan)
     if name is None:
         return Times(unknown, unknown, (), ())
-    units = TIMES | {"": TIMES[age_unit.lower()]}
+    units = TIMES | {"": 1.0 if age_unit == AUTO else TIMES[age_unit.lower()]}
     column, notes = source.columns[name], []
     times, sigma = numbers(source, name, units), unknown
     if source.has(f"e_{name}"):

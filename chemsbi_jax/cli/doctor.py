@@ -10,7 +10,7 @@ import jax
 
 from chemsbi_jax.cli.cache import cache_folder, is_cache_on
 from chemsbi_jax.cli.flags import DoctorFlags
-from chemsbi_jax.devices import n_cores
+from chemsbi_jax.compute.devices import n_cores
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.networks import load_networks
 from chemsbi_jax.storage.datasets import FILES, find_local

@@ -5,7 +5,7 @@ from pathlib import Path
 from chemsbi_jax.catalog import Catalog, read_catalog
 from chemsbi_jax.cli.flags import InferFlags, StarFlags
 from chemsbi_jax.cli.run import check_flags, command_line
-from chemsbi_jax.devices import join_processes
+from chemsbi_jax.compute.devices import join_processes
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.inference import Inference, infer, infer_as_worker
 from chemsbi_jax.inference.rows import save_rows

@@ -39,7 +39,7 @@ def run(
 ) -> int:
     """Run `main` with flags that are read; returns the exit code."""
     from chemsbi_jax.cli.cache import use_compilation_cache  # JAX, after the flags
-    from chemsbi_jax.devices import use_all_cores
+    from chemsbi_jax.compute.devices import use_all_cores
 
     use_all_cores()
     if getattr(flags, "compilation_cache", True):

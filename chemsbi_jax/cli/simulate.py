@@ -11,7 +11,7 @@ import chemsbi_jax as cs
 from chemsbi_jax import plots, priors
 from chemsbi_jax.cli.flags import SimulateFlags
 from chemsbi_jax.cli.run import check_flags, write_record
-from chemsbi_jax.devices import spread
+from chemsbi_jax.compute.devices import spread
 from chemsbi_jax.plots.simulations import plot_simulations
 from chemsbi_jax.simulator.blocks import SIMULATE_BLOCK
 from chemsbi_jax.simulator.star_formation import star_formation

@@ -10,6 +10,7 @@ from chemsbi_jax import emulator as em
 from chemsbi_jax import plots, priors
 from chemsbi_jax.cli.flags import EmulatorFlags
 from chemsbi_jax.cli.run import training_flags, write_record
+from chemsbi_jax.compute.train import FitConfig
 from chemsbi_jax.constants import YIELD_FACTORS
 from chemsbi_jax.errors import WeightsError
 from chemsbi_jax.results.stopwatch import Stopwatch
@@ -17,7 +18,6 @@ from chemsbi_jax.simulator import Yields
 from chemsbi_jax.simulator.blocks import simulate_blocks
 from chemsbi_jax.storage.checkpoints import require_same_settings
 from chemsbi_jax.storage.weights import load_spec
-from chemsbi_jax.train import FitConfig
 
 N_PAIRS = 600_000
 TEST_SIZES = (0.0, 0.5, 1.0, 2.0)

@@ -13,10 +13,10 @@ from chemsbi_jax import plots, priors
 from chemsbi_jax.cli import train_conditional
 from chemsbi_jax.cli.flags import EmulatorFlags
 from chemsbi_jax.cli.run import check_flags, training_flags, write_record
+from chemsbi_jax.compute.train import FitConfig, FitResult
 from chemsbi_jax.results.stopwatch import Stopwatch
 from chemsbi_jax.simulator.blocks import simulate_blocks
 from chemsbi_jax.storage.checkpoints import require_same_settings
-from chemsbi_jax.train import FitConfig, FitResult
 from chemsbi_jax.types import AnyArray
 
 N_SIMULATIONS = 2_000_000

@@ -14,11 +14,11 @@ from chemsbi_jax import npe as networks
 from chemsbi_jax import plots, priors
 from chemsbi_jax.cli.flags import NpeFlags
 from chemsbi_jax.cli.run import check_flags, training_flags, write_record
+from chemsbi_jax.compute.train import FitConfig
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.results.stopwatch import Stopwatch
 from chemsbi_jax.storage.checkpoints import require_same_settings
 from chemsbi_jax.storage.weights import load_spec, weights_folder
-from chemsbi_jax.train import FitConfig
 from chemsbi_jax.types import Forward
 
 N_STORED = 100_000  # simulations of the reference recipe

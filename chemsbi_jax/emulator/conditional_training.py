@@ -9,6 +9,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, ArrayLike, Float, Key, PyTree
 
+from chemsbi_jax.compute.train import FitConfig, FitResult, fit
 from chemsbi_jax.constants import YIELD_FACTORS
 from chemsbi_jax.emulator.conditional import (
     N_SIGMA,
@@ -18,7 +19,6 @@ from chemsbi_jax.emulator.conditional import (
 )
 from chemsbi_jax.emulator.network import Emulator
 from chemsbi_jax.errors import InputError
-from chemsbi_jax.train import FitConfig, FitResult, fit
 
 FACTOR_SCALES = dict(
     sn2_c=0.3, sn2_n=0.3, sn2_o=0.3, sn2_ne=0.3, sn2_mg=0.3, sn2_si=0.3, sn2_fe=0.2,

@@ -13,6 +13,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, ArrayLike, Bool, Float, Key, PyTree
 
+from chemsbi_jax.compute.devices import refuse_forked_process
+from chemsbi_jax.compute.train import FitConfig, FitResult, fit
 from chemsbi_jax.constants import ABUNDANCES, PARAMETERS
 from chemsbi_jax.errors import InputError, WeightsError
 from chemsbi_jax.storage.weights import (
@@ -21,7 +23,6 @@ from chemsbi_jax.storage.weights import (
     save_weights,
     weights_folder,
 )
-from chemsbi_jax.train import FitConfig, FitResult, fit
 
 OUTLIER_SCALE = 0.3  # in standard deviations; beyond, the loss grows linearly
 
@@ -249,6 +250,7 @@ def load_emulator(name: str | os.PathLike = "tng") -> Emulator:
     Raises:
         artifacts.WeightsError: unknown name, or weights that do not fit this package.
     """
+    refuse_forked_process()
     folder = weights_folder(name)
     hidden = _hidden(folder / "emulator.json", load_spec(folder, "emulator"))
     zeros, one = jnp.zeros(len(PARAMETERS)), jnp.zeros(len(ABUNDANCES))

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
-from chemsbi_jax.devices import leave_processes
+from chemsbi_jax.compute.devices import leave_processes
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.amortised.flow import is_far
 from chemsbi_jax.galaxy.amortised.stream import stream_galaxy

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from chemsbi_jax.devices import refuse_forked_process
+from chemsbi_jax.compute.devices import refuse_forked_process
 
 
 def in_float32(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -27,9 +27,9 @@ from chemsbi_jax.galaxy.exact.robust import robust_posterior
 from chemsbi_jax.galaxy.exact.start import exact_of_stars
 from chemsbi_jax.galaxy.grid import draw_from_grid
 from chemsbi_jax.galaxy.result import to_posterior
+from chemsbi_jax.galaxy.star_checks import check_stars
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.options import Limits
-from chemsbi_jax.stars import check_stars
 from chemsbi_jax.types import AMORTISED, Forward, GalaxyPosterior, Stars
 
 N_GALAXY_DRAWS = 4000

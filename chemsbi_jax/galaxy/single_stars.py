@@ -12,8 +12,8 @@ from chemsbi_jax.galaxy.amortised.padding import (
     pad,
 )
 from chemsbi_jax.galaxy.border import in_float32
+from chemsbi_jax.galaxy.star_checks import check_stars
 from chemsbi_jax.npe.model import Npe, sample_latents
-from chemsbi_jax.stars import check_stars
 from chemsbi_jax.types import Forward, Stars
 
 

@@ -12,14 +12,14 @@ from chemsbi_jax.catalog import Catalog, read_catalog
 from chemsbi_jax.catalog.report import Report
 from chemsbi_jax.galaxy.automatic import Answer, first_answer
 from chemsbi_jax.galaxy.networks import Networks, load_networks
+from chemsbi_jax.galaxy.star_checks import check_stars
 from chemsbi_jax.inference.checks import Keys, Run, count_used, run_checks, split_key
 from chemsbi_jax.inference.result import Inference
 from chemsbi_jax.npe import choose_weights
 from chemsbi_jax.options import CatalogOptions, Limits
 from chemsbi_jax.results import provenance
 from chemsbi_jax.results.stopwatch import Stopwatch
-from chemsbi_jax.stars import check_stars
-from chemsbi_jax.types import Method, Stars
+from chemsbi_jax.types import GalaxyPosterior, Method, Stars
 
 
 class Problem(NamedTuple):
@@ -76,9 +76,7 @@ def infer(
         problem = prepare(stars, weights, networks, path)
     is_seeded = key is None  # key reuse: no random numbers
     keys = split_key(jax.random.key(seed) if is_seeded else key)
-    answer = _answer(keys, problem, method, limits, checkpoint, watch)
-    if answer is None:
-        raise RuntimeError("Only process 0 calls `infer`; others: `infer_as_worker`.")
+    answer = _of_process_0(_answer(keys, problem, method, limits, checkpoint, watch))
     run = Run(problem.networks, limits, watch)
     checked = run_checks(keys, run, problem.stars, answer, is_default=method == "auto")
     return Inference(
@@ -97,6 +95,12 @@ def infer(
         key=keys.figures,
         watch=watch,
     )
+
+
+def _of_process_0(answer: GalaxyPosterior | None) -> GalaxyPosterior:
+    if answer is None:
+        raise RuntimeError("Only process 0 calls `infer`; others: `infer_as_worker`.")
+    return answer
 
 
 def infer_as_worker(

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from chemsbi_jax import priors
+from chemsbi_jax.compute.devices import refuse_forked_process
 from chemsbi_jax.errors import WeightsError
 from chemsbi_jax.npe.flow import SplineFlow
 from chemsbi_jax.npe.maf import MafFlow
@@ -67,6 +68,7 @@ def load_npe(name: str | os.PathLike = "tng-any") -> Npe:
     Raises:
         artifacts.WeightsError: unknown name, or weights that do not fit this package.
     """
+    refuse_forked_process()
     folder = weights_folder(name)
     spec = load_spec(folder, "npe")
     try:

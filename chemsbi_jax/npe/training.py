@@ -13,6 +13,7 @@ import optax
 from jaxtyping import Array, Float, Key, PyTree
 
 from chemsbi_jax import priors
+from chemsbi_jax.compute.train import FitConfig, FitResult, fit
 from chemsbi_jax.constants import BIRTH_TIME, N_GLOBAL, PARAMETERS
 from chemsbi_jax.npe.flow import SplineFlow
 from chemsbi_jax.npe.maf import MafFlow
@@ -24,7 +25,6 @@ from chemsbi_jax.npe.model import (
     latent_log_prob,
 )
 from chemsbi_jax.priors import Prior
-from chemsbi_jax.train import FitConfig, FitResult, fit
 from chemsbi_jax.types import Forward
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from tqdm import tqdm
 
-from chemsbi_jax.devices import spread
+from chemsbi_jax.compute.devices import spread
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.simulator import simulate
 from chemsbi_jax.simulator.physics import Physics

@@ -13,7 +13,6 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from chemsbi_jax.constants import ABUNDANCES, PARAMETERS
-from chemsbi_jax.devices import refuse_forked_process
 from chemsbi_jax.errors import WeightsError
 from chemsbi_jax.storage.files import sha256_of_arrays, whole_files
 
@@ -77,7 +76,6 @@ def load_spec(folder: Path, kind: str) -> dict:
         WeightsError: the file is missing or broken, or made for something else.
         ForkedProcessError: the process was forked after JAX had started.
     """
-    refuse_forked_process()
     path = Path(folder) / f"{kind}.json"
     try:
         spec = json.loads(path.read_text())

@@ -10,9 +10,9 @@ import chemsbi_jax as cs
 from benchmarks.clock import NOT_RUN, Clock, first_time, has_peer, ratio, run_peer
 from chemsbi_jax import emulator as em
 from chemsbi_jax import priors
+from chemsbi_jax.compute.train import FitConfig
 from chemsbi_jax.simulator.blocks import simulate_blocks
 from chemsbi_jax.storage.files import whole_file
-from chemsbi_jax.train import FitConfig
 
 GOAL = 10  # times sooner
 SETS = {"paper": "paper prior", "wide": "wide prior"}

@@ -28,7 +28,7 @@ from benchmarks.clock import (
 )
 from chemsbi_jax import npe as networks
 from chemsbi_jax import priors
-from chemsbi_jax.train import FitConfig
+from chemsbi_jax.compute.train import FitConfig
 
 CALIBRATION = FitConfig(n_epochs=3, steps_per_epoch=50)  # measures the time of a step
 EPOCH = 200  # steps between two looks at the clock

@@ -7,7 +7,7 @@ import jax
 import chemsbi_jax as cs
 from benchmarks.clock import measure
 from chemsbi_jax import priors
-from chemsbi_jax.devices import spread
+from chemsbi_jax.compute.devices import spread
 
 CHEMPY = 3.5  # simulations/s of Chempy on one core, as published; not measured here
 

@@ -11,10 +11,10 @@ import chemsbi_jax as cs
 from chemsbi_jax import emulator as em
 from chemsbi_jax import npe as networks
 from chemsbi_jax import priors
+from chemsbi_jax.compute.train import FitConfig
 from chemsbi_jax.errors import DatasetError
 from chemsbi_jax.results.stopwatch import Stopwatch
 from chemsbi_jax.simulator.blocks import simulate_blocks
-from chemsbi_jax.train import FitConfig
 from reproduction.galaxies import missing_yields
 
 

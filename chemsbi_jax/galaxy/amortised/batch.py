@@ -19,8 +19,8 @@ from chemsbi_jax.galaxy.amortised.score_correction import mean_score, model_scor
 from chemsbi_jax.galaxy.amortised.uninformative import find_uninformative
 from chemsbi_jax.galaxy.border import in_float32
 from chemsbi_jax.galaxy.grid import draw_from_grid
+from chemsbi_jax.galaxy.star_checks import check_stars
 from chemsbi_jax.npe.model import Npe
-from chemsbi_jax.stars import check_stars
 from chemsbi_jax.types import Forward, Stars
 
 Galaxies = tuple[

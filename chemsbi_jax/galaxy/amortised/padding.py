@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from chemsbi_jax.devices import spread
+from chemsbi_jax.compute.devices import spread
 from chemsbi_jax.npe.model import Npe, star_keys
 
 BLOCK = 32  # stars at a time: their arrays stay in the cache

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
-from chemsbi_jax.devices import of_all_processes
+from chemsbi_jax.compute.devices import of_all_processes
 from chemsbi_jax.storage.files import whole_file
 
 SAVE_EVERY = 5.0  # seconds between two writings of the file

@@ -15,8 +15,8 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Key
 from tqdm import tqdm
 
+from chemsbi_jax.compute.devices import of_all_processes
 from chemsbi_jax.constants import N_GLOBAL
-from chemsbi_jax.devices import of_all_processes
 from chemsbi_jax.galaxy.amortised.flow import FARTHEST, grid_posterior, outside
 from chemsbi_jax.galaxy.amortised.gaussian import (
     N_STAR_DRAWS,
@@ -47,8 +47,8 @@ from chemsbi_jax.galaxy.grid import (
     draw_from_grid,
 )
 from chemsbi_jax.galaxy.result import grid_checks, mean_error, to_posterior
+from chemsbi_jax.galaxy.star_checks import check_stars
 from chemsbi_jax.npe.model import Npe, features
-from chemsbi_jax.stars import check_stars
 from chemsbi_jax.storage.files import package_version
 from chemsbi_jax.types import Forward, GalaxyPosterior, Stars
 

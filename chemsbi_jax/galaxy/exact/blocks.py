@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from chemsbi_jax.devices import spread
+from chemsbi_jax.compute.devices import spread
 from chemsbi_jax.galaxy.exact.importance import (
     GOOD_SHARE,
     Evidence,

@@ -14,7 +14,6 @@ from jaxtyping import Array, Float
 
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.npe.model import N_LOCAL
-from chemsbi_jax.types import AnyArray
 
 RIDGE_DRAWS = 3.0  # weight, in draws, of a prior without dependence
 MAX_LOG_SCALE_CHANGE = 1.5  # largest change of a log scale by the slopes
@@ -24,11 +23,11 @@ MEAN_LOG_ABS = 0.6352  # -E log|u| of a standard normal
 class Chart(NamedTuple):
     """Map of one star, or of all; the tuples have one entry a local parameter."""
 
-    centre: Float[AnyArray, "*star 4"]  # latents
-    scale: Float[AnyArray, "*star 4"]  # latents
-    mean: tuple[Float[AnyArray, "*star term"], ...]  # of quadratic terms
-    log_scale: tuple[Float[AnyArray, "*star before"], ...]  # slopes
-    constant: Float[AnyArray, "*star 4"]  # log scale at the centre
+    centre: Float[Array | np.ndarray, "*star 4"]  # latents
+    scale: Float[Array | np.ndarray, "*star 4"]  # latents
+    mean: tuple[Float[Array | np.ndarray, "*star term"], ...]  # of quadratic terms
+    log_scale: tuple[Float[Array | np.ndarray, "*star before"], ...]  # slopes
+    constant: Float[Array | np.ndarray, "*star 4"]  # log scale at the centre
 
 
 def transform(
@@ -107,9 +106,9 @@ def _quadratic(x: Float[Array, "before *batch"]) -> Float[Array, "term *batch"]:
     return jnp.concatenate([jnp.ones_like(x[:1]), x, x[i] * x[j]])
 
 
-def _bend(slope: AnyArray, before: Array) -> Array:
+def _bend(slope: Array | np.ndarray, before: Array) -> Array:
     return MAX_LOG_SCALE_CHANGE * jnp.tanh(_dot(slope, before) / MAX_LOG_SCALE_CHANGE)
 
 
-def _dot(coefficients: AnyArray, terms: Array) -> Array:
+def _dot(coefficients: Array | np.ndarray, terms: Array) -> Array:
     return jnp.tensordot(coefficients, terms, axes=1)

@@ -15,13 +15,13 @@ from numpyro.infer.hmc import HMCState
 from tqdm import tqdm
 
 from chemsbi_jax import priors
+from chemsbi_jax.compute.devices import spread
 from chemsbi_jax.constants import N_GLOBAL
-from chemsbi_jax.devices import spread
 from chemsbi_jax.galaxy.border import in_float32
 from chemsbi_jax.galaxy.nuts.convergence import check_convergence
 from chemsbi_jax.galaxy.nuts.coordinates import Joint, make_joint, to_theta
+from chemsbi_jax.galaxy.star_checks import check_stars
 from chemsbi_jax.npe.model import N_LOCAL, Npe
-from chemsbi_jax.stars import check_stars
 from chemsbi_jax.types import AnyArray, Forward, GalaxyPosterior, Stars
 
 # batches of draws; from the fourth on, the convergence criteria are tested

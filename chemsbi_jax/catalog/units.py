@@ -1,0 +1,57 @@
+"""Units of the columns of a star table."""
+
+import re
+from collections.abc import Mapping
+
+from chemsbi_jax.errors import CatalogError
+
+DEX = {"": 1.0, "dex": 1.0, "dimensionless": 1.0}
+_SUN = re.compile(  # what VizieR writes: [Sun], log(Sun), [-], ---
+    r"(dex|log|lg|log10)?[\[(]?(sun|solar|solsun|h|fe|1|-{1,3})?[\])]?"
+)
+_LOG_TIME = re.compile(r"((dex|log|lg|log10)\(|\[)(yr|myr|gyr|a|year|years)[\])]")
+AUTO = "auto"
+"""The unit of a time that has none: Gyr, or what the size of a power of ten tells."""
+TIMES = {
+    "": 1.0,
+    "gyr": 1.0,
+    "ga": 1.0,
+    "myr": 1e-3,
+    "yr": 1e-9,
+    "a": 1e-9,
+}  # in Gyr
+
+
+def factor_of(
+    file: str, column: str, unit: str, units: Mapping[str, float], is_survey: bool
+) -> float:
+    """What the numbers of a column are multiplied with, to have them in dex or Gyr.
+
+    Args:
+        file: its name, for messages.
+        column: its name in the table.
+        unit: as the table has it; "" if it has none.
+        units: `DEX` or `TIMES`.
+        is_survey: a unit that is not understood is then taken as the usual one.
+
+    Raises:
+        CatalogError: the unit is not one of these, or says that these are logarithms.
+    """
+    short = unit.lower().replace(" ", "")
+    factor = units.get(short.removesuffix("(1)"))  # astropy writes dex as dex(1)
+    if factor is None and units is DEX and _SUN.fullmatch(short):
+        factor = 1.0
+    if factor is None and units is not DEX and _LOG_TIME.fullmatch(short):
+        raise CatalogError(
+            f"{file}, column {column!r}: the unit {unit!r} says that it holds log10 of "
+            f'a time; convert it with --columns "age=10**{column}".'
+        )
+    if factor is None and is_survey:
+        return 1.0
+    if factor is None:
+        accepted = ", ".join(sorted(key for key in units if key.isalpha()))
+        raise CatalogError(
+            f"{file}, column {column!r}: the unit {unit!r} is not understood; use one "
+            f"of {accepted}, or none."
+        )
+    return factor

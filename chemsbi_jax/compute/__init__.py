@@ -1,0 +1,1 @@
+"""How programs run: all cores and processes, and one training loop."""

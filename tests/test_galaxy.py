@@ -287,7 +287,6 @@ class ExactFlow(eqx.Module):
 
     gain: jax.Array
     root: jax.Array
-    stars_at_once: ClassVar[int | None] = None
 
     def given(self, features):
         return ExactGivenStar(self.gain @ features, self.root)

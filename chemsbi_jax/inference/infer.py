@@ -19,7 +19,7 @@ from chemsbi_jax.npe import choose_weights
 from chemsbi_jax.options import CatalogOptions, Limits
 from chemsbi_jax.results import provenance
 from chemsbi_jax.results.stopwatch import Stopwatch
-from chemsbi_jax.types import GalaxyPosterior, Method, Stars
+from chemsbi_jax.types import Method, Stars
 
 
 class Problem(NamedTuple):
@@ -97,7 +97,7 @@ def infer(
     )
 
 
-def _of_process_0(answer: GalaxyPosterior | None) -> GalaxyPosterior:
+def _of_process_0(answer: Answer | None) -> Answer:
     if answer is None:
         raise RuntimeError("Only process 0 calls `infer`; others: `infer_as_worker`.")
     return answer

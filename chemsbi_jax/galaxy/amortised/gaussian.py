@@ -89,7 +89,7 @@ def star_gains(
         gain = (vectors * jnp.where(is_weak, 0.0, values)) @ vectors.T
         return gain, vectors @ push, is_weak.any()
 
-    return StarGain(*jax.vmap(one)(means, covariances))
+    return StarGain(*jax.vmap(one)(jnp.asarray(means), jnp.asarray(covariances)))
 
 
 def gaussian_product(

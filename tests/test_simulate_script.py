@@ -80,6 +80,7 @@ def test_figure_of_a_single_star(stars):
     plot_simulations(stars[0][:1], stars[1][:1]).canvas.draw()
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_figure_refuses_what_it_cannot_show(stars):
     theta, abundances = stars
     with pytest.raises(ValueError, match=r"got \(500, 6\) and \(499, 8\)"):

@@ -52,7 +52,7 @@ def run(
     return exit_code(result, flags)
 
 
-def check_flags(config: Any, **lowest: int) -> None:
+def check_flags(config: Any, **lowest: float) -> None:
     """Refuse numbers that no run can use; None, the default of a recipe, passes.
 
     Args:

@@ -133,7 +133,7 @@ def prefixes_of_table(
         _multiply(
             key_each,  # key reuse: common random numbers for all prefixes
             npe,
-            table.first(n),
+            table.first(int(n)),
             method,
             score=score,
         )

@@ -1,5 +1,7 @@
 """Mock galaxies: stars of the model, measured like those of a table or a survey."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,12 +11,12 @@ from chemsbi_jax import priors
 from chemsbi_jax.constants import BIRTH_TIME, N_GLOBAL
 from chemsbi_jax.npe.measurements import Measurements
 from chemsbi_jax.priors import Prior
-from chemsbi_jax.types import AnyArray, Forward, Stars
+from chemsbi_jax.types import AnyArray, Stars
 
 
 def mock_stars(
     key: Key[Array, ""],
-    forward: Forward,
+    forward: Callable[[Float[Array, "n 6"]], Float[AnyArray, "n 8"]],
     measure: Measurements,
     n: int,
     truth: tuple[float, float] | Float[AnyArray, " 2"] | None = None,

@@ -13,6 +13,7 @@ from chemsbi_jax.errors import InputError
 from chemsbi_jax.simulator import simulate
 from chemsbi_jax.simulator.physics import Physics
 from chemsbi_jax.simulator.yield_factors import simulate_factors
+from chemsbi_jax.types import AnyArray
 from chemsbi_jax.yields import Yields
 
 SIMULATE_BLOCK = 20_000  # simulations between two steps of the progress bar
@@ -20,12 +21,12 @@ _on_all_devices = cache(spread)  # one compilation for all calls of a process
 
 
 def simulate_blocks(
-    theta: Float[Array, "n param"],
+    theta: Float[AnyArray, "n param"],
     yields: Yields,
     physics: Physics,
     quiet: bool,
     block: int = SIMULATE_BLOCK,
-    factors: Float[Array, "n factor"] | None = None,
+    factors: Float[AnyArray, "n factor"] | None = None,
 ) -> Float[np.ndarray, "n element"]:
     """`simulate` on all cores with a progress bar; abundances in dex.
 

@@ -9,6 +9,7 @@ from chemsbi_jax.simulator.imf import make_imf
 from chemsbi_jax.simulator.onezone import to_abundances
 from chemsbi_jax.simulator.physics import CLEAN, Physics
 from chemsbi_jax.simulator.ssp import at_metallicity, mass_bins
+from chemsbi_jax.types import AnyArray
 from chemsbi_jax.yields import SourceYields, Yields
 from chemsbi_jax.yields.elements import ATOMIC_WEIGHT, SOLAR, Elements
 
@@ -34,7 +35,7 @@ def new_mass(
 def all_mass(
     source: SourceYields,
     metallicity: float,
-    composition: Float[Array, " element"],
+    composition: Float[AnyArray, " element"],
     alpha_imf: float = -2.3,
     physics: Physics = CLEAN,
 ) -> Float[Array, " element"]:

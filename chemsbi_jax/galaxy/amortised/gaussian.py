@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Key
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.galaxy.amortised.padding import keys_of_stars, on_all_devices
 from chemsbi_jax.npe.model import Npe, sample_global_latents
+from chemsbi_jax.types import AnyArray
 
 N_STAR_DRAWS = 1000  # draws of each star
 MIN_GAIN = 1e-6  # smallest information of a star, in units of the prior's
@@ -39,11 +40,11 @@ class StarGain(NamedTuple):
 
 
 def combine_gaussians(
-    means: Float[Array, "star 2"],
-    covariances: Float[Array, "star 2 2"],
-    prior_mean: Float[Array, " 2"],
-    prior_covariance: Float[Array, "2 2"],
-    is_star: Bool[Array, " star"] | None = None,
+    means: Float[AnyArray, "star 2"],
+    covariances: Float[AnyArray, "star 2 2"],
+    prior_mean: Float[AnyArray, " 2"],
+    prior_covariance: Float[AnyArray, "2 2"],
+    is_star: Bool[AnyArray, " star"] | None = None,
 ) -> GaussianProduct:
     r""":math:`P = \sum P_i - (N-1) P_0`, :math:`P\mu` alike, with full matrices.
 
@@ -71,10 +72,10 @@ def combine_gaussians(
 
 
 def star_gains(
-    means: Float[Array, "star 2"],
-    covariances: Float[Array, "star 2 2"],
-    prior_mean: Float[Array, " 2"],
-    root: Float[Array, "2 2"],
+    means: Float[AnyArray, "star 2"],
+    covariances: Float[AnyArray, "star 2 2"],
+    prior_mean: Float[AnyArray, " 2"],
+    root: Float[AnyArray, "2 2"],
 ) -> StarGain:
     """Information beyond the prior; `root` is the Cholesky factor of its covariance."""
 
@@ -88,7 +89,7 @@ def star_gains(
         gain = (vectors * jnp.where(is_weak, 0.0, values)) @ vectors.T
         return gain, vectors @ push, is_weak.any()
 
-    return StarGain(*jax.vmap(one)(means, covariances))
+    return StarGain(*jax.vmap(one)(jnp.asarray(means), jnp.asarray(covariances)))
 
 
 def gaussian_product(

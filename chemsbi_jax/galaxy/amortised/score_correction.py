@@ -76,14 +76,14 @@ def _finite_mean(scores: Float[Array, "chunk star 2"]) -> Float[Array, " 2"]:
 
 
 def model_scores(
-    normals: Float[Array, "chunk star normal"],
+    normals: Float[Array, "chunk row normal"],
     npe: Npe,
     forward: Forward,
     inputs: Float[Array, "star input"],
     is_star: Bool[Array, " star"],
     mean: Float[Array, " 2"],
     covariance: Float[Array, "2 2"],
-) -> Float[Array, "chunk star 2"]:
+) -> Float[Array, "chunk row 2"]:
     """Scores of model stars, each at its own parameters; NaN where there is no star."""
     root = jnp.linalg.cholesky(covariance)
     mean = mean * jnp.minimum(1.0, FAR / jnp.sqrt(jnp.sum(mean**2)))

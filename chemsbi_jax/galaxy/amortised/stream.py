@@ -103,7 +103,8 @@ def stream_galaxy(
         raise ValueError(f"Expected method {' or '.join(METHODS)}; got {method!r}.")
     inputs = np.asarray(npe.reader.inputs(check_stars(stars)), np.float32)
     weak = find_uninformative(npe, inputs, quiet)
-    inputs = inputs[of_all_processes(weak)[0] == 0.0]  # the same in each, to the bit
+    # the same in each process, to the bit
+    inputs = inputs[of_all_processes(weak.astype(float))[0] == 0.0]
     blocks = Blocks(npe, inputs, block)
     path = None if checkpoint is None else Path(checkpoint)
     settings = ""

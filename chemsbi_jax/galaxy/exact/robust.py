@@ -75,8 +75,8 @@ def robust_posterior(
         stars = stars._replace(observed=stars.observed._replace(weight=inflated))
         mean = np.asarray(result.grid.mean, float)
         if i % REFIT_EVERY == 0 and i > 0:
-            result = exact_posterior(  # the same draws each time: steps without noise
-                key,
+            result = exact_posterior(
+                key,  # key reuse: the same draws each time, so steps without noise
                 npe,
                 forward,
                 stars.observed,

@@ -66,7 +66,7 @@ def _guess(
 ) -> tuple[Float[AnyArray, " 2"], Float[AnyArray, "2 2"]]:
     gaussian = gaussian_product(key, npe, inputs, is_used)
     grid = grid_posterior(npe, inputs, is_used, gaussian)
-    guess = gaussian if is_far(np.hypot(*np.asarray(grid.mean))) else grid
+    guess = gaussian if is_far(float(np.hypot(*np.asarray(grid.mean)))) else grid
     return guess.mean, guess.covariance
 
 

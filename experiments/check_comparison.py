@@ -122,7 +122,7 @@ def recover(key, models: dict[str, YieldModel], config: Config) -> list[dict]:
 
 
 def ln_z_of(key, model: YieldModel, stars: cs.Stars) -> float:
-    """ln Z of the stars; -inf where the set leaves stars out or has no posterior."""
+    """Evidence of the stars; -inf where the set leaves stars out or has no posterior."""
     key_infer, key_evidence = jax.random.split(key)
     try:
         guided = infer_guided(key_infer, model.networks, stars)
@@ -134,7 +134,7 @@ def ln_z_of(key, model: YieldModel, stars: cs.Stars) -> float:
 
 
 def brute_force(key, model: YieldModel, config: Config) -> dict:
-    """ln Z of the exact method and by prior draws on the simulator."""
+    """Evidence by the exact method, and by prior draws on the simulator."""
     key_mock, key_fit, key_prior = jax.random.split(key, 3)
     stars, _ = mock(key_mock, model.name, config.n_brute, config)
     key_infer, key_evidence = jax.random.split(key_fit)

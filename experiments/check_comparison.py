@@ -122,7 +122,7 @@ def recover(key, models: dict[str, YieldModel], config: Config) -> list[dict]:
 
 
 def ln_z_of(key, model: YieldModel, stars: cs.Stars) -> float:
-    """Evidence of the stars; -inf where the set leaves stars out or has no posterior."""
+    """Evidence of the stars; -inf if the set leaves some out or has no posterior."""
     key_infer, key_evidence = jax.random.split(key)
     try:
         guided = infer_guided(key_infer, model.networks, stars)

@@ -50,7 +50,6 @@ class LinearFlow(eqx.Module):
 
     gain: jax.Array
     root: jax.Array
-    stars_at_once: int = eqx.field(static=True, default=8)
 
     def given(self, features):
         return GivenStar(self.gain @ features, self.root)

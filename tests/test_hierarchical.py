@@ -130,6 +130,54 @@ def test_marginal_likelihood_is_that_of_the_linear_model(model, stars):
             np.testing.assert_allclose(found, expected, rtol=2e-4, atol=0.02)
 
 
+def test_following_psi_is_exact_in_the_linear_model(model, stars):
+    """The Laplace marginal likelihood at another psi, and its force on psi."""
+    layout = make_layout(h.SharedErrors(outlier_share=0.0), YIELD_FACTORS)
+    star, here = one_star(stars, CONSTANT, 1), at_random(layout, 1, 0.2)
+    anchor = proposals.find_anchor(star, model, layout, here, jnp.zeros(4))
+    there = here + at_random(layout, 2, 0.2)
+
+    def followed(psi):
+        return follow.follow(star, anchor, model, layout, psi).log_likelihood
+
+    def closed(psi):
+        return marginal.laplace_marginal(star, anchor, layout, psi)
+
+    expected = log_normal(model, stars, 1, there, layout)
+    found, force = jax.jit(jax.value_and_grad(followed))(there)
+    np.testing.assert_allclose(found, expected, rtol=2e-4, atol=0.02)
+    closed_force = jax.jit(jax.grad(closed))(there)
+    # float32: slopes of up to 100 a unit
+    np.testing.assert_allclose(force, closed_force, rtol=2e-3, atol=0.05)
+
+
+def test_shared_errors_of_iron_count(model, stars):
+    """[X/Fe] from [X/H]: the density is that of the full covariance, here by scipy."""
+    layout = make_layout(h.SharedErrors(outlier_share=0.0), YIELD_FACTORS)
+    iron = ABUNDANCES.index("fe_h")
+    errors = stars.errors.copy()
+    errors[:, iron] *= np.sqrt(0.5)  # half of the variance of [X/Fe] is that of [Fe/H]
+    shared = stars._replace(errors=errors, fe_covariance=errors[:, iron] ** 2)
+    psi = at_random(layout, 1, 0.2)
+    psi = psi.at[layout.slices()["scatter"]].set(0.0)
+    star = one_star(shared, CONSTANT, 1)
+    anchor = proposals.find_anchor(star, model, layout, psi, jnp.zeros(4))
+    found = marginal.laplace_marginal(star, anchor, layout, psi)
+    p = jax.tree.map(lambda x: np.asarray(x, float), unpack(psi, layout))
+    slopes = model.forward.keywords["slopes"]
+    a, b = np.asarray(slopes.by_theta, float), np.asarray(slopes.by_factors, float)
+    mean = p.galaxy @ a[:2] + p.mean @ a[2:] + p.factors @ b + p.zero_points[:8]
+    covariance = a[2:].T @ np.diag(np.exp(2.0 * p.log_width)) @ a[2:]
+    error = np.full((8, 8), 0.5)
+    error[iron], error[:, iron] = -0.5, -0.5
+    np.fill_diagonal(error, 1.0)
+    error[iron, iron] = 0.5
+    normal = scipy_stats.multivariate_normal(mean, covariance + ERROR**2 * error)
+    assert stars.observed[1].all()
+    expected = normal.logpdf(stars.values[1])
+    np.testing.assert_allclose(found, expected, rtol=2e-4, atol=0.02)
+
+
 def test_sampled_marginal_agrees(model, stars, key):
     layout = make_layout(h.SharedErrors(outlier_share=0.0), YIELD_FACTORS)
     star, psi = one_star(stars, CONSTANT, 0), at_random(layout, 1, 0.2)

@@ -1,4 +1,4 @@
-"""Hamiltonian Monte Carlo of the joint density: many short chains side by side."""
+"""Hamiltonian Monte Carlo of psi: several short chains side by side."""
 
 from functools import cache
 from typing import NamedTuple
@@ -10,9 +10,9 @@ from jax import lax
 from jaxtyping import Array, Float, Key
 
 from chemsbi_jax.compute.devices import spread
-from chemsbi_jax.galaxy.hierarchical.density import Density, Point
+from chemsbi_jax.galaxy.hierarchical.follow import SharedDensity
 
-CHUNK = 10  # steps of a call
+CHUNK = 5  # steps of a call
 FULL, LONGEST = 1.5, 24  # length of a path (a quarter turn of a normal), and its steps
 GOAL = 0.8  # share of accepted steps
 
@@ -20,13 +20,18 @@ GOAL = 0.8  # share of accepted steps
 class Walk(NamedTuple):
     """What chains passed through."""
 
-    at: Point  # the last ones
+    at: Float[np.ndarray, "chain psi"]  # the last ones
     shared: Float[np.ndarray, "chain draw psi"]
     accepted: Float[np.ndarray, "chain draw"]  # probability
 
 
 def walk(
-    key: Key[Array, ""], density: Density, at: Point, step: float, n: int, advance=None
+    key: Key[Array, ""],
+    density: SharedDensity,
+    at: Array | np.ndarray,
+    step: float,
+    n: int,
+    advance=None,
 ) -> Walk:
     """The next `n` draws of each chain, rounded up to whole chunks.
 
@@ -41,7 +46,7 @@ def walk(
     parts = []
     n_chunks = -(-n // CHUNK)
     step, n_steps = jnp.asarray(step, jnp.float32), _path_steps(step)
-    for keys in jax.random.split(key, (n_chunks, len(at.shared))):
+    for keys in jax.random.split(key, (n_chunks, len(at))):
         found = _on_all_devices(_walk)((keys, at), density, step, n_steps)
         found = jax.tree.map(np.asarray, found)
         at = found.at
@@ -62,14 +67,14 @@ def _path_steps(step: float) -> Array:
 _on_all_devices = cache(spread)
 
 
-def _walk(chains: tuple, density: Density, step: Array, n_steps: Array) -> Walk:
+def _walk(chains: tuple, density: SharedDensity, step: Array, n_steps: Array) -> Walk:
     keys, at = chains
-    value = jax.value_and_grad(lambda x: density.log_density(x))
+    value = density.value_and_slope
 
-    def one(key: Array, at: Point) -> Walk:
+    def one(key: Array, at: Array) -> Walk:
         def go_on(state: tuple, key: Array) -> tuple:
             state, chance = _hamiltonian(key, value, state, step, n_steps)
-            return state, (state[0].shared, chance)
+            return state, (state[0], chance)
 
         first = (at, *value(at))
         last, (shared, chance) = lax.scan(go_on, first, jax.random.split(key, CHUNK))
@@ -82,38 +87,22 @@ def _hamiltonian(key: Array, value, state: tuple, step: Array, n_steps: Array):
     """One step: a path of random length from a random momentum, and its acceptance."""
     key_momentum, key_length, key_accept = jax.random.split(key, 3)
     at, start, slope = state
-    momentum = _normals(key_momentum, at)
+    momentum = jax.random.normal(key_momentum, at.shape)
     # of random size, so that no direction comes back to where it was
     size = step * jax.random.uniform(key_length, minval=0.7, maxval=1.1)
 
     def leap(_, path: tuple) -> tuple:
         at, _, slope, momentum = path
-        momentum = _add(momentum, slope, 0.5 * size)
-        at = _add(at, momentum, size)
+        momentum = momentum + 0.5 * size * slope
+        at = at + size * momentum
         now, slope = value(at)
-        return at, now, slope, _add(momentum, slope, 0.5 * size)
+        return at, now, slope, momentum + 0.5 * size * slope
 
     path = (at, start, slope, momentum)
     end, now, other, last = lax.fori_loop(0, n_steps, leap, path)
-    gain = now - start - _energy(last) + _energy(momentum)
+    gain = now - start - 0.5 * (jnp.sum(last**2) - jnp.sum(momentum**2))
     chance = jnp.where(jnp.isfinite(gain), jnp.exp(jnp.minimum(gain, 0.0)), 0.0)
     is_taken = jax.random.uniform(key_accept) < chance
     new = (end, now, other)
     state = jax.tree.map(lambda x, y: jnp.where(is_taken, x, y), new, state)
     return state, chance
-
-
-def _normals(key: Array, like: Point) -> Point:
-    keys = jax.random.split(key, 2)
-    return Point(
-        jax.random.normal(keys[0], like.shared.shape),
-        jax.random.normal(keys[1], like.stars.shape),
-    )
-
-
-def _add(x: Point, y: Point, factor: Array) -> Point:
-    return jax.tree.map(lambda a, b: a + factor * b, x, y)
-
-
-def _energy(momentum: Point) -> Array:
-    return 0.5 * sum(jnp.sum(x**2) for x in momentum)

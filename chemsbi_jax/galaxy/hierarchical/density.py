@@ -77,7 +77,7 @@ def log_density_of_star(
     """Log of likelihood times population of one star in its coordinates."""
     shared = unpack(psi, layout)
     local, log_det = move(star, guide, layout, psi, noise)
-    value, bad = readings(model, inputs_at(shared, local))
+    value, bad = readings(star, model, inputs_at(shared, local))
     gain = log_likelihood(star, shared, value) + log_population(shared, local)
     pseudo = norm.logpdf(noise).sum()
     # relative to the pseudo-prior, the mixture has the form of the marginal one

@@ -1,53 +1,52 @@
-"""Draws of psi with the stars' local parameters integrated out."""
+"""Draws of psi with the stars' local parameters integrated out.
+
+Chains of psi alone have Laplace marginal likelihoods of the stars; importance sampling
+of the stars then corrects their draws. The widths of the population so never meet the
+stars' coordinates, whose funnels keep joint chains from mixing.
+"""
 
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 from tqdm import tqdm
 
 from chemsbi_jax.galaxy.hierarchical.blocks import in_blocks
 from chemsbi_jax.galaxy.hierarchical.chains import GOAL, Walk, walk
-from chemsbi_jax.galaxy.hierarchical.density import (
-    Density,
-    Point,
-    add_response,
-)
-from chemsbi_jax.galaxy.hierarchical.marginal import Marginal, marginals
+from chemsbi_jax.galaxy.hierarchical.correct import Correction, correct_draws
+from chemsbi_jax.galaxy.hierarchical.follow import BLOCK, SharedDensity, follow
 from chemsbi_jax.galaxy.hierarchical.mode import Mode, anchor_stars, find_shared_mode
-from chemsbi_jax.galaxy.hierarchical.proposals import (
-    N_LOCAL,
-    Anchor,
-    Guide,
-    find_guide,
-)
+from chemsbi_jax.galaxy.hierarchical.proposals import Anchor
 from chemsbi_jax.galaxy.hierarchical.shared import Layout
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star
 
 STEP = 1.3  # times the fourth root of the number of coordinates (Beskos+ 2013)
-ROUGH_STEP = 0.6  # of it, before the coordinates have settled
-CHECK_DRAWS = 64  # of each star, for its marginal likelihood
-SHRINK = 0.1  # share of the width before in a covariance from few draws
+ROUGH_STEP = 0.8  # of it, before the coordinates have settled
+MIN_STEP, MAX_STEP = 0.15, 1.6  # of it
+SHRINK = 0.3  # share of the width before in a covariance from few draws
+SPREAD = 0.7  # posterior widths of the first places of chains
 
 
 class Chains(NamedTuple):
     """Numbers of chains and of their draws."""
 
-    n_chains: int = 16
-    n_warmup: tuple[int, ...] = (30, 30, 30)  # after each, new coordinates
-    n_draws: int = 120
+    n_chains: int = 8
+    n_warmup: tuple[int, ...] = (15, 20)  # after each, new coordinates
+    n_draws: int = 60
+    n_corrected: int = 240  # draws that get weights
+    n_star_draws: int = 64  # of each star and draw of psi
 
 
 class SharedDraws(NamedTuple):
     """Draws of psi, and what they were made with."""
 
-    psi: Float[np.ndarray, "chain draw psi"]
+    psi: Float[np.ndarray, "chain draw psi"]  # Laplace
+    corrected: Float[np.ndarray, "draw psi"]  # those with weights
+    correction: Correction
     accepted: float  # share of steps
     step: float
     mode: Mode
-    stars: Marginal  # of each star, at the posterior's mean
 
 
 def draw_shared(
@@ -59,7 +58,7 @@ def draw_shared(
     *,
     quiet: bool = True,
 ) -> SharedDraws:
-    """Draws of the shared latents from the joint density of psi and all stars.
+    """Draws of the shared latents from their marginal posterior.
 
     Args:
         key: decides everything random.
@@ -69,94 +68,84 @@ def draw_shared(
         chains: their number and length.
         quiet: no progress bar.
     """
-    key_guides, key_start, key_walk, key_check = jax.random.split(key, 4)
+    key_start, key_walk, key_correct = jax.random.split(key, 3)
     mode = find_shared_mode(stars, model, layout, quiet=quiet)
-    n_stars = len(stars.values)
-    centre, covariance, local = mode.psi, mode.covariance, mode.anchors.mode
-    step = STEP * (len(centre) + N_LOCAL * n_stars) ** -0.25
+    centre, covariance, anchors = mode.psi, mode.covariance, mode.anchors
+    step = STEP * len(centre) ** -0.25
     total = sum(chains.n_warmup) + chains.n_draws
     keys = jax.random.split(key_walk, len(chains.n_warmup) + 1)
-    guide_keys = jax.random.split(key_guides, len(chains.n_warmup) + 1)
-    at, scale = None, ROUGH_STEP
+    shape = chains.n_chains, len(centre)
+    at = np.asarray(SPREAD * jax.random.normal(key_start, shape))
+    scale = ROUGH_STEP
+    density = make_density(stars, anchors, model, layout, centre, covariance)
     with tqdm(total=total, desc="hierarchical", unit="draw", disable=quiet) as bar:
         for i, n in enumerate((*chains.n_warmup, chains.n_draws)):
-            density, local = make_density(
-                guide_keys[i], stars, local, model, layout, centre, covariance
-            )
-            if at is None:
-                at = scatter_points(key_start, density, chains.n_chains)
-            else:  # the stars start anew at their guides, psi where it is
-                at = Point(_whiten(density, psi[:, -1]), at.stars)
             found = walk(keys[i], density, at, scale * step, n, bar.update)
-            psi = to_psi(density, found)
-            at = found.at
+            psi, at = to_psi(density, found), found.at
             if i < len(chains.n_warmup):
                 scale = _adapt(scale, found)
                 centre, covariance = _moments(psi, covariance, layout)
-    best = jnp.asarray(psi.reshape(-1, psi.shape[-1]).mean(axis=0), jnp.float32)
-    block = (jax.random.split(key_check, n_stars), stars, _rows(density.guide, n_stars))
-    check = in_blocks(marginals, block, model, layout, best, CHECK_DRAWS)
-    return SharedDraws(psi, float(found.accepted.mean()), scale * step, mode, check)
+                anchors = anchor_stars(stars, anchors.mode, model, layout, centre)
+                density = make_density(
+                    stars, anchors, model, layout, centre, covariance
+                )
+                at = _whiten(density, _one_sign(psi[:, -1], layout))
+    flat = psi.reshape(-1, psi.shape[-1])
+    rows = np.linspace(0, len(flat) - 1, min(chains.n_corrected, len(flat)))
+    some = flat[rows.round().astype(int)]
+    correction = correct_draws(
+        key_correct, stars, anchors, model, layout, some, chains.n_star_draws
+    )
+    accepted = float(found.accepted.mean())
+    return SharedDraws(psi, some, correction, accepted, scale * step, mode)
 
 
 def make_density(
-    key, stars: Star, local, model: Model, layout: Layout, centre, covariance
-) -> tuple[Density, Float[np.ndarray, "star 4"]]:
-    """The density in coordinates around one psi, and the stars' modes there."""
-    anchors = anchor_stars(stars, local, model, layout, centre)
-    keys = jax.random.split(key, len(stars.values))
-    guides = in_blocks(_guides, (keys, stars, anchors), model, layout)
+    stars: Star, anchors: Anchor, model: Model, layout: Layout, centre, covariance
+) -> SharedDensity:
+    """The density in coordinates around one psi, at which the anchors are."""
+    at = np.asarray(centre, np.float32)
+    first = in_blocks(_log_likelihoods, (stars, anchors), model, layout, at)
     n_stars, n_rows = len(stars.values), padded_length(len(stars.values))
     fill = np.arange(n_rows) % n_stars
-    stars, guides = (jax.tree.map(lambda x: x[fill], t) for t in (stars, guides))
-    density = Density(
+    counts = np.asarray(np.arange(n_rows) < n_stars, np.float32)
+
+    def blocks(x):
+        return np.asarray(x)[fill].reshape(-1, min(BLOCK, n_rows), *x.shape[1:])
+
+    return SharedDensity(
         model,
         layout,
-        stars,
-        guides,
-        np.asarray(np.arange(n_rows) < n_stars, np.float32),
-        np.asarray(centre, np.float32),
+        jax.tree.map(blocks, stars),
+        jax.tree.map(blocks, anchors),
+        counts.reshape(-1, min(BLOCK, n_rows)),
+        blocks(first),
+        at,
         np.asarray(np.linalg.cholesky(covariance), np.float32),
     )
-    return density, anchors.mode
+
+
+def _log_likelihoods(block, model: Model, layout: Layout, psi: Array) -> Array:
+    def one(star: Star, anchor: Anchor) -> Array:
+        return follow(star, anchor, model, layout, psi).log_likelihood
+
+    return jax.vmap(one)(*block)
 
 
 def padded_length(n_stars: int) -> int:
-    """The next power of two, or one and a half of it, from 8."""
+    """8, 16, 32, or the next 2^n or 3/2 of it: few sizes to compile for."""
     power = max(8, 1 << (n_stars - 1).bit_length())
-    return power * 3 // 4 if n_stars <= power * 3 // 4 else power
+    is_less = n_stars <= power * 3 // 4 and power > 2 * BLOCK
+    return power * 3 // 4 if is_less else power
 
 
-def to_psi(density: Density, found: Walk) -> Float[np.ndarray, "chain draw psi"]:
+def to_psi(density: SharedDensity, found: Walk) -> Float[np.ndarray, "chain draw psi"]:
     """Latents from what chains passed through."""
     factor = np.asarray(density.factor, float)
     return np.asarray(density.centre, float) + found.shared @ factor.T
 
 
-def _guides(block, model: Model, layout: Layout) -> Guide:
-    def one(key: Array, star: Star, anchor: Anchor) -> Guide:
-        key_chart, key_response = jax.random.split(key)
-        guide = find_guide(key_chart, star, model, layout, anchor)
-        return add_response(key_response, star, guide, model, layout)
-
-    return jax.vmap(one)(*block)
-
-
-def _rows(tree, n: int):
-    return jax.tree.map(lambda x: np.asarray(x)[:n], tree)
-
-
-def scatter_points(key, density: Density, n_chains: int) -> Point:
-    """First places of chains, within the width of the normal approximation."""
-    key_shared, key_stars = jax.random.split(key)
-    n_psi, n_rows = len(density.centre), len(density.counts)
-    return Point(
-        np.asarray(0.7 * jax.random.normal(key_shared, (n_chains, n_psi))),
-        np.asarray(0.7 * jax.random.normal(key_stars, (n_chains, N_LOCAL, n_rows))),
-    )
-
-
-def _whiten(density: Density, psi: Float[np.ndarray, "chain psi"]) -> np.ndarray:
+def _whiten(density: SharedDensity, psi: Float[np.ndarray, "chain psi"]) -> np.ndarray:
     away = psi - np.asarray(density.centre, float)
     factor = np.asarray(density.factor, float)
     return np.linalg.solve(factor, away.T).T.astype(np.float32)
@@ -165,15 +154,18 @@ def _whiten(density: Density, psi: Float[np.ndarray, "chain psi"]) -> np.ndarray
 def _adapt(scale: float, found: Walk) -> float:
     """A larger or smaller step, by the share of accepted ones; 1 is for a normal."""
     late = found.accepted[:, found.accepted.shape[1] // 2 :].mean()
-    return float(np.clip(scale * np.exp(late - GOAL), 0.15, 1.5))
+    return float(np.clip(scale * np.exp(late - GOAL), MIN_STEP, MAX_STEP))
 
 
 def _moments(psi: np.ndarray, before: np.ndarray, layout: Layout):
-    """Mean and covariance of the later half of all chains, shrunk to what was.
-
-    The scatter counts by its size, as both of its signs are the same.
-    """
-    late = psi[:, psi.shape[1] // 2 :].reshape(-1, psi.shape[-1]).copy()
-    scatter = layout.slices()["scatter"]
-    late[:, scatter] = np.abs(late[:, scatter])
+    """Mean and covariance of the later half of all chains, shrunk to what was."""
+    late = psi[:, psi.shape[1] // 2 :].reshape(-1, psi.shape[-1])
+    late = _one_sign(late, layout)
     return late.mean(axis=0), (1 - SHRINK) * np.cov(late.T) + SHRINK * before
+
+
+def _one_sign(psi: Float[np.ndarray, "row psi"], layout: Layout) -> np.ndarray:
+    """Each scatter by its size: both of its signs are the same model."""
+    scatter, psi = layout.slices()["scatter"], psi.copy()
+    psi[:, scatter] = np.abs(psi[:, scatter])
+    return psi

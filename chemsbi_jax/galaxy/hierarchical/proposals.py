@@ -32,6 +32,7 @@ from chemsbi_jax.galaxy.hierarchical.star import (
     log_likelihood,
     log_population,
     noise_variance,
+    offsets,
     readings,
     residuals,
     slope_of_readings,
@@ -91,7 +92,7 @@ def find_anchor(
     """The mode of one star at one psi; `start` is a first guess beside `STARTS`."""
     shared = unpack(psi, layout)
     mode = find_mode(star, model, shared, start)
-    value, slope = slope_of_readings(model, inputs_at(shared, mode))
+    value, slope = slope_of_readings(star, model, inputs_at(shared, mode))
     anchor = Anchor(psi, mode, value, slope, jnp.zeros(N_LOCAL))
     _, step = normal_approximation(star, anchor, layout, psi)
     return anchor._replace(shift=step)
@@ -106,7 +107,7 @@ def find_mode(
     starts = jnp.concatenate([start[None], starts])
 
     def rest_at(local: Array) -> Array:
-        value, bad = readings(model, inputs_at(shared, local))
+        value, bad = readings(star, model, inputs_at(shared, local))
         return jnp.where(bad, 1e3, residuals(star, shared, value, local))
 
     def look(local: Array) -> tuple[Array, Array]:
@@ -143,16 +144,23 @@ def normal_approximation(
     star: Star, anchor: Anchor, layout: Layout, psi: Float[Array, " psi"]
 ) -> tuple[Float[Array, "4 4"], Float[Array, " 4"]]:
     """Cholesky factor of the curvature, and the Gauss-Newton step from the mode."""
+    curvature, slope = normal_equations(star, anchor, layout, psi)
+    root = cholesky(curvature)
+    return root, -solve_upper(root, solve_lower(root, slope))
+
+
+def normal_equations(
+    star: Star, anchor: Anchor, layout: Layout, psi: Float[Array, " psi"]
+) -> tuple[Float[Array, "4 4"], Float[Array, " 4"]]:
+    """Curvature of minus the log density at the anchor's mode, and its slope."""
     shared = unpack(psi, layout)
     rest = linear_readings(anchor, layout, psi, anchor.mode) - star.values
-    rest = rest + shared.zero_points
+    rest = rest + offsets(star, shared)
     weighted = (star.seen / noise_variance(star, shared))[:, None]
     weighted = weighted * anchor.slope[:, LOCAL]
     of_population = jnp.exp(-2.0 * shared.log_width)
     curvature = weighted.T @ anchor.slope[:, LOCAL] + jnp.diag(of_population)
-    slope = weighted.T @ rest + of_population * (anchor.mode - shared.mean)
-    root = cholesky(curvature)
-    return root, -solve_upper(root, solve_lower(root, slope))
+    return curvature, weighted.T @ rest + of_population * (anchor.mode - shared.mean)
 
 
 def linear_readings(
@@ -193,7 +201,7 @@ def log_weights(
     log_density: Float[Array, "*b"],
 ) -> Float[Array, "*b"]:
     """Log importance weights of draws: likelihood times population over proposal."""
-    value, bad = readings(model, inputs_at(shared, local))
+    value, bad = readings(star, model, inputs_at(shared, local))
     gain = jnp.where(bad, BAD, log_likelihood(star, shared, value))
     return gain + log_population(shared, local) - log_density
 

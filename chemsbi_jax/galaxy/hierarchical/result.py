@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL, PARAMETERS
 from chemsbi_jax.galaxy.hierarchical.posterior import SharedDraws
@@ -13,7 +13,9 @@ from chemsbi_jax.galaxy.hierarchical.shared import Layout, physical, psi_names
 from chemsbi_jax.priors import Prior
 from chemsbi_jax.types import GalaxyPosterior
 
-MAX_R_HAT, MIN_ESS = 1.05, 100.0  # of each shared parameter
+MAX_R_HAT, MIN_ESS = 1.05, 100.0  # of each shared parameter, in the chains
+MAX_PARETO_K, MIN_WEIGHTED = 0.7, 50.0  # of the weights, and their effective draws
+N_RESAMPLED = 1000
 QUANTILES = {"q05": 0.05, "q16": 0.16, "q50": 0.5, "q84": 0.84, "q95": 0.95}
 NOT_NARROWED = 0.9  # posterior width over the prior's
 
@@ -68,9 +70,10 @@ def _describe(x: Float[np.ndarray, " draw"]) -> dict[str, float]:
 def to_result(
     found: SharedDraws, layout: Layout, factors: Sequence[str], prior: Prior
 ) -> HierarchicalPosterior:
-    """Draws, budget and checks from the chains."""
+    """Draws, budget and checks from the chains and their weights."""
     names = psi_names(factors)
-    latents = found.psi.reshape(-1, found.psi.shape[-1]).copy()
+    weights = np.exp(found.correction.log_weights)
+    latents = found.corrected[evenly_resampled(weights, N_RESAMPLED)]
     scatter = layout.slices()["scatter"]
     latents[:, scatter] = np.abs(latents[:, scatter])
     draws = physical(latents, layout, prior)
@@ -84,6 +87,15 @@ def to_result(
     )
     budget = width_budget(np.cov(latents.T), layout)
     return HierarchicalPosterior(posterior, names, draws, latents, budget)
+
+
+def evenly_resampled(
+    weights: Float[np.ndarray, " draw"], n: int
+) -> Int[np.ndarray, " n"]:
+    """Rows of weighted draws, as often as their weights say (systematic)."""
+    ends = np.cumsum(weights) / weights.sum()
+    rows = np.searchsorted(ends, (np.arange(n) + 0.5) / n)
+    return np.minimum(rows, len(weights) - 1)
 
 
 def width_budget(covariance: Float[np.ndarray, "psi psi"], layout: Layout) -> dict:
@@ -110,7 +122,7 @@ def width_budget(covariance: Float[np.ndarray, "psi psi"], layout: Layout) -> di
 
 
 def shared_checks(found: SharedDraws, layout: Layout, names: Sequence[str]) -> dict:
-    """Convergence of the chains, and how well each star is integrated."""
+    """Convergence of the chains, of the weights, and of each star's integral."""
     import arviz  # here, as it takes a second that other methods need not wait for
 
     psi = found.psi.copy()
@@ -124,8 +136,16 @@ def shared_checks(found: SharedDraws, layout: Layout, names: Sequence[str]) -> d
     prior_sd[scatter] = np.sqrt(1.0 - 2.0 / np.pi)
     share = sd / prior_sd
     worst = int(np.argmax(r_hat))
+    by, stars = found.correction, found.correction.stars
+    weighted = float(1.0 / np.sum(np.exp(2.0 * by.log_weights)))
+    is_mixed = r_hat.max() <= MAX_R_HAT and ess.min() >= MIN_ESS
+    is_weighted = by.pareto_k <= MAX_PARETO_K and weighted >= MIN_WEIGHTED
     return {
-        "converged": bool(r_hat.max() <= MAX_R_HAT and ess.min() >= MIN_ESS),
+        "converged": bool(is_mixed and is_weighted),
+        "pareto_k": by.pareto_k,
+        "weighted_draws": weighted,
+        "log_weight_sd": by.raw_sd,
+        "log_weight_noise": by.noise,
         "ess": float(ess[:N_GLOBAL].min()),
         "ess_min": float(ess.min()),
         "r_hat": float(r_hat[:N_GLOBAL].max()),
@@ -135,10 +155,10 @@ def shared_checks(found: SharedDraws, layout: Layout, names: Sequence[str]) -> d
         "step": found.step,
         "newton_rounds": found.mode.rounds,
         "newton_step": found.mode.step,
-        "effective_draws_min": float(found.stars.n_effective.min()),
-        "effective_draws_median": float(np.median(found.stars.n_effective)),
-        "outliers": np.flatnonzero(found.stars.inlier < 0.5).tolist(),
-        "log_likelihood": float(found.stars.log_likelihood.astype(float).sum()),
+        "effective_draws_min": float(stars.n_effective.min()),
+        "effective_draws_median": float(np.median(stars.n_effective)),
+        "outliers": np.flatnonzero(stars.inlier < 0.5).tolist(),
+        "log_likelihood": float(stars.log_likelihood.astype(float).sum()),
         "width_over_prior": {names[i]: float(share[i]) for i in free},
         "not_narrowed": [names[i] for i in free if share[i] > NOT_NARROWED],
     }

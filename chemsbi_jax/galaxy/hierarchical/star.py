@@ -12,6 +12,7 @@ from chemsbi_jax import priors
 from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
 from chemsbi_jax.galaxy.hierarchical.settings import SharedErrors
 from chemsbi_jax.galaxy.hierarchical.shared import Shared
+from chemsbi_jax.galaxy.likelihood import IRON, observe
 from chemsbi_jax.priors import Prior
 from chemsbi_jax.types import Stars
 
@@ -34,6 +35,8 @@ class Star(NamedTuple):
     variance: Float[Array, "*star reading"]  # dex^2, Gyr^2; 1 where not observed
     seen: Float[Array, "*star reading"]  # 1 where observed, else 0
     log_broad: Float[Array, "*star"]  # log density of the outliers at this star
+    # 1 where a reading is that of [X/H], 0 where it is [X/Fe], [Fe/H] or the time
+    over_h: Float[Array, "*star reading"]
 
 
 class Model(NamedTuple):
@@ -47,12 +50,17 @@ def make_stars(stars: Stars, settings: SharedErrors, prior: Prior) -> Star:
     """Arrays of the likelihood from a star table; the birth time is the last reading.
 
     Outliers are normal around the median star, with `outlier_width` and the star's
-    own errors; their birth times have the prior.
+    own errors; their birth times have the prior. Where the errors of [X/Fe] share that
+    of [Fe/H] (`Stars.fe_covariance`), the reading is [X/H], as in `observe`; the
+    model's scatter is then that of [X/H].
     """
+    measured = observe(stars)
     seen = np.asarray(stars.observed)
     dated = np.isfinite(stars.birth_time) & np.isfinite(stars.e_birth_time)
-    values = np.where(seen, stars.values, 0.0)
-    variance = np.where(seen, np.where(seen, stars.errors, 1.0) ** 2, 1.0)
+    values = np.asarray(measured.values, float)
+    variance = 1.0 / np.where(seen, np.asarray(measured.weight, float), 1.0)
+    over_h = measured.over_h
+    over_h = np.zeros(seen.shape) if over_h is None else np.asarray(over_h, float)
     middle = [
         np.median(column[good]) if good.any() else 0.0
         for column, good in zip(values.T, seen.T, strict=True)
@@ -72,17 +80,19 @@ def make_stars(stars: Stars, settings: SharedErrors, prior: Prior) -> Star:
                 np.concatenate([variance, e_birth[:, None] ** 2], axis=1),
                 np.concatenate([seen, dated[:, None]], axis=1),
                 log_broad,
+                np.pad(over_h, ((0, 0), (0, 1))),
             )
         )
     )
 
 
 def readings(
-    model: Model, inputs: Float[Array, "*b input"]
+    star: Star, model: Model, inputs: Float[Array, "*b input"]
 ) -> tuple[Float[Array, "*b reading"], Bool[Array, "*b"]]:
-    """Abundances and birth time, and where the model has no star (0 there).
+    """What was measured and birth time, and where the model has no star (0 there).
 
     Args:
+        star: which of its readings are [X/H].
         model: the forward model.
         inputs: two latents of the galaxy, four of the star, then the yield factors.
     """
@@ -93,16 +103,27 @@ def readings(
     abundances = model.forward(theta, inputs[..., n:])
     bad = jnp.any(jnp.isnan(abundances), axis=-1)
     abundances = jnp.where(bad[..., None], 0.0, abundances)
-    return jnp.concatenate([abundances, theta[..., BIRTH_TIME:]], axis=-1), bad
+    every = jnp.concatenate([abundances, theta[..., BIRTH_TIME:]], axis=-1)
+    return _measured(star, every), bad
+
+
+def _measured(star: Star, x: Float[Array, "*b reading"]) -> Float[Array, "*b reading"]:
+    """[X/H] = [X/Fe] + [Fe/H] where the reading is [X/H]."""
+    return x + star.over_h * x[..., IRON : IRON + 1]
+
+
+def offsets(star: Star, shared: Shared) -> Float[Array, " reading"]:
+    """Zero points of the readings."""
+    return _measured(star, shared.zero_points)
 
 
 def slope_of_readings(
-    model: Model, inputs: Float[Array, " input"]
+    star: Star, model: Model, inputs: Float[Array, " input"]
 ) -> tuple[Float[Array, " reading"], Float[Array, "reading input"]]:
     """Readings and their Jacobian, from the side on which it has fewer numbers."""
-    value, bad = readings(model, inputs)
+    value, bad = readings(star, model, inputs)
     jacobian = jax.jacrev if len(value) < len(inputs) else jax.jacfwd
-    slope = jacobian(lambda x: readings(model, x)[0])(inputs)
+    slope = jacobian(lambda x: readings(star, model, x)[0])(inputs)
     return value, jnp.where(bad | ~jnp.isfinite(slope), 0.0, slope)
 
 
@@ -118,7 +139,7 @@ def residuals(
     local: Float[Array, " 4"],
 ) -> Float[Array, " residual"]:
     """Standardised residuals of the readings and of the population."""
-    rest = predicted + shared.zero_points - star.values
+    rest = predicted + offsets(star, shared) - star.values
     rest = star.seen / jnp.sqrt(noise_variance(star, shared)) * rest
     units = (local - shared.mean) * jnp.exp(-shared.log_width)
     return jnp.concatenate([rest, units])
@@ -130,7 +151,7 @@ def log_likelihood(
     """Normalised Gaussian log likelihood of one star at predicted readings."""
     variance = noise_variance(star, shared)
     norm = jnp.sum(star.seen * (jnp.log(variance) + LOG_2_PI))
-    rest = predicted + shared.zero_points - star.values
+    rest = predicted + offsets(star, shared) - star.values
     squares = jnp.sum(star.seen / variance * rest**2, axis=-1)
     return -0.5 * (squares + norm)
 

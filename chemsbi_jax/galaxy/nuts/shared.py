@@ -10,8 +10,8 @@ from numpyro.infer import MCMC, NUTS
 
 from chemsbi_jax.constants import YIELD_FACTORS
 from chemsbi_jax.galaxy.hierarchical.density import Density, Point
+from chemsbi_jax.galaxy.hierarchical.joint import make_density, scatter_points
 from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode
-from chemsbi_jax.galaxy.hierarchical.posterior import make_density, scatter_points
 from chemsbi_jax.galaxy.hierarchical.settings import SharedErrors
 from chemsbi_jax.galaxy.hierarchical.shared import make_layout, psi_names
 from chemsbi_jax.galaxy.hierarchical.star import FactorForward, Model, make_stars
@@ -63,7 +63,7 @@ def run_shared_nuts(
     layout, model = make_layout(settings, factors), Model(forward, prior)
     rows = make_stars(stars, settings, prior)
     mode = find_shared_mode(rows, model, layout, quiet=quiet)
-    density, _ = make_density(
+    density = make_density(
         key_guides,
         rows,
         mode.anchors.mode,

@@ -85,15 +85,16 @@ def main(config: Config) -> dict:
     flags |= {"hold": list(config.hold)}
     rows = [r for r in read_rows(path) if r["flags"] == flags]
     done = {r["name"] for r in rows}
+    key_infer = jax.random.key(config.seed)
     config.out.mkdir(parents=True, exist_ok=True)
     for name, stars, truth in tqdm(
         galaxies(config, forward, prior), disable=config.quiet
     ):
         if name in done:
             continue
-        key = jax.random.fold_in(jax.random.key(config.seed), len(rows))
+        key_i = jax.random.fold_in(key_infer, len(rows))
         found = hierarchical_posterior(
-            key,
+            key_i,
             forward,
             prior,
             stars() if callable(stars) else stars,
@@ -136,13 +137,11 @@ def galaxies(config: Config, forward, prior) -> list[tuple]:
             for name, (_, truth) in TABLES.items()
         ]
     if config.study == "population":
-        rows = []
+        rows, keys = [], jax.random.split(key, 2 * len(PARAMETERS[N_GLOBAL:]))
         for i, name in enumerate(PARAMETERS[N_GLOBAL:]):
             for j, shift in enumerate((-1.0, 1.0)):
                 psi = jnp.zeros(n_psi).at[at["population"].start + i].set(shift)
-                rows.append(
-                    (f"{name} {shift:+.0f}", psi, jax.random.split(key, 8)[2 * i + j])
-                )
+                rows.append((f"{name} {shift:+.0f}", psi, keys[2 * i + j]))
     else:
         rows = []
         for i, k in enumerate(jax.random.split(key, config.n_galaxies)):

@@ -18,6 +18,11 @@ from chemsbi_jax.constants import ABUNDANCES, PARAMETERS
 from chemsbi_jax.errors import OutputError
 from chemsbi_jax.plots.corner import mass_levels
 from chemsbi_jax.plots.reproduction import plot_recovery
+from chemsbi_jax.plots.shared_errors import (
+    plot_both_intervals,
+    plot_budget,
+    plot_yield_factors,
+)
 from chemsbi_jax.plots.simulations import plot_simulations
 from chemsbi_jax.plots.style import (
     MASS_1_2_3_SIGMA,
@@ -107,6 +112,23 @@ FIGURES = {
     ),
 }
 
+ELSEWHERE = {"yields"}  # its figures are made in test_yields_script.py
+INTERVAL = (MEAN, np.diag([0.01, 0.02]) ** 2)
+SHARES = {"alpha_imf": 0.3, "log10_n_ia": 0.6}
+MORE_FIGURES = {
+    "posteriors of yield sets": lambda: plots.plot_yield_posteriors(
+        {"tng": INTERVAL, "nkt13": INTERVAL}, RNG.normal(size=(100, 2))
+    ),
+    "residuals of yield sets": lambda: plots.plot_yield_residuals(
+        {"tng": {"fe_h": 0.1, "mg_fe": None}}, {"tng": {"fe_h": 0.02, "mg_fe": None}}
+    ),
+    "both intervals": lambda: plot_both_intervals(INTERVAL, INTERVAL, MEAN),
+    "yield factors": lambda: plot_yield_factors(
+        {"sn2_mg": {"mean": 0.1, "sd": 0.05}}, {"sn2_mg": 0.2}
+    ),
+    "budget": lambda: plot_budget({"yields": SHARES, "all": SHARES}),
+}
+
 
 def texts(fig):
     """All text of a figure, as one string."""
@@ -159,9 +181,17 @@ def test_every_public_figure_is_here():
         importlib.import_module(f"{plots.__name__}.{module.name}")
         for module in pkgutil.iter_modules(plots.__path__)
     ]
+    modules = [m for m in modules if m.__name__.split(".")[-1] not in ELSEWHERE]
     public = {name for m in modules for name in vars(m) if name.startswith("plot_")}
-    called = {name for make in FIGURES.values() for name in make.__code__.co_names}
+    makers = [*FIGURES.values(), *MORE_FIGURES.values()]
+    called = {name for make in makers for name in make.__code__.co_names}
     assert public - called == set()
+
+
+@pytest.mark.parametrize("name", MORE_FIGURES)
+def test_figures_of_yields_and_of_shared_errors_are_drawn(tmp_path, name):
+    plots.save_figure(MORE_FIGURES[name](), tmp_path / "figure.png")
+    assert mpl.image.imread(tmp_path / "figure.png")[..., :3].std() > 0.01
 
 
 USERS_STYLE = {

@@ -1,7 +1,6 @@
 """The check of `Stars` at the border: one meaning for every method, or a refusal."""
 
 import multiprocessing
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -57,20 +56,21 @@ def test_good_stars_are_not_changed():
         e_birth_time=np.array([0.5, 1.0, np.nan, 2.0]),
     )
     checked = check_stars(stars)
-    for one, other in zip(checked, stars, strict=True):
+    for one, other in zip(checked[:6], stars[:6], strict=True):
         np.testing.assert_array_equal(one, other)
         assert one.dtype == other.dtype
+    assert checked.fe_covariance is None
 
 
 def test_lists_jax_arrays_masked_arrays_and_small_floats_are_accepted():
     stars = made_stars()
     wanted = check_stars(stars)
-    as_lists = cs.Stars(*(column.tolist() for column in stars))
+    as_lists = cs.Stars(*(column.tolist() for column in stars[:6]))
     as_jax = cs.Stars(*map(jnp.asarray, stars[:5]), stars.ids)
     as_float32 = cs.Stars(*(x.astype(np.float32) for x in stars[:5]), range(4))
     for other in (as_lists, as_jax, as_float32):
         checked = check_stars(other)
-        for one, column in zip(checked, wanted, strict=True):
+        for one, column in zip(checked[:6], wanted[:6], strict=True):
             assert one.dtype.kind == column.dtype.kind
         np.testing.assert_allclose(checked.values, wanted.values, rtol=1e-6)
         assert checked.observed.all()
@@ -169,23 +169,10 @@ def test_shapes_and_types_that_can_not_be_used_are_refused(fields, problem):
         check_stars(made_stars()._replace(**fields))
 
 
-class MoreStars(NamedTuple):
-    """`Stars` with a further field."""
-
-    values: np.ndarray
-    errors: np.ndarray
-    observed: np.ndarray
-    birth_time: np.ndarray
-    e_birth_time: np.ndarray
-    ids: np.ndarray
-    fe_covariance: np.ndarray | None = None
-    take = cs.Stars.take
-
-
 def test_further_fields_stay():
-    stars = MoreStars(*made_stars(), fe_covariance=np.ones(4))
+    stars = made_stars()._replace(fe_covariance=np.ones(4))
     np.testing.assert_array_equal(check_stars(stars).fe_covariance, np.ones(4))
-    plain = MoreStars(*made_stars())
+    plain = made_stars()
     assert check_stars(plain).fe_covariance is None
     assert plain.take([0, 2]).fe_covariance is None
     assert len(plain.take([0, 2]).values) == 2

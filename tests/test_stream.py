@@ -17,8 +17,8 @@ from scripts_of_tests import EXAMPLE
 from test_galaxy import exact_npe, exact_posterior, exact_stars  # noqa: F401
 
 import chemsbi_jax as cs
-from chemsbi_jax import galaxy as galaxy_module
 from chemsbi_jax.compute.devices import join_processes
+from chemsbi_jax.galaxy import infer as galaxy_module
 from chemsbi_jax.galaxy.amortised import resume as progress
 from chemsbi_jax.galaxy.amortised import stream
 from chemsbi_jax.galaxy.amortised.stream import stream_galaxy

@@ -26,7 +26,6 @@ from chemsbi_jax.galaxy.exact.posterior import require_converged
 from chemsbi_jax.galaxy.exact.robust import robust_posterior
 from chemsbi_jax.galaxy.exact.start import exact_of_stars
 from chemsbi_jax.galaxy.grid import draw_from_grid
-from chemsbi_jax.galaxy.hierarchical import hierarchical_posterior
 from chemsbi_jax.galaxy.result import to_posterior
 from chemsbi_jax.galaxy.star_checks import check_stars
 from chemsbi_jax.npe.model import Npe
@@ -58,10 +57,7 @@ def infer_galaxy(
             "gaussian" multiplies Gaussians fitted to draws of each star; "exact" takes
             the flow only as a guide and integrates the likelihood of `forward`;
             "robust" also gives each abundance a model error whose size is estimated
-            from the stars; "hierarchical" has priors on yields, zero points and
-            populations (`hierarchical_posterior`). Its `forward` takes yield factors
-            beside theta (`emulate_yields`), and its draws are those of its chains.
-            Stars that are too uninformative for a network
+            from the stars. Stars that are too uninformative for a network
             (`find_uninformative`) are excluded from the first two.
         n_draws: draws from the result.
         forward: theta (..., 6) -> abundances [dex], for "exact" and "robust". "flow"
@@ -270,16 +266,10 @@ def _required(forward: Forward | None, method: str) -> Forward:
     return forward
 
 
-def _infer_hierarchical(key, npe, stars, forward, n_draws, quiet) -> GalaxyPosterior:
-    forward = _required(forward, "hierarchical")
-    return hierarchical_posterior(key, forward, npe.prior, stars, quiet=quiet).posterior
-
-
 METHODS: dict[str, Callable[..., GalaxyPosterior]] = {
     "flow": _infer_flow,
     "gaussian": _infer_gaussian,
     "exact": infer_exact,
     "robust": _infer_robust,
-    "hierarchical": _infer_hierarchical,
 }
 """Method -> function of (key, npe, checked stars, forward, n_draws, quiet)."""

@@ -113,9 +113,9 @@ def recover(key, models: dict[str, YieldModel], config: Config) -> list[dict]:
             own = jax.random.fold_in(key, i * config.n_galaxies + j)
             key_mock, key_fit = jax.random.split(own)
             stars, truth = mock(key_mock, true, config.n_stars, config)
-            ln_z = {
-                n: ln_z_of(key_fit, m, stars) for n, m in models.items()
-            }  # key reuse: common random numbers
+            ln_z = {}
+            for n, m in models.items():
+                ln_z[n] = ln_z_of(key_fit, m, stars)  # key reuse: common random numbers
             best = max(ln_z, key=ln_z.get)
             rows.append({"true": true, "truth": truth, "best": best, "ln_z": ln_z})
             bar.update()

@@ -14,14 +14,13 @@ from jaxtyping import Array, Bool, Float, Key
 from tqdm import tqdm
 
 from chemsbi_jax.errors import ConvergenceError, InputError
-from chemsbi_jax.galaxy.amortised.padding import keys_of_stars
 from chemsbi_jax.galaxy.exact.blocks import (
     adapt_poor_proposals,
     effective_draws,
     evidence_at,
     resample_poor_stars,
 )
-from chemsbi_jax.galaxy.exact.importance import Evidence, Star
+from chemsbi_jax.galaxy.exact.importance import Evidence, Star, keys_of_stars
 from chemsbi_jax.galaxy.exact.polynomial import (
     Design,
     edge_mass,

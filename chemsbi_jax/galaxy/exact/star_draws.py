@@ -13,7 +13,6 @@ from jax import lax
 from jaxtyping import Array, Float, Key, UInt32
 
 from chemsbi_jax import priors
-from chemsbi_jax.galaxy.amortised.padding import keys_of_stars
 from chemsbi_jax.galaxy.exact.blocks import (
     DRAWS,
     POINTS_PER_CALL,
@@ -21,7 +20,12 @@ from chemsbi_jax.galaxy.exact.blocks import (
     evidence_at,
     in_blocks,
 )
-from chemsbi_jax.galaxy.exact.importance import GOOD_SHARE, Star, draw_weighted
+from chemsbi_jax.galaxy.exact.importance import (
+    GOOD_SHARE,
+    Star,
+    draw_weighted,
+    keys_of_stars,
+)
 from chemsbi_jax.galaxy.exact.posterior import Exact
 from chemsbi_jax.galaxy.exact.start import features_of
 from chemsbi_jax.galaxy.exact.triangular_map import prior_chart

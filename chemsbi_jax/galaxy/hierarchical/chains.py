@@ -10,10 +10,10 @@ from jax import lax
 from jaxtyping import Array, Float, Key
 
 from chemsbi_jax.compute.devices import spread
-from chemsbi_jax.galaxy.hierarchical.follow import SharedDensity
+from chemsbi_jax.galaxy.hierarchical.shared_density import SharedDensity
 
 CHUNK = 5  # steps of a call
-FULL, LONGEST = 1.5, 24  # length of a path (a quarter turn of a normal), and its steps
+FULL, LONGEST = 4.0, 32  # length of a path in widths, and its steps at most
 GOAL = 0.8  # share of accepted steps
 
 

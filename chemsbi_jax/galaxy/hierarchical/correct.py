@@ -1,9 +1,11 @@
 """Importance sampling of the stars' local latents, and what it changes for psi.
 
-The chains have Laplace marginal likelihoods. A sampled one of each star at some of
-their draws, with the same random numbers at every psi, gives these draws weights.
+The chains have Laplace marginal likelihoods of expanded readings. Marginal likelihoods
+sampled with the forward model itself at some of their draws, with the same random
+numbers at every psi, give these draws weights.
 """
 
+from functools import cache
 from typing import NamedTuple
 
 import jax
@@ -14,20 +16,22 @@ from jax.scipy.special import logsumexp
 from jax.scipy.stats import norm
 from jaxtyping import Array, Float, Key
 
+from chemsbi_jax.compute.devices import spread
 from chemsbi_jax.galaxy.exact.importance import n_effective
-from chemsbi_jax.galaxy.hierarchical.blocks import in_blocks
-from chemsbi_jax.galaxy.hierarchical.follow import follow
 from chemsbi_jax.galaxy.hierarchical.marginal import with_outliers
 from chemsbi_jax.galaxy.hierarchical.proposals import (
     N_LOCAL,
     WIDEN,
-    Anchor,
     even_normals,
     log_weights,
 )
-from chemsbi_jax.galaxy.hierarchical.shared import Layout, unpack
-from chemsbi_jax.galaxy.hierarchical.small import log_determinant, solve_upper
+from chemsbi_jax.galaxy.hierarchical.shared import unpack
+from chemsbi_jax.galaxy.hierarchical.shared_density import SharedDensity
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star
+from chemsbi_jax.galaxy.hierarchical.surrogate import normals, solve_upper
+
+N_HALVES = 2  # independent sets of draws, whose difference is the error
+CHUNK = 16  # draws of psi of a call
 
 
 class Marginal(NamedTuple):
@@ -36,81 +40,104 @@ class Marginal(NamedTuple):
     log_likelihood: Float[Array, "*star"]  # normalised, with outliers
     n_effective: Float[Array, "*star"]  # draws
     inlier: Float[Array, "*star"]  # posterior chance that it is no outlier
-    laplace: Float[Array, "*star"]  # the same log likelihood by Laplace
 
 
 class Correction(NamedTuple):
     """Weights of draws of psi, and what they came from."""
 
     log_weights: Float[np.ndarray, " draw"]  # smoothed, normalised
+    raw: Float[np.ndarray, " draw"]  # before smoothing
+    log_likelihood: Float[np.ndarray, " draw"]  # sampled, of all stars
     pareto_k: float
-    raw_sd: float  # of the log weights before smoothing
     noise: float  # sd of their error, from the halves of the draws; nats
     stars: Marginal  # mean over the draws of psi
 
 
-def sampled_marginal(
-    key: Key[Array, ""],
-    star: Star,
-    anchor: Anchor,
-    model: Model,
-    layout: Layout,
-    psi: Float[Array, " psi"],
-    n: int,
-) -> Marginal:
-    """Marginal likelihood of one star from `n` draws of the forward model."""
-    shared = unpack(psi, layout)
-    normal = follow(star, anchor, model, layout, psi)
-    noise = even_normals(key, n)
-    local = normal.mode + solve_upper(normal.root, WIDEN * noise.T)
-    volume = N_LOCAL * jnp.log(WIDEN) - log_determinant(normal.root)
-    log_density = norm.logpdf(noise).sum(axis=0) - volume
-    weights = log_weights(star, shared, model, local, log_density)
-    inlier = logsumexp(weights) - jnp.log(n)
-    total = with_outliers(star, shared, inlier)
-    chance = jnp.exp(inlier + jnp.log1p(-jnp.exp(shared.log_outliers)) - total)
-    return Marginal(total, n_effective(weights), chance, normal.log_likelihood)
-
-
 def correct_draws(
     key: Key[Array, ""],
-    stars: Star,
-    anchors: Anchor,
+    density: SharedDensity,
     model: Model,
-    layout: Layout,
     psi: Float[np.ndarray, "draw psi"],
     n: int,
+    advance=None,
 ) -> Correction:
     """Pareto-smoothed weights of draws of psi, from `n` draws of each star.
 
-    Two independent halves of the draws of the stars give the error of the log weights.
+    Args:
+        key: decides the draws of the stars.
+        density: from which psi was drawn.
+        model: forward model and prior.
+        psi: draws of the shared latents.
+        n: draws of the local latents of each star and psi.
+        advance: called with the number of draws of psi of each call.
     """
     import arviz  # here, as it takes a second that other methods need not wait for
 
-    n_stars = len(stars.values)
-    keys = jax.random.split(key, (n_stars, 2))
-    at = jnp.asarray(psi, jnp.float32)
-    halves = in_blocks(
-        _marginals, (keys, stars, anchors), model, layout, at, max(n // 2, 1)
-    )
-    each = Marginal(*(np.asarray(x, float) for x in halves))  # (star, draw, half)
-    half = (each.log_likelihood - each.laplace).sum(axis=0)
-    noise = float((half[:, 0] - half[:, 1]).std() / 2.0)
-    both = np.logaddexp(*np.moveaxis(each.log_likelihood, -1, 0)) - np.log(2.0)
-    raw = (both - each.laplace[..., 0]).sum(axis=0)
+    parts = []
+    for rows in range(0, len(psi), CHUNK):
+        some = np.resize(psi[rows : rows + CHUNK], (CHUNK, psi.shape[1]))
+        found = _on_all_devices(_marginals)(
+            some.astype(np.float32), key, density, model, _Draws(max(n // N_HALVES, 1))
+        )
+        parts.append(jax.tree.map(lambda x: np.asarray(x, float), found))
+        if advance:
+            advance(min(CHUNK, len(psi) - rows))
+    laplace, each = jax.tree.map(lambda *x: np.concatenate(x)[: len(psi)], *parts)
+    is_star = density.counts > 0.0
+    each = Marginal(*(x[..., is_star] for x in each))  # (draw, half, star)
+    halves = each.log_likelihood.sum(axis=-1) - laplace[:, None]
+    noise = float((halves[:, 0] - halves[:, 1]).std() / 2.0)
+    both = np.logaddexp(*np.moveaxis(each.log_likelihood, 1, 0)) - np.log(2.0)
+    total = both.sum(axis=-1)
+    raw = total - laplace
     smooth, k = arviz.psislw(raw)
-    mean = Marginal(*(x.mean(axis=(1, 2)) for x in each))
-    mean = mean._replace(n_effective=2.0 * mean.n_effective)
-    return Correction(np.asarray(smooth), float(k), float(raw.std()), noise, mean)
+    mean = Marginal(*(x.mean(axis=(0, 1)) for x in each))
+    mean = mean._replace(n_effective=N_HALVES * mean.n_effective)
+    return Correction(np.asarray(smooth), raw, total, float(k), noise, mean)
 
 
-def _marginals(block, model: Model, layout: Layout, psi: Array, n: int) -> Marginal:
-    def at_one(psi: Array) -> Marginal:
-        def one(key: Array, star: Star, anchor: Anchor) -> Marginal:
-            return sampled_marginal(key, star, anchor, model, layout, psi, n)
+class _Draws:
+    """A number of draws, static for `jit`."""
 
-        # (star, half)
-        return jax.vmap(jax.vmap(one, (0, None, None)))(*block)
+    def __init__(self, n: int):
+        self.n = n
 
-    found = lax.map(at_one, psi)  # (draw, star, half)
-    return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), found)
+
+jax.tree_util.register_static(_Draws)
+
+
+def _marginals(psi, key, density: SharedDensity, model: Model, draws: _Draws):
+    """Laplace sums (draw) and sampled marginal likelihoods (draw, half, star)."""
+    n_stars = len(density.counts)
+    keys = jax.random.split(key, (N_HALVES, n_stars))
+    noise = jax.vmap(jax.vmap(lambda k: even_normals(k, draws.n)))(keys)
+    noise = jnp.moveaxis(noise, 1, -1)  # (half, 4, draw, star)
+
+    def at_one(psi: Array) -> tuple[Array, Marginal]:
+        normal = normals(density.star, density.expansion, density.layout, psi)
+        laplace = jnp.sum(density.counts * normal.log_likelihood)
+        sampled = lax.map(lambda z: _sample(density, model, psi, normal, z), noise)
+        return laplace + density.extra(psi), sampled
+
+    return lax.map(at_one, psi)
+
+
+def _sample(density: SharedDensity, model: Model, psi, normal, noise) -> Marginal:
+    shared = unpack(psi, density.layout)
+    local = normal.mode[:, None] + solve_upper(normal.root, WIDEN * noise)
+    log_volume = sum(jnp.log(normal.root[i][i]) for i in range(N_LOCAL))
+    log_density = norm.logpdf(noise).sum(axis=0) + log_volume
+    log_density = log_density - N_LOCAL * jnp.log(WIDEN)
+
+    def one(star: Star, local: Array, log_density: Array) -> Marginal:
+        weights = log_weights(star, shared, model, local.T, log_density)
+        inlier = logsumexp(weights) - jnp.log(len(weights))
+        total = with_outliers(star, shared, inlier)
+        chance = jnp.exp(inlier + jnp.log1p(-jnp.exp(shared.log_outliers)) - total)
+        return Marginal(total, n_effective(weights), chance)
+
+    return jax.vmap(one, in_axes=-1)(density.star, local, log_density)
+
+
+# at the first call, as JAX starts with it
+_on_all_devices = cache(spread)

@@ -1,16 +1,17 @@
 """The joint density of one galaxy: guides of all stars, and first places of chains."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
 from chemsbi_jax.galaxy.hierarchical.blocks import in_blocks
 from chemsbi_jax.galaxy.hierarchical.density import Density, Point, add_response
-from chemsbi_jax.galaxy.hierarchical.mode import anchor_stars
 from chemsbi_jax.galaxy.hierarchical.proposals import (
     N_LOCAL,
     Anchor,
     Guide,
+    find_anchor,
     find_guide,
 )
 from chemsbi_jax.galaxy.hierarchical.shared import Layout
@@ -49,6 +50,18 @@ def make_density(
         np.asarray(centre, np.float32),
         np.asarray(np.linalg.cholesky(covariance), np.float32),
     )
+
+
+def anchor_stars(
+    stars: Star, local: Float[np.ndarray, "star 4"], model: Model, layout: Layout, psi
+) -> Anchor:
+    """Modes of all stars at one psi."""
+    at = jnp.asarray(psi, jnp.float32)
+    return in_blocks(_anchors, (stars, local), model, layout, at)
+
+
+def _anchors(block, model: Model, layout: Layout, psi: Array) -> Anchor:
+    return jax.vmap(lambda s, x: find_anchor(s, model, layout, psi, x))(*block)
 
 
 def _guides(block, model: Model, layout: Layout) -> Guide:

@@ -1,25 +1,40 @@
-"""A first normal approximation of psi: Newton steps with every star a normal."""
+"""The mode of psi: each round expands the stars' readings anew where the last one ended.
+
+The first rounds have no outliers, so that no star is given up before the shared
+parameters had a chance to explain it.
+"""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float
+from scipy.optimize import minimize
 from tqdm import tqdm
 
 from chemsbi_jax.galaxy.hierarchical.blocks import in_blocks
-from chemsbi_jax.galaxy.hierarchical.marginal import laplace_marginal
-from chemsbi_jax.galaxy.hierarchical.proposals import N_LOCAL, Anchor, find_anchor
-from chemsbi_jax.galaxy.hierarchical.shared import Layout
+from chemsbi_jax.galaxy.hierarchical.expansion import Expansion, expand
+from chemsbi_jax.galaxy.hierarchical.proposals import N_LOCAL, find_mode
+from chemsbi_jax.galaxy.hierarchical.shared import Layout, unpack
+from chemsbi_jax.galaxy.hierarchical.shared_density import (
+    SharedDensity,
+    last_axis,
+    make_density,
+    padded_length,
+    to_psi,
+)
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star
 
-MAX_ROUNDS = 40
-MOST = 1.0  # prior widths of a step in each latent
-ROUGH, CLOSE = 3.0, 0.3  # posterior widths that are left, without outliers and at last
-FIRST_DAMPING, STUCK = 30.0, 1e4  # in units of the prior's curvature
-FIRST_SCATTER = 2.0  # prior widths: no star is far off at the start
-FLATTEST = 0.7  # curvature, of the prior's
+SOBER_ROUNDS, ROUNDS = 8, 12  # at most, without and with outliers
+FIRST_SCATTER = 1.5  # prior widths: no star is far off at the start
+FIRST_WIDTH = 0.3  # of psi, in prior widths, before there is a curvature
+REACH = 3.0  # widths of a round in each whitened coordinate
+CLOSE = 0.35  # widths of a round that ends the search, as rms over the coordinates
+N_EVALUATIONS = 80
+DIFFERENCE = 0.1  # widths, of the gradients that make the curvature
+FLATTEST = 0.02  # curvature in whitened coordinates
 
 
 class Mode(NamedTuple):
@@ -27,88 +42,104 @@ class Mode(NamedTuple):
 
     psi: Float[np.ndarray, " psi"]
     covariance: Float[np.ndarray, "psi psi"]
-    anchors: Anchor  # of all stars, near it
-    log_posterior: float
-    step: float  # Newton's next one, in posterior widths
+    local: Float[np.ndarray, "star 4"]  # modes of the stars
+    expansion: Expansion
+    step: float  # of the last round, in posterior widths
     rounds: int
 
 
 def find_shared_mode(
     stars: Star, model: Model, layout: Layout, *, quiet: bool = True
 ) -> Mode:
-    """Mode of psi by Newton steps; each round linearises the stars anew.
-
-    The first rounds have no outliers, so that no star is given up before the shared
-    parameters had a chance to explain it.
-    """
+    """Mode of psi; every round ends at the mode of its own expansion."""
     sober = Layout(layout.scale, jnp.zeros_like(layout.outlier_share), layout.sizes)
     psi = np.zeros(len(layout.scale))
     psi[layout.slices()["scatter"]] = FIRST_SCATTER
+    covariance = FIRST_WIDTH**2 * np.eye(len(psi))
     local = np.zeros((len(stars.values), N_LOCAL), np.float32)
-    with tqdm(total=2 * MAX_ROUNDS, desc="mode", unit="step", disable=quiet) as bar:
-        for now, close in ((sober, ROUGH), (layout, CLOSE)):
-            mode = _climb(stars, local, model, now, psi, close, bar)
-            psi, local = mode.psi, mode.anchors.mode
-    return mode
+    total = 0
+    with tqdm(total=ROUNDS, desc="mode", unit="round", disable=quiet) as bar:
+        for now, most in ((sober, SOBER_ROUNDS), (layout, ROUNDS)):
+            while total < most:
+                before = psi
+                local, expansion = expand_at(stars, local, model, now, psi, covariance)
+                psi, covariance = _climb(stars, expansion, now, psi, covariance)
+                away = np.linalg.solve(np.linalg.cholesky(covariance), psi - before)
+                step, total = float(np.sqrt((away**2).mean())), total + 1
+                bar.update()
+                if step < CLOSE:
+                    break
+    local, expansion = expand_at(stars, local, model, layout, psi, covariance)
+    return Mode(psi, covariance, local, expansion, step, total)
 
 
-def _climb(stars, local, model, layout: Layout, psi, close: float, bar) -> Mode:
-    """Levenberg's damped steps, each kept if the log posterior rises."""
-    anchors = anchor_stars(stars, local, model, layout, psi)
-    value, slope, curvature = log_posterior_parts(stars, anchors, layout, psi)
-    damping = FIRST_DAMPING
-    for n_steps in range(MAX_ROUNDS + 1):
-        precision = positive(-curvature)
-        step = np.linalg.solve(precision + damping * np.eye(len(psi)), slope)
-        step *= min(1.0, MOST / np.abs(step).max())
-        size = float(np.sqrt(slope @ np.linalg.solve(precision, slope)))
-        if size < close or damping > STUCK or n_steps == MAX_ROUNDS:
-            break
-        trial = anchor_stars(stars, anchors.mode, model, layout, psi + step)
-        found = log_posterior_parts(stars, trial, layout, psi + step)
-        is_better = found[0] > value
-        if is_better:
-            psi, anchors, (value, slope, curvature) = psi + step, trial, found
-        damping = float(np.clip(damping * (0.3 if is_better else 5.0), 1e-2, 1e5))
-        bar.update()
-    covariance = np.linalg.inv(positive(-curvature))
-    return Mode(psi, covariance, anchors, value, size, n_steps)
+def expand_at(
+    stars: Star,
+    local: Float[np.ndarray, "star 4"],
+    model,
+    layout: Layout,
+    psi,
+    covariance,
+) -> tuple[Float[np.ndarray, "star 4"], Expansion]:
+    """Modes of all stars at one psi, from a first guess, and the expansion there.
 
-
-def anchor_stars(
-    stars: Star, local: Float[np.ndarray, "star 4"], model: Model, layout: Layout, psi
-) -> Anchor:
-    """Modes of all stars at one psi."""
+    The expansion is filled up to the length of `last_axis`.
+    """
     at = jnp.asarray(psi, jnp.float32)
-    return in_blocks(_anchors, (stars, local), model, layout, at)
+    local = in_blocks(_modes, (stars, local), model, layout, at)
+    found = expand(stars, local, model, layout, psi, covariance)
+    fill = np.arange(padded_length(len(local))) % len(local)
+    by_star = {k: getattr(found, k)[..., fill] for k in Expansion._fields[2:]}
+    return local, found._replace(**by_star)
 
 
-def _anchors(block, model: Model, layout: Layout, psi: Array) -> Anchor:
-    return jax.vmap(lambda s, x: find_anchor(s, model, layout, psi, x))(*block)
+def _modes(block, model: Model, layout: Layout, psi: Array) -> Array:
+    shared = unpack(psi, layout)
+    return jax.vmap(lambda star, x: find_mode(star, model, shared, x))(*block)
 
 
-def log_posterior_parts(
-    stars: Star, anchors: Anchor, layout: Layout, psi: Float[np.ndarray, " psi"]
-) -> tuple[float, Float[np.ndarray, " psi"], Float[np.ndarray, "psi psi"]]:
-    """Log posterior of psi with slope and curvature, summed in float64."""
-    at = jnp.asarray(psi, jnp.float32)
-    parts = in_blocks(_derivatives, (stars, anchors), layout, at)
-    value, slope, curvature = (np.asarray(x, float).sum(axis=0) for x in parts)
-    value = float(value - 0.5 * psi @ psi)
-    return value, slope - psi, curvature - np.eye(len(psi))
+def _climb(stars, expansion, layout: Layout, psi, covariance):
+    """Mode of one expansion within reach, and the inverse curvature there."""
+    rows, n = last_axis(stars), len(stars.values)
+    density = make_density(rows, expansion, layout, psi, covariance, n)
+
+    def loss(at: np.ndarray) -> tuple[float, np.ndarray]:
+        value, slope = _value_and_slope(density, jnp.asarray(at, jnp.float32))
+        return -float(value), -np.asarray(slope, float)
+
+    found = minimize(
+        loss,
+        np.zeros(len(psi)),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(-REACH, REACH)] * len(psi),
+        options={"maxfun": N_EVALUATIONS, "maxcor": 30},
+    )
+    return to_psi(density, found.x), inverse_curvature(density, found.x)
 
 
-def _derivatives(block, layout: Layout, psi: Array):
-    def one(star: Star, anchor: Anchor):
-        def value(psi: Array) -> Array:
-            return laplace_marginal(star, anchor, layout, psi)
+def inverse_curvature(
+    density: SharedDensity, at: Float[np.ndarray, " psi"]
+) -> Float[np.ndarray, "psi psi"]:
+    """Covariance of psi of the normal with the curvature at coordinates `at`.
 
-        return value(psi), jax.grad(value)(psi), jax.hessian(value)(psi)
+    Differences of gradients take a fraction of the compilation of second derivatives.
+    """
+    n = len(at)
+    steps = DIFFERENCE * np.concatenate([np.eye(n), -np.eye(n)])
+    slopes = np.asarray(_slopes(density, jnp.asarray(at + steps, jnp.float32)), float)
+    curvature = (slopes[n:] - slopes[:n]) / (2.0 * DIFFERENCE)
+    values, axes = np.linalg.eigh(0.5 * (curvature + curvature.T))
+    widths = 1.0 / np.maximum(np.abs(values), FLATTEST)
+    factor = np.asarray(density.factor, float) @ axes
+    return (factor * widths) @ factor.T
 
-    return jax.vmap(one)(*block)
+
+@jax.jit
+def _value_and_slope(density: SharedDensity, at: Array) -> tuple[Array, Array]:
+    return density.value_and_slope(at)
 
 
-def positive(matrix: Float[np.ndarray, "psi psi"]) -> Float[np.ndarray, "psi psi"]:
-    """A positive matrix: eigenvalues by their size, at least `FLATTEST`."""
-    values, axes = np.linalg.eigh(matrix)
-    return (axes * np.maximum(np.abs(values), FLATTEST)) @ axes.T
+@jax.jit
+def _slopes(density: SharedDensity, at: Array) -> Array:
+    return lax.map(lambda x: density.value_and_slope(x)[1], at)

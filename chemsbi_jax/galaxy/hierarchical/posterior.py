@@ -1,8 +1,9 @@
 """Draws of psi with the stars' local parameters integrated out.
 
-Chains of psi alone have Laplace marginal likelihoods of the stars; importance sampling
-of the stars then corrects their draws. The widths of the population so never meet the
-stars' coordinates, whose funnels keep joint chains from mixing.
+Chains of psi alone have Laplace marginal likelihoods of the stars, from an expansion of
+their readings. Importance sampling of the stars with the forward model tilts this
+density, and at last gives the draws weights. The widths of the population so never meet the stars' coordinates, whose
+funnels keep joint chains from mixing.
 """
 
 from typing import NamedTuple
@@ -12,41 +13,76 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 from tqdm import tqdm
 
-from chemsbi_jax.galaxy.hierarchical.blocks import in_blocks
-from chemsbi_jax.galaxy.hierarchical.chains import GOAL, Walk, walk
+from chemsbi_jax.galaxy.hierarchical.chains import CHUNK, GOAL, Walk, walk
 from chemsbi_jax.galaxy.hierarchical.correct import Correction, correct_draws
-from chemsbi_jax.galaxy.hierarchical.follow import BLOCK, SharedDensity, follow
-from chemsbi_jax.galaxy.hierarchical.mode import Mode, anchor_stars, find_shared_mode
-from chemsbi_jax.galaxy.hierarchical.proposals import Anchor
+from chemsbi_jax.galaxy.hierarchical.mode import Mode, expand_at, find_shared_mode
 from chemsbi_jax.galaxy.hierarchical.shared import Layout
+from chemsbi_jax.galaxy.hierarchical.shared_density import (
+    SharedDensity,
+    laplace_sums,
+    last_axis,
+    make_density,
+    to_psi,
+)
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star
+from chemsbi_jax.galaxy.hierarchical.tilt import fit_tilt
 
-STEP = 1.3  # times the fourth root of the number of coordinates (Beskos+ 2013)
-ROUGH_STEP = 0.8  # of it, before the coordinates have settled
-MIN_STEP, MAX_STEP = 0.15, 1.6  # of it
-SHRINK = 0.3  # share of the width before in a covariance from few draws
-SPREAD = 0.7  # posterior widths of the first places of chains
+STEP = 0.4  # of the leapfrog, in widths, to begin with
+MIN_STEP, MAX_STEP = 0.05, 1.0
+GAIN = 0.7  # of the logarithm of the step by the share of accepted steps
+PRIOR_DRAWS = 60.0  # draws that the curvature at the mode is worth in a covariance
+DRAWS_PER_STEP = 0.25  # effective draws of a step of a chain that is not yet settled
+SPREAD = 0.5  # posterior widths of the first places of chains
+NEAR = 2.0  # times the typical distance of a draw: farther ones fit no tilt
 
 
 class Chains(NamedTuple):
     """Numbers of chains and of their draws."""
 
     n_chains: int = 8
-    n_warmup: tuple[int, ...] = (15, 20)  # after each, new coordinates
-    n_draws: int = 60
-    n_corrected: int = 240  # draws that get weights
-    n_star_draws: int = 64  # of each star and draw of psi
+    n_warmup: tuple[int, ...] = (40, 80)  # after each, a new expansion
+    n_tilted: tuple[int, ...] = (80, 80, 80)  # after each, a new expansion and tilt
+    n_sampled: int = 192  # draws that each tilt adds to those it is fitted to
+    n_draws: int = 200
+    n_corrected: int = 480  # draws that get weights
+    n_star_draws: int = 64  # of each star and draw of psi; half for a tilt
 
 
 class SharedDraws(NamedTuple):
     """Draws of psi, and what they were made with."""
 
-    psi: Float[np.ndarray, "chain draw psi"]  # Laplace
+    psi: Float[np.ndarray, "chain draw psi"]  # Laplace, tilted
     corrected: Float[np.ndarray, "draw psi"]  # those with weights
     correction: Correction
     accepted: float  # share of steps
     step: float
     mode: Mode
+
+
+class _Galaxy(NamedTuple):
+    """What does not change between the rounds."""
+
+    stars: Star
+    rows: Star  # the same along the last axis
+    model: Model
+    layout: Layout
+    at_mode: Float[np.ndarray, "psi psi"]
+
+
+class _State(NamedTuple):
+    """Where the chains are, and the density they walk on."""
+
+    density: SharedDensity
+    local: Float[np.ndarray, "star 4"]
+    at: Float[np.ndarray, "chain psi"]
+    step: float
+
+
+class _Sampled(NamedTuple):
+    """Draws of psi with the sampled log likelihood of all stars."""
+
+    psi: Float[np.ndarray, "draw psi"]
+    value: Float[np.ndarray, " draw"]
 
 
 def draw_shared(
@@ -68,81 +104,108 @@ def draw_shared(
         chains: their number and length.
         quiet: no progress bar.
     """
-    key_start, key_walk, key_correct = jax.random.split(key, 3)
+    key_start, key_walk, key_tilts, key_correct = jax.random.split(key, 4)
     mode = find_shared_mode(stars, model, layout, quiet=quiet)
-    centre, covariance, anchors = mode.psi, mode.covariance, mode.anchors
-    step = STEP * len(centre) ** -0.25
-    total = sum(chains.n_warmup) + chains.n_draws
-    keys = jax.random.split(key_walk, len(chains.n_warmup) + 1)
-    shape = chains.n_chains, len(centre)
-    at = np.asarray(SPREAD * jax.random.normal(key_start, shape))
-    scale = ROUGH_STEP
-    density = make_density(stars, anchors, model, layout, centre, covariance)
+    galaxy = _Galaxy(stars, last_axis(stars), model, layout, mode.covariance)
+    state = _first_state(key_start, galaxy, mode, chains.n_chains)
+    rounds = (*chains.n_warmup, *chains.n_tilted)
+    keys = jax.random.split(key_walk, len(rounds) + 1)
+    tilt_keys = jax.random.split(key_tilts, len(rounds))
+    total = sum(rounds) + chains.n_draws
+    sampled = None
     with tqdm(total=total, desc="hierarchical", unit="draw", disable=quiet) as bar:
-        for i, n in enumerate((*chains.n_warmup, chains.n_draws)):
-            found = walk(keys[i], density, at, scale * step, n, bar.update)
-            psi, at = to_psi(density, found), found.at
-            if i < len(chains.n_warmup):
-                scale = _adapt(scale, found)
-                centre, covariance = _moments(psi, covariance, layout)
-                anchors = anchor_stars(stars, anchors.mode, model, layout, centre)
-                density = make_density(
-                    stars, anchors, model, layout, centre, covariance
+        for i, n in enumerate(rounds):
+            found, step = go(
+                keys[i], state.density, state.at, state.step, n, bar.update
+            )
+            psi = to_psi(state.density, found.shared)
+            if i >= len(chains.n_warmup):
+                more = _sample(tilt_keys[i], state.density, model, psi, chains)
+                sampled = (
+                    more
+                    if sampled is None
+                    else _Sampled(*map(np.concatenate, zip(sampled, more, strict=True)))
                 )
-                at = _whiten(density, _one_sign(psi[:, -1], layout))
-    flat = psi.reshape(-1, psi.shape[-1])
-    rows = np.linspace(0, len(flat) - 1, min(chains.n_corrected, len(flat)))
-    some = flat[rows.round().astype(int)]
-    correction = correct_draws(
-        key_correct, stars, anchors, model, layout, some, chains.n_star_draws
-    )
+            state = _next_state(galaxy, state, psi, step, sampled)
+        at, step = state.at, state.step
+        found, _ = go(
+            keys[-1], state.density, at, step, chains.n_draws, bar.update, True
+        )
+    psi = to_psi(state.density, found.shared)
+    some = evenly(psi.reshape(-1, psi.shape[-1]), chains.n_corrected)
+    with tqdm(total=len(some), desc="weights", unit="draw", disable=quiet) as bar:
+        correction = correct_draws(
+            key_correct, state.density, model, some, chains.n_star_draws, bar.update
+        )
     accepted = float(found.accepted.mean())
-    return SharedDraws(psi, some, correction, accepted, scale * step, mode)
+    return SharedDraws(psi, some, correction, accepted, step, mode)
 
 
-def make_density(
-    stars: Star, anchors: Anchor, model: Model, layout: Layout, centre, covariance
-) -> SharedDensity:
-    """The density in coordinates around one psi, at which the anchors are."""
-    at = np.asarray(centre, np.float32)
-    first = in_blocks(_log_likelihoods, (stars, anchors), model, layout, at)
-    n_stars, n_rows = len(stars.values), padded_length(len(stars.values))
-    fill = np.arange(n_rows) % n_stars
-    counts = np.asarray(np.arange(n_rows) < n_stars, np.float32)
-
-    def blocks(x):
-        return np.asarray(x)[fill].reshape(-1, min(BLOCK, n_rows), *x.shape[1:])
-
-    return SharedDensity(
-        model,
-        layout,
-        jax.tree.map(blocks, stars),
-        jax.tree.map(blocks, anchors),
-        counts.reshape(-1, min(BLOCK, n_rows)),
-        blocks(first),
-        at,
-        np.asarray(np.linalg.cholesky(covariance), np.float32),
+def _first_state(key, galaxy: _Galaxy, mode: Mode, n_chains: int) -> _State:
+    density = make_density(
+        galaxy.rows,
+        mode.expansion,
+        galaxy.layout,
+        mode.psi,
+        mode.covariance,
+        len(galaxy.stars.values),
     )
+    at = SPREAD * jax.random.normal(key, (n_chains, len(mode.psi)))
+    return _State(density, mode.local, np.asarray(at), STEP)
 
 
-def _log_likelihoods(block, model: Model, layout: Layout, psi: Array) -> Array:
-    def one(star: Star, anchor: Anchor) -> Array:
-        return follow(star, anchor, model, layout, psi).log_likelihood
-
-    return jax.vmap(one)(*block)
-
-
-def padded_length(n_stars: int) -> int:
-    """8, 16, 32, or the next 2^n or 3/2 of it: few sizes to compile for."""
-    power = max(8, 1 << (n_stars - 1).bit_length())
-    is_less = n_stars <= power * 3 // 4 and power > 2 * BLOCK
-    return power * 3 // 4 if is_less else power
+def _sample(key, density: SharedDensity, model: Model, psi, chains: Chains) -> _Sampled:
+    """Sampled log likelihoods at some draws of the chains."""
+    some = evenly(psi.reshape(-1, psi.shape[-1]), chains.n_sampled)
+    found = correct_draws(key, density, model, some, chains.n_star_draws // 2)
+    return _Sampled(some, found.log_likelihood)
 
 
-def to_psi(density: SharedDensity, found: Walk) -> Float[np.ndarray, "chain draw psi"]:
-    """Latents from what chains passed through."""
-    factor = np.asarray(density.factor, float)
-    return np.asarray(density.centre, float) + found.shared @ factor.T
+def _next_state(
+    galaxy: _Galaxy, state: _State, psi, step: float, sampled: _Sampled | None
+) -> _State:
+    """The density around the later draws, with their expansion and tilt."""
+    centre, covariance = _moments(psi, galaxy.at_mode)
+    local, expansion = expand_at(
+        galaxy.stars, state.local, galaxy.model, galaxy.layout, centre, covariance
+    )
+    n_stars = len(galaxy.stars.values)
+    shape = galaxy.rows, expansion, galaxy.layout, centre, covariance, n_stars
+    density = make_density(*shape)
+    if sampled is not None:
+        away = np.linalg.solve(np.linalg.cholesky(covariance), (sampled.psi - centre).T)
+        is_near = np.sqrt((away**2).mean(axis=0)) < NEAR
+        near = _Sampled(sampled.psi[is_near], sampled.value[is_near])
+        tilt, _ = fit_tilt(near.psi, near.value - laplace_sums(density, near.psi))
+        density = make_density(*shape, tilt)
+    return _State(density, local, _whiten(density, psi[:, -1]), step)
+
+
+def go(
+    key, density: SharedDensity, at, step: float, n: int, advance, is_last: bool = False
+) -> tuple[Walk, float]:
+    """The next `n` draws; the step adapts to the share of accepted ones unless last."""
+    size = n if is_last else CHUNK
+    parts = []
+    for key_part in jax.random.split(key, n // size):
+        found = walk(key_part, density, at, step, size, advance)
+        at, late = found.at, float(found.accepted.mean())
+        if not is_last:
+            step = float(
+                np.clip(step * np.exp(GAIN * (late - GOAL)), MIN_STEP, MAX_STEP)
+            )
+        parts.append(found)
+    shared, accepted = (
+        np.concatenate([getattr(p, k) for p in parts], axis=1)
+        for k in ("shared", "accepted")
+    )
+    return Walk(at, shared, accepted), step
+
+
+def evenly(rows: Float[np.ndarray, "row psi"], n: int) -> Float[np.ndarray, "draw psi"]:
+    """At most `n` rows, evenly spread."""
+    picked = np.linspace(0, len(rows) - 1, min(n, len(rows)))
+    return rows[picked.round().astype(int)]
 
 
 def _whiten(density: SharedDensity, psi: Float[np.ndarray, "chain psi"]) -> np.ndarray:
@@ -151,21 +214,9 @@ def _whiten(density: SharedDensity, psi: Float[np.ndarray, "chain psi"]) -> np.n
     return np.linalg.solve(factor, away.T).T.astype(np.float32)
 
 
-def _adapt(scale: float, found: Walk) -> float:
-    """A larger or smaller step, by the share of accepted ones; 1 is for a normal."""
-    late = found.accepted[:, found.accepted.shape[1] // 2 :].mean()
-    return float(np.clip(scale * np.exp(late - GOAL), MIN_STEP, MAX_STEP))
-
-
-def _moments(psi: np.ndarray, before: np.ndarray, layout: Layout):
-    """Mean and covariance of the later half of all chains, shrunk to what was."""
-    late = psi[:, psi.shape[1] // 2 :].reshape(-1, psi.shape[-1])
-    late = _one_sign(late, layout)
-    return late.mean(axis=0), (1 - SHRINK) * np.cov(late.T) + SHRINK * before
-
-
-def _one_sign(psi: Float[np.ndarray, "row psi"], layout: Layout) -> np.ndarray:
-    """Each scatter by its size: both of its signs are the same model."""
-    scatter, psi = layout.slices()["scatter"], psi.copy()
-    psi[:, scatter] = np.abs(psi[:, scatter])
-    return psi
+def _moments(psi: Float[np.ndarray, "chain draw psi"], at_mode: np.ndarray):
+    """Mean and covariance of the later draws, with the curvature at the mode."""
+    late = psi[:, psi.shape[1] // 3 :].reshape(-1, psi.shape[-1])
+    n = DRAWS_PER_STEP * len(late)
+    covariance = n * np.cov(late.T) + PRIOR_DRAWS * at_mode
+    return late.mean(axis=0), covariance / (n + PRIOR_DRAWS)

@@ -74,8 +74,6 @@ def to_result(
     names = psi_names(factors)
     weights = np.exp(found.correction.log_weights)
     latents = found.corrected[evenly_resampled(weights, N_RESAMPLED)]
-    scatter = layout.slices()["scatter"]
-    latents[:, scatter] = np.abs(latents[:, scatter])
     draws = physical(latents, layout, prior)
     galaxy = draws[:, :N_GLOBAL]
     posterior = GalaxyPosterior(
@@ -125,16 +123,11 @@ def shared_checks(found: SharedDraws, layout: Layout, names: Sequence[str]) -> d
     """Convergence of the chains, of the weights, and of each star's integral."""
     import arviz  # here, as it takes a second that other methods need not wait for
 
-    psi = found.psi.copy()
-    scatter = layout.slices()["scatter"]
-    psi[..., scatter] = np.abs(psi[..., scatter])
+    psi = found.psi
     free = np.flatnonzero(np.asarray(layout.scale) > 0.0)
     r_hat = np.array([float(arviz.rhat(psi[..., i])) for i in free])
     ess = np.array([float(arviz.ess(psi[..., i])) for i in free])
     sd = psi.std(axis=(0, 1))
-    prior_sd = np.ones(len(names))
-    prior_sd[scatter] = np.sqrt(1.0 - 2.0 / np.pi)
-    share = sd / prior_sd
     worst = int(np.argmax(r_hat))
     by, stars = found.correction, found.correction.stars
     weighted = float(1.0 / np.sum(np.exp(2.0 * by.log_weights)))
@@ -144,7 +137,7 @@ def shared_checks(found: SharedDraws, layout: Layout, names: Sequence[str]) -> d
         "converged": bool(is_mixed and is_weighted),
         "pareto_k": by.pareto_k,
         "weighted_draws": weighted,
-        "log_weight_sd": by.raw_sd,
+        "log_weight_sd": float(by.raw.std()),
         "log_weight_noise": by.noise,
         "ess": float(ess[:N_GLOBAL].min()),
         "ess_min": float(ess.min()),
@@ -153,12 +146,12 @@ def shared_checks(found: SharedDraws, layout: Layout, names: Sequence[str]) -> d
         "slowest": names[free[worst]],
         "accepted": found.accepted,
         "step": found.step,
-        "newton_rounds": found.mode.rounds,
-        "newton_step": found.mode.step,
+        "mode_rounds": found.mode.rounds,
+        "mode_step": found.mode.step,
         "effective_draws_min": float(stars.n_effective.min()),
         "effective_draws_median": float(np.median(stars.n_effective)),
         "outliers": np.flatnonzero(stars.inlier < 0.5).tolist(),
         "log_likelihood": float(stars.log_likelihood.astype(float).sum()),
-        "width_over_prior": {names[i]: float(share[i]) for i in free},
-        "not_narrowed": [names[i] for i in free if share[i] > NOT_NARROWED],
+        "width_over_prior": {names[i]: float(sd[i]) for i in free},
+        "not_narrowed": [names[i] for i in free if sd[i] > NOT_NARROWED],
     }

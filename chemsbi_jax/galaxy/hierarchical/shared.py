@@ -6,6 +6,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.special import ndtr, ndtri
 from jaxtyping import Array, Float
 
 from chemsbi_jax import priors
@@ -82,11 +83,12 @@ def psi_names(factors: Sequence[str]) -> tuple[str, ...]:
 def unpack(psi: Float[Array, " psi"], layout: Layout) -> Shared:
     """Shared parameters from standard normal latents.
 
-    The scatter is the absolute value of its latent: a half-normal prior. Its variance
-    is smooth through zero, and each sign stands for the same model.
+    A latent of the scatter of plus infinity is infinite scatter, and one of minus
+    infinity none: a half-normal prior without a second mode.
     """
     values, at = psi * layout.scale, layout.slices()
     population = values[at["population"]]
+    scatter = layout.scale[at["scatter"]] * half_normal(psi[at["scatter"]])
     median = layout.outlier_share
     share = jnp.log(jnp.maximum(median, 1e-30)) + LN_10 * values[at["outliers"]][0]
     share = jnp.where(median > 0.0, share, NEVER)
@@ -96,9 +98,14 @@ def unpack(psi: Float[Array, " psi"], layout: Layout) -> Shared:
         zero_points=jnp.append(values[at["zero_points"]], 0.0),
         mean=population[: len(LOCAL)],
         log_width=population[len(LOCAL) :],
-        variance=jnp.append(values[at["scatter"]] ** 2, 0.0),
+        variance=jnp.append(scatter**2, 0.0),
         log_outliers=jnp.minimum(share, jnp.log(LARGEST_SHARE)),
     )
+
+
+def half_normal(latent: Float[Array, "*b"]) -> Float[Array, "*b"]:
+    """Half-normal values (scale 1) from standard normal ones of the same rank."""
+    return -ndtri(0.5 * ndtr(-latent))
 
 
 def physical(
@@ -109,7 +116,8 @@ def physical(
     at = layout.slices()
     first = jnp.asarray(psi[:, :N_GLOBAL], jnp.float32)
     values[:, :N_GLOBAL] = priors.from_normal(tuple(prior)[:N_GLOBAL], first)
-    values[:, at["scatter"]] = np.abs(values[:, at["scatter"]])
+    scatter = half_normal(jnp.asarray(psi[:, at["scatter"]], jnp.float32))
+    values[:, at["scatter"]] = np.asarray(layout.scale)[at["scatter"]] * scatter
     share = np.log10(max(float(layout.outlier_share), 1e-30))
     values[:, at["outliers"]] += share
     return values

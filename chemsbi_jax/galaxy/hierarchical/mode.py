@@ -1,4 +1,4 @@
-"""The mode of psi: each round expands the stars' readings anew where the last one ended.
+"""The mode of psi: each round expands the readings anew where the last one ended.
 
 The first rounds have no outliers, so that no star is given up before the shared
 parameters had a chance to explain it.

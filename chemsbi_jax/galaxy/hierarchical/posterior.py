@@ -2,8 +2,8 @@
 
 Chains of psi alone have Laplace marginal likelihoods of the stars, from an expansion of
 their readings. Importance sampling of the stars with the forward model tilts this
-density, and at last gives the draws weights. The widths of the population so never meet the stars' coordinates, whose
-funnels keep joint chains from mixing.
+density, and at last gives the draws weights. The widths of the population so never meet
+the stars' coordinates, whose funnels keep joint chains from mixing.
 """
 
 from typing import NamedTuple
@@ -33,7 +33,8 @@ GAIN = 0.7  # of the logarithm of the step by the share of accepted steps
 PRIOR_DRAWS = 60.0  # draws that the curvature at the mode is worth in a covariance
 DRAWS_PER_STEP = 0.25  # effective draws of a step of a chain that is not yet settled
 SPREAD = 0.5  # posterior widths of the first places of chains
-NEAR = 2.0  # times the typical distance of a draw: farther ones fit no tilt
+NEAR = 1.5  # times the typical distance of a draw: farther ones fit no tilt
+LEAST = 0.5  # of all draws, the nearest ones, that fit a tilt in any case
 
 
 class Chains(NamedTuple):
@@ -41,11 +42,11 @@ class Chains(NamedTuple):
 
     n_chains: int = 8
     n_warmup: tuple[int, ...] = (40, 80)  # after each, a new expansion
-    n_tilted: tuple[int, ...] = (80, 80, 80)  # after each, a new expansion and tilt
-    n_sampled: int = 192  # draws that each tilt adds to those it is fitted to
+    n_tilted: tuple[int, ...] = (80, 80, 80, 80)  # after each, a new expansion and tilt
+    n_sampled: int = 256  # draws that each tilt adds to those it is fitted to
     n_draws: int = 200
     n_corrected: int = 480  # draws that get weights
-    n_star_draws: int = 64  # of each star and draw of psi; half for a tilt
+    n_star_draws: int = 48  # of each star and draw of psi
 
 
 class SharedDraws(NamedTuple):
@@ -104,13 +105,12 @@ def draw_shared(
         chains: their number and length.
         quiet: no progress bar.
     """
-    key_start, key_walk, key_tilts, key_correct = jax.random.split(key, 4)
+    key_start, key_walk, key_sample = jax.random.split(key, 3)
     mode = find_shared_mode(stars, model, layout, quiet=quiet)
     galaxy = _Galaxy(stars, last_axis(stars), model, layout, mode.covariance)
     state = _first_state(key_start, galaxy, mode, chains.n_chains)
     rounds = (*chains.n_warmup, *chains.n_tilted)
     keys = jax.random.split(key_walk, len(rounds) + 1)
-    tilt_keys = jax.random.split(key_tilts, len(rounds))
     total = sum(rounds) + chains.n_draws
     sampled = None
     with tqdm(total=total, desc="hierarchical", unit="draw", disable=quiet) as bar:
@@ -120,7 +120,7 @@ def draw_shared(
             )
             psi = to_psi(state.density, found.shared)
             if i >= len(chains.n_warmup):
-                more = _sample(tilt_keys[i], state.density, model, psi, chains)
+                more = _sample(key_sample, state.density, model, psi, chains)
                 sampled = (
                     more
                     if sampled is None
@@ -135,7 +135,7 @@ def draw_shared(
     some = evenly(psi.reshape(-1, psi.shape[-1]), chains.n_corrected)
     with tqdm(total=len(some), desc="weights", unit="draw", disable=quiet) as bar:
         correction = correct_draws(
-            key_correct, state.density, model, some, chains.n_star_draws, bar.update
+            key_sample, state.density, model, some, chains.n_star_draws, bar.update
         )
     accepted = float(found.accepted.mean())
     return SharedDraws(psi, some, correction, accepted, step, mode)
@@ -155,9 +155,13 @@ def _first_state(key, galaxy: _Galaxy, mode: Mode, n_chains: int) -> _State:
 
 
 def _sample(key, density: SharedDensity, model: Model, psi, chains: Chains) -> _Sampled:
-    """Sampled log likelihoods at some draws of the chains."""
+    """Sampled log likelihoods at some draws of the chains.
+
+    The key is that of the weights: the same random numbers make the sampled likelihood
+    one smooth function of psi.
+    """
     some = evenly(psi.reshape(-1, psi.shape[-1]), chains.n_sampled)
-    found = correct_draws(key, density, model, some, chains.n_star_draws // 2)
+    found = correct_draws(key, density, model, some, chains.n_star_draws)
     return _Sampled(some, found.log_likelihood)
 
 
@@ -174,7 +178,8 @@ def _next_state(
     density = make_density(*shape)
     if sampled is not None:
         away = np.linalg.solve(np.linalg.cholesky(covariance), (sampled.psi - centre).T)
-        is_near = np.sqrt((away**2).mean(axis=0)) < NEAR
+        distance = np.sqrt((away**2).mean(axis=0))
+        is_near = distance <= max(NEAR, float(np.quantile(distance, LEAST)))
         near = _Sampled(sampled.psi[is_near], sampled.value[is_near])
         tilt, _ = fit_tilt(near.psi, near.value - laplace_sums(density, near.psi))
         density = make_density(*shape, tilt)

@@ -117,7 +117,7 @@ def factorise(rows: Root) -> Root:
 
 
 def solve_upper(root: Root, right: list[Array] | Array) -> Float[Array, "4 *b star"]:
-    """x of root^T x = right."""
+    """Solution x of root^T x = right."""
     n = len(root)
     x: dict[int, Array] = {}
     for i in reversed(range(n)):
@@ -129,7 +129,7 @@ def solve_upper(root: Root, right: list[Array] | Array) -> Float[Array, "4 *b st
 
 
 def solve(root: Root, right: Float[Array, "4 star"]) -> Float[Array, "4 star"]:
-    """x of (root root^T) x = right."""
+    """Solution x of (root root^T) x = right."""
     y: list[Array] = []
     for i, row in enumerate(root):
         rest = right[i]

@@ -12,6 +12,9 @@ PYTEST_FLAGS ?= -n auto --dist loadfile
 infer: $(READY)
 	$(BIN)/python experiments/infer.py $(STARS) --out $(OUT)
 
+# Most of the time goes into compilation: with fewer optimisations it is far shorter.
+# The slow tests compile as users do.
+test: export XLA_FLAGS ?= --xla_backend_optimization_level=1
 test: $(READY)
 	$(BIN)/python -m pytest -q $(PYTEST_FLAGS)
 

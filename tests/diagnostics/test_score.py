@@ -11,7 +11,7 @@ import pytest
 from chemsbi_jax import priors
 from chemsbi_jax.diagnostics import score_test
 from chemsbi_jax.errors import InputError
-from chemsbi_jax.npe import NpeConfig, new_npe
+from helpers.networks import untrained
 
 N = 200_000
 COVARIANCE = np.array([[0.09, 0.1], [0.1, 0.16]])  # of one star's posterior
@@ -58,7 +58,7 @@ def test_no_maximum_is_an_error():
 
 def test_an_untrained_network_has_no_score():
     """Its posterior is the prior: the likelihood is flat."""
-    npe = new_npe(jax.random.key(0), priors.paper_prior(), NpeConfig())
+    npe = untrained(priors.paper_prior())
     inputs = jax.random.normal(jax.random.key(1), (5, 8))
     script = importlib.import_module("coherent_error")
     slope, curvature = script.slope_and_curvature(npe, jnp.array([0.5, -1.0]), inputs)

@@ -1,20 +1,17 @@
 """Networks and galaxies that many tests share."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
-from jax.tree_util import Partial
 
 import chemsbi_jax as cs
 from chemsbi_jax import priors
-from chemsbi_jax.npe import MafFlow
-from chemsbi_jax.npe.training import NpeConfig, new_npe
 from chemsbi_jax.priors import Prior
 from helpers.exact_galaxy import SIGMA, STAR_PRECISION, TELLS, ExactFlow
-from helpers.quadratic_galaxy import N_STARS, SMALL_FLOW, galaxy_of, linear
+from helpers.networks import untrained
+from helpers.quadratic_galaxy import N_STARS, galaxy_of, model
 
 SHARP = pytest.param(0.2, marks=pytest.mark.slow)
 
@@ -28,8 +25,8 @@ def problem(request):
     latent[:, :2] = (0.8, -0.6)
     values = latent @ matrix + request.param * rng.normal(size=(N_STARS, 8))
     prior = Prior(*(dist.Normal(0.0, 1.0) for _ in range(6)))
-    npe = new_npe(jax.random.key(0), prior, NpeConfig(flow=SMALL_FLOW))
-    forward = Partial(linear, matrix=jnp.asarray(matrix, jnp.float32))
+    npe = untrained(prior)
+    forward = model(matrix)
     return matrix, galaxy_of(values, request.param), npe, forward, request.param
 
 
@@ -40,7 +37,7 @@ def exact_npe():
         jnp.asarray(covariance @ TELLS.T / SIGMA**2, jnp.float32),
         jnp.asarray(np.linalg.cholesky(covariance), jnp.float32),
     )
-    npe = new_npe(jax.random.key(0), priors.paper_prior(), NpeConfig(flow=MafFlow()))
+    npe = untrained(priors.paper_prior())
     return eqx.tree_at(lambda n: n.galaxy_flow, npe, flow)
 
 

@@ -1,5 +1,7 @@
 """Stars with gaps, different errors and birth times: combining."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,21 +13,21 @@ from chemsbi_jax.diagnostics.misfit import misfit_test
 from chemsbi_jax.galaxy.amortised.batch import infer_galaxies
 from chemsbi_jax.galaxy.amortised.stream import stream_galaxy
 from chemsbi_jax.galaxy.amortised.uninformative import find_uninformative
-from chemsbi_jax.npe import AnyErrors, NpeConfig, SplineFlow, choose_weights
+from chemsbi_jax.npe import AnyErrors, choose_weights
 from chemsbi_jax.npe.model import even_noise
 from chemsbi_jax.npe.reading import AnyStarReader, as_table
-from chemsbi_jax.npe.training import new_npe
 from helpers.gappy_stars import table, with_gaps
+from helpers.networks import untrained
 
-SMALL = SplineFlow(embedding=(16, 1), hidden=(16,), n_bins=4)
-ANY = NpeConfig(flow=SMALL, measure=AnyErrors())
 PRIOR = priors.paper_prior()
+# compiling the flow's product for another number of stars takes half a minute
+METHODS = [pytest.param("flow", marks=pytest.mark.slow), "gaussian"]
 
 
-@pytest.mark.parametrize("method", ["flow", "gaussian"])
+@pytest.mark.parametrize("method", METHODS)
 def test_stars_that_tell_nothing_leave_the_prior(method):
     """An untrained network's posterior is the prior, of 3000 stars together too."""
-    npe = new_npe(jax.random.key(0), PRIOR, ANY)
+    npe = untrained(PRIOR, measure=AnyErrors())
     stars = with_gaps(table(3000))
     galaxy = cs.infer_galaxy(jax.random.key(1), npe, stars, method)
     sd = np.sqrt(np.diag(galaxy.covariance))
@@ -40,7 +42,7 @@ def test_even_noise_has_the_moments_of_the_normal():
     assert np.isfinite(even_noise(jax.random.key(3), 1)).all()
 
 
-@pytest.mark.parametrize("method", ["flow", "gaussian"])
+@pytest.mark.parametrize("method", METHODS)
 def test_many_galaxies_at_once_are_the_single_ones(method):
     npe = cs.load_npe("tng")
     stars = cs.read_stars("chemsbi_jax/pretrained/stars/example_galaxy.ecsv")
@@ -98,13 +100,20 @@ def shipped():
     return cs.load_npe()
 
 
+@partial(jax.jit, static_argnames="measure")
+def observe(key, truth, emulator, measure):
+    """Readings of 600 stars of one galaxy: the same program for all that want fewer."""
+    key_theta, key_noise = jax.random.split(key)
+    theta = priors.sample(key_theta, PRIOR, 600).at[:, :2].set(truth)
+    clean = cs.emulate(theta, emulator)
+    return measure.observe(key_noise, clean, theta[:, -1])
+
+
 def measured(kind, n, truth=(-2.1, -2.6), dated=False, seed=0):
     """Stars of one galaxy by the shipped emulator."""
-    key_theta, key_noise = jax.random.split(jax.random.key(seed))
-    theta = priors.sample(key_theta, PRIOR, 2 * n).at[:, :2].set(jnp.array(truth))
-    clean = jax.jit(cs.emulate)(theta, cs.load_emulator("tng-any"))
-    measure = AnyErrors(kind, dated)
-    inputs = np.asarray(measure.observe(key_noise, clean, theta[:, -1]))
+    emulator, measure = cs.load_emulator("tng-any"), AnyErrors(kind, dated)
+    inputs = observe(jax.random.key(seed), jnp.array(truth), emulator, measure)
+    inputs = np.asarray(inputs)
     return as_table(inputs[np.isfinite(inputs).all(axis=1)][:n])
 
 
@@ -141,7 +150,7 @@ def poor_stars(n, elements, error, truth=(-2.1, -2.6)):
     return stars._replace(values=values, errors=errors, observed=seen)
 
 
-@pytest.mark.parametrize("method", ["flow", "gaussian"])
+@pytest.mark.parametrize("method", METHODS)
 def test_stars_that_tell_little_do_no_harm(method, shipped):
     """300 stars with one abundance, to 0.3 dex, beside 50 good ones: as without."""
     good, poor = measured("apogee", 50), poor_stars(300, [5], 0.3)
@@ -156,7 +165,7 @@ def test_stars_that_tell_little_do_no_harm(method, shipped):
     np.testing.assert_allclose(new, sd, rtol=0.03)
 
 
-@pytest.mark.parametrize("method", ["flow", "gaussian"])
+@pytest.mark.parametrize("method", METHODS)
 def test_stars_that_all_tell_too_little_give_the_prior(method, shipped):
     stars = poor_stars(300, [5], 0.3)
     for infer in (cs.infer_galaxy, stream_galaxy):

@@ -21,10 +21,9 @@ from chemsbi_jax.galaxy.amortised.score_correction import (
 )
 from chemsbi_jax.galaxy.amortised.stream import stream_galaxy
 from chemsbi_jax.npe import AnyErrors
-from chemsbi_jax.npe.maf import MafFlow
 from chemsbi_jax.npe.noise import SIGMA
 from chemsbi_jax.npe.reading import as_table
-from chemsbi_jax.npe.training import NpeConfig, new_npe
+from helpers.networks import untrained
 
 KEY = jax.random.key(3)
 PRIOR_MEAN, PRIOR_SD = np.array([-2.3, -2.89]), 0.3
@@ -88,7 +87,7 @@ def biased():
         jnp.asarray(np.linalg.cholesky(covariance), jnp.float32),
         jnp.asarray(BIAS, jnp.float32),
     )
-    npe = new_npe(jax.random.key(0), priors.paper_prior(), NpeConfig(flow=MafFlow()))
+    npe = untrained(priors.paper_prior())
     return eqx.tree_at(lambda n: n.galaxy_flow, npe, flow)
 
 
@@ -134,6 +133,7 @@ def test_a_biased_network_gives_the_right_galaxy(truth, n, biased):
     assert "network_error_sigma" not in wrong.checks
 
 
+@pytest.mark.slow
 def test_many_galaxies_and_blocks_of_stars_agree(biased):
     stars = stars_of((-2.1, -2.6), 1000)
     mean, sd = right_answer(stars)

@@ -1,11 +1,9 @@
 """Importance sampling against closed forms: `exact` and `robust`."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
-from jax.tree_util import Partial
 
 import chemsbi_jax as cs
 from chemsbi_jax.galaxy.exact.blocks import (
@@ -18,10 +16,10 @@ from chemsbi_jax.galaxy.exact.polynomial import (
 )
 from chemsbi_jax.galaxy.exact.start import exact_of_stars
 from chemsbi_jax.galaxy.exact.triangular_map import prior_chart
-from chemsbi_jax.npe.training import NpeConfig, new_npe
 from chemsbi_jax.priors import Prior
 from chemsbi_jax.types import GalaxyPosterior
-from helpers.quadratic_galaxy import N_STARS, SMALL_FLOW, closed_form, galaxy_of, linear
+from helpers.networks import untrained
+from helpers.quadratic_galaxy import N_STARS, closed_form, galaxy_of, model
 
 
 def test_posteriors_as_wide_as_the_prior_come_to_rest():
@@ -30,8 +28,8 @@ def test_posteriors_as_wide_as_the_prior_come_to_rest():
     values = rng.normal(size=(9, 6)) @ matrix + sigma * rng.normal(size=(9, 8))
     mean, covariance = closed_form(matrix, values, sigma)
     prior = Prior(*(dist.Normal(0.0, 1.0) for _ in range(6)))
-    npe = new_npe(jax.random.key(0), prior, NpeConfig(flow=SMALL_FLOW))
-    forward = Partial(linear, matrix=jnp.asarray(matrix, jnp.float32))
+    npe = untrained(prior)
+    forward = model(matrix)
     start = GalaxyPosterior("guess", mean[None], mean, np.eye(2), {})
     stars = galaxy_of(values, sigma)
     result = exact_of_stars(jax.random.key(1), npe, forward, stars, start)
@@ -39,12 +37,6 @@ def test_posteriors_as_wide_as_the_prior_come_to_rest():
     assert np.diag(covariance).min() > 0.9  # of the prior's
     np.testing.assert_allclose(result.grid.mean, mean, atol=0.02)
     np.testing.assert_allclose(result.grid.covariance, covariance, atol=0.03)
-
-
-def bent(theta, matrix):
-    """One bent abundance of the global parameters, and a little of the local ones."""
-    curve = theta[..., :1] + 0.6 * theta[..., 1:2] + 0.1 * theta[..., 1:2] ** 2
-    return (curve + theta[..., 2:] @ matrix[2:, :1]) * jnp.ones(8)
 
 
 def test_one_abundance_gives_the_wide_and_bent_posterior():
@@ -65,8 +57,10 @@ def test_one_abundance_gives_the_wide_and_bent_posterior():
     mean = grid @ weight / weight.sum()
     covariance = np.cov(grid, aweights=weight, bias=True)
     prior = Prior(*(dist.Normal(0.0, 1.0) for _ in range(6)))
-    npe = new_npe(jax.random.key(0), prior, NpeConfig(flow=SMALL_FLOW))
-    forward = Partial(bent, matrix=jnp.asarray(matrix, jnp.float32))
+    npe = untrained(prior)
+    # one bent abundance of the global parameters, and a little of the local ones
+    slopes = np.concatenate([[1.0, 0.6], matrix[2:, 0]])
+    forward = model(np.tile(slopes[:, None], 8), bend=0.1)
     start = GalaxyPosterior("guess", mean[None], mean + 1.5, 0.01 * np.eye(2), {})
     result = exact_of_stars(jax.random.key(1), npe, forward, stars, start)
     assert result.checks["at_rest"]

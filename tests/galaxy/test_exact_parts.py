@@ -52,7 +52,7 @@ def test_chart_recovers_a_bent_density():
 def test_prior_chart_is_the_identity():
     noise = jax.random.normal(jax.random.key(0), (4, 7))
     chart = jax.tree.map(lambda x: x[0], prior_chart(2))
-    local, log_det = transform(chart, jnp.ones((2, 7)), noise)
+    local, log_det = jax.jit(transform)(chart, jnp.ones((2, 7)), noise)
     np.testing.assert_allclose(local, noise, atol=1e-6)
     np.testing.assert_allclose(log_det, 0.0, atol=1e-6)
 
@@ -60,22 +60,24 @@ def test_prior_chart_is_the_identity():
 def test_lots_of_draws_merge_into_one():
     log_weight = jax.random.normal(jax.random.key(0), (2, 50))
 
+    @jax.jit
     def evidence(w):
         total = jax.scipy.special.logsumexp(w, axis=-1) - jnp.log(w.shape[-1])
         return Evidence(total, n_effective(w), jnp.asarray(1.0 * w.shape[-1]), w.min())
 
     lots = [evidence(w) for w in jnp.split(log_weight, [10, 22], axis=1)]
-    merged = merge(jax.tree.map(lambda *x: jnp.stack(x), *lots))
+    merged = jax.jit(merge)(jax.tree.map(lambda *x: jnp.stack(x), *lots))
     for one, other in zip(merged, evidence(log_weight), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4)
 
 
 def test_tempering_leaves_enough_draws():
     spiky = jnp.linspace(0.0, 300.0, 512)
-    assert n_effective(spiky) < 10.0
-    assert n_effective(temper(spiky)) > 30.0
+    count, soften = jax.jit(n_effective), jax.jit(temper)
+    assert count(spiky) < 10.0
+    assert count(soften(spiky)) > 30.0
     flat = jnp.zeros(512)
-    np.testing.assert_allclose(temper(flat), flat)
+    np.testing.assert_allclose(soften(flat), flat)
 
 
 def test_polynomial_fits_the_points_of_a_gaussian():

@@ -13,8 +13,6 @@ from chemsbi_jax import priors
 from chemsbi_jax.errors import CatalogError
 from chemsbi_jax.galaxy import stream_galaxy
 from chemsbi_jax.galaxy.infer import infer_prefixes
-from chemsbi_jax.npe import NpeConfig
-from chemsbi_jax.npe.training import new_npe
 from chemsbi_jax.types import GalaxyPosterior
 from helpers.exact_galaxy import (
     SIGMA,
@@ -24,6 +22,7 @@ from helpers.exact_galaxy import (
     exact_posterior,
     exact_stars,
 )
+from helpers.networks import untrained
 
 TRUTHS = [(-2.3, -2.89), (-2.1, -2.6), (-2.6, -3.3), (-2.1, -3.0)]
 
@@ -193,7 +192,7 @@ def test_a_prior_that_is_not_normal_is_not_taken_for_one():
     prior = cs.paper_prior()._replace(
         alpha_imf=dist.Laplace(-2.3, 0.3), log10_n_ia=dist.Laplace(-2.89, 0.3)
     )
-    npe = new_npe(jax.random.key(0), prior, NpeConfig())
+    npe = untrained(prior)
     unknown = np.full(1, np.nan)
     star = cs.Stars(
         np.zeros((1, 8)),

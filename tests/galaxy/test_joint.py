@@ -1,5 +1,7 @@
 """NUTS and importance sampling against closed forms."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,16 +22,13 @@ from chemsbi_jax.galaxy.nuts.sampler import (
     _shrink_steep_stars,
     run_nuts,
 )
-from chemsbi_jax.npe.training import NpeConfig, new_npe
 from chemsbi_jax.priors import Prior
 from chemsbi_jax.types import GalaxyPosterior, Stars
+from helpers.networks import untrained
+from helpers.quadratic_galaxy import model
 
 SIGMA = 0.3
 N_STARS = 6
-
-
-def linear(theta, matrix):
-    return theta @ matrix
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +49,13 @@ def problem():
         np.arange(N_STARS).astype(str),
     )
     prior = Prior(*(dist.Normal(0.0, 1.0) for _ in range(6)))
-    forward = Partial(linear, matrix=jnp.asarray(matrix, jnp.float32))
-    return matrix, stars, prior, forward
+    return matrix, stars, prior, model(matrix)
+
+
+@pytest.fixture(scope="module")
+def npe(problem):
+    """Its posterior is the prior: proposals that a chain can do without."""
+    return untrained(problem[2])
 
 
 def closed_form(matrix, values):
@@ -64,10 +68,9 @@ def closed_form(matrix, values):
     return covariance @ first.T @ inverse @ values.sum(axis=0), covariance
 
 
-def test_nuts_finds_the_closed_form(problem):
+def test_nuts_finds_the_closed_form(problem, npe):
     matrix, stars, prior, forward = problem
     mean, covariance = closed_form(matrix, stars.values)
-    npe = new_npe(jax.random.key(0), prior, NpeConfig())
     start = GalaxyPosterior("guess", np.zeros((2, 2)), np.zeros(2), np.eye(2), {})
     result = run_nuts(
         jax.random.key(1), forward, stars, npe, start, n_draws=190, quiet=True
@@ -84,11 +87,10 @@ def test_nuts_finds_the_closed_form(problem):
     assert result.star_draws.shape[2] == 6
 
 
-def test_chains_that_hardly_move_start_anew(problem, monkeypatch):
+def test_chains_that_hardly_move_start_anew(problem, npe, monkeypatch):
     """With an acceptance that no chain has: each try takes smaller steps."""
     monkeypatch.setattr(chemsbi_jax.galaxy.nuts.sampler, "MIN_ACCEPT", 1.1)
     _, stars, prior, forward = problem
-    npe = new_npe(jax.random.key(0), prior, NpeConfig())
     start = GalaxyPosterior("guess", np.zeros((2, 2)), np.zeros(2), np.eye(2), {})
     few = {"n_draws": 20, "n_warmup": 20, "quiet": True}
     one, two = (
@@ -99,10 +101,9 @@ def test_chains_that_hardly_move_start_anew(problem, monkeypatch):
     assert two.convergence["accepted"] > one.convergence["accepted"]
 
 
-def test_steep_stars_get_smaller_units_and_stay_where_they_are(problem):
+def test_steep_stars_get_smaller_units_and_stay_where_they_are(problem, npe):
     """Two draws of two chains; a steep star, a star that is steep once, and NaN."""
     _, stars, prior, forward = problem
-    npe = new_npe(jax.random.key(0), prior, NpeConfig())
     start = GalaxyPosterior("guess", np.zeros((2, 2)), np.zeros(2), np.eye(2), {})
     joint, _ = make_joint(jax.random.key(1), forward, stars, npe, start)
     rng = np.random.default_rng(0)
@@ -135,17 +136,16 @@ def walled(theta, matrix):
     return jnp.where(inside, theta @ matrix, jnp.nan)
 
 
-def test_no_cliff_where_the_emulator_ends(problem):
+def test_no_cliff_where_the_emulator_ends(problem, npe):
     """Steps of the chains far beyond its end are no divergences."""
     matrix, stars, prior, forward = problem
-    npe = new_npe(jax.random.key(0), prior, NpeConfig())
     start = GalaxyPosterior("guess", np.zeros((2, 2)), np.zeros(2), np.eye(2), {})
     joint, _ = make_joint(jax.random.key(1), forward, stars, npe, start)
     ends = Partial(walled, matrix=jnp.asarray(matrix, jnp.float32))
     joint = joint._replace(forward=ends)
     far = 20.0 * jax.random.normal(jax.random.key(2), (100, 4, N_STARS))
     at = {"galaxy": jnp.zeros((100, 2)), "stars": far}
-    value, slope = jax.vmap(jax.value_and_grad(joint.potential))(at)
+    value, slope = jax.jit(jax.vmap(jax.value_and_grad(joint.potential)))(at)
     assert np.abs(np.asarray(value)).max() < 1e8  # a star without a model costs 1e10
     assert np.isfinite(slope["stars"]).all()
     assert np.isfinite(slope["galaxy"]).all()
@@ -155,12 +155,14 @@ def test_latents_within_the_edge_are_those_of_a_cut_prior():
     """Against scipy's truncated normal; smooth, and the middle is not moved."""
     prior = Prior(*(dist.Normal(0.0, 1.0) for _ in range(6)))
     latent = jnp.linspace(-7.0, 7.0, 57)
-    theta = to_theta(prior, jnp.broadcast_to(latent[:, None], (57, 6)))
+    latents = jnp.broadcast_to(latent[:, None], (57, 6))
+    theta = jax.jit(partial(to_theta, prior))(latents)
     np.testing.assert_array_equal(theta[:, 0], latent)  # the galaxy's are free
     u = norm.cdf(-np.abs(np.asarray(latent, float)))
     expected = -np.sign(latent) * truncnorm.ppf(u, -EDGE, EDGE)
     np.testing.assert_allclose(theta[:, 3], expected, atol=2e-4)
-    slope = jax.vmap(jax.grad(lambda z: to_theta(prior, jnp.full(6, z))[3]))(latent)
+    third = jax.grad(lambda z: to_theta(prior, jnp.full(6, z))[3])
+    slope = jax.jit(jax.vmap(third))(latent)
     assert np.all(np.isfinite(slope))
     assert np.all(slope > 0.0)
 

@@ -7,33 +7,27 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
-from jax.tree_util import Partial
 
 import chemsbi_jax as cs
 from chemsbi_jax.errors import CatalogError, ForkedProcessError, InputError
 from chemsbi_jax.galaxy import stream_galaxy
 from chemsbi_jax.galaxy.infer import infer_prefixes
 from chemsbi_jax.galaxy.star_checks import check_stars
-from chemsbi_jax.npe.flow import SplineFlow
 from chemsbi_jax.npe.measurements import AnyErrors
-from chemsbi_jax.npe.training import NpeConfig, new_npe
 from chemsbi_jax.priors import Prior
+from helpers.networks import untrained
+from helpers.quadratic_galaxy import model
 
 MATRIX = 0.5 * np.random.default_rng(4).normal(size=(6, 8))
 FE_H, O_FE = cs.ABUNDANCES.index("fe_h"), cs.ABUNDANCES.index("o_fe")
-
-
-def linear(theta, matrix):
-    return theta @ matrix
 
 
 @pytest.fixture(scope="module")
 def networks():
     """An untrained network for any star, and a linear model."""
     prior = Prior(*(dist.Normal(0.0, 1.0) for _ in range(6)))
-    flow = SplineFlow(embedding=(8, 1), hidden=(8,), n_bins=3)
-    npe = new_npe(jax.random.key(0), prior, NpeConfig(flow=flow, measure=AnyErrors()))
-    return npe, Partial(linear, matrix=jnp.asarray(MATRIX, jnp.float32))
+    npe = untrained(prior, measure=AnyErrors())
+    return npe, model(MATRIX)
 
 
 def made_stars(n=4):

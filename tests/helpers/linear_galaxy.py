@@ -11,8 +11,7 @@ from jax.tree_util import Partial
 
 import chemsbi_jax as cs
 from chemsbi_jax import priors
-from chemsbi_jax.npe import MafFlow
-from chemsbi_jax.npe.training import NpeConfig, new_npe
+from helpers.networks import untrained
 
 SIGMA = 0.05  # dex
 MEAN, SD = np.array([-2.3, -2.89]), 0.3  # of the prior of the two parameters
@@ -81,7 +80,7 @@ def networks():
         jnp.asarray(covariance @ SLOPES.T / SIGMA**2, jnp.float32),
         jnp.asarray(np.linalg.cholesky(covariance), jnp.float32),
     )
-    npe = new_npe(jax.random.key(0), priors.paper_prior(), NpeConfig(flow=MafFlow()))
+    npe = untrained(priors.paper_prior())
     npe = eqx.tree_at(lambda n: (n.galaxy_flow, n.star_flow), npe, (flow, Wide()))
     model = Partial(forward, slopes=jnp.asarray(SLOPES, jnp.float32))
     return cs.Networks(npe, model)

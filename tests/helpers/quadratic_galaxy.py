@@ -1,17 +1,23 @@
 """Galaxies whose posterior is known, behind a useless flow."""
 
+import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 
-from chemsbi_jax.npe.flow import SplineFlow
 from chemsbi_jax.types import Stars
 
 N_STARS = 40
-# it is never trained, so that its size only costs compilation
-SMALL_FLOW = SplineFlow(embedding=(8, 1), hidden=(8,), n_bins=3)
 
 
-def linear(theta, matrix):
-    return theta @ matrix
+def quadratic(theta, matrix, bend):
+    """Abundances that are linear, and bent along the second global parameter."""
+    return theta @ matrix + bend * theta[..., 1:2] ** 2
+
+
+def model(matrix, bend=0.0):
+    """A forward model; all of them share their compiled programs."""
+    matrix = jnp.asarray(matrix, jnp.float32)
+    return Partial(quadratic, matrix=matrix, bend=jnp.float32(bend))
 
 
 def galaxy_of(values, sigma):

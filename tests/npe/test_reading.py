@@ -8,14 +8,13 @@ import pytest
 import chemsbi_jax as cs
 from chemsbi_jax import priors
 from chemsbi_jax.errors import CatalogError
-from chemsbi_jax.npe import AnyErrors, NpeConfig, SplineFlow
+from chemsbi_jax.npe import AnyErrors
 from chemsbi_jax.npe.measurements import APOGEE, GALAH
 from chemsbi_jax.npe.noise import observe_like
 from chemsbi_jax.npe.reading import AnyStarReader, as_table
-from chemsbi_jax.npe.training import new_npe
 from helpers.gappy_stars import table, with_gaps
+from helpers.networks import untrained
 
-SMALL = SplineFlow(embedding=(16, 1), hidden=(16,), n_bins=4)
 PRIOR = priors.paper_prior()
 
 
@@ -25,7 +24,7 @@ def readings():
     rng = np.random.default_rng(0)
     mix = rng.normal(size=(9, 9)) * 0.2
     clean = rng.normal(size=(3000, 9)) @ mix.T + np.array([0.1] * 8 + [7.0])
-    inputs = AnyErrors().observe(
+    inputs = jax.jit(AnyErrors().observe)(
         jax.random.key(0), jnp.float32(clean[:, :8]), jnp.float32(clean[:, 8])
     )
     return clean, np.asarray(inputs)
@@ -43,7 +42,7 @@ def split(row):
 
 def test_the_estimate_is_that_of_the_linear_model(reader, readings):
     """Against the closed form, by matrices in float64."""
-    basis = np.asarray(reader.basis, float)
+    basis, read = np.asarray(reader.basis, float), jax.jit(reader)
     for row in readings[1][:40].astype(float):
         value, error = split(row)
         seen = error > 0
@@ -53,7 +52,7 @@ def test_the_estimate_is_that_of_the_linear_model(reader, readings):
         covariance = np.linalg.inv(np.eye(9) + tells @ basis[seen])
         variance = np.diag(covariance)
         known = covariance @ tells @ z / np.sqrt(1 - variance + 1e-3)
-        found = np.asarray(reader(jnp.asarray(row, jnp.float32)))
+        found = np.asarray(read(jnp.asarray(row, jnp.float32)))
         np.testing.assert_allclose(found[:9], known, atol=2e-3)
         expected = 0.3 * np.log(variance + 1e-3) + 1.0
         np.testing.assert_allclose(found[9:18], expected, atol=2e-3)
@@ -101,7 +100,7 @@ def test_errors_outside_the_training_never_narrow(reader):
 
 
 def test_a_network_for_one_error_refuses_gaps():
-    npe = new_npe(jax.random.key(0), PRIOR, NpeConfig(flow=SMALL))
+    npe = untrained(PRIOR)
     with pytest.raises(CatalogError, match="mine.csv, row 2"):
         npe.reader.inputs(with_gaps(table()), "mine.csv")
     rough = npe.reader.rough_inputs(with_gaps(table()))

@@ -40,9 +40,10 @@ def plot_yield_posteriors(
     for i, (name, (mean, covariance)) in enumerate(posteriors.items()):
         mean, covariance = np.asarray(mean, float), np.asarray(covariance, float)
         turn = i // N_COLOURS
-        line = {"color": colour(i % N_COLOURS), "ls": LINES[turn % len(LINES)]}
-        ax.plot(*ellipse(mean, covariance, N_SIGMA), lw=1.2, **line)
-        ax.plot(*mean, MARKERS[turn % len(MARKERS)], ms=4, label=name, **line)
+        tint, style = colour(i % N_COLOURS), LINES[turn % len(LINES)]
+        ax.plot(*ellipse(mean, covariance, N_SIGMA), lw=1.2, color=tint, ls=style)
+        marker = MARKERS[turn % len(MARKERS)]
+        ax.plot(*mean, marker, ms=4, label=name, color=tint, ls=style)
     ax.set(xlabel=label(GLOBAL_PARAMETERS[0]), ylabel=label(GLOBAL_PARAMETERS[1]))
     few_ticks(ax, 6)
     figure.legend(loc="outside right upper", frameon=False, fontsize="small")

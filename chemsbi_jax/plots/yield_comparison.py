@@ -22,9 +22,12 @@ MARKERS = "osD^v<>P*X"
 N_COLOURS = 6  # of the cycle; then the next line style and marker
 N_SIGMA = 2.0
 
+Mean = Float[np.ndarray, " 2"] | Sequence[float]
+Covariance = Float[np.ndarray, "2 2"] | Sequence[Sequence[float]]
+
 
 def plot_yield_posteriors(
-    posteriors: Mapping[str, tuple[Sequence[float], Sequence[Sequence[float]]]],
+    posteriors: Mapping[str, tuple[Mean, Covariance]],
     mixture: Float[np.ndarray, "draw 2"] | None = None,
 ) -> Figure:
     """All posteriors in one plane: the 2 sigma ellipse of each set, and the mixture.

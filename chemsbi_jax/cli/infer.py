@@ -9,6 +9,7 @@ from chemsbi_jax.compute.devices import join_processes
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.inference import Inference, infer, infer_as_worker
 from chemsbi_jax.inference.rows import save_rows
+from chemsbi_jax.inference.shared import read_settings
 from chemsbi_jax.options import Limits
 from chemsbi_jax.results.stopwatch import Stopwatch
 
@@ -19,6 +20,7 @@ ONE_PROCESS = ("exact", "robust")
 def main(config: InferFlags, limits: Limits = Limits()) -> dict:
     """Run the inference and write its files; returns the content of summary.json."""
     check_flags(config)
+    shared = read_settings(config.hold, config.shared_priors)
     join(config)
     watch = Stopwatch(config.quiet)
     with watch("read"):
@@ -40,6 +42,7 @@ def main(config: InferFlags, limits: Limits = Limits()) -> dict:
         **about,
         yields=config.yields,
         forward=config.forward,
+        shared_errors=False if config.fast else shared,
         checkpoint=progress,
         watch=watch,
     )

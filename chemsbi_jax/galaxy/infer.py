@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from chemsbi_jax.constants import ABUNDANCES
+from chemsbi_jax.errors import ConvergenceError
 from chemsbi_jax.galaxy.amortised.stream import stream_galaxy as stream_galaxy
 from chemsbi_jax.galaxy.amortised.table import (
     StarTable,
@@ -26,6 +27,7 @@ from chemsbi_jax.galaxy.exact.posterior import require_converged
 from chemsbi_jax.galaxy.exact.robust import robust_posterior
 from chemsbi_jax.galaxy.exact.start import exact_of_stars
 from chemsbi_jax.galaxy.grid import draw_from_grid
+from chemsbi_jax.galaxy.hierarchical import hierarchical_posterior
 from chemsbi_jax.galaxy.result import to_posterior
 from chemsbi_jax.galaxy.star_checks import check_stars
 from chemsbi_jax.npe.model import Npe
@@ -57,7 +59,10 @@ def infer_galaxy(
             "gaussian" multiplies Gaussians fitted to draws of each star; "exact" takes
             the flow only as a guide and integrates the likelihood of `forward`;
             "robust" also gives each abundance a model error whose size is estimated
-            from the stars. Stars that are too uninformative for a network
+            from the stars; "hierarchical" has priors on yields, zero points and
+            populations (`hierarchical_posterior`), its `forward` takes yield factors
+            beside theta (`emulate_yields`), and its draws are those of its chains.
+            Stars that are too uninformative for a network
             (`find_uninformative`) are excluded from the first two.
         n_draws: draws from the result.
         forward: theta (..., 6) -> abundances [dex], for "exact" and "robust". "flow"
@@ -70,7 +75,7 @@ def infer_galaxy(
         ValueError: unknown method, or one that lacks `forward`.
         CatalogError: a star can't be used (`check_stars`), or the network is for one
             error, and a star has another or gaps.
-        ConvergenceError: "exact" or "robust" did not converge.
+        ConvergenceError: "exact", "robust" or "hierarchical" did not converge.
     """
     stars = check_stars(stars)
     if method not in METHODS:
@@ -266,10 +271,26 @@ def _required(forward: Forward | None, method: str) -> Forward:
     return forward
 
 
+def _infer_hierarchical(
+    key: Key[Array, ""],
+    npe: Npe,
+    stars: Stars,
+    forward: Forward | None,
+    n_draws: int,
+    quiet: bool,
+) -> GalaxyPosterior:
+    forward = _required(forward, "hierarchical")
+    found = hierarchical_posterior(key, forward, npe.prior, stars, quiet=quiet)
+    if not found.is_converged:
+        raise ConvergenceError(found.why_not())
+    return found.posterior
+
+
 METHODS: dict[str, Callable[..., GalaxyPosterior]] = {
     "flow": _infer_flow,
     "gaussian": _infer_gaussian,
     "exact": infer_exact,
     "robust": _infer_robust,
+    "hierarchical": _infer_hierarchical,
 }
 """Method -> function of (key, npe, checked stars, forward, n_draws, quiet)."""

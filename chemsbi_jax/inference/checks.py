@@ -79,6 +79,7 @@ class Keys(NamedTuple):
     halves: Key[Array, ""]
     leave_out: Key[Array, ""]
     figures: Key[Array, ""]
+    shared: Key[Array, ""]
 
 
 def split_key(key: Key[Array, ""]) -> Keys:

@@ -12,6 +12,7 @@ from chemsbi_jax.catalog import Catalog, read_catalog
 from chemsbi_jax.catalog.report import Report
 from chemsbi_jax.galaxy.any_yields import GUIDE, ForwardName, YieldModel
 from chemsbi_jax.galaxy.automatic import Answer, first_answer
+from chemsbi_jax.galaxy.hierarchical import SharedErrors
 from chemsbi_jax.galaxy.networks import Networks, load_networks
 from chemsbi_jax.galaxy.star_checks import check_stars
 from chemsbi_jax.inference.checks import (
@@ -21,6 +22,7 @@ from chemsbi_jax.inference.checks import (
     count_used,
     run_checks,
     split_key,
+    without_left_out,
 )
 from chemsbi_jax.inference.guided import (
     YieldChoice,
@@ -29,6 +31,7 @@ from chemsbi_jax.inference.guided import (
     guided_model,
 )
 from chemsbi_jax.inference.result import Inference
+from chemsbi_jax.inference.shared import SharedAnswer, infer_shared
 from chemsbi_jax.npe import choose_weights
 from chemsbi_jax.options import CatalogOptions, Limits
 from chemsbi_jax.results import provenance
@@ -58,6 +61,7 @@ def infer(
     seed: int = 0,
     key: Key[Array, ""] | None = None,
     limits: Limits = Limits(),
+    shared_errors: bool | SharedErrors = True,
     options: CatalogOptions = CatalogOptions(),
     path: Path | None = None,
     checkpoint: Path | None = None,
@@ -82,6 +86,9 @@ def infer(
         seed: decides everything random.
         key: the same as a random key, in place of `seed`.
         limits: numbers of stars at which methods change.
+        shared_errors: make the second interval, with priors on the yields, the zero
+            points and the population, which all stars share: the interval to quote. A
+            `SharedErrors` sets their scales. False: leave it out.
         options: how a path is read.
         path: file of the stars where `stars` is no path, for provenance and messages.
         checkpoint: file that keeps the progress on a large table; not deleted here.
@@ -101,6 +108,7 @@ def infer(
     keys = split_key(jax.random.key(seed) if is_seeded else key)
     run = Run(problem.networks, limits, watch)
     answer, checked = _answer_and_check(keys, problem, run, method, checkpoint)
+    shared = _shared(keys, problem, run, answer, shared_errors)
     return Inference(
         posterior=answer.posterior,
         **checked._asdict(),
@@ -112,7 +120,21 @@ def infer(
         limits=limits,
         key=keys.figures,
         watch=watch,
+        shared_errors=shared.posterior,
+        shared_note=shared.note,
     )
+
+
+def _shared(
+    keys: Keys, problem: Problem, run: Run, answer: Answer, wanted: bool | SharedErrors
+) -> SharedAnswer:
+    """The second interval, of the stars that the first one used."""
+    if wanted is False:
+        return SharedAnswer(None, "")
+    settings = SharedErrors() if wanted is True else wanted
+    with run.watch("shared errors"):
+        stars, _ = without_left_out(problem.stars, answer.posterior)
+        return infer_shared(keys.shared, run, stars, settings)
 
 
 def infer_as_worker(

@@ -18,9 +18,11 @@ from chemsbi_jax.galaxy.amortised.table import StarTable
 from chemsbi_jax.galaxy.automatic import prefixes
 from chemsbi_jax.galaxy.checks import StarDraws
 from chemsbi_jax.galaxy.guided import guided_prefixes
+from chemsbi_jax.galaxy.hierarchical import HierarchicalPosterior
 from chemsbi_jax.galaxy.networks import Networks
 from chemsbi_jax.inference.checks import Checks
 from chemsbi_jax.inference.rows import add_rows, save_rows
+from chemsbi_jax.inference.shared import shared_block, shared_draws, shared_figures
 from chemsbi_jax.inference.text import as_html, as_text
 from chemsbi_jax.options import Limits
 from chemsbi_jax.results.stopwatch import Stopwatch
@@ -76,8 +78,10 @@ class Inference:
     """Random key of the figures."""
     watch: Stopwatch
     """Seconds of the stages."""
-    shared_errors: GalaxyPosterior | None = None
-    """A second interval, with errors that all stars share; None if it was not made."""
+    shared_errors: HierarchicalPosterior | None = None
+    """The interval with errors that all stars share; None if it was not made."""
+    shared_note: str = ""
+    """Why there is no such interval, or of which stars it is; empty: of all stars."""
 
     @cached_property
     def _keys(self) -> "FigureKeys":
@@ -86,7 +90,11 @@ class Inference:
     @cached_property
     def warnings(self) -> list[str]:
         """Sentences for the reader of the result, those of the table last."""
-        return list_warnings(self.checks.as_dict()) + list(self._of_table)
+        own = list_warnings(self.checks.as_dict())
+        shared = self.shared_errors
+        if shared is not None and not shared.is_converged:
+            own.append(self.shared_note)
+        return own + list(self._of_table)
 
     @property
     def _of_table(self) -> tuple[str, ...]:
@@ -114,9 +122,9 @@ class Inference:
             provenance=self.provenance,
         )
         if self.shared_errors is not None:
-            shared = self.shared_errors
-            block = shared.interval() | {"method": shared.method} | shared.checks
-            content["shared_errors"] = plain(block)
+            content["shared_errors"] = plain(shared_block(self.shared_errors))
+        if self.shared_note:
+            content["shared_errors_note"] = self.shared_note
         return content if self.report is None else add_rows(content, self.report)
 
     def plot_posterior(self, truth: Truth | None = None) -> "Figure":
@@ -206,7 +214,8 @@ class Inference:
                 plots.save_figure(figure, folder / f"{name}.png")
             few = self.draws.theta[:, :N_SAVED_DRAWS]
             path = folder / "posterior.nc"
-            results.write_posterior(path, self._saved(), self.stars, few)
+            shared = shared_draws(self.shared_errors)
+            results.write_posterior(path, self._saved(), self.stars, few, shared)
         if self.report is not None:
             save_rows(folder, self.report)
         summary = self.summary()
@@ -230,6 +239,8 @@ class Inference:
         yield "convergence", self.plot_convergence(truth)
         yield "first_star", self.plot_first_star()
         yield "predictive", self.plot_predictive()
+        if self.shared_errors is not None and self.shared_errors.is_converged:
+            yield from shared_figures(self.posterior, self.shared_errors, truth)
 
     def __repr__(self) -> str:
         return as_text(self)

@@ -18,8 +18,12 @@ def as_text(inference: "Inference") -> str:
     lines = [f"{inference.n_used} stars, method {posterior.method}:"]
     lines += _interval(posterior)
     lines.append(f"  correlation = {posterior.correlation:.2f}")
-    if inference.shared_errors is not None:
-        lines += [f"{SHARED}:", *_interval(inference.shared_errors)]
+    if inference.shared_errors is not None and inference.shared_errors.is_converged:
+        shared = inference.shared_errors.posterior
+        lines += [f"{SHARED} (the interval to quote):", *_interval(shared)]
+        lines.append(f"  correlation = {shared.correlation:.2f}")
+    if inference.shared_note and inference.shared_note not in warnings:
+        lines.append(inference.shared_note)
     fit = inference.checks.model_fit.text
     lines += [] if fit in warnings else [fit]
     lines += [f"Warning: {text}" for text in warnings]
@@ -33,8 +37,8 @@ def as_html(inference: "Inference") -> str:
     posterior, verdict = inference.posterior, inference.verdict
     head = f"{inference.n_used} stars, method {posterior.method}"
     tables = [_table(head, posterior)]
-    if inference.shared_errors is not None:
-        tables.append(_table(SHARED, inference.shared_errors))
+    if inference.shared_errors is not None and inference.shared_errors.is_converged:
+        tables.append(_table(SHARED, inference.shared_errors.posterior))
     colour = COLOURS[verdict.level]
     warnings = "".join(f"<li>{escape(text)}</li>" for text in inference.warnings)
     return (

@@ -59,7 +59,9 @@ def explains_misfit(summary: Mapping) -> bool:
 
 
 def _shared(summary: Mapping) -> Mapping:
-    return summary.get("shared_errors") or {}
+    """The interval with shared errors, if it converged."""
+    shared = summary.get("shared_errors") or {}
+    return {} if shared.get("converged") is False else shared
 
 
 def _reasons_against(summary: Mapping) -> list[str]:

@@ -1,6 +1,7 @@
 """The content of posterior.nc: InferenceData groups in netCDF, by xarray."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import numpy as np
@@ -16,6 +17,7 @@ def to_netcdf(
     posterior: GalaxyPosterior,
     stars: Stars,
     star_draws: Float[ArrayLike, "star draw 6"] | None = None,
+    shared: Mapping[str, Float[ArrayLike, " draw2"]] | None = None,
 ) -> bytes:
     """The bytes of the file, see `results.write_posterior`."""
     groups = {
@@ -25,6 +27,8 @@ def to_netcdf(
     }
     if star_draws is not None:
         groups["single_star"] = _single_star(stars, np.asarray(star_draws))
+    if shared:
+        groups["shared_errors"] = _shared(shared)
     tree = xr.DataTree.from_dict(groups)
     tree.attrs = {"creation_library": "chemsbi_jax", "version": package_version()}
     for group in groups:  # ArviZ keeps its notes with each group
@@ -52,6 +56,12 @@ def _galaxy(posterior: GalaxyPosterior) -> xr.Dataset:
         for i, name in enumerate(GLOBAL_PARAMETERS)
     }
     return xr.Dataset(draws, _chain(len(posterior.draws)), {"method": posterior.method})
+
+
+def _shared(shared: Mapping[str, Float[ArrayLike, " draw"]]) -> xr.Dataset:
+    draws = {k: (("chain", "draw"), np.asarray(x)[None]) for k, x in shared.items()}
+    n = next(iter(draws.values()))[1].shape[1]
+    return xr.Dataset(draws, _chain(n), {"method": "hierarchical"})
 
 
 def _statistics(posterior: GalaxyPosterior) -> xr.Dataset:

@@ -98,17 +98,19 @@ def write_posterior(
     posterior: GalaxyPosterior,
     stars: Stars,
     star_draws: Float[ArrayLike, "star draw 6"] | None = None,
+    shared: Mapping[str, Float[ArrayLike, " draw2"]] | None = None,
 ) -> None:
     """Write posterior.nc, which ArviZ 0.2x and 1.x can open, atomically.
 
     Groups: `posterior` (alpha_imf, log10_n_ia over chain, draw), `sample_stats` (per
     draw: squared Mahalanobis distance from the mean; mean, covariance and checks),
     `observed_data` (the stars, over star, abundance) and, with `star_draws`,
-    `single_star`: theta (chain, draw, star, parameter) of each star by itself.
+    `single_star`: theta (chain, draw, star, parameter) of each star by itself. With
+    `shared`, `shared_errors`: each shared parameter (chain, draw).
     """
     from chemsbi_jax.results.netcdf import to_netcdf  # xarray loads slowly
 
-    content = to_netcdf(_checked(posterior), stars, star_draws)
+    content = to_netcdf(_checked(posterior), stars, star_draws, shared)
     with whole_file(path) as temporary:
         temporary.write_bytes(content)
 

@@ -26,6 +26,26 @@ TEXTS = (
         "ellipses for each method, and a histogram of each parameter along the edges.",
     ),
     (
+        "shared_errors",
+        "Both intervals (1 and 2 sigma): statistical error only, and with errors that "
+        "all stars share.",
+        "Two pairs of nested ellipses in the plane of alpha_imf and log10_n_ia: a "
+        "small pair, and a larger pair that includes shared errors.",
+    ),
+    (
+        "yield_factors",
+        "Inferred log10 factors on the yields with errors of 1 sigma; grey: the prior.",
+        "A row for each yield factor: a point with a horizontal error bar on a grey "
+        "bar that shows the prior.",
+    ),
+    (
+        "width_budget",
+        "How much narrower the interval with shared errors gets if a block of shared "
+        "parameters is held at its default values.",
+        "A pair of horizontal bars for each block of shared parameters, one for each "
+        "parameter of the galaxy, in percent.",
+    ),
+    (
         "convergence",
         "Mean with bands of 1 and 2 sigma, and width of the posterior, for the first "
         "N stars. The width falls as 1/√N where the stars are independent.",

@@ -21,6 +21,7 @@ HEAD = ("parameter", "unit", "mean", "standard deviation", "90 % interval", "mea
 def result(summary: Mapping) -> Element:
     """The interval of both parameters: cards, a table, and a line to copy."""
     shared = summary.get("shared_errors") or {}
+    shared = {} if shared.get("converged") is False else shared
     results = {WITH_SHARED: shared, STATISTICAL: summary}
     if not shared:
         results = {f"method {summary.get('method')}": summary}
@@ -91,7 +92,7 @@ def _ascii(text: str) -> str:
 def shared_errors(summary: Mapping) -> Element | None:
     """Where the width with shared errors comes from, and the inferred corrections."""
     shared = summary.get("shared_errors")
-    if not shared:
+    if not shared or shared.get("converged") is False:
         return None
     intro = tag(
         "p",

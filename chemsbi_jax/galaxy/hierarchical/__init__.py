@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from chemsbi_jax.constants import YIELD_FACTORS
+from chemsbi_jax.galaxy.hierarchical.model_fit import shared_misfit
 from chemsbi_jax.galaxy.hierarchical.posterior import Chains as Chains
 from chemsbi_jax.galaxy.hierarchical.posterior import draw_shared
 from chemsbi_jax.galaxy.hierarchical.result import (
@@ -53,10 +54,13 @@ def hierarchical_posterior(
         chains: their number and length.
         quiet: no progress bar.
 
+    Returns:
+        With `checks["converged"]` False, draws and intervals are not to be used.
+
     Raises:
         InputError: an unknown block or factor, or a negative scale.
     """
-    key_subset, key_draws = jax.random.split(key)
+    key_subset, key_draws, key_fit = jax.random.split(key, 3)
     n_stars, extra = len(stars.values), {}
     if n_stars > MOST_STARS:
         rows = jax.random.choice(key_subset, n_stars, (MOST_STARS,), replace=False)
@@ -68,4 +72,8 @@ def hierarchical_posterior(
     found = draw_shared(key_draws, readings, model, layout, chains, quiet=quiet)
     result = to_result(found, layout, factors, prior)
     checks = result.posterior.checks | extra
-    return result._replace(posterior=result.posterior._replace(checks=checks))
+    is_outlier = found.correction.stars.inlier < 0.5
+    centre = result.latents.mean(axis=0)
+    misfit = shared_misfit(key_fit, readings, model, layout, centre, is_outlier)
+    posterior = result.posterior._replace(checks=checks)
+    return result._replace(posterior=posterior, misfit=misfit)

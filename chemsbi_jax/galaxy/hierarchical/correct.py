@@ -17,18 +17,25 @@ from jax.scipy.stats import norm
 from jaxtyping import Array, Float, Key
 
 from chemsbi_jax.compute.devices import spread
+from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.galaxy.exact.importance import n_effective
+from chemsbi_jax.galaxy.exact.triangular_map import transform
+from chemsbi_jax.galaxy.hierarchical.blocks import in_blocks
 from chemsbi_jax.galaxy.hierarchical.marginal import with_outliers
 from chemsbi_jax.galaxy.hierarchical.proposals import (
     N_LOCAL,
     WIDEN,
     even_normals,
+    find_anchor,
+    find_guide,
     log_weights,
+    normal_approximation,
 )
-from chemsbi_jax.galaxy.hierarchical.shared import unpack
-from chemsbi_jax.galaxy.hierarchical.shared_density import SharedDensity
+from chemsbi_jax.galaxy.hierarchical.shared import Layout, unpack
+from chemsbi_jax.galaxy.hierarchical.shared_density import SharedDensity, padded_length
+from chemsbi_jax.galaxy.hierarchical.small import log_determinant
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star
-from chemsbi_jax.galaxy.hierarchical.surrogate import normals, solve_upper
+from chemsbi_jax.galaxy.hierarchical.surrogate import Normal, normals, solve_upper
 
 N_HALVES = 2  # independent sets of draws, whose difference is the error
 CHUNK = 16  # draws of psi of a call
@@ -53,22 +60,87 @@ class Correction(NamedTuple):
     stars: Marginal  # mean over the draws of psi
 
 
-def correct_draws(
+class _Draws:
+    """A number of draws, static for `jit`."""
+
+    def __init__(self, n: int):
+        self.n = n
+
+
+jax.tree_util.register_static(_Draws)
+
+
+class Warp(NamedTuple):
+    """Fixed draws of each star, in units of its normal approximation at any psi."""
+
+    units: Float[Array, "half 4 draw star"]
+    log_density: Float[Array, "half draw star"]  # of the units
+
+
+def make_warp(
     key: Key[Array, ""],
+    stars: Star,
+    local: Float[np.ndarray, "star 4"],
+    model: Model,
+    layout: Layout,
+    psi: Float[np.ndarray, " psi"],
+    n: int,
+) -> Warp:
+    """Draws from a chart of each star at one psi, in units of the normal there.
+
+    The normal approximation of another psi carries them along: its mode moves them and
+    its width stretches them. The same draws serve all psi, so that the sampled
+    likelihood is one smooth function of psi.
+
+    Args:
+        key: decides the draws.
+        stars: all stars.
+        local: first guesses of their modes.
+        model: forward model and prior.
+        layout: of psi.
+        psi: where the charts are fitted.
+        n: draws of each star.
+    """
+    keys = jax.random.split(key, (len(stars.values), 1 + N_HALVES))
+    at, draws = jnp.asarray(psi, jnp.float32), _Draws(max(n // N_HALVES, 1))
+    found = in_blocks(_warp, (keys, stars, local), model, layout, at, draws)
+    fill = np.arange(padded_length(len(local))) % len(local)
+    return Warp(*(np.ascontiguousarray(np.moveaxis(x[fill], 0, -1)) for x in found))
+
+
+def _warp(block, model: Model, layout: Layout, psi: Array, draws: "_Draws") -> Warp:
+    def one(keys: Array, star: Star, start: Array) -> Warp:
+        anchor = find_anchor(star, model, layout, psi, start)
+        guide = find_guide(keys[0], star, model, layout, anchor)
+        root, _ = normal_approximation(star, anchor, layout, psi)
+        noise = jax.vmap(lambda key: even_normals(key, draws.n))(keys[1:])
+
+        def half(noise: Array) -> tuple[Array, Array]:
+            nothing = jnp.zeros((N_GLOBAL, draws.n))
+            place, log_det = transform(guide.chart, nothing, WIDEN * noise)
+            units = root.T @ (place - anchor.mode[:, None])
+            log_det = log_det + N_LOCAL * jnp.log(WIDEN) + log_determinant(root)
+            return units, norm.logpdf(noise).sum(axis=0) - log_det
+
+        return Warp(*jax.vmap(half)(noise))
+
+    return jax.vmap(one)(*block)
+
+
+def correct_draws(
     density: SharedDensity,
     model: Model,
     psi: Float[np.ndarray, "draw psi"],
-    n: int,
+    warp: Warp,
     advance=None,
 ) -> Correction:
-    """Pareto-smoothed weights of draws of psi, from `n` draws of each star.
+    """Pareto-smoothed weights of draws of psi, from sampled marginal likelihoods.
 
     Args:
-        key: decides the draws of the stars.
         density: from which psi was drawn.
         model: forward model and prior.
         psi: draws of the shared latents.
-        n: draws of the local latents of each star and psi.
+        warp: draws of each star.
         advance: called with the number of draws of psi of each call.
     """
     import arviz  # here, as it takes a second that other methods need not wait for
@@ -77,7 +149,7 @@ def correct_draws(
     for rows in range(0, len(psi), CHUNK):
         some = np.resize(psi[rows : rows + CHUNK], (CHUNK, psi.shape[1]))
         found = _on_all_devices(_marginals)(
-            some.astype(np.float32), key, density, model, _Draws(max(n // N_HALVES, 1))
+            some.astype(np.float32), density, model, warp
         )
         parts.append(jax.tree.map(lambda x: np.asarray(x, float), found))
         if advance:
@@ -96,38 +168,23 @@ def correct_draws(
     return Correction(np.asarray(smooth), raw, total, float(k), noise, mean)
 
 
-class _Draws:
-    """A number of draws, static for `jit`."""
-
-    def __init__(self, n: int):
-        self.n = n
-
-
-jax.tree_util.register_static(_Draws)
-
-
-def _marginals(psi, key, density: SharedDensity, model: Model, draws: _Draws):
+def _marginals(psi, density: SharedDensity, model: Model, warp: Warp):
     """Laplace sums (draw) and sampled marginal likelihoods (draw, half, star)."""
-    n_stars = len(density.counts)
-    keys = jax.random.split(key, (N_HALVES, n_stars))
-    noise = jax.vmap(jax.vmap(lambda k: even_normals(k, draws.n)))(keys)
-    noise = jnp.moveaxis(noise, 1, -1)  # (half, 4, draw, star)
 
     def at_one(psi: Array) -> tuple[Array, Marginal]:
         normal = normals(density.star, density.expansion, density.layout, psi)
         laplace = jnp.sum(density.counts * normal.log_likelihood)
-        sampled = lax.map(lambda z: _sample(density, model, psi, normal, z), noise)
+        sampled = lax.map(lambda part: _sample(density, model, psi, normal, part), warp)
         return laplace + density.extra(psi), sampled
 
     return lax.map(at_one, psi)
 
 
-def _sample(density: SharedDensity, model: Model, psi, normal, noise) -> Marginal:
+def _sample(density: SharedDensity, model: Model, psi, normal: Normal, warp: Warp):
     shared = unpack(psi, density.layout)
-    local = normal.mode[:, None] + solve_upper(normal.root, WIDEN * noise)
+    local = normal.mode[:, None] + solve_upper(normal.root, warp.units)
     log_volume = sum(jnp.log(normal.root[i][i]) for i in range(N_LOCAL))
-    log_density = norm.logpdf(noise).sum(axis=0) + log_volume
-    log_density = log_density - N_LOCAL * jnp.log(WIDEN)
+    log_density = warp.log_density + log_volume
 
     def one(star: Star, local: Array, log_density: Array) -> Marginal:
         weights = log_weights(star, shared, model, local.T, log_density)

@@ -85,12 +85,19 @@ def expand_at(
 
     The expansion is filled up to the length of `last_axis`.
     """
-    at = jnp.asarray(psi, jnp.float32)
-    local = in_blocks(_modes, (stars, local), model, layout, at)
+    local = star_modes(stars, local, model, layout, psi)
     found = expand(stars, local, model, layout, psi, covariance)
     fill = np.arange(padded_length(len(local))) % len(local)
     by_star = {k: getattr(found, k)[..., fill] for k in Expansion._fields[2:]}
     return local, found._replace(**by_star)
+
+
+def star_modes(
+    stars: Star, local: Float[np.ndarray, "star 4"], model: Model, layout: Layout, psi
+) -> Float[np.ndarray, "star 4"]:
+    """Modes of the local latents of all stars at one psi, from a first guess."""
+    at = jnp.asarray(psi, jnp.float32)
+    return in_blocks(_modes, (stars, local), model, layout, at)
 
 
 def _modes(block, model: Model, layout: Layout, psi: Array) -> Array:

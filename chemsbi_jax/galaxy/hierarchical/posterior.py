@@ -14,7 +14,12 @@ from jaxtyping import Array, Float, Key
 from tqdm import tqdm
 
 from chemsbi_jax.galaxy.hierarchical.chains import CHUNK, GOAL, Walk, walk
-from chemsbi_jax.galaxy.hierarchical.correct import Correction, correct_draws
+from chemsbi_jax.galaxy.hierarchical.correct import (
+    Correction,
+    Warp,
+    correct_draws,
+    make_warp,
+)
 from chemsbi_jax.galaxy.hierarchical.mode import Mode, expand_at, find_shared_mode
 from chemsbi_jax.galaxy.hierarchical.shared import Layout
 from chemsbi_jax.galaxy.hierarchical.shared_density import (
@@ -42,11 +47,11 @@ class Chains(NamedTuple):
 
     n_chains: int = 8
     n_warmup: tuple[int, ...] = (40, 80)  # after each, a new expansion
-    n_tilted: tuple[int, ...] = (80, 80, 80, 80)  # after each, a new expansion and tilt
+    n_tilted: tuple[int, ...] = (80, 80)  # after each, a new expansion and tilt
     n_sampled: int = 256  # draws that each tilt adds to those it is fitted to
     n_draws: int = 200
-    n_corrected: int = 480  # draws that get weights
-    n_star_draws: int = 48  # of each star and draw of psi
+    n_corrected: int = 960  # draws that get weights
+    n_star_draws: int = 32  # of each star and draw of psi
 
 
 class SharedDraws(NamedTuple):
@@ -112,7 +117,7 @@ def draw_shared(
     rounds = (*chains.n_warmup, *chains.n_tilted)
     keys = jax.random.split(key_walk, len(rounds) + 1)
     total = sum(rounds) + chains.n_draws
-    sampled = None
+    sampled, warp = None, None
     with tqdm(total=total, desc="hierarchical", unit="draw", disable=quiet) as bar:
         for i, n in enumerate(rounds):
             found, step = go(
@@ -120,7 +125,11 @@ def draw_shared(
             )
             psi = to_psi(state.density, found.shared)
             if i >= len(chains.n_warmup):
-                more = _sample(key_sample, state.density, model, psi, chains)
+                if warp is None:
+                    centre = psi.reshape(-1, psi.shape[-1]).mean(axis=0)
+                    shape = stars, state.local, model, layout, centre
+                    warp = make_warp(key_sample, *shape, chains.n_star_draws)
+                more = _sample(state.density, model, psi, warp, chains.n_sampled)
                 sampled = (
                     more
                     if sampled is None
@@ -134,9 +143,7 @@ def draw_shared(
     psi = to_psi(state.density, found.shared)
     some = evenly(psi.reshape(-1, psi.shape[-1]), chains.n_corrected)
     with tqdm(total=len(some), desc="weights", unit="draw", disable=quiet) as bar:
-        correction = correct_draws(
-            key_sample, state.density, model, some, chains.n_star_draws, bar.update
-        )
+        correction = correct_draws(state.density, model, some, warp, bar.update)
     accepted = float(found.accepted.mean())
     return SharedDraws(psi, some, correction, accepted, step, mode)
 
@@ -154,15 +161,10 @@ def _first_state(key, galaxy: _Galaxy, mode: Mode, n_chains: int) -> _State:
     return _State(density, mode.local, np.asarray(at), STEP)
 
 
-def _sample(key, density: SharedDensity, model: Model, psi, chains: Chains) -> _Sampled:
-    """Sampled log likelihoods at some draws of the chains.
-
-    The key is that of the weights: the same random numbers make the sampled likelihood
-    one smooth function of psi.
-    """
-    some = evenly(psi.reshape(-1, psi.shape[-1]), chains.n_sampled)
-    found = correct_draws(key, density, model, some, chains.n_star_draws)
-    return _Sampled(some, found.log_likelihood)
+def _sample(density: SharedDensity, model: Model, psi, warp: Warp, n: int) -> _Sampled:
+    """Sampled log likelihoods at some draws of the chains."""
+    some = evenly(psi.reshape(-1, psi.shape[-1]), n)
+    return _Sampled(some, correct_draws(density, model, some, warp).log_likelihood)
 
 
 def _next_state(

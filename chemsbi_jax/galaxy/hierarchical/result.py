@@ -1,17 +1,23 @@
 """The posterior of the shared parameters as a user reads it."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from astropy.table import Table
 from jaxtyping import Float, Int
 
 from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL, PARAMETERS
+from chemsbi_jax.diagnostics.misfit import Misfit
 from chemsbi_jax.galaxy.hierarchical.posterior import SharedDraws
 from chemsbi_jax.galaxy.hierarchical.settings import BLOCKS, LOCAL
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, physical, psi_names
 from chemsbi_jax.priors import Prior
+from chemsbi_jax.storage.files import plain
 from chemsbi_jax.types import GalaxyPosterior
+
+if TYPE_CHECKING:
+    from getdist import MCSamples
 
 MAX_R_HAT, MIN_ESS = 1.05, 100.0  # of each shared parameter, in the chains
 MAX_PARETO_K, MIN_WEIGHTED = 0.7, 50.0  # of the weights, and their effective draws
@@ -27,7 +33,52 @@ class HierarchicalPosterior(NamedTuple):
     names: tuple[str, ...]  # of the shared parameters
     draws: Float[np.ndarray, "draw psi"]  # dex, prior widths, or as the names say
     latents: Float[np.ndarray, "draw psi"]  # standard normal in the prior
+    scales: Float[np.ndarray, " psi"]  # of the prior; 0: held
     budget: dict  # block -> parameter -> share of the width that goes if it is held
+    misfit: Misfit | None = None  # of the stars at the posterior mean
+
+    @property
+    def is_converged(self) -> bool:
+        """Whether draws and intervals can be used."""
+        return self.posterior.checks["converged"]
+
+    def why_not(self) -> str:
+        """What did not converge, and what can be done."""
+        c = self.posterior.checks
+        return (
+            "The interval with shared errors did not converge: largest r-hat "
+            f"{c['r_hat_max']:.2f} ({c['slowest']}; limit {MAX_R_HAT}), fewest "
+            f"effective draws of the chains {c['ess_min']:.0f} (limit {MIN_ESS:.0f}), "
+            f"Pareto k of the weights {c['pareto_k']:.2f} (limit {MAX_PARETO_K}), "
+            f"effective weighted draws {c['weighted_draws']:.0f} (limit "
+            f"{MIN_WEIGHTED:.0f}). Try another seed or fewer stars, or hold a block."
+        )
+
+    def prior_scales(self) -> dict[str, float]:
+        """Yield factor -> scale of its prior [dex]."""
+        scales = dict(zip(self.names, self.scales.tolist(), strict=True))
+        return {name: scales[name] for name in self.factors}
+
+    def to_table(self) -> Table:
+        """The draws of all shared parameters as an astropy table."""
+        meta = {"method": "hierarchical", "checks": plain(self.posterior.checks)}
+        return Table(self.draws, names=self.names, meta=meta)
+
+    def to_getdist(self) -> "MCSamples":
+        """The draws of the parameters that are free as `getdist.MCSamples`.
+
+        Raises:
+            ImportError: GetDist is not installed (`pip install getdist`).
+        """
+        import getdist
+
+        free = np.flatnonzero(np.ptp(self.draws, axis=0) > 0.0)
+        return getdist.MCSamples(
+            samples=self.draws[:, free],
+            names=[self.names[i] for i in free],
+            label="hierarchical",
+            settings={"ignore_rows": 0},
+        )
 
     def summary(self) -> dict:
         """Content of `shared_errors` in summary.json.
@@ -35,7 +86,7 @@ class HierarchicalPosterior(NamedTuple):
         Without convergence, the block says so and holds no interval.
         """
         checks = self.posterior.checks
-        if not checks["converged"]:
+        if not self.is_converged:
             return {"converged": False, "checks": checks}
         each = dict(zip(self.names, self.draws.T, strict=True))
         galaxy = {p: _describe(each[p]) for p in PARAMETERS[:N_GLOBAL]}
@@ -44,7 +95,7 @@ class HierarchicalPosterior(NamedTuple):
             "correlation": float(np.corrcoef(first.T)[0, 1]),
             "converged": True,
             "budget": self.budget,
-            "yields": self._block(each, self._factors()),
+            "yields": self._block(each, self.factors),
             "zero_points": self._block(each, [f"zero_point_{a}" for a in ABUNDANCES]),
             "population": self._block(
                 each, [f"{k}_{p}" for k in ("mean", "log_width") for p in LOCAL]
@@ -53,7 +104,9 @@ class HierarchicalPosterior(NamedTuple):
             "checks": checks,
         }
 
-    def _factors(self) -> list[str]:
+    @property
+    def factors(self) -> list[str]:
+        """Names of the yield factors."""
         first = self.names.index(f"zero_point_{ABUNDANCES[0]}")
         return list(self.names[N_GLOBAL:first])
 
@@ -84,7 +137,8 @@ def to_result(
         shared_checks(found, layout, names),
     )
     budget = width_budget(np.cov(latents.T), layout)
-    return HierarchicalPosterior(posterior, names, draws, latents, budget)
+    scales = np.asarray(layout.scale, float)
+    return HierarchicalPosterior(posterior, names, draws, latents, scales, budget)
 
 
 def evenly_resampled(

@@ -1,0 +1,92 @@
+"""Does the model with shared errors explain the stars?"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from chemsbi_jax.constants import ABUNDANCES
+from chemsbi_jax.diagnostics.misfit import Misfit, misfit_test
+from chemsbi_jax.galaxy.hierarchical.blocks import in_blocks
+from chemsbi_jax.galaxy.hierarchical.mode import star_modes
+from chemsbi_jax.galaxy.hierarchical.proposals import N_LOCAL, inputs_at
+from chemsbi_jax.galaxy.hierarchical.shared import Layout, Shared, unpack
+from chemsbi_jax.galaxy.hierarchical.star import (
+    Model,
+    Star,
+    noise_variance,
+    offsets,
+    readings,
+)
+
+N_MODEL_STARS = 512
+
+
+def shared_misfit(
+    key: Key[Array, ""],
+    stars: Star,
+    model: Model,
+    layout: Layout,
+    psi: Float[np.ndarray, " psi"],
+    is_outlier: np.ndarray,
+) -> Misfit:
+    """Residuals of the stars at their modes, beside those of stars of the model.
+
+    The stars of the model have the population, the scatter and the zero points of
+    `psi`, and the errors and gaps of observed stars.
+
+    Args:
+        key: decides the stars of the model.
+        stars: `make_stars`.
+        model: forward model and prior.
+        layout: of psi.
+        psi: latents of the shared parameters, such as their posterior mean.
+        is_outlier: (star,) stars that are left out, as outliers have any abundances.
+    """
+    at = jnp.asarray(psi, jnp.float32)
+    inliers = jax.tree.map(lambda x: x[~is_outlier], stars)
+    rows = np.arange(N_MODEL_STARS) % len(inliers.values)
+    like = jax.tree.map(lambda x: x[rows], inliers)
+    keys = jax.random.split(key, N_MODEL_STARS)
+    values, is_born = in_blocks(_measure, (keys, like), model, layout, at)
+    mocks = jax.tree.map(lambda x: x[is_born], like._replace(values=values))
+    observed, errors = _residuals(inliers, model, layout, at)
+    expected, model_errors = _residuals(mocks, model, layout, at)
+    return misfit_test(observed, expected, (errors, model_errors))
+
+
+def _measure(block, model: Model, layout: Layout, psi: Array) -> tuple[Array, Array]:
+    """Values of stars of the population, and whether the model has such a star."""
+    shared = unpack(psi, layout)
+
+    def one(key: Array, star: Star) -> tuple[Array, Array]:
+        key_local, key_noise = jax.random.split(key)
+        normal = jax.random.normal(key_local, (N_LOCAL,))
+        local = shared.mean + jnp.exp(shared.log_width) * normal
+        value, bad = readings(star, model, inputs_at(shared, local))
+        noise = jax.random.normal(key_noise, value.shape)
+        noise = jnp.sqrt(noise_variance(star, shared)) * noise
+        return star.seen * (value + offsets(star, shared) + noise), ~bad
+
+    return jax.vmap(one)(*block)
+
+
+def _residuals(stars: Star, model: Model, layout: Layout, psi: Array):
+    """Residuals of all stars at their modes, NaN in gaps, and their errors [dex]."""
+    local = np.zeros((len(stars.values), N_LOCAL), np.float32)
+    local = star_modes(stars, local, model, layout, psi)
+    rest, errors = in_blocks(_at_modes, (stars, local), model, layout, psi)
+    n = len(ABUNDANCES)
+    seen = np.asarray(stars.seen)[:, :n] > 0.0
+    return np.where(seen, rest[:, :n], np.nan), errors[:, :n]
+
+
+def _at_modes(block, model: Model, layout: Layout, psi: Array) -> tuple[Array, Array]:
+    shared: Shared = unpack(psi, layout)
+
+    def one(star: Star, local: Array) -> tuple[Array, Array]:
+        value, bad = readings(star, model, inputs_at(shared, local))
+        rest = star.values - value - offsets(star, shared)
+        return jnp.where(bad, jnp.nan, rest), jnp.sqrt(noise_variance(star, shared))
+
+    return jax.vmap(one)(*block)

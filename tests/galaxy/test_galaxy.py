@@ -15,13 +15,12 @@ from chemsbi_jax.galaxy import stream_galaxy
 from chemsbi_jax.galaxy.infer import infer_prefixes
 from chemsbi_jax.types import GalaxyPosterior
 from helpers.exact_galaxy import (
-    SIGMA,
-    TRACES,
     as_stars,
     closed_form,
     exact_posterior,
     exact_stars,
 )
+from helpers.linear_galaxy import SIGMA, TRACES
 from helpers.networks import untrained
 
 TRUTHS = [(-2.3, -2.89), (-2.1, -2.6), (-2.6, -3.3), (-2.1, -3.0)]

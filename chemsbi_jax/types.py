@@ -38,7 +38,7 @@ class Stars(NamedTuple):
     # [X/H] - [Fe/H] with independent errors; 0 where they do not; None: no star has it
     fe_covariance: Float[np.ndarray, " star"] | None = None
 
-    def take(self, rows: np.ndarray | slice) -> "Stars":
+    def take(self, rows: np.ndarray | list[int] | slice) -> "Stars":
         """Some of the stars: row numbers, a Boolean mask, or a slice."""
         columns = {k: x[rows] for k, x in self._asdict().items() if x is not None}
         return self._replace(**columns)

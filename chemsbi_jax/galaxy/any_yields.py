@@ -137,12 +137,8 @@ def require_abundances(stars: Stars, name: str, abundances: tuple[str, ...]) -> 
     Raises:
         InputError: names the abundances and the remedy.
     """
-    measured = np.asarray(stars.observed).any(axis=0)
-    missing = [
-        a
-        for a, m in zip(ABUNDANCES, measured, strict=True)
-        if m and a not in abundances
-    ]
+    measured = np.flatnonzero(np.asarray(stars.observed).any(axis=0))
+    missing = [ABUNDANCES[i] for i in measured if ABUNDANCES[i] not in abundances]
     if missing:
         raise InputError(
             f"The yields {name} have no {', '.join(missing)}, which the stars have. "

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -108,7 +109,7 @@ def test_the_checksum_depends_on_yields_physics_and_recipe(toy):
 def test_a_set_of_four_elements(toy):
     """Zeros stand for what it lacks, and stars that have it are refused."""
     few = select_elements(toy, FEW)
-    theta = np.array([-2.3, -2.9, -0.3, 0.55, 0.5, 6.0])
+    theta = jnp.array([-2.3, -2.9, -0.3, 0.55, 0.5, 6.0])
     given = dict(zip(few.abundances, cs.simulate(theta, few), strict=True))
     eight = dict(zip(cs.ABUNDANCES, simulate_eight(theta, few), strict=True))
     assert eight["o_fe"] == given["o_fe"]
@@ -130,7 +131,7 @@ def test_an_emulator_of_four_elements(toy, folder):
 
 def test_the_simulator_as_forward_model(toy):
     model = model_of_yields(TOY, "simulator")
-    theta = np.array([[-2.3, -2.9, -0.3, 0.55, 0.5, 6.0]])
+    theta = jnp.array([[-2.3, -2.9, -0.3, 0.55, 0.5, 6.0]])
     np.testing.assert_array_equal(
         model.networks.forward(theta), cs.simulate(theta, toy)
     )

@@ -125,8 +125,10 @@ def test_steep_stars_get_smaller_units_and_stay_where_they_are(problem, npe):
     assert 3.0 * 0.999 < factor[2] < 2.0 * 3.0  # the peak, or the mean that it makes
     assert factor[4] > 1.0
     for c in range(2):
-        before, _ = joint.to_latents(at["galaxy"][c, -1], at["stars"][c, -1])
-        after, _ = softer.joint.to_latents(last["galaxy"][c], last["stars"][c])
+        ends = (jnp.asarray(at[k][c, -1]) for k in ("galaxy", "stars"))
+        before, _ = joint.to_latents(*ends)
+        ends = (jnp.asarray(last[k][c]) for k in ("galaxy", "stars"))
+        after, _ = softer.joint.to_latents(*ends)
         np.testing.assert_allclose(before, after, atol=1e-4)
 
 

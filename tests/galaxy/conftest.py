@@ -27,11 +27,11 @@ def problem(request):
     return matrix, galaxy_of(values, request.param), npe, forward, request.param
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def exact_npe():
     return linear_galaxy.networks().npe
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def npe():
     return cs.load_npe("tng")

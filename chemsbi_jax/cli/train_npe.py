@@ -15,6 +15,7 @@ from chemsbi_jax import plots, priors
 from chemsbi_jax.cli.flags import NpeFlags
 from chemsbi_jax.cli.run import check_flags, training_flags, write_record
 from chemsbi_jax.compute.train import FitConfig
+from chemsbi_jax.emulator import require_eight
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.results.stopwatch import Stopwatch
 from chemsbi_jax.storage.checkpoints import require_same_settings
@@ -32,7 +33,9 @@ def main(config: NpeFlags) -> dict:
     watch = Stopwatch(config.quiet)
     key_test, key_stored, key_train = jax.random.split(jax.random.key(config.seed), 3)
     prior = cs.paper_prior()
-    forward = Partial(cs.emulate, emulator=cs.load_emulator(config.emulator))
+    emulator = cs.load_emulator(config.emulator)
+    require_eight(emulator, config.emulator)
+    forward = Partial(cs.emulate, emulator=emulator)
     stars, recipe = networks.FreshStars(forward, prior), networks.NpeConfig()
     if config.recipe == "reference":
         recipe = networks.REFERENCE

@@ -72,8 +72,7 @@ def choose_columns(
     names, not_read = split_columns(names, user, abundances)
     asked = user.columns | {key: "" for key in user.conversions}
     preset, notes = find_survey(file, names, survey)
-    found: dict[str, str] = {}
-    hidden = tuple(OVER_H.values())
+    found, hidden = {}, tuple(OVER_H.values())
     if preset is not None:
         found, hidden = _of_survey(preset, names)
     elif survey == "auto":
@@ -85,13 +84,11 @@ def choose_columns(
     chosen |= errors.columns
     for key in errors.of_conversions:
         chosen.pop(f"e_{key}", None)
-    rules = preset.name if preset else survey
-    rest = look_alike(
-        file, names, used | errors.columns, user, rules, without, abundances
-    )
+    rules, used = preset.name if preset else survey, used | errors.columns
+    rest = look_alike(file, names, used, user, rules, without, abundances)
     renamed = found | user.columns | errors.columns
-    said = (*notes, *_tell(renamed, user.conversions), *user.notes, *rest.notes)
-    said += not_read
+    told = _tell(renamed, user.conversions)
+    said = (*notes, *told, *user.notes, *rest.notes, *not_read)
     return Choice(
         chosen,
         renamed.get(ID),

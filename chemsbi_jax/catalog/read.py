@@ -195,9 +195,8 @@ def _open(
         split, doubts = split_vectors(table, columns)
         notes += split
     names = lower_names(name, table)
-    choice = choose_columns(
-        name, names, options.survey, options.columns, without, columns
-    )
+    asked = (options.survey, options.columns, without)
+    choice = choose_columns(name, names, *asked, columns)
     source = open_columns(name, table, choice.columns, choice.id_column)
     source = source._replace(
         is_survey=choice.survey is not None,

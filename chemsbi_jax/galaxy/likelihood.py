@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from chemsbi_jax.constants import BIRTH_TIME
+from chemsbi_jax.constants import ABUNDANCES, BIRTH_TIME
 from chemsbi_jax.types import (
     EIGHT,
     AbundanceNames,
@@ -22,6 +22,7 @@ from chemsbi_jax.types import (
 )
 
 BAD = -1e10  # log likelihood where the forward model is undefined
+IRON = ABUNDANCES.index("fe_h")  # in the default columns
 
 
 class Observed(NamedTuple):

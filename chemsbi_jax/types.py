@@ -49,7 +49,7 @@ class Stars(NamedTuple):
     fe_covariance: Float[np.ndarray, " star"] | None = None
     abundances: tuple[str, ...] = EIGHT  # names of the columns, in their order
 
-    def take(self, rows: np.ndarray | slice) -> "Stars":
+    def take(self, rows: np.ndarray | list[int] | slice) -> "Stars":
         """Some of the stars: row numbers, a Boolean mask, or a slice."""
         return self._replace(**{k: x[rows] for k, x in self.arrays().items()})
 

@@ -155,8 +155,8 @@ def yields_checksum(
 
 def measured_in(stars: Stars) -> tuple[str, ...]:
     """Abundances that any of the stars has."""
-    has = np.asarray(stars.observed).any(axis=0)
-    return tuple(a for a, h in zip(stars.abundances, has, strict=True) if h)
+    has = np.flatnonzero(np.asarray(stars.observed).any(axis=0))
+    return tuple(stars.abundances[i] for i in has)
 
 
 def require_abundances(stars: Stars, name: str, abundances: tuple[str, ...]) -> None:

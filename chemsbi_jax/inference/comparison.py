@@ -173,8 +173,8 @@ def _numbers(fit: SetFit, stars: Stars) -> dict:
     loo = leave_one_out(fit.evidence.pointwise)
     elpd, k_hat = (np.full(n_stars, np.nan) for _ in range(2))
     elpd[fit.is_used], k_hat[fit.is_used] = loo.elpd, loo.k_hat
-    misfit, has = fit.misfit, stars.observed.any(axis=0)
-    columns = [(i, a) for i, a in enumerate(stars.abundances) if has[i]]
+    misfit, has = fit.misfit, np.flatnonzero(stars.observed.any(axis=0))
+    columns = [(i, stars.abundances[i]) for i in has]
     draws = np.asarray(fit.posterior.draws)
     kept = draws[np.linspace(0, len(draws) - 1, N_KEPT_DRAWS).astype(int)]
     return {

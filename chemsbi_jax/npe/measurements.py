@@ -25,6 +25,9 @@ GALAH = ("c_fe", "fe_h", "mg_fe", "o_fe", "si_fe")
 GALAH_ERRORS = (0.03, 0.15)  # dex
 SHARE_DATED = 0.5  # of the stars of "any"
 
+StarKind = Literal["any", "complete", "apogee", "galah"]
+"""Which abundances and errors the stars have; "any" mixes them all."""
+
 
 @dataclass(frozen=True)
 class OneError:
@@ -64,7 +67,7 @@ class OneError:
 class AnyErrors:
     """Readings, errors and gaps that differ from star to star."""
 
-    kind: Literal["any", "complete", "apogee", "galah"] = "any"
+    kind: StarKind = "any"
     """Which abundances and errors; "any" mixes them all."""
     dated: bool | None = None
     """Whether stars have birth times; None: half of them."""

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from chemsbi_jax.constants import YIELD_FACTORS
+from chemsbi_jax.galaxy.border import in_float32
 from chemsbi_jax.galaxy.hierarchical.model_fit import shared_misfit
 from chemsbi_jax.galaxy.hierarchical.posterior import Chains as Chains
 from chemsbi_jax.galaxy.hierarchical.posterior import draw_shared
@@ -29,6 +30,7 @@ DEFAULT, CHAINS = SharedErrors(), Chains()
 MOST_STARS = 5000  # of more, a random subset: the shared errors are the width
 
 
+@in_float32
 def hierarchical_posterior(
     key: Key[Array, ""],
     forward: FactorForward,

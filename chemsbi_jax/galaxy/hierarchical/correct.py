@@ -21,7 +21,6 @@ from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.galaxy.exact.importance import n_effective
 from chemsbi_jax.galaxy.exact.triangular_map import transform
 from chemsbi_jax.galaxy.hierarchical.blocks import in_blocks
-from chemsbi_jax.galaxy.hierarchical.marginal import with_outliers
 from chemsbi_jax.galaxy.hierarchical.proposals import (
     N_LOCAL,
     WIDEN,
@@ -34,8 +33,9 @@ from chemsbi_jax.galaxy.hierarchical.proposals import (
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, unpack
 from chemsbi_jax.galaxy.hierarchical.shared_density import SharedDensity, padded_length
 from chemsbi_jax.galaxy.hierarchical.small import log_determinant
-from chemsbi_jax.galaxy.hierarchical.star import Model, Star
+from chemsbi_jax.galaxy.hierarchical.star import Model, Star, with_outliers
 from chemsbi_jax.galaxy.hierarchical.surrogate import Normal, normals, solve_upper
+from chemsbi_jax.types import AnyArray
 
 N_HALVES = 2  # independent sets of draws, whose difference is the error
 CHUNK = 16  # draws of psi of a call
@@ -44,9 +44,9 @@ CHUNK = 16  # draws of psi of a call
 class Marginal(NamedTuple):
     """Importance sampling over the local latents of stars."""
 
-    log_likelihood: Float[Array, "*star"]  # normalised, with outliers
-    n_effective: Float[Array, "*star"]  # draws
-    inlier: Float[Array, "*star"]  # posterior chance that it is no outlier
+    log_likelihood: Float[AnyArray, "*star"]  # normalised, with outliers
+    n_effective: Float[AnyArray, "*star"]  # draws
+    inlier: Float[AnyArray, "*star"]  # posterior chance that it is no outlier
 
 
 class Correction(NamedTuple):
@@ -73,8 +73,8 @@ jax.tree_util.register_static(_Draws)
 class Warp(NamedTuple):
     """Fixed draws of each star, in units of its normal approximation at any psi."""
 
-    units: Float[Array, "half 4 draw star"]
-    log_density: Float[Array, "half draw star"]  # of the units
+    units: Float[AnyArray, "half 4 draw star"]
+    log_density: Float[AnyArray, "half draw star"]  # of the units
 
 
 def make_warp(
@@ -108,14 +108,14 @@ def make_warp(
     return Warp(*(np.ascontiguousarray(np.moveaxis(x[fill], 0, -1)) for x in found))
 
 
-def _warp(block, model: Model, layout: Layout, psi: Array, draws: "_Draws") -> Warp:
-    def one(keys: Array, star: Star, start: Array) -> Warp:
+def _warp(block, model: Model, layout: Layout, psi: AnyArray, draws: "_Draws") -> Warp:
+    def one(keys: Array, star: Star, start: AnyArray) -> Warp:
         anchor = find_anchor(star, model, layout, psi, start)
         guide = find_guide(keys[0], star, model, layout, anchor)
         root, _ = normal_approximation(star, anchor, layout, psi)
         noise = jax.vmap(lambda key: even_normals(key, draws.n))(keys[1:])
 
-        def half(noise: Array) -> tuple[Array, Array]:
+        def half(noise: AnyArray) -> tuple[Array, Array]:
             nothing = jnp.zeros((N_GLOBAL, draws.n))
             place, log_det = transform(guide.chart, nothing, WIDEN * noise)
             units = root.T @ (place - anchor.mode[:, None])
@@ -171,7 +171,7 @@ def correct_draws(
 def _marginals(psi, density: SharedDensity, model: Model, warp: Warp):
     """Laplace sums (draw) and sampled marginal likelihoods (draw, half, star)."""
 
-    def at_one(psi: Array) -> tuple[Array, Marginal]:
+    def at_one(psi: AnyArray) -> tuple[Array, Marginal]:
         normal = normals(density.star, density.expansion, density.layout, psi)
         laplace = jnp.sum(density.counts * normal.log_likelihood)
         sampled = lax.map(lambda part: _sample(density, model, psi, normal, part), warp)
@@ -186,7 +186,7 @@ def _sample(density: SharedDensity, model: Model, psi, normal: Normal, warp: War
     log_volume = sum(jnp.log(normal.root[i][i]) for i in range(N_LOCAL))
     log_density = warp.log_density + log_volume
 
-    def one(star: Star, local: Array, log_density: Array) -> Marginal:
+    def one(star: Star, local: AnyArray, log_density: Array) -> Marginal:
         weights = log_weights(star, shared, model, local.T, log_density)
         inlier = logsumexp(weights) - jnp.log(len(weights))
         total = with_outliers(star, shared, inlier)

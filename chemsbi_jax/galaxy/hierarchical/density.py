@@ -14,7 +14,6 @@ import jax.numpy as jnp
 from jax.scipy.stats import norm
 from jaxtyping import Array, Float, Key
 
-from chemsbi_jax.galaxy.hierarchical.marginal import with_outliers
 from chemsbi_jax.galaxy.hierarchical.proposals import (
     Guide,
     even_normals,
@@ -29,6 +28,7 @@ from chemsbi_jax.galaxy.hierarchical.star import (
     log_likelihood,
     log_population,
     readings,
+    with_outliers,
 )
 
 RESPONSE_DRAWS = 256  # of each star

@@ -18,6 +18,7 @@ from chemsbi_jax.galaxy.hierarchical.blocks import in_blocks
 from chemsbi_jax.galaxy.hierarchical.proposals import N_LOCAL, inputs_at
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, unpack
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star, readings
+from chemsbi_jax.types import AnyArray
 
 
 class Expansion(NamedTuple):
@@ -27,20 +28,20 @@ class Expansion(NamedTuple):
     reading is value(z) + slope(z) v + v curve v / 2.
     """
 
-    centre: Float[Array, " input"]  # latents of galaxy and factors
-    whiten: Float[Array, "input input"]  # z = whiten (latents - centre)
-    local: Float[Array, "4 star"]  # modes at the centre
-    value: Float[Array, "square reading star"]  # by products up to second order
-    slope: Float[Array, "line reading 4 star"]  # by those up to first order
-    curve: Float[Array, "reading 4 4 star"]
+    centre: Float[AnyArray, " input"]  # latents of galaxy and factors
+    whiten: Float[AnyArray, "input input"]  # z = whiten (latents - centre)
+    local: Float[AnyArray, "4 star"]  # modes at the centre
+    value: Float[AnyArray, "square reading star"]  # by products up to second order
+    slope: Float[AnyArray, "line reading 4 star"]  # by those up to first order
+    curve: Float[AnyArray, "reading 4 4 star"]
 
 
 class Local(NamedTuple):
     """The readings of all stars at one psi, around a place of the local latents."""
 
-    value: Float[Array, "reading star"]
-    slope: Float[Array, "reading 4 star"]
-    curve: Float[Array, "reading 4 4 star"]
+    value: Float[AnyArray, "reading star"]
+    slope: Float[AnyArray, "reading 4 star"]
+    curve: Float[AnyArray, "reading 4 4 star"]
 
 
 def n_shared(layout: Layout) -> int:
@@ -48,12 +49,12 @@ def n_shared(layout: Layout) -> int:
     return N_GLOBAL + layout.sizes[0]
 
 
-def inputs_from(expansion: Expansion, psi: Float[Array, " psi"]) -> Array:
+def inputs_from(expansion: Expansion, psi: Float[AnyArray, " psi"]) -> Array:
     """Whitened shared inputs z at one psi."""
     return expansion.whiten @ (psi[: len(expansion.centre)] - expansion.centre)
 
 
-def at_shared(expansion: Expansion, psi: Float[Array, " psi"]) -> Local:
+def at_shared(expansion: Expansion, psi: Float[AnyArray, " psi"]) -> Local:
     """The expansion in the local latents at one psi."""
     z = inputs_from(expansion, psi)
     first, second = np.triu_indices(len(z))
@@ -114,16 +115,20 @@ def expand(
 
 
 def predict(
-    star: Star, model: Model, layout: Layout, psi: Array, local: Float[Array, " 4"]
-) -> Float[Array, " reading"]:
+    star: Star,
+    model: Model,
+    layout: Layout,
+    psi: AnyArray,
+    local: Float[AnyArray, " 4"],
+) -> Float[AnyArray, " reading"]:
     """Readings of one star by the forward model; 0 where it has no star."""
     return readings(star, model, inputs_at(unpack(psi, layout), local))[0]
 
 
-def _derivatives(block, model: Model, layout: Layout, psi: Array, widen: Array):
+def _derivatives(block, model: Model, layout: Layout, psi: AnyArray, widen: Array):
     n = len(widen)
 
-    def one(star: Star, local: Array):
+    def one(star: Star, local: AnyArray):
         def value(x: Array) -> Array:
             at = psi.at[:n].add(widen @ x[:n])
             return predict(star, model, layout, at, local + x[n:])

@@ -39,6 +39,7 @@ PRIOR_DRAWS = 60.0  # draws that the curvature at the mode is worth in a covaria
 DRAWS_PER_STEP = 0.25  # effective draws of a step of a chain that is not yet settled
 SPREAD = 0.5  # posterior widths of the first places of chains
 NEAR = 1.5  # times the typical distance of a draw: farther ones fit no tilt
+SMALL = 1.3  # nats: log weights that vary less need no better tilt
 LEAST = 0.5  # of all draws, the nearest ones, that fit a tilt in any case
 
 
@@ -47,11 +48,11 @@ class Chains(NamedTuple):
 
     n_chains: int = 8
     n_warmup: tuple[int, ...] = (40, 80)  # after each, a new expansion
-    n_tilted: tuple[int, ...] = (80, 80)  # after each, a new expansion and tilt
+    n_tilted: tuple[int, ...] = (80,) * 5  # at most; after each, a new tilt
     n_sampled: int = 256  # draws that each tilt adds to those it is fitted to
     n_draws: int = 200
     n_corrected: int = 960  # draws that get weights
-    n_star_draws: int = 32  # of each star and draw of psi
+    n_star_draws: int = 48  # of each star and draw of psi
 
 
 class SharedDraws(NamedTuple):
@@ -89,6 +90,7 @@ class _Sampled(NamedTuple):
 
     psi: Float[np.ndarray, "draw psi"]
     value: Float[np.ndarray, " draw"]
+    raw_sd: float  # of the log weights of the last ones
 
 
 def draw_shared(
@@ -129,13 +131,12 @@ def draw_shared(
                     centre = psi.reshape(-1, psi.shape[-1]).mean(axis=0)
                     shape = stars, state.local, model, layout, centre
                     warp = make_warp(key_sample, *shape, chains.n_star_draws)
-                more = _sample(state.density, model, psi, warp, chains.n_sampled)
-                sampled = (
-                    more
-                    if sampled is None
-                    else _Sampled(*map(np.concatenate, zip(sampled, more, strict=True)))
+                sampled = _sample(
+                    sampled, state.density, model, psi, warp, chains.n_sampled
                 )
             state = _next_state(galaxy, state, psi, step, sampled)
+            if sampled is not None and sampled.raw_sd < SMALL:
+                break
         at, step = state.at, state.step
         found, _ = go(
             keys[-1], state.density, at, step, chains.n_draws, bar.update, True
@@ -161,10 +162,25 @@ def _first_state(key, galaxy: _Galaxy, mode: Mode, n_chains: int) -> _State:
     return _State(density, mode.local, np.asarray(at), STEP)
 
 
-def _sample(density: SharedDensity, model: Model, psi, warp: Warp, n: int) -> _Sampled:
-    """Sampled log likelihoods at some draws of the chains."""
+def _sample(
+    before: _Sampled | None,
+    density: SharedDensity,
+    model: Model,
+    psi,
+    warp: Warp,
+    n: int,
+) -> _Sampled:
+    """Sampled log likelihoods at some draws of the chains, after those of before."""
     some = evenly(psi.reshape(-1, psi.shape[-1]), n)
-    return _Sampled(some, correct_draws(density, model, some, warp).log_likelihood)
+    found = correct_draws(density, model, some, warp)
+    raw_sd = float(found.raw.std())
+    if before is None:
+        return _Sampled(some, found.log_likelihood, raw_sd)
+    return _Sampled(
+        np.concatenate([before.psi, some]),
+        np.concatenate([before.value, found.log_likelihood]),
+        raw_sd,
+    )
 
 
 def _next_state(
@@ -182,8 +198,8 @@ def _next_state(
         away = np.linalg.solve(np.linalg.cholesky(covariance), (sampled.psi - centre).T)
         distance = np.sqrt((away**2).mean(axis=0))
         is_near = distance <= max(NEAR, float(np.quantile(distance, LEAST)))
-        near = _Sampled(sampled.psi[is_near], sampled.value[is_near])
-        tilt, _ = fit_tilt(near.psi, near.value - laplace_sums(density, near.psi))
+        near, value = sampled.psi[is_near], sampled.value[is_near]
+        tilt, _ = fit_tilt(near, value - laplace_sums(density, near))
         density = make_density(*shape, tilt)
     return _State(density, local, _whiten(density, psi[:, -1]), step)
 

@@ -136,7 +136,9 @@ def to_result(
         np.cov(galaxy, rowvar=False),
         shared_checks(found, layout, names),
     )
-    budget = width_budget(np.cov(latents.T), layout)
+    # of all draws of the chains: weights leave too few for 38 x 38 numbers
+    every = found.psi.reshape(-1, len(names))
+    budget = width_budget(np.cov(every.T), layout)
     scales = np.asarray(layout.scale, float)
     return HierarchicalPosterior(posterior, names, draws, latents, scales, budget)
 

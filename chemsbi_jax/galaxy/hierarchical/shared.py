@@ -18,6 +18,7 @@ from chemsbi_jax.galaxy.hierarchical.settings import (
     prior_scales,
 )
 from chemsbi_jax.priors import Prior
+from chemsbi_jax.types import AnyArray
 
 LN_10 = float(np.log(10.0))
 LARGEST_SHARE, NEVER = 0.5, -1e6  # of outliers, and the log of no share
@@ -26,7 +27,7 @@ LARGEST_SHARE, NEVER = 0.5, -1e6  # of outliers, and the log of no share
 class Layout(eqx.Module):
     """Where each block lies in psi, and the scale of its prior; 0 holds a latent."""
 
-    scale: Float[Array, " psi"]
+    scale: Float[AnyArray, " psi"]
     outlier_share: Float[Array, ""]  # median of its prior
     sizes: tuple[int, ...] = eqx.field(static=True)  # of `BLOCKS`
 
@@ -80,7 +81,7 @@ def psi_names(factors: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def unpack(psi: Float[Array, " psi"], layout: Layout) -> Shared:
+def unpack(psi: Float[AnyArray, " psi"], layout: Layout) -> Shared:
     """Shared parameters from standard normal latents.
 
     A latent of the scatter of plus infinity is infinite scatter, and one of minus

@@ -13,6 +13,7 @@ from chemsbi_jax.galaxy.hierarchical.shared import Layout
 from chemsbi_jax.galaxy.hierarchical.star import Star
 from chemsbi_jax.galaxy.hierarchical.surrogate import normals
 from chemsbi_jax.galaxy.hierarchical.tilt import Tilt, no_tilt
+from chemsbi_jax.types import AnyArray
 
 SUMS = 64  # draws of psi of a call
 FAR = 2.5  # widths beyond the typical radius, from where the expansion is not trusted
@@ -25,16 +26,16 @@ class SharedDensity(NamedTuple):
     star: Star  # the stars along the last axis
     expansion: Expansion
     tilt: Tilt
-    counts: Float[Array, " star"]  # 1, or 0 for a row that only fills up
-    first: Float[Array, " star"]  # log likelihood at the centre, a constant
-    centre: Float[Array, " psi"]
-    factor: Float[Array, "psi psi"]  # lower triangle
+    counts: Float[AnyArray, " star"]  # 1, or 0 for a row that only fills up
+    first: Float[AnyArray, " star"]  # log likelihood at the centre, a constant
+    centre: Float[AnyArray, " psi"]
+    factor: Float[AnyArray, "psi psi"]  # lower triangle
 
-    def psi(self, at: Float[Array, " psi"]) -> Float[Array, " psi"]:
+    def psi(self, at: Float[AnyArray, " psi"]) -> Float[AnyArray, " psi"]:
         """Shared latents from their coordinates."""
         return self.centre + self.factor @ at
 
-    def value(self, at: Float[Array, " psi"]) -> Float[Array, ""]:
+    def value(self, at: Float[AnyArray, " psi"]) -> Float[AnyArray, ""]:
         """Log density of the coordinates, up to a constant."""
         psi = self.psi(at)
         found = normals(self.star, self.expansion, self.layout, psi)
@@ -42,18 +43,18 @@ class SharedDensity(NamedTuple):
         gain = jnp.where(self.counts > 0.0, found.log_likelihood - self.first, 0.0)
         return jnp.sum(gain) - 0.5 * jnp.sum(psi**2) + self.extra(psi)
 
-    def extra(self, psi: Float[Array, " psi"]) -> Float[Array, ""]:
+    def extra(self, psi: Float[AnyArray, " psi"]) -> Float[AnyArray, ""]:
         """Log density beside the stars' and the prior, which weights take out."""
         return self.tilt.value(psi) - distrust(self.expansion, psi)
 
     def value_and_slope(
-        self, at: Float[Array, " psi"]
-    ) -> tuple[Float[Array, ""], Float[Array, " psi"]]:
+        self, at: Float[AnyArray, " psi"]
+    ) -> tuple[Float[AnyArray, ""], Float[AnyArray, " psi"]]:
         """Log density of the coordinates, and its gradient."""
         return jax.value_and_grad(self.value)(at)
 
 
-def distrust(expansion: Expansion, psi: Float[Array, " psi"]) -> Float[Array, ""]:
+def distrust(expansion: Expansion, psi: Float[AnyArray, " psi"]) -> Float[AnyArray, ""]:
     """A wall where no expansion holds, without which a chain would leave for good."""
     z = inputs_from(expansion, psi)
     radius = jnp.sqrt(jnp.sum(z**2) + 1e-12)
@@ -95,7 +96,7 @@ def make_density(
 
 
 @jax.jit
-def _log_likelihoods(rows, expansion, layout: Layout, psi: Array) -> Array:
+def _log_likelihoods(rows, expansion, layout: Layout, psi: AnyArray) -> Array:
     return normals(rows, expansion, layout, psi).log_likelihood
 
 
@@ -110,8 +111,8 @@ def laplace_sums(
 
 
 @jax.jit
-def _sums(density: SharedDensity, psi: Array) -> Array:
-    def one(psi: Array) -> Array:
+def _sums(density: SharedDensity, psi: AnyArray) -> Array:
+    def one(psi: AnyArray) -> Array:
         found = normals(density.star, density.expansion, density.layout, psi)
         return jnp.sum(density.counts * found.log_likelihood)
 

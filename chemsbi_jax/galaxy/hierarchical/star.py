@@ -161,3 +161,11 @@ def log_population(shared: Shared, local: Float[Array, "*b 4"]) -> Float[Array, 
     units = (local - shared.mean) * jnp.exp(-shared.log_width)
     norm = jnp.sum(shared.log_width) + 0.5 * LOG_2_PI * local.shape[-1]
     return -0.5 * jnp.sum(units**2, axis=-1) - norm
+
+
+def with_outliers(
+    star: Star, shared: Shared, inlier: Float[Array, "*b"]
+) -> Float[Array, "*b"]:
+    """Log of the mixture with the broad normal of the outliers."""
+    inlier = inlier + jnp.log1p(-jnp.exp(shared.log_outliers))
+    return jnp.logaddexp(inlier, shared.log_outliers + star.log_broad)

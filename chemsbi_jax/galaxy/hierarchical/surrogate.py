@@ -10,11 +10,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from chemsbi_jax.galaxy.hierarchical.expansion import Expansion, Local, at_shared
-from chemsbi_jax.galaxy.hierarchical.marginal import with_outliers
 from chemsbi_jax.galaxy.hierarchical.proposals import N_LOCAL
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, Shared, unpack
-from chemsbi_jax.galaxy.hierarchical.star import LOG_2_PI, Star
+from chemsbi_jax.galaxy.hierarchical.star import LOG_2_PI, Star, with_outliers
 from chemsbi_jax.galaxy.likelihood import IRON
+from chemsbi_jax.types import AnyArray
 
 N_STEPS = 3  # Gauss-Newton, of the local latents
 LONGEST = 2.0  # of a step, prior widths
@@ -25,22 +25,24 @@ Root = list[list[Array]]
 class Normal(NamedTuple):
     """Normal approximation of the local latents of all stars at one psi."""
 
-    mode: Float[Array, "4 star"]
+    mode: Float[AnyArray, "4 star"]
     root: Root  # of the precision
-    log_likelihood: Float[Array, " star"]  # Laplace, with outliers
+    log_likelihood: Float[AnyArray, " star"]  # Laplace, with outliers
 
 
 class _Target(NamedTuple):
     """What the local latents are compared with at one psi."""
 
-    values: Float[Array, "reading star"]
-    weight: Float[Array, "reading star"]
-    mean: Float[Array, "4 star"]  # of the population, less the modes of the expansion
-    tight: Float[Array, "4 1"]  # squared inverse width of the population
+    values: Float[AnyArray, "reading star"]
+    weight: Float[AnyArray, "reading star"]
+    mean: Float[
+        AnyArray, "4 star"
+    ]  # of the population, less the modes of the expansion
+    tight: Float[AnyArray, "4 1"]  # squared inverse width of the population
 
 
 def normals(
-    star: Star, expansion: Expansion, layout: Layout, psi: Float[Array, " psi"]
+    star: Star, expansion: Expansion, layout: Layout, psi: Float[AnyArray, " psi"]
 ) -> Normal:
     """Mode, precision and log marginal likelihood of every star.
 
@@ -68,7 +70,7 @@ def normals(
     return Normal(expansion.local + away, root, with_outliers(star, shared, inlier))
 
 
-def _target(star: Star, shared: Shared, local: Array, noise: Array) -> _Target:
+def _target(star: Star, shared: Shared, local: AnyArray, noise: AnyArray) -> _Target:
     zero = shared.zero_points[:, None]
     zero = zero + star.over_h * zero[IRON]
     return _Target(
@@ -80,7 +82,7 @@ def _target(star: Star, shared: Shared, local: Array, noise: Array) -> _Target:
 
 
 def _quadratic(
-    local: Local, target: _Target, away: Float[Array, "4 star"]
+    local: Local, target: _Target, away: Float[AnyArray, "4 star"]
 ) -> tuple[Array, Array, Root]:
     """Squares, minus half their gradient, and the root of the normal matrix."""
     curved = jnp.sum(local.curve * away[None, None], axis=2)
@@ -116,7 +118,7 @@ def factorise(rows: Root) -> Root:
     return root
 
 
-def solve_upper(root: Root, right: list[Array] | Array) -> Float[Array, "4 *b star"]:
+def solve_upper(root: Root, right: list[Array] | Array) -> Float[AnyArray, "4 *b star"]:
     """Solution x of root^T x = right."""
     n = len(root)
     x: dict[int, Array] = {}
@@ -128,7 +130,7 @@ def solve_upper(root: Root, right: list[Array] | Array) -> Float[Array, "4 *b st
     return jnp.stack([x[i] for i in range(n)])
 
 
-def solve(root: Root, right: Float[Array, "4 star"]) -> Float[Array, "4 star"]:
+def solve(root: Root, right: Float[AnyArray, "4 star"]) -> Float[AnyArray, "4 star"]:
     """Solution x of (root root^T) x = right."""
     y: list[Array] = []
     for i, row in enumerate(root):

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-LEVEL = 4.0  # widths at which the coordinates level off
+BEYOND = 1.15  # of the largest radius of a draw: the reach
 # standard deviations of the coefficients that are tried: first order, second order
 SCALES = tuple((a, b) for a in (0.1, 0.3, 1.0) for b in (0.01, 0.03, 0.1, 0.3))
 
@@ -24,21 +24,21 @@ class Tilt(NamedTuple):
     slope: Float[Array, " psi"]
     curve: Float[Array, "psi psi"]
 
+    reach: Float[Array, ""]  # radius up to which the polynomial is trusted
+
     def value(self, psi: Float[Array, " psi"]) -> Float[Array, ""]:
-        """Log density to add; bounded, as the coordinates level off far out."""
-        x = LEVEL * jnp.tanh(self.whiten @ (psi - self.centre) / LEVEL)
-        return x @ self.slope + x @ self.curve @ x
+        """Log density to add; a wall beyond the reach keeps chains from leaving."""
+        x = self.whiten @ (psi - self.centre)
+        radius = jnp.sqrt(jnp.sum(x**2) + 1e-12)
+        x = x * jnp.minimum(1.0, self.reach / radius)
+        wall = jnp.maximum(radius - self.reach, 0.0) ** 2
+        return x @ self.slope + x @ self.curve @ x - wall
 
 
 def no_tilt(n_psi: int) -> Tilt:
     """The tilt that adds nothing."""
-    zero = np.zeros(n_psi, np.float32)
-    return Tilt(
-        zero,
-        np.eye(n_psi, dtype=np.float32),
-        zero,
-        np.zeros((n_psi, n_psi), np.float32),
-    )
+    zero, none = np.zeros(n_psi, np.float32), np.zeros((n_psi, n_psi), np.float32)
+    return Tilt(zero, np.eye(n_psi, dtype=np.float32), zero, none, np.float32(1e6))
 
 
 def fit_tilt(
@@ -55,7 +55,7 @@ def fit_tilt(
     """
     centre = psi.mean(axis=0)
     whiten = np.linalg.inv(np.linalg.cholesky(np.cov(psi.T)))
-    x = LEVEL * np.tanh((psi - centre) @ whiten.T / LEVEL)
+    x = (psi - centre) @ whiten.T
     first, second = np.triu_indices(psi.shape[1])
     products = x[:, first] * x[:, second]
     target = difference - difference.mean()
@@ -67,7 +67,8 @@ def fit_tilt(
     error, of_x, of_products = best
     curve = np.zeros((psi.shape[1],) * 2)
     curve[first, second] = of_products
-    found = Tilt(centre, whiten, of_x, 0.5 * (curve + curve.T))
+    reach = BEYOND * np.sqrt((x**2).sum(axis=1).max())
+    found = Tilt(centre, whiten, of_x, 0.5 * (curve + curve.T), reach)
     return Tilt(*(np.asarray(part, np.float32) for part in found)), error
 
 

@@ -17,11 +17,13 @@ from chemsbi_jax.galaxy import hierarchical as h
 from chemsbi_jax.galaxy.hierarchical import (
     correct,
     density,
-    follow,
-    marginal,
+    mode,
     proposals,
     result,
+    shared_density,
     small,
+    surrogate,
+    tilt,
 )
 from chemsbi_jax.galaxy.hierarchical.shared import make_layout, psi_names, unpack
 from chemsbi_jax.galaxy.hierarchical.star import Model, make_stars
@@ -116,39 +118,40 @@ def test_small_matrices(n):
     np.testing.assert_allclose(small.log_determinant(lower), half, rtol=1e-4)
 
 
-def test_marginal_likelihood_is_that_of_the_linear_model(model, stars):
-    """At an anchor, and at another psi: the linear response is exact here."""
+def expansion_at(model, stars, layout, psi, settings=CONSTANT):
+    """All stars along the last axis, and their expansion around one psi."""
+    rows = make_stars(stars, settings, PRIOR)
+    start = np.zeros((N, 4), np.float32)
+    local, found = mode.expand_at(
+        rows, start, model, layout, np.asarray(psi, float), np.eye(len(psi))
+    )
+    return rows, local, found
+
+
+def test_marginal_likelihoods_are_those_of_the_linear_model(model, stars):
+    """At the centre of the expansion, and at another psi; the gradient too."""
     layout = make_layout(h.SharedErrors(outlier_share=0.0), YIELD_FACTORS)
-    for i in (0, 1):
-        star = one_star(stars, CONSTANT, i)
-        here, there = at_random(layout, 1), at_random(layout, 2)
-        anchor = proposals.find_anchor(star, model, layout, here, jnp.zeros(4))
-        for psi in (here, there):
-            expected = log_normal(model, stars, i, psi, layout)
-            found = marginal.laplace_marginal(star, anchor, layout, psi)
-            # float32: a few hundred nats of chi2 at `there`
-            np.testing.assert_allclose(found, expected, rtol=2e-4, atol=0.02)
+    here, there = at_random(layout, 1, 0.2), at_random(layout, 2, 0.3)
+    rows, _, found = expansion_at(model, stars, layout, here)
+    rows = shared_density.last_axis(rows)
 
+    @jax.jit
+    def each(psi):
+        return surrogate.normals(rows, found, layout, psi).log_likelihood[:N]
 
-def test_following_psi_is_exact_in_the_linear_model(model, stars):
-    """The Laplace marginal likelihood at another psi, and its force on psi."""
-    layout = make_layout(h.SharedErrors(outlier_share=0.0), YIELD_FACTORS)
-    star, here = one_star(stars, CONSTANT, 1), at_random(layout, 1, 0.2)
-    anchor = proposals.find_anchor(star, model, layout, here, jnp.zeros(4))
-    there = here + at_random(layout, 2, 0.2)
-
-    def followed(psi):
-        return follow.follow(star, anchor, model, layout, psi).log_likelihood
-
-    def closed(psi):
-        return marginal.laplace_marginal(star, anchor, layout, psi)
-
-    expected = log_normal(model, stars, 1, there, layout)
-    found, force = jax.jit(jax.value_and_grad(followed))(there)
-    np.testing.assert_allclose(found, expected, rtol=2e-4, atol=0.02)
-    closed_force = jax.jit(jax.grad(closed))(there)
-    # float32: slopes of up to 100 a unit
-    np.testing.assert_allclose(force, closed_force, rtol=2e-3, atol=0.05)
+    for psi in (here, there):
+        expected = [log_normal(model, stars, i, psi, layout) for i in range(N)]
+        # float32: a few hundred nats of chi2
+        np.testing.assert_allclose(each(psi), expected, rtol=2e-4, atol=0.02)
+    slope = jax.grad(lambda psi: each(psi).sum())(there)
+    for i in (0, 5, 15, 22, 30):
+        step = 1e-3 * np.eye(len(there))[i]
+        two = [
+            sum(log_normal(model, stars, k, there + s * step, layout) for k in range(N))
+            for s in (1.0, -1.0)
+        ]
+        expected = (two[0] - two[1]) / 2e-3
+        np.testing.assert_allclose(slope[i], expected, rtol=5e-3, atol=0.5)
 
 
 def test_shared_errors_of_iron_count(model, stars):
@@ -159,10 +162,10 @@ def test_shared_errors_of_iron_count(model, stars):
     errors[:, iron] *= np.sqrt(0.5)  # half of the variance of [X/Fe] is that of [Fe/H]
     shared = stars._replace(errors=errors, fe_covariance=errors[:, iron] ** 2)
     psi = at_random(layout, 1, 0.2)
-    psi = psi.at[layout.slices()["scatter"]].set(0.0)
-    star = one_star(shared, CONSTANT, 1)
-    anchor = proposals.find_anchor(star, model, layout, psi, jnp.zeros(4))
-    found = marginal.laplace_marginal(star, anchor, layout, psi)
+    psi = psi.at[layout.slices()["scatter"]].set(-30.0)  # none
+    rows, _, expansion = expansion_at(model, shared, layout, psi)
+    rows = shared_density.last_axis(rows)
+    found = surrogate.normals(rows, expansion, layout, psi).log_likelihood[1]
     p = jax.tree.map(lambda x: np.asarray(x, float), unpack(psi, layout))
     slopes = model.forward.keywords["slopes"]
     a, b = np.asarray(slopes.by_theta, float), np.asarray(slopes.by_factors, float)
@@ -178,29 +181,64 @@ def test_shared_errors_of_iron_count(model, stars):
     np.testing.assert_allclose(found, expected, rtol=2e-4, atol=0.02)
 
 
-def test_sampled_marginal_agrees(model, stars, key):
+def density_at(model, stars, layout, psi, tilt=None):
+    """Density of psi around one place, with draws of the stars for weights."""
+    rows, local, expansion = expansion_at(model, stars, layout, psi)
+    shape = shared_density.last_axis(rows), expansion, layout
+    covariance = 0.01 * np.eye(len(psi))
+    found = shared_density.make_density(
+        *shape, np.asarray(psi), covariance, N, tilt=tilt
+    )
+    warp = correct.make_warp(
+        jax.random.key(5), rows, local, model, layout, np.asarray(psi), 256
+    )
+    return found, warp
+
+
+def test_sampled_likelihoods_agree(model, stars):
+    """Also away from the psi at which the draws were made."""
     layout = make_layout(h.SharedErrors(outlier_share=0.0), YIELD_FACTORS)
-    star, psi = one_star(stars, CONSTANT, 0), at_random(layout, 1, 0.2)
-    anchor = proposals.find_anchor(star, model, layout, psi, jnp.zeros(4))
-    found = correct.sampled_marginal(key, star, anchor, model, layout, psi, 512)
-    expected = log_normal(model, stars, 0, psi, layout)
-    assert found.n_effective > 0.5 * 512  # the widening alone costs a quarter
-    # evenly spread draws: an error well below 1 / sqrt(n_effective) = 0.06
-    np.testing.assert_allclose(found.log_likelihood, expected, atol=0.05)
+    psi = np.asarray(at_random(layout, 1, 0.2))
+    density, warp = density_at(model, stars, layout, psi)
+    there = psi + 0.2 * np.random.default_rng(0).normal(size=(32, len(psi)))
+    found = correct.correct_draws(density, model, there, warp)
+    for value, at in zip(found.log_likelihood, there[:3], strict=False):
+        expected = sum(log_normal(model, stars, i, at, layout) for i in range(N))
+        np.testing.assert_allclose(value, expected, rtol=3e-4, atol=0.2)
+    assert found.stars.n_effective.min() > 0.5 * 256
+    assert found.raw.std() < 0.2
+    assert found.noise < 0.1
 
 
-def test_an_outlier_has_the_broad_density(model, stars, key):
+def test_weights_take_a_tilt_out(model, stars, key):
+    """Draws of a tilted density have weights that are minus the tilt."""
+    layout = make_layout(h.SharedErrors(outlier_share=0.0), YIELD_FACTORS)
+    psi = np.asarray(at_random(layout, 1, 0.2))
+    some = psi + 0.1 * np.asarray(jax.random.normal(key, (200, len(psi))))
+    tilted, error = tilt.fit_tilt(some, 3.0 * some[:, 0] + 2.0 * some[:, 1] ** 2)
+    assert error < 0.2
+    density, warp = density_at(model, stars, layout, psi, tilted)
+    found = correct.correct_draws(density, model, some, warp)
+    value = np.asarray(jax.vmap(tilted.value)(jnp.asarray(some, jnp.float32)))
+    assert value.std() > 0.3
+    np.testing.assert_allclose((found.raw + value).std(), 0.0, atol=0.2)
+    assert np.corrcoef(found.raw, -value)[0, 1] > 0.9
+
+
+def test_an_outlier_has_the_broad_density(model, stars):
     settings = h.SharedErrors()
     layout = make_layout(settings, YIELD_FACTORS)
     far = stars._replace(
         values=stars.values + np.where(np.arange(N) == 0, 5.0, 0.0)[:, None]
     )
-    star, psi = one_star(far, settings, 0), jnp.zeros(len(layout.scale))
-    anchor = proposals.find_anchor(star, model, layout, psi, jnp.zeros(4))
-    found = correct.sampled_marginal(key, star, anchor, model, layout, psi, 64)
-    assert found.inlier < 1e-6
+    psi = np.zeros(len(layout.scale))
+    density, warp = density_at(model, far, layout, psi)
+    found = correct.correct_draws(density, model, psi[None], warp)
+    assert found.stars.inlier[0] < 1e-6
+    assert found.stars.inlier[1:].min() > 0.01
+    star = one_star(far, settings, 0)
     expected = np.log(0.01) + star.log_broad
-    np.testing.assert_allclose(found.log_likelihood, expected, rtol=1e-5)
+    np.testing.assert_allclose(found.stars.log_likelihood[0], expected, rtol=1e-5)
 
 
 def test_coordinates_integrate_to_the_marginal(model, stars, key):
@@ -251,7 +289,9 @@ def gaussian_posterior(model, stars, layout):
 
 def test_posterior_of_a_linear_model(model, stars, key):
     """Mean and width of the draws, against the exact Gaussian."""
-    chains = h.Chains(n_chains=8, n_warmup=(15, 20), n_draws=60)
+    chains = h.Chains(
+        n_warmup=(20, 30), n_tilted=(40,), n_sampled=64, n_draws=60, n_corrected=240
+    )
     found = h.hierarchical_posterior(
         key, model.forward, PRIOR, stars, CONSTANT, chains=chains
     )
@@ -259,9 +299,11 @@ def test_posterior_of_a_linear_model(model, stars, key):
     mean, covariance = gaussian_posterior(model, stars, layout)
     sd = np.sqrt(np.diag(covariance))
     free = np.asarray(layout.scale) > 0.0
-    free[layout.slices()["scatter"]] = False  # signs are folded
-    ess = found.posterior.checks["ess_min"]
-    assert ess > 100
+    checks = found.posterior.checks
+    assert checks["r_hat_max"] < 1.1
+    assert checks["log_weight_sd"] < 0.5
+    ess = min(checks["ess_min"], checks["weighted_draws"])
+    assert ess > 50
     off = (found.latents.mean(axis=0) - mean) / sd
     assert np.abs(off[free]).max() < 4.0 / np.sqrt(ess)
     ratio = found.latents.std(axis=0) / sd
@@ -319,7 +361,9 @@ def test_no_interval_without_convergence():
     )
     names = psi_names(YIELD_FACTORS)
     some = np.zeros((4, len(names)))
-    summary = h.HierarchicalPosterior(posterior, names, some, some, {}).summary()
+    summary = h.HierarchicalPosterior(
+        posterior, names, some, some, some[0], {}
+    ).summary()
     assert summary["converged"] is False
     assert "alpha_imf" not in summary
 

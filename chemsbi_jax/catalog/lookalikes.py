@@ -1,6 +1,6 @@
 """Columns that resemble those we read: competitors, and what was not read."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from chemsbi_jax.catalog.error_columns import suggest
@@ -13,7 +13,7 @@ from chemsbi_jax.catalog.meaning import (
     understand,
 )
 from chemsbi_jax.catalog.user_columns import OVER_H, SUN, VALUES, Asked, label
-from chemsbi_jax.constants import ABUNDANCES
+from chemsbi_jax.constants import ABUNDANCES, ALL_ABUNDANCES
 from chemsbi_jax.errors import CatalogError
 
 MOST = 12  # columns in one sentence
@@ -42,6 +42,7 @@ def look_alike(
     user: Asked,
     rules: str = "auto",
     without: Collection[str] = (),
+    abundances: Sequence[str] = ABUNDANCES,
 ) -> LookAlikes:
     """Competitors and unread columns of a table.
 
@@ -53,6 +54,7 @@ def look_alike(
         rules: "auto", by which two columns for one abundance are refused, "none", or
             the name of the survey whose rules choose the columns.
         without: abundances that are left out.
+        abundances: those of the model.
 
     Raises:
         CatalogError: two columns compete for one abundance.
@@ -78,7 +80,7 @@ def look_alike(
     if alpha and not has_survey:
         warnings.append(
             f"Not read: {_list(alpha)}. [alpha/Fe] is not one of the abundances of the "
-            f"model ({', '.join(ABUNDANCES)})."
+            f"model ({', '.join(abundances)})."
         )
     if len(read & set(ELEMENTS_READ)) == 1 and not without:
         warnings.append(
@@ -108,7 +110,7 @@ def _warnings(
 
 
 def _all_abundances() -> tuple[str, ...]:
-    return (*ABUNDANCES, *OVER_H.values())
+    return (*ALL_ABUNDANCES, *OVER_H.values())
 
 
 def _quantity(column: str) -> str:

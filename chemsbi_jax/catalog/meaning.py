@@ -1,9 +1,14 @@
 """Meaning of a column's name: the quantity, its role and its qualifiers."""
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
-ELEMENTS_READ = ("c", "fe", "he", "mg", "n", "ne", "o", "si")
+from chemsbi_jax.constants import ALL_ABUNDANCES, FURTHER_ELEMENTS
+
+ELEMENTS_READ = tuple(name.split("_")[0] for name in ALL_ABUNDANCES)
+FURTHER = tuple(e.lower() for e in FURTHER_ELEMENTS)
+"""Elements that are only read for yield sets that have them."""
 VALUE, ERROR, LOWER, UPPER = "value", "error", "lower", "upper"
 LIMIT, FLAG, COUNT = "limit", "flag", "count"
 ABSOLUTE, ALPHA, METAL = "a", "alpha", "m"
@@ -29,7 +34,12 @@ _BIRTH = ("birth", "birthtime", "tbirth", "tform", "form", "formation",
 _SCALE = ("stellarformationtime", "scalefactor", "aform", "abirth", "birthscale")
 _METAL = ("metallicity", "met", "feh", "mh")
 _IONS = ("i", "ii", "1", "2", "iii")
-_JOINED_OUT = ("nh", "oh", "ch", "nfe", "cm", "om", "nm")  # mean other things as well
+# two letters first: "ni" is nickel and not N I, "si" silicon and not S I
+_X = "|".join(sorted(ELEMENTS_READ, key=lambda x: (-len(x), x)))
+# mean other things as well: molecules, star formation efficiency, camera
+_JOINED_OUT = ("nh", "oh", "ch", "nfe", "cm", "om", "nm", "sh", "sm", "sfe", "cah",
+               "alh", "mnh", "nih", "nah", "tih", "cam", "nam", "alm",
+               "tim")  # fmt: skip
 # two columns that differ in these hold one abundance, measured in two ways
 _COMPETING = re.compile(
     r"n?lte|(^|_)(1d|3d|raw|cal|calib|calibrated|uncal|uncalibrated|corr|corrected|"
@@ -77,11 +87,20 @@ def understand(column: str) -> Meaning | None:
 
 
 def is_abundance(column: str) -> bool:
-    """Whether a name is that of an abundance's value."""
+    """Whether a name is that of the value of an abundance that every model has."""
     meaning = understand(column)
-    return bool(
-        meaning and meaning.role == VALUE and meaning.quantity not in TIMES_OF_BIRTH
-    )
+    if not meaning or meaning.role != VALUE or meaning.quantity in TIMES_OF_BIRTH:
+        return False
+    return element_of(meaning.quantity) not in FURTHER
+
+
+def is_further(column: str, abundances: Sequence[str]) -> bool:
+    """Whether a column is about an element of `FURTHER` that is not among these."""
+    meaning = understand(column)
+    if meaning is None:
+        return False
+    element = element_of(meaning.quantity)
+    return element in FURTHER and f"{element}_fe" not in abundances
 
 
 def is_flag(column: str) -> bool:
@@ -101,7 +120,7 @@ def element_of(quantity: str) -> str:
 
 def _words(lower: str) -> list[str]:
     # A(Fe), and A_Fe_ as VizieR writes it, is no [alpha/Fe]
-    text = re.sub(r"(^|_)a ?[(_](c|fe|he|mg|n|ne|o|si)[)_]$", r"\1abs_\2", lower)
+    text = re.sub(rf"(^|_)a ?[(_]({_X})[)_]$", r"\1abs_\2", lower)
     words = [word for word in re.split(r"[^a-z0-9]+", text) if word]
     if words:  # an error's letter or word that is not set apart: "efe_h", "errmg_fe"
         match = re.fullmatch(r"(err|sigma|sig|d|e)([a-z]{1,5})", words[0])
@@ -205,7 +224,7 @@ def _over(word: str) -> tuple[str, str] | None:
         return ALPHA, ""
     if word == METAL:
         return METAL, ""
-    match = re.fullmatch(r"(c|fe|he|mg|n|ne|o|si)(i{0,2}|1|2)", word)
+    match = re.fullmatch(rf"({_X})(i{{0,2}}|1|2)", word)
     return (match[1], match[2]) if match else None
 
 
@@ -213,9 +232,7 @@ def _joined(word: str) -> tuple[str, list[str]] | None:
     """The ratio of a word such as "mgfe", "feh", "alphafe", "fe1h" or "feoverh"."""
     if word in _JOINED_OUT:
         return None
-    match = re.fullmatch(
-        r"(c|fe|he|mg|n|ne|o|si|alpha|a|m)(i{0,2}|1|2)(?:over)?(fe|h|m)", word
-    )
+    match = re.fullmatch(rf"({_X}|alpha|a|m)(i{{0,2}}|1|2)(?:over)?(fe|h|m)", word)
     if match is None or match[1] == match[3]:
         return None
     element = ALPHA if match[1] == "a" else match[1]
@@ -234,7 +251,7 @@ def _find_absolute(words: list[str], lower: str) -> tuple[str, list[str]] | None
     for i, word in enumerate(rest):
         over = _over(word)
         if over is None or over[0] in (ALPHA, METAL):
-            glued = re.fullmatch(r"(?:a|loga|logeps|eps)(c|fe|he|mg|n|ne|o|si)", word)
+            glued = re.fullmatch(rf"(?:a|loga|logeps|eps)({_X})", word)
             if glued and (len(glued[0]) > 2 or "(" in lower):
                 return f"a_{glued[1]}", [*rest[:i], *rest[i + 1 :]]
             continue

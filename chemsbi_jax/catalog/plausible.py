@@ -8,7 +8,7 @@ from jaxtyping import Float
 from chemsbi_jax.catalog.columns import NINES, StarTable
 from chemsbi_jax.catalog.meaning import ABSOLUTE, understand
 from chemsbi_jax.catalog.user_columns import SUN, flag, label
-from chemsbi_jax.constants import ABUNDANCES
+from chemsbi_jax.constants import ALL_ABUNDANCES
 from chemsbi_jax.errors import CatalogError, raise_for_rows
 
 Numbers = Float[np.ndarray, " star"]
@@ -93,11 +93,12 @@ def _refuse_counts(source: StarTable, key: str, known: np.ndarray) -> None:
     whole = len(known) >= ENOUGH and (known == np.round(known)).all()
     if whole and (known >= 0).all() and len(np.unique(known)) > 2 and known.max() > 2:
         original = source.columns[key]
+        name = key if key in ALL_ABUNDANCES else key.replace("_h", "_fe")
         raise CatalogError(
             f"{source.name}, column {original!r}: all values are whole numbers up to "
             f"{known.max():g}, as numbers of lines are, and not {label(key)}. "
             f"Name another column with --columns {key}=..., or leave the abundance out "
-            f"with --without {key if key in ABUNDANCES else key.replace('_h', '_fe')}."
+            f"with --without {name}."
         )
 
 
@@ -189,20 +190,23 @@ def check_errors(source: StarTable, key: str, errors: Numbers) -> tuple[str, ...
 
 
 def check_slopes(
-    names: dict[str, str], values: Float[np.ndarray, "star element"]
+    names: dict[str, str],
+    values: Float[np.ndarray, "star element"],
+    abundances: tuple[str, ...],
 ) -> tuple[str, ...]:
     """Warnings of [X/Fe] that rises with [Fe/H] as only [X/H] does, or the reverse.
 
     Args:
-        names: of `ABUNDANCES` -> our key that it was read from.
+        names: abundance -> our key that it was read from.
         values: [Fe/H] and [X/Fe] [dex].
+        abundances: names of the columns of `values`.
     """
-    iron = values[:, ABUNDANCES.index("fe_h")]
+    iron = values[:, abundances.index("fe_h")]
     warnings = []
     for name in ("mg_fe", "o_fe", "si_fe", "ne_fe"):
         if name not in names:
             continue
-        ratio = values[:, ABUNDANCES.index(name)]
+        ratio = values[:, abundances.index(name)]
         known = np.isfinite(iron) & np.isfinite(ratio)
         if known.sum() < MANY or np.std(iron[known]) < 0.15:
             continue

@@ -39,9 +39,9 @@ class OneError:
     def observe(
         self,
         key: Key[Array, ""],
-        abundances: Float[Array, "n 8"],
+        abundances: Float[Array, "n element"],
         birth_time: Float[Array, " n"],
-    ) -> Float[Array, "n 8"]:
+    ) -> Float[Array, "n element"]:
         """Noisy abundances [dex]."""
         return add_noise(key, abundances, self.sigma)
 

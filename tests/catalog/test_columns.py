@@ -35,10 +35,17 @@ NAMES = {
     "logAge": ("log_age", "value", ""),
     "log10_age_err": ("log_age", "error", ""),
     "GFM_StellarFormationTime": ("scale_factor", "value", ""),
+    "[Ti/Fe]": ("ti_fe", "value", ""),
+    "Na_fe": ("na_fe", "value", ""),
+    "ni_fe": ("ni_fe", "value", ""),  # nickel, and not N I
+    "[TiII/H]": ("ti_h", "value", "ii"),
+    "SiI_Fe": ("si_fe", "value", "i"),  # silicon, and not S II
+    "e_[S/Fe]": ("s_fe", "error", ""),
+    "A(Ca)": ("a_ca", "value", ""),
 }
-NOTHING = ["Teff", "logg", "ra", "dec", "a", "e", "z", "E(B-V)", "A(Li)", "[Ti/Fe]",
-           "nh", "Mass", "rv_err", "source_id", "Na_fe", "alpha", "A_V",
-           "EWMg"]  # fmt: skip
+NOTHING = ["Teff", "logg", "ra", "dec", "a", "e", "z", "E(B-V)", "A(Li)", "[Cr/Fe]",
+           "nh", "Mass", "rv_err", "source_id", "Eu_fe", "CaH", "SFE", "sh",
+           "alpha", "A_V", "EWMg"]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "meaning"), NAMES.items(), ids=NAMES)

@@ -42,7 +42,7 @@ class JointDraws(NamedTuple):
     """Draws of the stars, each with draws of the global parameters of the galaxy."""
 
     theta: Float[np.ndarray, "star draw 6"]
-    predicted: Float[np.ndarray, "star draw 8"]  # dex, without noise
+    predicted: Float[np.ndarray, "star draw element"]  # dex, without noise
 
 
 class _Task(NamedTuple):

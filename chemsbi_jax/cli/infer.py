@@ -6,7 +6,7 @@ from chemsbi_jax.catalog import Catalog, read_catalog
 from chemsbi_jax.cli.flags import InferFlags, StarFlags
 from chemsbi_jax.cli.run import check_flags, command_line
 from chemsbi_jax.compute.devices import join_processes
-from chemsbi_jax.errors import InputError
+from chemsbi_jax.errors import InputError, WidthError
 from chemsbi_jax.inference import Inference, infer, infer_as_worker
 from chemsbi_jax.inference.rows import save_rows
 from chemsbi_jax.options import Limits
@@ -22,7 +22,7 @@ def main(config: InferFlags, limits: Limits = Limits()) -> dict:
     join(config)
     watch = Stopwatch(config.quiet)
     with watch("read"):
-        catalog = read(config.stars, config, config.out, config.quiet)
+        catalog = read_and_tell(config.stars, config, config.quiet)
     about = {
         "method": method_of(config),
         "weights": config.weights,
@@ -35,14 +35,18 @@ def main(config: InferFlags, limits: Limits = Limits()) -> dict:
         infer_as_worker(catalog, **about)
         return {"warnings": []}
     progress = config.out / PROGRESS
-    found = infer(
-        catalog,
-        **about,
-        yields=config.yields,
-        forward=config.forward,
-        checkpoint=progress,
-        watch=watch,
-    )
+    try:
+        found = infer(
+            catalog,
+            **about,
+            yields=config.yields,
+            forward=config.forward,
+            checkpoint=progress,
+            watch=watch,
+        )
+    except WidthError:  # a second run would resume at the same numbers
+        progress.unlink(missing_ok=True)
+        raise
     if not config.quiet:
         print(found, flush=True)
     command = command_line("chemsbi infer", config, ("stars",))
@@ -77,10 +81,16 @@ def join(config: InferFlags) -> None:
 
 def read(path: Path, flags: StarFlags, out: Path, quiet: bool) -> Catalog:
     """Read the stars; lists the rows that are not used in `out`/dropped_rows.csv."""
+    catalog = read_and_tell(path, flags, quiet)
+    save_rows(out, catalog.report)
+    return catalog
+
+
+def read_and_tell(path: Path, flags: StarFlags, quiet: bool) -> Catalog:
+    """Read the stars, and print the report of the table."""
     catalog = read_catalog(path, flags.options())
     if not quiet:
         print(catalog.report.text(), flush=True)
-    save_rows(out, catalog.report)
     return catalog
 
 

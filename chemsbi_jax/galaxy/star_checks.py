@@ -66,7 +66,26 @@ def check_stars(stars: Stars, name: str = "stars") -> Stars:
         birth_time=times,
         e_birth_time=e_times,
         ids=ids,
+        fe_covariance=_covariance(name, stars.fe_covariance, values.shape),
     )
+
+
+def _covariance(
+    name: str, content: Any, shape: tuple[int, ...]
+) -> Float[np.ndarray, "..."] | None:
+    """Variance of [Fe/H] in [X/Fe], one number a star or one for each abundance."""
+    if content is None:
+        return None
+    is_each = np.ndim(content) == len(shape)
+    numbers = _numbers(name, "fe_covariance", content, shape if is_each else shape[:1])
+    bad = (np.nan_to_num(numbers) < 0.0) | np.isinf(numbers)
+    if bad.any():
+        raise InputError(
+            f"{name}: expected fe_covariance from 0 dex^2; got {numbers[bad][0]:g}. "
+            "Give the variance of [Fe/H] (e_fe_h^2), or 0 where [X/Fe] does not share "
+            "its error."
+        )
+    return numbers
 
 
 def _numbers(

@@ -33,7 +33,7 @@ from chemsbi_jax.galaxy.checks import (
     leave_out,
     sample_and_check,
 )
-from chemsbi_jax.galaxy.infer import infer_galaxy, prepare
+from chemsbi_jax.galaxy.infer import infer_of_any_width, prepare
 from chemsbi_jax.galaxy.networks import Networks
 from chemsbi_jax.options import Limits
 from chemsbi_jax.results.stopwatch import Stopwatch
@@ -214,7 +214,7 @@ def _other_method(
 ) -> GalaxyPosterior:
     npe, forward = run.networks
     quiet, other = run.watch.quiet, COMPARED[method]
-    return infer_galaxy(key, npe, stars, other, forward=forward, quiet=quiet)
+    return infer_of_any_width(key, npe, stars, other, forward=forward, quiet=quiet)
 
 
 def _consistency(

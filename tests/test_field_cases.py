@@ -1,7 +1,9 @@
 """Tables as people have them: the right numbers, or a message that names the remedy."""
 
+import bz2
 import gzip
 import io
+import lzma
 
 import numpy as np
 import pytest
@@ -109,11 +111,50 @@ def test_ages_that_are_not_read_or_not_used_are_told(tmp_path):
     table["logAge"] = np.log10(table["age"] * 1e9)
     report = read(write(tmp_path, table)).report
     assert "40 values of age have no error, and are not used" in report.text()
-    assert "Not read, as other columns hold the same: logAge" in report.text()
+    assert (
+        "Not read, as other columns give the same quantities: logAge" in report.text()
+    )
     table.remove_column("age")
     report = read(write(tmp_path, table, "b.csv")).report
     assert "logAge" in report.warnings[0]
     assert "age=10**logAge" in report.warnings[0]
+
+
+OTHER_RATIOS = {
+    "[O/Mg]": '--columns "o_fe=[O/Mg]+mg_fe"',
+    "si_mg": "--columns si_fe=si_mg+mg_fe",
+    "fe_o": "--columns o_fe=0-fe_o",
+}
+
+
+@pytest.mark.parametrize(("column", "flag"), OTHER_RATIOS.items())
+def test_ratios_of_other_elements_are_named_with_a_conversion(tmp_path, column, flag):
+    table = star_table()
+    table[column] = 0.1
+    (warning,) = read(write(tmp_path, table)).report.warnings
+    assert f"Not read: {column}" in warning
+    assert flag in warning
+
+
+def test_joined_names_with_two_meanings_are_named(tmp_path):
+    table = renamed(star_table(), fe_h="FeH", mg_fe="MgFe", si_fe="SiFe", o_fe="OH")
+    (warning,) = read(write(tmp_path, table)).report.warnings
+    assert "OH. If they are abundances: --columns o_h=OH" in warning
+
+
+def test_sigma_is_an_error(tmp_path):
+    names = {
+        f"e_{x}": f"\N{GREEK SMALL LETTER SIGMA}[{x[:-3]}/Fe]" for x in COLUMNS[1:]
+    }
+    stars, report = read(write(tmp_path, renamed(star_table(), **names)))
+    assert_same(stars)
+    assert report.warnings == ()
+
+
+def test_over_h_without_iron_names_what_looks_like_it(tmp_path):
+    table = renamed(over_h(), fe_h="m_h", e_fe_h="e_m_h")
+    message = refusal(write(tmp_path, table))
+    assert "--columns fe_h=m_h,e_fe_h=e_m_h" in message
 
 
 def test_alpha_alone_is_no_abundance_of_ours(tmp_path):
@@ -173,7 +214,10 @@ def observed_often(column):
     return table
 
 
-@pytest.mark.parametrize("column", ["tmass_id", "gaia_dr3_source_id", "position"])
+@pytest.mark.parametrize(
+    "column",
+    ["tmass_id", "gaia_dr3_source_id", "gaia_dr2_id", "TARGETID", "TYC", "position"],
+)
 def test_rows_of_one_star_are_found(tmp_path, column):
     stars, report = read(write(tmp_path, observed_often(column)))
     assert report.n_used == 10
@@ -181,6 +225,47 @@ def test_rows_of_one_star_are_found(tmp_path, column):
     ((reason, n),) = report.reasons.items()
     assert n == 30
     assert column in reason
+
+
+def sexagesimal(degrees, is_hours):
+    size = np.abs(degrees) / (15.0 if is_hours else 1.0)
+    d, m = size.astype(int), (size * 60.0 % 60.0).astype(int)
+    cells = zip(
+        np.where(degrees < 0, "-", "+"), d, m, size * 3600.0 % 60.0, strict=True
+    )
+    return [
+        f"{sign * (not is_hours)}{a:02d}:{b:02d}:{c:05.2f}" for sign, a, b, c in cells
+    ]
+
+
+def test_positions_in_other_forms(tmp_path):
+    table = observed_often("position")
+    ra, dec = np.asarray(table["ra"]), np.asarray(table["dec"])
+    text = table.copy()
+    text["ra"], text["dec"] = sexagesimal(ra, True), sexagesimal(dec, False)
+    assert read(write(tmp_path, text)).report.n_used == 10
+    galactic = renamed(table, ra="l", dec="b")
+    assert read(write(tmp_path, galactic, "b.csv")).report.n_used == 10
+    parts = {"RAh": ra / 15.0, "RAm": ra * 4.0 % 60.0, "RAs": ra * 240.0 % 60.0}
+    size = np.abs(dec)
+    parts |= {"DEd": size, "DEm": size * 60.0 % 60.0, "DEs": size * 3600.0 % 60.0}
+    for name, numbers in parts.items():
+        table[name] = np.round(numbers, 3) if name[-1] == "s" else numbers.astype(int)
+    table["DE-"] = np.where(dec < 0, "-", "")
+    del table["ra"], table["dec"]
+    assert read(write(tmp_path, table, "c.csv")).report.n_used == 10
+
+
+def test_a_column_of_another_name_that_may_name_the_star_is_told(tmp_path):
+    table = observed_often("OBJECT")
+    report = read(write(tmp_path, table)).report
+    assert report.n_used == N
+    (warning,) = report.warnings
+    assert "30 rows have the OBJECT of an earlier row" in warning
+    assert "--columns id=OBJECT" in warning
+    assert read(tmp_path / "stars.csv", columns="id=OBJECT").report.n_used == 10
+    table["OBJECT"] = np.random.default_rng(0).permutation(table["OBJECT"])
+    assert read(write(tmp_path, table, "b.csv")).report.warnings == ()
 
 
 def test_an_id_of_the_field_or_cut_by_a_spreadsheet_drops_nobody(tmp_path):
@@ -367,6 +452,25 @@ def test_nulls_are_gaps(tmp_path, null):
         assert f"mg_fe ({rows.sum()})" in report.text()
 
 
+@pytest.mark.parametrize("null", [5.0, 3.0, -4.0])
+def test_one_value_far_from_all_others_is_a_gap(tmp_path, null):
+    table = star_table()
+    rows = np.arange(N) % 10 == 0
+    table["mg_fe"][rows] = null
+    stars, report = read(write(tmp_path, table))
+    np.testing.assert_array_equal(stars.observed[:, I["mg_fe"]], ~rows)
+    assert "far from all others, taken as not observed: mg_fe (4)" in report.text()
+    table["mg_fe"][rows] = null + 0.1 * np.arange(4)  # four values are no mark
+    assert read(write(tmp_path, table, "b.csv")).stars.observed[:, I["mg_fe"]].all()
+
+
+def test_few_rows_with_one_value_apart_are_told(tmp_path):
+    table = star_table()
+    table["mg_fe"][::10] = -1.0
+    (warning,) = read(write(tmp_path, table)).report.warnings
+    assert "mg_fe is -1 in 4 of 40 rows" in warning
+
+
 @pytest.mark.parametrize("null", [0.0, -1.0])
 def test_a_value_that_may_be_a_null_is_told(tmp_path, null):
     table = star_table()
@@ -404,11 +508,44 @@ def test_iron_without_the_logarithm(tmp_path, change, flag):
     np.testing.assert_allclose(stars.values[:, I["fe_h"]], iron, atol=1e-6)
 
 
+ZERO_POINTS = {
+    "log10 of a number ratio to H": ("fe_h", lambda x: x - 4.5, "fe_h=fe_h+4.50"),
+    "log10 of a number ratio to Fe": ("o_fe", lambda x: x + 1.19, "o_fe=o_fe-1.19"),
+    "no logarithm": ("mg_fe", lambda x: 10**x, "mg_fe=log10(mg_fe)"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "flag"), ZERO_POINTS.values(), ids=ZERO_POINTS
+)
+def test_a_median_that_no_galaxy_has_gets_a_warning(tmp_path, name, change, flag):
+    table = star_table()
+    table[name] = change(table[name])
+    path = write(tmp_path, table)
+    (warning,) = read(path).report.warnings
+    assert flag in warning
+    stars = read(path, columns=f"{flag},e_{name}=e_{name}*1").stars
+    np.testing.assert_allclose(stars.values[:, I[name]], star_table()[name], atol=1e-6)
+
+
+def test_a_lookback_time_is_an_age(tmp_path):
+    table = renamed(star_table("age", "e_age"), age="t_lookback", e_age="e_t_lookback")
+    path = write(tmp_path, table)
+    (warning,) = read(path).report.warnings
+    assert "--columns age=t_lookback,e_age=e_t_lookback" in warning
+    message = refusal(path, columns="birth_time=t_lookback")
+    assert "by its name it is an age" in message
+
+
 def test_numbers_of_lines_are_no_abundance(tmp_path):
     table = star_table()
     table["n_fe"] = np.arange(N) % 15
     path = write(tmp_path, table)
     assert "whole numbers up to 14" in refusal(path, default_error=0.1)
+    few = star_table()
+    few["n_fe"] = 1 + np.arange(N) % 2
+    few = write(tmp_path, few, "few.csv")
+    assert "whole numbers up to 2" in refusal(few, default_error=0.1)
     assert_same(read(path, without="n_fe").stars)
     table = renamed(table, n_fe="N(Fe)")
     assert_same(read(write(tmp_path, table, "b.csv"), default_error=0.1).stars)
@@ -486,6 +623,14 @@ def test_flags_without_known_meaning_are_named(tmp_path):
     assert add_rows(summary, report)["warnings"] == [warning]
 
 
+@pytest.mark.parametrize("column", ["use", "member", "binary", "QC", "mg_fe_type"])
+def test_judgements_of_stars_are_named(tmp_path, column):
+    table = star_table()
+    table[column] = np.where(np.arange(N) % 4, "a", "c")
+    (warning,) = read(write(tmp_path, table)).report.warnings
+    assert f"{column} (a: 30 rows, c: 10 rows)" in warning
+
+
 def test_a_survey_without_its_flags(tmp_path):
     table = star_table()
     names = {"star": "APOGEE_ID"}
@@ -553,6 +698,11 @@ FORMATS = {
     "ends of lines": ("a.csv", lambda: text(newline="\r\n")),
     "trailing delimiter": ("a.csv", lambda: text(end=",")),
     "gzip": ("a.csv.gz", lambda: gzip.compress(text())),
+    "bzip2": ("a.csv.bz2", lambda: bz2.compress(text())),
+    "xz": ("a.csv.xz", lambda: lzma.compress(text())),
+    "a title": ("a.csv", lambda: text(start="Table 3: stars of a dwarf\n")),
+    "comments by %": ("a.csv", lambda: text(start="% made up, of a dwarf\n% again\n")),
+    "en dashes": ("a.csv", lambda: text().decode().replace(",-", ",\u2013").encode()),
     "savetxt": ("a.csv", lambda: text(start="# ")),
     "remarks and header in a comment": (
         "a.dat",
@@ -588,6 +738,13 @@ NOT_READ = {
     "workbook": (lambda: b"PK\x03\x04" + bytes(99), "save the sheet as CSV"),
     "HDF5": (lambda: b"\x89HDF\r\n" + bytes(99), "an HDF5 file"),
     "array": (lambda: b"\x93NUMPY" + bytes(99), "numpy.load"),
+    "JSON": (lambda: b'[{"fe_h": 0.1, "e_fe_h": 0.05}]', "JSON"),
+    "a line of units": (
+        lambda: text().replace(
+            b"\n", b"\n" + b",".join([b"x"] + [b"dex"] * 8) + b"\n", 1
+        ),
+        "a line of units under the header",
+    ),
     "LaTeX": (lambda: b"\\begin{tabular}{ll}\na & b\n", "LaTeX"),
     "HTML": (lambda: written("ascii.html"), "HTML"),
 }
@@ -698,6 +855,17 @@ def test_a_long_table_is_told_how_to_pivot(tmp_path):
     message = refusal(write(tmp_path, table))
     for part in ("'species' names elements", "Mg I", "pivot"):
         assert part in message
+    for name, words in (
+        ("quantity", ["[Fe/H]", "[Mg/Fe]", "[O/Fe]", "[Si/Fe]"]),
+        ("what", ["Fe", "Mg", "O", "Si"]),
+        ("Z", [26, 12, 8, 14]),
+    ):
+        long = star_table()
+        long[name] = np.tile(words, N // 4)
+        assert "names elements" in refusal(write(tmp_path, long, f"{name}.csv"))
+    other = star_table()
+    other["grade"] = np.tile(["Y", "N", "C", "O"], N // 4)  # letters, no elements
+    assert_same(read(write(tmp_path, other, "other.csv")).stars)
     table["species"] = np.tile([26.0, 26.1, 12.0, 8.0], N // 4)
     assert "'species' names elements" in refusal(write(tmp_path, table, "b.csv"))
 

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from chemsbi_jax.catalog.columns import DEX, StarTable, numbers, plain_numbers
+from chemsbi_jax.catalog.lookalikes import hint_of_iron
 from chemsbi_jax.catalog.user_columns import OVER_H, flag, label
 from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.errors import CatalogError
@@ -21,7 +22,7 @@ Numbers = Float[np.ndarray, "star element"]
 
 
 def subtract_iron(
-    name: str,
+    source: StarTable,
     present: Mapping[str, str],
     numbers: tuple[Numbers, Numbers],
     without: Collection[str],
@@ -29,7 +30,7 @@ def subtract_iron(
     """Turn [X/H] into [X/Fe] in place.
 
     Args:
-        name: of the file.
+        source: the table.
         present: abundance -> the column that gives it, [X/Fe] or [X/H].
         numbers: values and errors [dex] in the order of `ABUNDANCES`, changed here.
         without: abundances that are left out.
@@ -47,8 +48,8 @@ def subtract_iron(
     keys = ", ".join(present[n] for n in over_h)
     if "fe_h" not in present:
         raise CatalogError(
-            f"{name}: expected a column fe_h, to turn {keys} into [X/Fe]; got none. "
-            "Name it with --columns fe_h=..."
+            f"{source.name}: expected a column fe_h, to turn {keys} into [X/Fe]; got "
+            f"none. {hint_of_iron({c.lower(): c for c in source.table.colnames})}"
         )
     columns = [ABUNDANCES.index(n) for n in over_h]
     for i in columns:

@@ -101,9 +101,7 @@ def read_abundances(
     notes += [f"{what}: {', '.join(which)}." for what, which in counts.items()]
     covariance = read_covariance(source)
     if over_h:
-        covariance, note = subtract_iron(
-            source.name, present, (values, errors), without
-        )
+        covariance, note = subtract_iron(source, present, (values, errors), without)
         notes.append(note)
     if not source.is_survey:
         warnings += check_slopes(present, values)

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
-from chemsbi_jax.diagnostics.misfit import Misfit
+from chemsbi_jax.diagnostics.misfit import Misfit, not_tested
 from chemsbi_jax.galaxy.amortised.flow import is_far
 from chemsbi_jax.galaxy.amortised.table import StarTable
 from chemsbi_jax.galaxy.automatic import (
@@ -126,6 +126,8 @@ def run_checks(
         draws, misfit = sample_and_check(
             keys.fit, networks, some, galaxy, limits.n_star_draws
         )
+    if count_used(stars, galaxy) == 0:
+        misfit = not_tested()
     exact = None
     if is_default and len(stars.values) > limits.max_exact:
         answer, exact = _exact_beside(keys.exact, run, some, answer, misfit)

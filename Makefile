@@ -12,6 +12,9 @@ PYTEST_FLAGS ?= -n auto --dist loadfile
 infer: $(READY)
 	$(BIN)/python experiments/infer.py $(STARS) --out $(OUT)
 
+# Most of the time goes into compilation: with fewer optimisations it is far shorter.
+# The slow tests compile as users do.
+test: export XLA_FLAGS ?= --xla_backend_optimization_level=1
 test: $(READY)
 	$(BIN)/python -m pytest -q $(PYTEST_FLAGS)
 
@@ -21,6 +24,7 @@ test-slow: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 docs: $(BIN)/mkdocs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -23,6 +23,12 @@ ABUNDANCES = ("c_fe", "fe_h", "he_fe", "mg_fe", "n_fe", "ne_fe", "o_fe", "si_fe"
 ELEMENTS = ("C", "Fe", "H", "He", "Mg", "N", "Ne", "O", "Si")
 """Traced elements; gas mass and metallicity are sums over these alone."""
 
+FURTHER_ELEMENTS = ("Na", "Al", "S", "Ca", "Ti", "Mn", "Ni")
+"""Elements that some yield sets have in addition; traced without weight."""
+
+ALL_ABUNDANCES = (*ABUNDANCES, *(f"{e.lower()}_fe" for e in FURTHER_ELEMENTS))
+"""Abundances of all elements with a solar value here; the default eight come first."""
+
 YIELD_FACTORS = (
     "sn2_c", "sn2_n", "sn2_o", "sn2_ne", "sn2_mg", "sn2_si", "sn2_fe",
     "agb_c", "agb_n", "snia_si", "snia_fe",

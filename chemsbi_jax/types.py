@@ -1,8 +1,9 @@
 """Types that the layers share."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+import jax
 import numpy as np
 from astropy.table import Table
 from jaxtyping import Array, ArrayLike, Bool, Float
@@ -25,8 +26,17 @@ AMORTISED: tuple[Method, ...] = ("flow", "gaussian")
 """Methods that use the network alone, and exclude stars with too little information."""
 
 
+@jax.tree_util.register_static
+class AbundanceNames(tuple):
+    """Names of the columns of an array of abundances; static under `jit`."""
+
+
+EIGHT = AbundanceNames(ABUNDANCES)
+"""The default columns."""
+
+
 class Stars(NamedTuple):
-    """Stars of one galaxy, in the order of `constants.ABUNDANCES`."""
+    """Stars of one galaxy; the columns are those of `abundances`."""
 
     values: Float[np.ndarray, "star element"]  # dex; NaN where not observed
     errors: Float[np.ndarray, "star element"]  # dex, 1 sigma; NaN where not observed
@@ -40,19 +50,63 @@ class Stars(NamedTuple):
     fe_covariance: (
         Float[np.ndarray, " star"] | Float[np.ndarray, "star element"] | None
     ) = None
+    abundances: tuple[str, ...] = EIGHT  # names of the columns, in their order
 
-    def take(self, rows: np.ndarray | slice) -> "Stars":
+    def take(self, rows: np.ndarray | list[int] | slice) -> "Stars":
         """Some of the stars: row numbers, a Boolean mask, or a slice."""
-        columns = {k: x[rows] for k, x in self._asdict().items() if x is not None}
-        return self._replace(**columns)
+        return self._replace(**{k: x[rows] for k, x in self.arrays().items()})
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Field -> array with one row a star, without the fields that are None."""
+        names = self._asdict()
+        del names["abundances"]
+        return {k: x for k, x in names.items() if x is not None}
+
+    def select(self, abundances: Sequence[str]) -> "Stars":
+        """The same stars with other columns; an abundance that they lack is a gap.
+
+        Args:
+            abundances: names of the new columns, in their order.
+
+        >>> stars = Stars.complete(np.zeros((3, 8))).select(("fe_h", "na_fe"))
+        >>> stars.observed[0].tolist()
+        [True, False]
+        """
+        if tuple(abundances) == tuple(self.abundances):
+            return self
+        columns = [
+            self.abundances.index(name) if name in self.abundances else -1
+            for name in abundances
+        ]
+        is_here = np.array(columns) >= 0
+        values, errors = (
+            np.where(is_here, np.asarray(x)[:, columns], np.nan)
+            for x in (self.values, self.errors)
+        )
+        shared = self.fe_covariance
+        if np.ndim(shared) == 2:  # one for each abundance
+            shared = np.where(is_here, np.asarray(shared)[:, columns], 0.0)
+        return self._replace(
+            values=values,
+            errors=errors,
+            observed=np.asarray(self.observed)[:, columns] & is_here,
+            fe_covariance=shared,
+            abundances=AbundanceNames(abundances),
+        )
 
     @classmethod
-    def complete(cls, values: ArrayLike, error: float = 0.05) -> "Stars":
+    def complete(
+        cls,
+        values: ArrayLike,
+        error: float = 0.05,
+        abundances: Sequence[str] = ABUNDANCES,
+    ) -> "Stars":
         """Stars with all abundances, one error [dex], and no birth times.
 
         Args:
             values: (star, element) abundances [dex].
             error: 1 sigma of every abundance [dex].
+            abundances: names of the columns.
 
         >>> stars = Stars.complete(np.zeros((3, 8)))
         >>> stars.take(slice(2)).ids.tolist()
@@ -67,6 +121,7 @@ class Stars(NamedTuple):
             unknown,
             unknown,
             np.arange(len(values)).astype(str),
+            abundances=AbundanceNames(abundances),
         )
 
 
@@ -76,9 +131,9 @@ def shared_variance(stars: Stars) -> Float[np.ndarray, "star element"] | None:
     0 for [Fe/H], in gaps, where [Fe/H] was not observed, and where the variance is not
     smaller than the square of the error (by more than rounding).
     """
-    if stars.fe_covariance is None:
+    if stars.fe_covariance is None or "fe_h" not in stars.abundances:
         return None
-    iron = ABUNDANCES.index("fe_h")
+    iron = stars.abundances.index("fe_h")
     seen = np.asarray(stars.observed)
     of_iron = np.nan_to_num(stars.fe_covariance)
     of_iron = of_iron if of_iron.ndim == 2 else of_iron[:, None]

@@ -28,11 +28,12 @@ from chemsbi_jax.compute.train import FitConfig
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.nuts.sampler import run_nuts
+from chemsbi_jax.npe.measurements import StarKind
 from chemsbi_jax.npe.model import global_latent_log_prob
 from chemsbi_jax.npe.reading import as_table
 from chemsbi_jax.storage.files import whole_file
 
-KINDS = ("complete", "apogee", "galah")
+KINDS: tuple[StarKind, ...] = ("complete", "apogee", "galah")
 METHODS = ("flow", "gaussian", "exact")
 
 
@@ -44,7 +45,7 @@ class Config:
     """Folder for the table and the specialists."""
     weights: str = "tng-any"
     """The network for any star."""
-    kinds: tuple[str, ...] = KINDS
+    kinds: tuple[StarKind, ...] = KINDS
     """Kinds of stars."""
     n_test: int = 50_000
     """Held-out stars of each kind."""
@@ -119,9 +120,9 @@ def compare_kind(measure: networks.AnyErrors, config: Config, known: dict) -> di
 def compare_densities(key, both: tuple, forward, measure, config: Config) -> dict:
     """Held-out log densities of the network for any star and of the specialist."""
     theta, inputs = make_stars(key, both[0], forward, measure, config.n_test)
-    both = [held_out(npe, theta, inputs) for npe in both]
-    found, special = ({k: float(v.mean()) for k, v in b.items()} for b in both)
-    spread = both[0]["all"] - both[1]["all"]
+    density = [held_out(npe, theta, inputs) for npe in both]
+    found, special = ({k: float(v.mean()) for k, v in d.items()} for d in density)
+    spread = density[0]["all"] - density[1]["all"]
     return {
         "kind": measure.kind,
         "dated": bool(measure.dated),
@@ -159,9 +160,10 @@ def make_stars(key, npe, forward, measure, n: int, truth=None):
 
 def held_out(npe, theta: np.ndarray, inputs: np.ndarray) -> dict:
     """Log density of all six parameters of each star, and of the two global latents."""
-    latent = priors.to_normal(npe.prior, jnp.asarray(theta))[:, :N_GLOBAL]
-    of_all = eqx.filter_jit(networks.log_prob)(npe, theta, inputs)
-    of_galaxy = eqx.filter_jit(global_latent_log_prob)(npe, latent, inputs)
+    at, read = jnp.asarray(theta), jnp.asarray(inputs)
+    latent = priors.to_normal(npe.prior, at)[:, :N_GLOBAL]
+    of_all = eqx.filter_jit(networks.log_prob)(npe, at, read)
+    of_galaxy = eqx.filter_jit(global_latent_log_prob)(npe, latent, read)
     return {"all": np.asarray(of_all), "galaxy": np.asarray(of_galaxy)}
 
 

@@ -112,7 +112,9 @@ def speed(key: jax.Array, emulator: em.YieldEmulator, n: int) -> dict[str, float
 
     cases: dict[str, Callable[..., Any]] = {
         "emulate": lambda theta, _: cs.emulate(theta, emulator.base),
-        "emulate_yields": lambda *x: cs.emulate_yields(*x, emulator),
+        "emulate_yields": lambda theta, factors: cs.emulate_yields(
+            theta, factors, emulator
+        ),
         "with gradient to theta and factors": jax.grad(total, (0, 1)),
         "with gradient, one vector of factors": lambda theta, factors: jax.grad(
             total, (0, 1)

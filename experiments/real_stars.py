@@ -85,7 +85,8 @@ def infer_set(name, path: Path, without: str, npe, forward, config: Config) -> d
     exact = cs.infer_galaxy(keys[1], npe, stars, "exact", forward=forward)
     misfit = check_fit(keys[2], Networks(npe, forward), stars, draws, flow)
     seen = [n for i, n in enumerate(cs.ABUNDANCES) if stars.observed[:, i].any()]
-    residuals = dict(zip(cs.ABUNDANCES, misfit.mean_residual.tolist(), strict=True))
+    each = zip(cs.ABUNDANCES, misfit.mean_residual.tolist(), strict=True)
+    residuals: dict[str, float] = dict(each)
     row = {
         "set": name,
         "abundances": seen,

@@ -117,7 +117,7 @@ def reproduce(key, name: str, galaxy: Galaxy, config: Config) -> dict:
         "missing": galaxy.missing or try_weights(weights),
         "published": PUBLISHED[name],
     }
-    if entry["missing"]:
+    if entry["missing"] or galaxy.stars is None:
         return entry
     key_galaxy, key_check, key_draws = jax.random.split(key, 3)
     stars, (npe, forward) = galaxy.stars, load_networks(weights)
@@ -205,7 +205,7 @@ def draw_coverage(cases, out: Path) -> None:
         unit = np.broadcast_to(np.eye(2), (len(at), 2, 2))
         curves.append(gaussian_coverage(at, np.zeros_like(at), unit))
     measured = np.concatenate([np.asarray(c.measured) for c in curves], axis=1)
-    band = tuple(np.asarray(x) for x in (curves[0].band.lower, curves[0].band.upper))
+    band = (np.asarray(curves[0].band.lower), np.asarray(curves[0].band.upper))
     names = [m if m in METHODS[:2] else f"reference: {m}" for m in METHODS]
     fig = plots.plot_coverage(np.asarray(curves[0].levels), measured, band, names)
     plots.save_figure(fig, out / "coverage_beside_reference.png")

@@ -97,7 +97,7 @@ def main(config: Config) -> dict:
             key_i,
             forward,
             prior,
-            stars() if callable(stars) else stars,
+            stars if isinstance(stars, cs.Stars) else stars(),
             SharedErrors(hold=config.hold),
             chains=Chains(n_draws=config.n_draws),
         )

@@ -65,7 +65,7 @@ def main(config: Config) -> dict:
             f"{config.metallicity}."
         )
     if config.spread is not None:
-        metrics, text = measure_spread(config)
+        metrics, text = measure_spread(config.spread, config)
     elif config.sets:
         metrics, text = compare(config)
     else:
@@ -167,7 +167,7 @@ def draw(sets: dict[str, Yields], tracks: dict[str, dict], config: Config) -> No
     plots.save_figure(plot_tracks(tracks, names), config.plots / "yields_tracks.png")
 
 
-def measure_spread(config: Config) -> tuple[dict, str]:
+def measure_spread(file: Path, config: Config) -> tuple[dict, str]:
     """Scatter of the sets by channel and element; a scale for the prior of a factor."""
     found = spread(config.metallicity, vice=config.vice)
     scales: dict[str, dict[str, float]] = {}
@@ -184,9 +184,9 @@ def measure_spread(config: Config) -> tuple[dict, str]:
         "details": [s._asdict() for s in found],
         "sources": {n: f"{PARTS[n].paper} ({PARTS[n].source})" for n in names},
     }
-    write_summary(config.spread, content)
+    write_summary(file, content)
     lines = [f"{s.channel:6} {s.element:2} {s.sd:.3f} dex{above(s)}" for s in found]
-    return content, "\n".join([*lines, f"written to {config.spread}"])
+    return content, "\n".join([*lines, f"written to {file}"])
 
 
 def above(s: Spread) -> str:

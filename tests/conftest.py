@@ -1,17 +1,48 @@
 """Shared fixtures; the published tables are found through CHEMSBI_DATA."""
 
+import gc
 import os
 import resource
 import signal
 from contextlib import contextmanager
 from pathlib import Path
 
-import jax
-import jaxtyping
-import pytest
+# Before JAX is imported. Tests leave the user's cache alone. All workers, the processes
+# that tests start, and later runs share compiled programs in a folder of the checkout.
+# JAX locks a folder of bounded size, so that nothing is read that is half written.
+COMPILED = Path(__file__).parents[1] / ".pytest_cache" / "compiled"
+for name, value in {
+    "CHEMSBI_COMPILATION_CACHE": "off",
+    "JAX_COMPILATION_CACHE_DIR": str(COMPILED),
+    "JAX_COMPILATION_CACHE_MAX_SIZE": str(1024**3),  # bytes
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
+}.items():
+    os.environ.setdefault(name, value)
 
-# tests leave the user's cache alone
-os.environ.setdefault("CHEMSBI_COMPILATION_CACHE", "off")
+import jax  # noqa: E402
+import jaxtyping  # noqa: E402
+import pytest  # noqa: E402
+
+MAX_MEMORY = 1.5e9  # bytes of a worker
+
+
+def pytest_configure(config):
+    """Remove programs that a killed process has not written to their end."""
+    if not hasattr(config, "workerinput"):
+        for path in COMPILED.glob("*-cache"):
+            if not path.with_name(path.name[:-6] + "-atime").exists():
+                path.unlink(missing_ok=True)
+
+
+def pytest_runtest_teardown():
+    """Drop the compiled programs of this worker once they take too much memory."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:  # no Linux
+        return
+    if pages * resource.getpagesize() > MAX_MEMORY:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture

@@ -91,7 +91,7 @@ def test_without_it_nothing_changes():
 def test_model_stars_have_errors_of_this_covariance():
     one, n = make_stars(gaps=False).take([3]), 100_000
     table = one.take(np.zeros(n, int))
-    stars = observe_like(jax.random.key(3), table, np.zeros((n, 6)), jnp.zeros((n, 8)))
+    stars = observe_like(jax.random.key(3), table, jnp.zeros((n, 6)), jnp.zeros((n, 8)))
     found = np.cov(stars.values, rowvar=False)
     # 1 sigma of an entry is below sqrt(2 / n) = 0.0045 of the largest variance
     largest = (one.errors**2).max()
@@ -105,7 +105,7 @@ def test_alarm_is_silent_where_the_errors_are_shared():
 
     def residuals(key, n):
         some = table.take(np.arange(n) % 6)
-        model = observe_like(key, some, np.zeros((n, 6)), jnp.zeros((n, 8)))
+        model = observe_like(key, some, jnp.zeros((n, 6)), jnp.zeros((n, 8)))
         return model.values, model.errors
 
     expected, model_errors = residuals(keys[0], n)

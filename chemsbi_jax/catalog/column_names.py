@@ -1,12 +1,13 @@
 """Which column of a table holds what: our names, other spellings, surveys, the user."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from chemsbi_jax.catalog.error_columns import Source, find_errors
 from chemsbi_jax.catalog.expressions import Expression
 from chemsbi_jax.catalog.lookalikes import look_alike
+from chemsbi_jax.catalog.meaning import VALUE, is_further, understand
 from chemsbi_jax.catalog.surveys import SURVEYS, Survey
 from chemsbi_jax.catalog.user_columns import (
     ID,
@@ -17,15 +18,17 @@ from chemsbi_jax.catalog.user_columns import (
     Asked,
     parse_columns,
 )
-from chemsbi_jax.constants import ABUNDANCES
+from chemsbi_jax.constants import ABUNDANCES, ALL_ABUNDANCES
 from chemsbi_jax.errors import CatalogError
 
 __all__ = ["ID", "KEYS", "LOGG", "OVER_H", "VALUES", "Choice", "choose_columns"]
 
 _ERROR = re.compile(r"^(?:e|err|error|sigma)_(.+)$|^(.+)_(?:err|error|sigma|unc)$")
-# "nh", "oh" and "nfe" have other meanings in star tables, so they need their _
+# "nh", "oh", "nfe" and "sfe" have other meanings in star tables, so they need their _
 _JOINED = {
-    name.replace("_", ""): name for name in ABUNDANCES if name not in ("n_fe",)
+    name.replace("_", ""): name
+    for name in ALL_ABUNDANCES
+    if name not in ("n_fe", "s_fe")
 }  # fmt: skip
 _COUNTS = re.compile(r"^n ?\(\w+\)$", re.IGNORECASE)  # N(Fe): lines, not [N/Fe]
 
@@ -50,6 +53,7 @@ def choose_columns(
     survey: str = "auto",
     columns: str = "",
     without: Collection[str] = (),
+    abundances: Sequence[str] = ABUNDANCES,
 ) -> Choice:
     """Columns of a table by the user's word, a survey's or other spellings.
 
@@ -59,15 +63,16 @@ def choose_columns(
         survey: "auto", "none" (our own names only), or the name of one.
         columns: of the user, "fe_h=FE_H,e_fe_h=FE_H_ERR"; they go before all others.
         without: abundances that are left out, of which no column is missed.
+        abundances: those of the model; columns of other elements are not read.
 
     Raises:
         CatalogError: no such survey or column, or two columns for one thing.
     """
-    user = parse_columns(file, names, columns)
+    user = parse_columns(file, names, columns, abundances)
+    names, not_read = split_columns(names, user, abundances)
     asked = user.columns | {key: "" for key in user.conversions}
     preset, notes = find_survey(file, names, survey)
-    found: dict[str, str] = {}
-    hidden = tuple(OVER_H.values())
+    found, hidden = {}, tuple(OVER_H.values())
     if preset is not None:
         found, hidden = _of_survey(preset, names)
     elif survey == "auto":
@@ -79,10 +84,11 @@ def choose_columns(
     chosen |= errors.columns
     for key in errors.of_conversions:
         chosen.pop(f"e_{key}", None)
-    rules = preset.name if preset else survey
-    rest = look_alike(file, names, used | errors.columns, user, rules, without)
+    rules, used = preset.name if preset else survey, used | errors.columns
+    rest = look_alike(file, names, used, user, rules, without, abundances)
     renamed = found | user.columns | errors.columns
-    said = (*notes, *_tell(renamed, user.conversions), *user.notes, *rest.notes)
+    told = _tell(renamed, user.conversions)
+    said = (*notes, *told, *user.notes, *rest.notes, *not_read)
     return Choice(
         chosen,
         renamed.get(ID),
@@ -93,6 +99,31 @@ def choose_columns(
         errors.pairs,
         errors.of_conversions,
         rest.limits,
+    )
+
+
+def split_columns(
+    names: Mapping[str, str], user: Asked, abundances: Sequence[str]
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The columns without those of elements that the model lacks; and a note of these.
+
+    Columns that the user names stay.
+    """
+    conversions = (c for x in user.conversions.values() for c in x.columns)
+    kept, others = {*user.columns.values(), *conversions}, []
+    shown = {}
+    for lower, column in names.items():
+        if column in kept or not is_further(column, abundances):
+            shown[lower] = column
+            continue
+        meaning = understand(column)
+        if meaning is not None and meaning.role == VALUE:
+            others.append(column)
+    if not others:
+        return shown, ()
+    return shown, (
+        f"Not read, as the model has no such element: {', '.join(others)}. Yield sets "
+        "that have it read them (--yields, as nkt13+k10+w7).",
     )
 
 
@@ -190,7 +221,7 @@ def _of_survey(
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Columns by our names, and those of our names that mean something else."""
     found = {}
-    for name in (*ABUNDANCES, *OVER_H.values()):
+    for name in (*ALL_ABUNDANCES, *OVER_H.values()):
         error = survey.error.format(name)
         if name in names and error in names:
             found[f"e_{name}"] = names[error]

@@ -13,6 +13,7 @@ from chemsbi_jax.catalog.cells import column_of, data_of, mask_of
 from chemsbi_jax.catalog.ids import IDS, read_ids, repeated
 from chemsbi_jax.catalog.units import AUTO, DEX, TIMES, factor_of
 from chemsbi_jax.errors import CatalogError, raise_for_rows
+from chemsbi_jax.types import EIGHT
 
 __all__ = [
     "AUTO",
@@ -61,6 +62,7 @@ class StarTable(NamedTuple):
     limits: Mapping[str, str] = MappingProxyType({})  # our name -> column of limits
     notes: tuple[str, ...] = ()  # how the ids were read
     warnings: tuple[str, ...] = ()
+    abundances: tuple[str, ...] = EIGHT  # to be read, in this order
 
     def has(self, name: str) -> bool:
         """Whether there is such a column, in any case."""

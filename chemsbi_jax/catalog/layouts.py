@@ -1,6 +1,7 @@
 """Tables that are not one number a cell and one star a row."""
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 from astropy.table import Table
@@ -8,11 +9,11 @@ from astropy.table import Table
 from chemsbi_jax.catalog.cells import column_of
 from chemsbi_jax.catalog.formats import SYMBOLS
 from chemsbi_jax.catalog.meaning import is_abundance
+from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.errors import CatalogError
 
 _VECTORS = {"x_h": "{}_H", "x_h_err": "{}_H_ERR", "elemflag": "{}_H_FLAG",
             "x_h_flag": "{}_H_FLAG"}  # fmt: skip
-_ELEMENTS = ("C", "N", "O", "NE", "MG", "SI", "FE", "HE")
 _LIKE = re.compile(r"^\[?(x[_/](h|m|fe)|f?elem|abund\w*|x_h_\w+)\]?", re.IGNORECASE)
 _SPECIES_NAMES = ("species", "element", "elem", "ion", "el", "spec", "atom", "x",
                   "element_name", "element_symbol")  # fmt: skip
@@ -22,7 +23,9 @@ _CODE = re.compile(r"([1-9]|[1-8]\d|9[0-2])(\.[01]0*)?")
 _SPECIES = re.compile(r"[A-Z][a-z]?[ _]?(I{1,3}|[12])?")
 
 
-def split_vectors(table: Table) -> tuple[list[str], list[str]]:
+def split_vectors(
+    table: Table, abundances: Sequence[str] = ABUNDANCES
+) -> tuple[list[str], list[str]]:
     """Columns for the elements of APOGEE's vectors, added in place; notes, warnings.
 
     X_H and X_H_ERR are split where the file names their elements (ELEM_SYMBOL) and
@@ -36,7 +39,7 @@ def split_vectors(table: Table) -> tuple[list[str], list[str]]:
         if cells.ndim != 2:
             continue
         if key in _VECTORS and cells.shape[1] == len(symbols) and "mg_fe" not in lower:
-            _split(table, name, _VECTORS[key], symbols)
+            _split(table, name, _VECTORS[key], symbols, abundances)
             notes.append(f"{name} was split by ELEM_SYMBOL.")
         elif _LIKE.match(key) and not {"mg_fe", "mg_h", "o_fe", "o_h"} & set(lower):
             unread.append(f"Not read: {how_to_split(name, cells.shape[1])}")
@@ -51,11 +54,18 @@ def how_to_split(name: str, n: int) -> str:
     )
 
 
-def _split(table: Table, name: str, pattern: str, symbols: list[str]) -> None:
+def _split(
+    table: Table,
+    name: str,
+    pattern: str,
+    symbols: list[str],
+    abundances: Sequence[str],
+) -> None:
+    elements = {abundance.split("_")[0].upper() for abundance in abundances}
     taken = {column.lower() for column in table.colnames}
     for i, symbol in enumerate(symbols):
         column = pattern.format(symbol)
-        if symbol in _ELEMENTS and column.lower() not in taken:
+        if symbol in elements and column.lower() not in taken:
             table[column] = np.asarray(table[name])[:, i]
 
 

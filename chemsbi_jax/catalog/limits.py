@@ -8,7 +8,7 @@ from jaxtyping import Bool
 
 from chemsbi_jax.catalog.cells import column_of, data_of, mask_of
 from chemsbi_jax.catalog.columns import LIMITS, StarTable
-from chemsbi_jax.catalog.meaning import FLAG, LIMIT, is_flag, understand
+from chemsbi_jax.catalog.meaning import FLAG, LIMIT, is_flag, is_further, understand
 
 _NONE = (
     "",
@@ -62,6 +62,8 @@ def not_followed(
     found = []
     for column in names.values():
         meaning = understand(column)
+        if meaning and is_further(column, source.abundances):
+            meaning = None
         is_one = is_flag(column) or (meaning and meaning.role in (FLAG, LIMIT))
         if not is_one or column in followed:
             continue

@@ -1,6 +1,6 @@
 """Columns that resemble those we read: competitors, and what was not read."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from chemsbi_jax.catalog.error_columns import suggest
@@ -15,7 +15,7 @@ from chemsbi_jax.catalog.meaning import (
     understand,
 )
 from chemsbi_jax.catalog.user_columns import OVER_H, SUN, VALUES, Asked, flag, label
-from chemsbi_jax.constants import ABUNDANCES
+from chemsbi_jax.constants import ABUNDANCES, ALL_ABUNDANCES
 from chemsbi_jax.errors import CatalogError
 
 MOST = 12  # columns in one sentence
@@ -44,6 +44,7 @@ def look_alike(
     user: Asked,
     rules: str = "auto",
     without: Collection[str] = (),
+    abundances: Sequence[str] = ABUNDANCES,
 ) -> LookAlikes:
     """Competitors and unread columns of a table.
 
@@ -55,6 +56,7 @@ def look_alike(
         rules: "auto", by which two columns for one abundance are refused, "none", or
             the name of the survey whose rules choose the columns.
         without: abundances that are left out.
+        abundances: those of the model.
 
     Raises:
         CatalogError: two columns compete for one abundance.
@@ -79,7 +81,7 @@ def look_alike(
         )
     warnings = _warnings(names, others, read, without)
     if not has_survey:
-        warnings += _warn_of_others(names, taken, read)
+        warnings += _warn_of_others(names, taken, read, abundances)
     if len(read & set(ELEMENTS_READ)) == 1 and not without:
         warnings.append(
             f"Only {label(next(iter(mine & set(_all_abundances()))))} is read: one "
@@ -108,7 +110,10 @@ def _warnings(
 
 
 def _warn_of_others(
-    names: Mapping[str, str], taken: Collection[str], read: Collection[str]
+    names: Mapping[str, str],
+    taken: Collection[str],
+    read: Collection[str],
+    abundances: Collection[str],
 ) -> list[str]:
     """Columns of abundances that no flag reads as they are, or of doubtful names."""
     warnings = []
@@ -116,7 +121,7 @@ def _warn_of_others(
     if alpha:
         warnings.append(
             f"Not read: {_list(alpha)}. [alpha/Fe] is not one of the abundances of the "
-            f"model ({', '.join(ABUNDANCES)})."
+            f"model ({', '.join(abundances)})."
         )
     joined = joined_ambiguous([*names.values()])
     joined = {c: k for c, k in joined.items() if _subject(k) not in read}
@@ -154,7 +159,7 @@ def hint_of_iron(names: Mapping[str, str]) -> str:
 
 
 def _all_abundances() -> tuple[str, ...]:
-    return (*ABUNDANCES, *OVER_H.values())
+    return (*ALL_ABUNDANCES, *OVER_H.values())
 
 
 def _quantity(column: str) -> str:

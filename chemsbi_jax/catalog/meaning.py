@@ -1,10 +1,15 @@
 """Meaning of a column's name: the quantity, its role and its qualifiers."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-ELEMENTS_READ = ("c", "fe", "he", "mg", "n", "ne", "o", "si")
+from chemsbi_jax.constants import ALL_ABUNDANCES, FURTHER_ELEMENTS
+
+ELEMENTS_READ = tuple(name.split("_")[0] for name in ALL_ABUNDANCES)
+FURTHER = tuple(e.lower() for e in FURTHER_ELEMENTS)
+"""Elements that are only read for yield sets that have them."""
+EIGHT = tuple(e for e in ELEMENTS_READ if e not in FURTHER)  # S/N is no [S/N]
 VALUE, ERROR, LOWER, UPPER = "value", "error", "lower", "upper"
 LIMIT, FLAG, COUNT = "limit", "flag", "count"
 ABSOLUTE, ALPHA, METAL = "a", "alpha", "m"
@@ -34,7 +39,12 @@ _BIRTH = ("birth", "birthtime", "tbirth", "tform", "form", "formation",
 _SCALE = ("stellarformationtime", "scalefactor", "aform", "abirth", "birthscale")
 _METAL = ("metallicity", "met", "feh", "mh")
 _IONS = ("i", "ii", "1", "2", "iii")
-_JOINED_OUT = ("nh", "oh", "ch", "nfe", "cm", "om", "nm")  # mean other things as well
+# two letters first: "ni" is nickel and not N I, "si" silicon and not S I
+_X = "|".join(sorted(ELEMENTS_READ, key=lambda x: (-len(x), x)))
+# mean other things as well: molecules, star formation efficiency, camera
+_JOINED_OUT = ("nh", "oh", "ch", "nfe", "cm", "om", "nm", "sh", "sm", "sfe", "cah",
+               "alh", "mnh", "nih", "nah", "tih", "cam", "nam", "alm",
+               "tim")  # fmt: skip
 # two columns that differ in these hold one abundance, measured in two ways
 _COMPETING = re.compile(
     r"n?lte|(^|_)(1d|3d|raw|cal|calib|calibrated|uncal|uncalibrated|corr|corrected|"
@@ -82,11 +92,20 @@ def understand(column: str) -> Meaning | None:
 
 
 def is_abundance(column: str) -> bool:
-    """Whether a name is that of an abundance's value."""
+    """Whether a name is that of the value of an abundance that every model has."""
     meaning = understand(column)
-    return bool(
-        meaning and meaning.role == VALUE and meaning.quantity not in TIMES_OF_BIRTH
-    )
+    if not meaning or meaning.role != VALUE or meaning.quantity in TIMES_OF_BIRTH:
+        return False
+    return element_of(meaning.quantity) not in FURTHER
+
+
+def is_further(column: str, abundances: Sequence[str]) -> bool:
+    """Whether a column is about an element of `FURTHER` that is not among these."""
+    meaning = understand(column)
+    if meaning is None:
+        return False
+    element = element_of(meaning.quantity)
+    return element in FURTHER and f"{element}_fe" not in abundances
 
 
 def joined_ambiguous(columns: Collection[str]) -> dict[str, str]:
@@ -111,7 +130,7 @@ def other_ratio(column: str) -> tuple[str, str] | None:
     ('o', 'mg')
     """
     words = _words(column.strip().lower())
-    if len(words) != 2 or not set(words) <= set(ELEMENTS_READ) or words[1] == "fe":
+    if len(words) != 2 or not set(words) <= set(EIGHT) or words[1] == "fe":
         return None
     is_count = words[0] == "n" and "[" not in column  # N_C: numbers of lines
     return None if is_count or words[0] == words[1] else (words[0], words[1])
@@ -135,7 +154,7 @@ def element_of(quantity: str) -> str:
 def _words(lower: str) -> list[str]:
     lower = re.sub(r"σ|±|\+/-", " sigma ", lower)
     # A(Fe), and A_Fe_ as VizieR writes it, is no [alpha/Fe]
-    text = re.sub(r"(^|_)a ?[(_](c|fe|he|mg|n|ne|o|si)[)_]$", r"\1abs_\2", lower)
+    text = re.sub(rf"(^|_)a ?[(_]({_X})[)_]$", r"\1abs_\2", lower)
     words = [word for word in re.split(r"[^a-z0-9]+", text) if word]
     if words:  # an error's letter or word that is not set apart: "efe_h", "errmg_fe"
         match = re.fullmatch(r"(err|sigma|sig|d|e)([a-z]{1,5})", words[0])
@@ -239,7 +258,7 @@ def _over(word: str) -> tuple[str, str] | None:
         return ALPHA, ""
     if word == METAL:
         return METAL, ""
-    match = re.fullmatch(r"(c|fe|he|mg|n|ne|o|si)(i{0,2}|1|2)", word)
+    match = re.fullmatch(rf"({_X})(i{{0,2}}|1|2)", word)
     return (match[1], match[2]) if match else None
 
 
@@ -247,9 +266,7 @@ def _joined(word: str) -> tuple[str, list[str]] | None:
     """The ratio of a word such as "mgfe", "feh", "alphafe", "fe1h" or "feoverh"."""
     if word in _JOINED_OUT:
         return None
-    match = re.fullmatch(
-        r"(c|fe|he|mg|n|ne|o|si|alpha|a|m)(i{0,2}|1|2)(?:over)?(fe|h|m)", word
-    )
+    match = re.fullmatch(rf"({_X}|alpha|a|m)(i{{0,2}}|1|2)(?:over)?(fe|h|m)", word)
     if match is None or match[1] == match[3]:
         return None
     element = ALPHA if match[1] == "a" else match[1]
@@ -268,7 +285,7 @@ def _find_absolute(words: list[str], lower: str) -> tuple[str, list[str]] | None
     for i, word in enumerate(rest):
         over = _over(word)
         if over is None or over[0] in (ALPHA, METAL):
-            glued = re.fullmatch(r"(?:a|loga|logeps|eps)(c|fe|he|mg|n|ne|o|si)", word)
+            glued = re.fullmatch(rf"(?:a|loga|logeps|eps)({_X})", word)
             if glued and (len(glued[0]) > 2 or "(" in lower):
                 return f"a_{glued[1]}", [*rest[:i], *rest[i + 1 :]]
             continue

@@ -8,12 +8,10 @@ from jaxtyping import Float
 from chemsbi_jax.catalog.columns import DEX, StarTable, numbers, plain_numbers
 from chemsbi_jax.catalog.lookalikes import hint_of_iron
 from chemsbi_jax.catalog.user_columns import OVER_H, flag, label
-from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.errors import CatalogError
 from chemsbi_jax.types import Stars
 
 COVARIANCE = "fe_covariance"  # column [dex^2] of all [X/Fe]; "_o_fe" is that of [O/Fe]
-IRON = ABUNDANCES.index("fe_h")
 SAME = 0.02  # dex; three values that are rounded to 0.01 differ by 0.015 at most
 MARK = 9.0  # dex; 9.99 stands for "missing"
 
@@ -32,7 +30,7 @@ def subtract_iron(
     Args:
         source: the table.
         present: abundance -> the column that gives it, [X/Fe] or [X/H].
-        numbers: values and errors [dex] in the order of `ABUNDANCES`, changed here.
+        numbers: values and errors [dex], in the order of the table, changed here.
         without: abundances that are left out.
 
     Returns:
@@ -51,10 +49,11 @@ def subtract_iron(
             f"{source.name}: expected a column fe_h, to turn {keys} into [X/Fe]; got "
             f"none. {hint_of_iron({c.lower(): c for c in source.table.colnames})}"
         )
-    columns = [ABUNDANCES.index(n) for n in over_h]
+    every = source.abundances
+    columns, iron = [every.index(n) for n in over_h], every.index("fe_h")
     for i in columns:
-        values[:, i] -= values[:, IRON]
-        errors[:, i] = np.hypot(errors[:, i], errors[:, IRON])
+        values[:, i] -= values[:, iron]
+        errors[:, i] = np.hypot(errors[:, i], errors[:, iron])
         errors[:, i] = np.where(np.isfinite(values[:, i]), errors[:, i], np.nan)
     start = f"[X/Fe] is [X/H] - [Fe/H] for {keys}"
     if "fe_h" in without:
@@ -67,7 +66,7 @@ def subtract_iron(
         "whose errors are independent; the networks (flow, gaussian) take the errors "
         "sqrt(e_xh^2 + e_feh^2) as independent."
     )
-    covariance = np.nan_to_num(errors[:, IRON]) ** 2
+    covariance = np.nan_to_num(errors[:, iron]) ** 2
     others = [n for n in present if n not in ("fe_h", *over_h, *without)]
     if not others:
         return covariance, note
@@ -136,7 +135,7 @@ def covariance_columns(stars: Stars) -> dict[str, Float[np.ndarray, " star"]]:
         return {}
     if shared.ndim == 1:
         return {COVARIANCE: shared}
-    each = zip(ABUNDANCES, shared.T, strict=True)
+    each = zip(stars.abundances, shared.T, strict=True)
     return {f"{COVARIANCE}_{name}": column for name, column in each if column.any()}
 
 
@@ -144,7 +143,7 @@ def read_covariance(source: StarTable) -> Covariance | None:
     """The columns of `covariance_columns`; None if there are none."""
     if source.has(COVARIANCE):
         return np.nan_to_num(plain_numbers(source, COVARIANCE))
-    names = [f"{COVARIANCE}_{name}" for name in ABUNDANCES]
+    names = [f"{COVARIANCE}_{name}" for name in source.abundances]
     if not any(source.has(name) for name in names):
         return None
     none = np.zeros(len(source.ids))

@@ -9,7 +9,8 @@ from chemsbi_jax.catalog.columns import StarTable
 from chemsbi_jax.catalog.meaning import ABSOLUTE, understand
 from chemsbi_jax.catalog.nulls import is_apart, is_nines, is_null, is_repeated
 from chemsbi_jax.catalog.user_columns import SUN, flag, label
-from chemsbi_jax.constants import ABUNDANCES
+from chemsbi_jax.catalog.zero_point import doubt_zero_point
+from chemsbi_jax.constants import ALL_ABUNDANCES
 from chemsbi_jax.errors import CatalogError, raise_for_rows
 
 Numbers = Float[np.ndarray, " star"]
@@ -26,8 +27,6 @@ APART = 0.5  # dex from the next value, of a repeated value that may mean "missi
 NULL_APART = 1.5  # dex, of one that does
 REPEATED = 0.2  # share of one exact value among numbers that else differ
 RICH = 0.6  # dex; few stars have a higher [Fe/H]
-LEAST_MEDIAN = -3.5  # dex, of [X/H] of the stars of a galaxy
-MOST_MEDIAN = 0.8  # dex, of [X/Fe]
 LOG_YEARS = (7.5, 10.3)
 ERROR_WORDS = {"var": "sqrt({})", "variance": "sqrt({})", "ivar": "1/sqrt({})",
                "percent": "{}*0.00434", "pct": "{}*0.00434"}  # fmt: skip
@@ -98,7 +97,7 @@ def check_abundance(source: StarTable, key: str, values: Numbers) -> Checked:
 
 
 def _doubts(key: str, original: str, values: Numbers) -> tuple[str, ...]:
-    kinds = (_doubt_repeats, _doubt_iron, _doubt_zero_point)
+    kinds = (_doubt_repeats, _doubt_iron, doubt_zero_point)
     return tuple(text for doubt in kinds for text in doubt(key, original, values))
 
 
@@ -106,11 +105,12 @@ def _refuse_counts(source: StarTable, key: str, known: np.ndarray) -> None:
     whole = len(known) >= ENOUGH and (known == np.round(known)).all()
     if whole and (known >= 0).all() and len(np.unique(known)) > 1:
         original = source.columns[key]
+        name = key if key in ALL_ABUNDANCES else key.replace("_h", "_fe")
         raise CatalogError(
             f"{source.name}, column {original!r}: all values are whole numbers up to "
             f"{known.max():g}, as numbers of lines are, and not {label(key)}. "
             f"Name another column with --columns {key}=..., or leave the abundance out "
-            f"with --without {key if key in ABUNDANCES else key.replace('_h', '_fe')}."
+            f"with --without {name}."
         )
 
 
@@ -126,25 +126,6 @@ def _doubt_iron(key: str, original: str, values: Numbers) -> tuple[str, ...]:
         f"All values of {original} lie between {known.min():.3g} and "
         f"{known.max():.3g}: read as [Fe/H] in dex. If they are no logarithms, but "
         f"mass fractions or ratios to the Sun: {flag(ratio)}.",
-    )
-
-
-def _doubt_zero_point(key: str, original: str, values: Numbers) -> tuple[str, ...]:
-    """A median that no galaxy has: ratios of numbers, or no logarithms."""
-    known = values[np.isfinite(values)]
-    middle = float(np.median(known)) if len(known) >= ENOUGH else 0.0
-    over, _, under = key.partition("_")
-    if under == "h" and middle < LEAST_MEDIAN:
-        remedy = flag(f"{key}={original}+{12.0 - SUN[over]:.2f}")
-    elif under == "fe" and middle > MOST_MEDIAN:
-        shift = SUN[over] - SUN["fe"]
-        remedy = flag(f"{key}={original}{-shift:+.2f}")
-        remedy += f"; if it is no logarithm: {flag(f'{key}=log10({original})')}"
-    else:
-        return ()
-    return (
-        f"The median of {original} is {middle:.2f} dex, which few stars have as "
-        f"{label(key)}. If it is log10 of the ratio of numbers: {remedy}.",
     )
 
 
@@ -203,20 +184,23 @@ def check_errors(source: StarTable, key: str, errors: Numbers) -> tuple[str, ...
 
 
 def check_slopes(
-    names: dict[str, str], values: Float[np.ndarray, "star element"]
+    names: dict[str, str],
+    values: Float[np.ndarray, "star element"],
+    abundances: tuple[str, ...],
 ) -> tuple[str, ...]:
     """Warnings of [X/Fe] that rises with [Fe/H] as only [X/H] does, or the reverse.
 
     Args:
-        names: of `ABUNDANCES` -> our key that it was read from.
+        names: abundance -> our key that it was read from.
         values: [Fe/H] and [X/Fe] [dex].
+        abundances: names of the columns of `values`.
     """
-    iron = values[:, ABUNDANCES.index("fe_h")]
+    iron = values[:, abundances.index("fe_h")]
     warnings = []
     for name in ("mg_fe", "o_fe", "si_fe", "ne_fe"):
         if name not in names:
             continue
-        ratio = values[:, ABUNDANCES.index(name)]
+        ratio = values[:, abundances.index(name)]
         known = np.isfinite(iron) & np.isfinite(ratio)
         if known.sum() < MANY or np.std(iron[known]) < 0.15:
             continue

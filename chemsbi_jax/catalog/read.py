@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,7 +31,7 @@ from chemsbi_jax.catalog.values import present_columns, read_abundances
 from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.errors import CatalogError, CatalogWarning
 from chemsbi_jax.options import CatalogOptions
-from chemsbi_jax.types import Stars
+from chemsbi_jax.types import AbundanceNames, Stars
 
 WARNING = "Warning: "
 """How a note begins that is a warning."""
@@ -51,10 +52,15 @@ class Catalog(NamedTuple):
     report: Report
 
 
-def read_stars(path: str | os.PathLike, *, default_error: float | None = None) -> Stars:
+def read_stars(
+    path: str | os.PathLike,
+    *,
+    default_error: float | None = None,
+    abundances: Sequence[str] = ABUNDANCES,
+) -> Stars:
     """Read every row of a table with our own column names; see `read_catalog`.
 
-    Columns, in any case and order: the names of `ABUNDANCES` [dex], their 1-sigma
+    Columns, in any case and order: the names of `abundances` [dex], their 1-sigma
     errors `e_<name>`, and optionally `birth_time` and `e_birth_time` (since the Big
     Bang), or else `age` and `e_age` [Gyr, or the column's unit], and an id (`IDS`).
     Missing values are NaN, masked, blank, or beyond +-20 dex or Gyr (-9999, 99, 1e20).
@@ -63,6 +69,7 @@ def read_stars(path: str | os.PathLike, *, default_error: float | None = None) -
     Args:
         path: the table; the format follows from its content, else from its suffix.
         default_error: error [dex] of each observed value that has none.
+        abundances: columns of the result, such as `Yields.abundances`.
 
     Raises:
         CatalogError: the file is no such table, or a cell of it can't be used; the
@@ -73,7 +80,7 @@ def read_stars(path: str | os.PathLike, *, default_error: float | None = None) -
             used by any method.
     """
     options = CatalogOptions(survey="none", default_error=default_error)
-    opened = _open(Path(path), options, is_strict=True)
+    opened = _open(Path(path), options, abundances, is_strict=True)
     refuse_duplicates(opened.source)
     read = _measure(opened, options)
     for text in (*opened.source.warnings, *read.warnings):
@@ -82,7 +89,9 @@ def read_stars(path: str | os.PathLike, *, default_error: float | None = None) -
 
 
 def read_catalog(
-    path: str | os.PathLike, options: CatalogOptions = CatalogOptions()
+    path: str | os.PathLike,
+    options: CatalogOptions = CatalogOptions(),
+    abundances: Sequence[str] = ABUNDANCES,
 ) -> Catalog:
     """Read a star table of a survey, or of your own, with a report of its rows.
 
@@ -97,12 +106,14 @@ def read_catalog(
         path: FITS, VOTable, text of any delimiter, machine-readable table of the AAS or
             CDS, or Parquet, which needs pyarrow.
         options: any `CatalogOptions`.
+        abundances: columns of the stars, such as `Yields.abundances`; the report names
+            those of the table that are not among them.
 
     Raises:
         CatalogError: as `read_stars`; or an option does not fit the table; or no row
             can be used.
     """
-    opened = _open(Path(path), options)
+    opened = _open(Path(path), options, abundances)
     source, survey = opened.source, opened.choice.survey
     stars, notes, doubts = _measure(opened, options)
     cuts, unmade = find_cuts(source, survey if options.quality else None)
@@ -158,13 +169,19 @@ class _Read(NamedTuple):
     warnings: list[str]
 
 
-def _open(path: Path, options: CatalogOptions, is_strict: bool = False) -> _Opened:
+def _open(
+    path: Path,
+    options: CatalogOptions,
+    abundances: Sequence[str],
+    is_strict: bool = False,
+) -> _Opened:
     error = options.default_error
     if error is not None and not 0 < error <= LARGEST:
         raise CatalogError(
             f"Expected a default error between 0 and {LARGEST:g} dex; got {error}."
         )
-    without = _without(options.without)
+    columns = AbundanceNames(abundances)
+    without = _without(options.without, columns)
     presets = [preset for preset in SURVEYS if preset.name == options.survey]
     table = read_table(path, options.hdu, presets[0].hdu if presets else None)
     name = str(path)
@@ -175,13 +192,17 @@ def _open(path: Path, options: CatalogOptions, is_strict: bool = False) -> _Open
     doubts: list[str] = []
     if not is_strict:
         notes += merge_case_pairs(table)
-        split, doubts = split_vectors(table)
+        split, doubts = split_vectors(table, columns)
         notes += split
     names = lower_names(name, table)
-    choice = choose_columns(name, names, options.survey, options.columns, without)
+    asked = (options.survey, options.columns, without)
+    choice = choose_columns(name, names, *asked, columns)
     source = open_columns(name, table, choice.columns, choice.id_column)
     source = source._replace(
-        is_survey=choice.survey is not None, is_strict=is_strict, limits=choice.limits
+        is_survey=choice.survey is not None,
+        is_strict=is_strict,
+        limits=choice.limits,
+        abundances=columns,
     )
     source, made = derive(source, choice, options.age_unit)
     marked = [note for note in notes if note.startswith(WARNING)]
@@ -192,7 +213,7 @@ def _open(path: Path, options: CatalogOptions, is_strict: bool = False) -> _Open
 
 def _measure(opened: _Opened, options: CatalogOptions) -> _Read:
     source, survey = opened.source, opened.choice.survey
-    without = _without(options.without)
+    without = _without(options.without, source.abundances)
     measured = read_abundances(
         source,
         survey,
@@ -212,23 +233,28 @@ def _measure(opened: _Opened, options: CatalogOptions) -> _Read:
         notes.append(f"Left out as asked: {', '.join(without)}.")
     if options.solar_from is not None:
         _refuse_absolute(opened)
-    values, sun = _on_our_scale(measured.values, survey, options.solar_from)
+    values, sun = _on_our_scale(
+        measured.values, survey, options.solar_from, source.abundances
+    )
     stars = Stars(
         values, measured.errors, observed, times.birth_time, times.e_birth_time,
-        source.ids, measured.fe_covariance,
+        source.ids, measured.fe_covariance, source.abundances,
     )  # fmt: skip
     return _Read(stars, [*notes, *sun], [*measured.warnings, *times.warnings])
 
 
 def _on_our_scale(
-    values: np.ndarray, survey: Survey | None, solar_from: str | None
+    values: np.ndarray,
+    survey: Survey | None,
+    solar_from: str | None,
+    abundances: tuple[str, ...],
 ) -> tuple[np.ndarray, list[str]]:
     """Values on the solar scale of the model, and a note."""
     if solar_from is None:
         return values, [survey.solar] if survey else []
-    shift = solar_shift(solar_from)
+    shift = solar_shift(solar_from, abundances)
     has_any = np.asarray(np.isfinite(values).any(axis=0))
-    seen = zip(ABUNDANCES, shift, has_any, strict=True)
+    seen = zip(abundances, shift, has_any, strict=True)
     listed = ", ".join(f"{name} {dex:+.3f}" for name, dex, any_ in seen if any_)
     return values + shift, [f"From the solar scale {solar_from} to {OURS}: {listed}."]
 
@@ -257,12 +283,12 @@ def _not_followed(opened: _Opened, options: CatalogOptions) -> tuple[str, ...]:
     return not_followed(opened.source, opened.names, used | followed)
 
 
-def _without(text: str) -> list[str]:
+def _without(text: str, abundances: tuple[str, ...]) -> list[str]:
     names = [word.strip().lower() for word in text.split(",") if word.strip()]
-    unknown = [name for name in names if name not in ABUNDANCES]
+    unknown = [name for name in names if name not in abundances]
     if unknown:
         raise CatalogError(
-            f"Expected --without with some of {', '.join(ABUNDANCES)}; got "
+            f"Expected --without with some of {', '.join(abundances)}; got "
             f"{', '.join(unknown)}."
         )
     return names

@@ -11,7 +11,6 @@ from chemsbi_jax.catalog.identity import find_repeats
 from chemsbi_jax.catalog.ids import repeated
 from chemsbi_jax.catalog.report import Dropped
 from chemsbi_jax.catalog.surveys import Survey
-from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.errors import CatalogError
 from chemsbi_jax.types import Stars
 
@@ -91,7 +90,7 @@ def warn_of_giants(source: StarTable, stars: Stars, used: Rows) -> list[str]:
     """
     if not source.has(LOGG):
         return []
-    mixed = stars.observed[:, [ABUNDANCES.index(name) for name in MIXED]].any(axis=1)
+    mixed = stars.select(MIXED).observed.any(axis=1)
     n = int((mixed & (plain_numbers(source, LOGG)[used] < GIANT_LOGG)).sum())
     if n == 0:
         return []

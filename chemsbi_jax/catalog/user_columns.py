@@ -1,6 +1,6 @@
 """The columns that a user names: --columns "fe_h=FE_H,age=10**logAge"."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from chemsbi_jax.catalog.expressions import Expression, parse_expression
@@ -12,18 +12,19 @@ from chemsbi_jax.catalog.meaning import (
     element_of,
     understand,
 )
-from chemsbi_jax.constants import ABUNDANCES, ELEMENTS, SOLAR
+from chemsbi_jax.constants import ABUNDANCES, ALL_ABUNDANCES
 from chemsbi_jax.errors import CatalogError
+from chemsbi_jax.yields.elements import SOLAR
 
-OVER_H = {name: f"{name.split('_')[0]}_h" for name in ABUNDANCES if name != "fe_h"}
+OVER_H = {name: f"{name.split('_')[0]}_h" for name in ALL_ABUNDANCES if name != "fe_h"}
 """[X/Fe] -> [X/H]."""
 
-VALUES = (*ABUNDANCES, *OVER_H.values(), "birth_time", "age")
+VALUES = (*ALL_ABUNDANCES, *OVER_H.values(), "birth_time", "age")
 ID, LOGG = "id", "logg"
 KEYS = (*VALUES, *(f"e_{name}" for name in VALUES), LOGG, ID)
-"""What --columns can name."""
+"""What --columns can name, if the model has all abundances."""
 
-SUN = {e.lower(): value for e, value in zip(ELEMENTS, SOLAR, strict=True)}
+SUN = {element.lower(): value for element, value in SOLAR.items()}
 """Element in lower case -> 12 + log10(n_X / n_H) of the Sun, Asplund+2009."""
 
 
@@ -35,13 +36,26 @@ class Asked(NamedTuple):
     notes: tuple[str, ...]
 
 
-def parse_columns(file: str, names: Mapping[str, str], text: str) -> Asked:
+def keys_of(abundances: Sequence[str]) -> tuple[str, ...]:
+    """What --columns can name for a model with these abundances."""
+    over_h = (OVER_H[name] for name in abundances if name in OVER_H)
+    values = (*abundances, *over_h, "birth_time", "age")
+    return (*values, *(f"e_{name}" for name in values), LOGG, ID)
+
+
+def parse_columns(
+    file: str,
+    names: Mapping[str, str],
+    text: str,
+    abundances: Sequence[str] = ABUNDANCES,
+) -> Asked:
     """Columns and conversions by our names; case does not matter.
 
     Args:
         file: its name, for messages.
         names: lower-case name -> name in the table.
         text: "fe_h=FE_H,age=10**logAge", see `expressions`.
+        abundances: those of the model.
 
     Raises:
         CatalogError: a part is no pair, its name is not ours, there is no such column,
@@ -50,13 +64,14 @@ def parse_columns(file: str, names: Mapping[str, str], text: str) -> Asked:
     asked: dict[str, str] = {}
     conversions: dict[str, Expression] = {}
     notes: list[str] = []
+    keys = keys_of(abundances)
     for part in filter(None, (part.strip() for part in text.split(","))):
         key, equals, column = (word.strip() for word in part.partition("="))
         key = key.lower()
-        if not equals or not column or key not in KEYS:
+        if not equals or not column or key not in keys:
             raise CatalogError(
                 f"Expected --columns like fe_h=FE_H,e_fe_h=FE_H_ERR with names of "
-                f"{', '.join(KEYS)}; got {part!r}."
+                f"{', '.join(keys)}; got {part!r}."
             )
         if column.lower() in names:
             asked[key] = names[column.lower()]

@@ -26,14 +26,13 @@ from chemsbi_jax.catalog.over_h import (
 from chemsbi_jax.catalog.plausible import check_abundance, check_errors, check_slopes
 from chemsbi_jax.catalog.surveys import Survey
 from chemsbi_jax.catalog.user_columns import OVER_H
-from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.errors import CatalogError, raise_for_rows
 
 NULL_ERRORS = (9.9, 9.99, 9.999, 9.9999)
 
 
 class Measured(NamedTuple):
-    """What was measured, in the order of `ABUNDANCES`."""
+    """What was measured, in the order of `StarTable.abundances`."""
 
     values: Float[np.ndarray, "star element"]  # dex; NaN where not observed
     errors: Float[np.ndarray, "star element"]  # dex, 1 sigma; NaN where not observed
@@ -82,7 +81,8 @@ def read_abundances(
     """
     present = present_columns(source)
     survey_flags = survey if quality else None
-    values = np.full((len(source.ids), len(ABUNDANCES)), np.nan)
+    every = source.abundances
+    values = np.full((len(source.ids), len(every)), np.nan)
     errors = values.copy()
     counts: dict[str, list[str]] = {}
     over_h = [n for n, key in present.items() if key != n and n not in without]
@@ -92,7 +92,7 @@ def read_abundances(
         if name in without and not (name == "fe_h" and over_h):
             continue
         column = _read(source, key, survey_flags, default_error)
-        i = ABUNDANCES.index(name)
+        i = every.index(name)
         values[:, i], errors[:, i] = column.values, column.errors
         for what, n in column.counts.items():
             counts.setdefault(what, []).append(f"{key} ({n})")
@@ -104,8 +104,8 @@ def read_abundances(
         covariance, note = subtract_iron(source, present, (values, errors), without)
         notes.append(note)
     if not source.is_survey:
-        warnings += check_slopes(present, values)
-    left_out = [i for i, name in enumerate(ABUNDANCES) if name in without]
+        warnings += check_slopes(present, values, every)
+    left_out = [i for i, name in enumerate(every) if name in without]
     values[:, left_out] = errors[:, left_out] = np.nan
     return Measured(values, errors, covariance, tuple(notes), tuple(warnings))
 
@@ -117,21 +117,21 @@ def present_columns(source: StarTable) -> dict[str, str]:
         CatalogError: there is none.
     """
     present = {}
-    for name in ABUNDANCES:
+    for name in source.abundances:
         key = next((k for k in (name, OVER_H.get(name, name)) if source.has(k)), None)
         if key is not None:
             present[name] = key
     if present:
         return present
-    if any(source.has(f"true_{name}") for name in ABUNDANCES):
+    if any(source.has(f"true_{name}") for name in source.abundances):
         raise CatalogError(
             f"{source.name}: the table has only noise-free values (columns true_*), "
             "which are not observed abundances; add noise once and write the result "
-            f"into columns {', '.join(ABUNDANCES)}."
+            f"into columns {', '.join(source.abundances)}."
         )
     raise CatalogError(
         f"{source.name}: no column holds an abundance; expected some of "
-        f"{', '.join(ABUNDANCES)} (in any case); got "
+        f"{', '.join(source.abundances)} (in any case); got "
         f"{', '.join(source.table.colnames)}. Name them with --columns fe_h=..., if "
         f"they are there.{_hint(source)}"
     )

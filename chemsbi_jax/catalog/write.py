@@ -8,7 +8,6 @@ from astropy import units as u
 from astropy.table import Column, Table
 
 from chemsbi_jax.catalog.over_h import covariance_columns
-from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.storage.files import whole_file
 from chemsbi_jax.types import Stars
 
@@ -19,7 +18,7 @@ def write_stars(
     """Write an ECSV table that `read_stars` reads, atomically."""
     table = Table(meta={"description": "Stars of one galaxy", **(meta or {})})
     table["star_id"] = Column(np.asarray(stars.ids).astype(str), description="star")
-    for i, name in enumerate(ABUNDANCES):
+    for i, name in enumerate(stars.abundances):
         label = _label(name)
         _add(table, name, stars.values[:, i], u.dex, f"{label}, Asplund+2009")
         _add(table, f"e_{name}", stars.errors[:, i], u.dex, f"1 sigma of {label}")

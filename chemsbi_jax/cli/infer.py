@@ -1,12 +1,15 @@
 """The command `infer`: flags, one call, files."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from chemsbi_jax.catalog import Catalog, read_catalog
 from chemsbi_jax.cli.flags import InferFlags, StarFlags
 from chemsbi_jax.cli.run import check_flags, command_line
 from chemsbi_jax.compute.devices import join_processes
+from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.errors import InputError, WidthError
+from chemsbi_jax.galaxy.any_yields import columns_to_read
 from chemsbi_jax.inference import Inference, infer, infer_as_worker
 from chemsbi_jax.inference.rows import save_rows
 from chemsbi_jax.options import Limits
@@ -22,7 +25,8 @@ def main(config: InferFlags, limits: Limits = Limits()) -> dict:
     join(config)
     watch = Stopwatch(config.quiet)
     with watch("read"):
-        catalog = read_and_tell(config.stars, config, config.quiet)
+        columns = columns_to_read(config.yields)
+        catalog = read_and_tell(config.stars, config, config.quiet, columns)
     about = {
         "method": method_of(config),
         "weights": config.weights,
@@ -79,16 +83,27 @@ def join(config: InferFlags) -> None:
     join_processes(config.coordinator, config.n_processes, config.process_id)
 
 
-def read(path: Path, flags: StarFlags, out: Path, quiet: bool) -> Catalog:
+def read(
+    path: Path,
+    flags: StarFlags,
+    out: Path,
+    quiet: bool,
+    columns: Sequence[str] = ABUNDANCES,
+) -> Catalog:
     """Read the stars; lists the rows that are not used in `out`/dropped_rows.csv."""
-    catalog = read_and_tell(path, flags, quiet)
+    catalog = read_and_tell(path, flags, quiet, columns)
     save_rows(out, catalog.report)
     return catalog
 
 
-def read_and_tell(path: Path, flags: StarFlags, quiet: bool) -> Catalog:
+def read_and_tell(
+    path: Path,
+    flags: StarFlags,
+    quiet: bool,
+    columns: Sequence[str] = ABUNDANCES,
+) -> Catalog:
     """Read the stars, and print the report of the table."""
-    catalog = read_catalog(path, flags.options())
+    catalog = read_catalog(path, flags.options(), columns)
     if not quiet:
         print(catalog.report.text(), flush=True)
     return catalog

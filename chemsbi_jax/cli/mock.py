@@ -1,5 +1,6 @@
 """The command `mock`: a table of mock stars of one galaxy with known parameters."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from chemsbi_jax.catalog import write_stars
 from chemsbi_jax.cli.flags import MockFlags
 from chemsbi_jax.cli.run import check_flags
 from chemsbi_jax.constants import GLOBAL_PARAMETERS
+from chemsbi_jax.emulator import Emulator
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.mocks import mock_stars
 from chemsbi_jax.npe import OneError
@@ -29,7 +31,7 @@ def main(config: MockFlags) -> cs.Stars:
         raise InputError(f"Expected --sigma above 0 dex; got {config.sigma:g}.")
     key = jax.random.key(config.seed)
     measure = OneError(config.sigma)
-    model = partial(make_clean, config=config)
+    names, model = model_of(config)
     values = mock_stars(key, model, measure, config.n, config.truth).values
     values = np.asarray(values, float).round(DECIMALS)
     if len(values) == 0:
@@ -38,7 +40,7 @@ def main(config: MockFlags) -> cs.Stars:
             f"{config.truth}."
         )
     ids = np.arange(1, len(values) + 1).astype(str)
-    stars = cs.Stars.complete(values, config.sigma)._replace(ids=ids)
+    stars = cs.Stars.complete(values, config.sigma, names)._replace(ids=ids)
     truth = dict(zip(GLOBAL_PARAMETERS, config.truth, strict=True))
     meta = {
         "description": "Mock stars of one galaxy, made by experiments/make_mock.py",
@@ -56,13 +58,24 @@ def main(config: MockFlags) -> cs.Stars:
     return stars
 
 
-def make_clean(theta: jax.Array, config: MockFlags) -> np.ndarray:
-    """Abundances without noise, (n, 8) dex; NaN where the model has no star."""
-    if config.emulator is None:
-        yields = cs.load_yields(config.yields)
-        return simulate_blocks(theta, yields, cs.CLEAN, config.quiet)
+def model_of(
+    config: MockFlags,
+) -> tuple[tuple[str, ...], Callable[[jax.Array], np.ndarray]]:
+    """Names of the abundances, and the model: theta -> abundances without noise [dex].
+
+    The model gives NaN where it has no star.
+    """
+    if config.emulator is not None:
+        emulator = cs.load_emulator(config.emulator)
+        return emulator.abundances, partial(emulate_blocks, emulator=emulator)
+    yields = cs.load_yields(config.yields)
+    quiet = config.quiet
+    return yields.abundances, lambda x: simulate_blocks(x, yields, cs.CLEAN, quiet)
+
+
+def emulate_blocks(theta: jax.Array, emulator: Emulator) -> np.ndarray:
+    """`emulate` of some stars at a time."""
     emulate = jax.jit(cs.emulate)
-    emulator = cs.load_emulator(config.emulator)
     blocks = np.array_split(theta, -(-len(theta) // EMULATE_BLOCK))
     return np.concatenate([np.asarray(emulate(b, emulator)) for b in blocks])
 
@@ -70,7 +83,7 @@ def make_clean(theta: jax.Array, config: MockFlags) -> np.ndarray:
 def write_fits(path: Path, stars: cs.Stars, meta: dict) -> None:
     """Abundances and errors [dex], written atomically."""
     table = Table({"star_id": np.asarray(stars.ids).astype("S")})
-    for i, name in enumerate(cs.ABUNDANCES):
+    for i, name in enumerate(stars.abundances):
         for prefix, values in (("", stars.values), ("e_", stars.errors)):
             table[prefix + name] = values[:, i].astype(np.float32)
     (alpha, n_ia), words = meta["truth"].values(), ("yields", "noise_dex", "seed")

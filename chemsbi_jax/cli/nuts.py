@@ -12,6 +12,7 @@ from chemsbi_jax.cli.flags import NutsFlags
 from chemsbi_jax.cli.infer import read_and_tell
 from chemsbi_jax.cli.run import check_flags
 from chemsbi_jax.errors import InputError
+from chemsbi_jax.galaxy.any_yields import default_elements
 from chemsbi_jax.galaxy.infer import infer_of_any_width
 from chemsbi_jax.galaxy.networks import Networks, load_networks
 from chemsbi_jax.galaxy.nuts.sampler import NutsResult, run_nuts
@@ -106,7 +107,8 @@ def load_models(config: NutsFlags) -> Networks:
     if config.forward == "emulator":
         return load_networks(config.weights)
     npe = cs.load_npe(config.weights)
-    return Networks(npe, Partial(cs.simulate, yields=cs.load_yields(config.yields)))
+    yields = default_elements(cs.load_yields(config.yields))  # those of the network
+    return Networks(npe, Partial(cs.simulate, yields=yields))
 
 
 def report(summary: dict, out: Path) -> str:

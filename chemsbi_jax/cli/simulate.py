@@ -33,11 +33,11 @@ def main(config: SimulateFlags) -> dict:
             theta=np.asarray(theta),
             abundances=abundances,
             parameter_names=np.array(cs.PARAMETERS),
-            abundance_names=np.array(cs.ABUNDANCES),
+            abundance_names=np.array(yields.abundances),
         )
     write_record(config.out, "simulate", config, metrics)
     if metrics["n_born"]:
-        figure = plot_simulations(theta, abundances)
+        figure = plot_simulations(theta, abundances, yields.abundances)
         plots.save_figure(figure, config.plots / "simulations.png")
     if not config.quiet:
         print(report(metrics))
@@ -55,7 +55,7 @@ def draw(key: jax.Array, config: SimulateFlags) -> jax.Array:
 def run_blocks(
     theta: jax.Array, yields: cs.simulator.Yields, physics: cs.Physics, quiet: bool
 ) -> tuple[np.ndarray, dict]:
-    """Simulate on all cores; abundances (n, 8) in dex, and how long it took.
+    """Simulate on all cores; abundances in dex, and how long it took.
 
     The first block runs twice, so that compilation does not count in the speed.
     """

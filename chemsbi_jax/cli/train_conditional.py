@@ -1,5 +1,7 @@
 """The command `train emulator --free-yields`: the conditional emulator."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -89,7 +91,9 @@ def matching_base(config: EmulatorFlags) -> em.Emulator:
                 f"{getattr(config, name)!r}; got {spec.get(name)!r}. Name another "
                 f"folder (--out) or give --{name} {spec.get(name)}."
             )
-    return cs.load_emulator(config.out)
+    base = cs.load_emulator(config.out)
+    em.require_eight(base, config.out)
+    return base
 
 
 def with_length(config: EmulatorFlags) -> em.YieldEmulatorConfig:
@@ -155,7 +159,9 @@ def normal_factors(
     return jnp.clip(draws * scales, -inside, inside)
 
 
-def errors(predicted: ArrayLike, truth: ArrayLike) -> tuple[dict, np.ndarray]:
+def errors(
+    predicted: ArrayLike, truth: ArrayLike, names: Sequence[str] = cs.ABUNDANCES
+) -> tuple[dict, np.ndarray]:
     """Errors per abundance [dex], and which rows are finite in both arrays."""
     error = np.asarray(predicted) - np.asarray(truth)
     good = np.asarray(np.isfinite(error).all(axis=1))
@@ -169,7 +175,7 @@ def errors(predicted: ArrayLike, truth: ArrayLike) -> tuple[dict, np.ndarray]:
         "median_dex": np.median(size, axis=0),
     }
     metrics = {
-        name: dict(zip(cs.ABUNDANCES, np.round(values, 6).tolist(), strict=True))
+        name: dict(zip(names, np.round(values, 6).tolist(), strict=True))
         for name, values in each.items()
     }
     counts = {"n_test": int(good.sum()), "n_without_star": int((~good).sum())}
@@ -180,7 +186,7 @@ def error_table(metrics: dict) -> str:
     """Rows of abundances, columns of errors."""
     names = ("bias_dex", "rms_dex", "p95_dex", "p999_dex")
     lines = ["abundance  " + "  ".join(f"{n:>9s}" for n in names)]
-    for a in cs.ABUNDANCES:
+    for a in metrics[names[0]]:
         row = "  ".join(f"{metrics[n][a]:9.5f}" for n in names)
         lines.append(f"{a:9s}  {row}")
     return "\n".join(lines)

@@ -14,6 +14,7 @@ from chemsbi_jax.cli import train_conditional
 from chemsbi_jax.cli.flags import EmulatorFlags
 from chemsbi_jax.cli.run import check_flags, training_flags, write_record
 from chemsbi_jax.compute.train import FitConfig, FitResult
+from chemsbi_jax.galaxy.shipped_sets import sums_of
 from chemsbi_jax.results.stopwatch import Stopwatch
 from chemsbi_jax.simulator.blocks import simulate_blocks
 from chemsbi_jax.storage.checkpoints import require_same_settings
@@ -60,6 +61,7 @@ def train(config: EmulatorFlags) -> dict:
             recipe,
             checkpoint=checkpoint,
             quiet=config.quiet,
+            names=yields.abundances,
         )
     metrics = measure(emulator, test_theta, test) | {"seconds": watch.seconds}
     em.save_emulator(config.out, emulator, describe(config, metrics))
@@ -74,6 +76,7 @@ def describe(config: EmulatorFlags, metrics: dict) -> dict:
     """What the weights were trained on, for their JSON file."""
     return {
         "yields": config.yields,
+        "yields_sums": sums_of(cs.load_yields(config.yields)),
         "physics": config.physics,
         "recipe": config.recipe,
         "prior": "mixture" if config.recipe == "default" else "wide",
@@ -94,7 +97,7 @@ def draw_figures(
     losses = plots.plot_losses(result.train_loss, result.held_out_loss)
     plots.save_figure(losses, folder / "emulator_losses.png")
     residuals = np.asarray(cs.emulate(theta, emulator)) - np.asarray(truth)
-    errors = plots.plot_emulator_errors(theta, residuals)
+    errors = plots.plot_emulator_errors(theta, residuals, emulator.abundances)
     plots.save_figure(errors, folder / "emulator_errors.png")
 
 
@@ -116,7 +119,7 @@ def measure(
 ) -> dict:
     """Errors in dex per abundance, and the reference's APE (percent)."""
     predicted = cs.emulate(theta, emulator)
-    metrics, good = train_conditional.errors(predicted, truth)
+    metrics, good = train_conditional.errors(predicted, truth, emulator.abundances)
     size = np.abs(np.asarray(predicted) - np.asarray(truth))[good]
     truth = np.asarray(truth)[good]
     # meaningless where an abundance crosses zero; only to compare with the reference

@@ -15,6 +15,7 @@ from chemsbi_jax import plots, priors
 from chemsbi_jax.cli.flags import NpeFlags
 from chemsbi_jax.cli.run import check_flags, training_flags, write_record
 from chemsbi_jax.compute.train import FitConfig
+from chemsbi_jax.emulator import Emulator, require_eight
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.results.stopwatch import Stopwatch
 from chemsbi_jax.storage.checkpoints import require_same_settings
@@ -32,7 +33,7 @@ def main(config: NpeFlags) -> dict:
     watch = Stopwatch(config.quiet)
     key_test, key_stored, key_train = jax.random.split(jax.random.key(config.seed), 3)
     prior = cs.paper_prior()
-    forward = Partial(cs.emulate, emulator=cs.load_emulator(config.emulator))
+    forward = Partial(cs.emulate, emulator=load_eight(config.emulator))
     stars, recipe = networks.FreshStars(forward, prior), networks.NpeConfig()
     if config.recipe == "reference":
         recipe = networks.REFERENCE
@@ -65,6 +66,13 @@ def main(config: NpeFlags) -> dict:
     if not config.quiet:
         print(f"held-out log density {metrics['log_prob']:.4f} nats; {watch.seconds} s")
     return metrics
+
+
+def load_eight(name: str) -> Emulator:
+    """The emulator of the eight abundances that the network reads."""
+    emulator = cs.load_emulator(name)
+    require_eight(emulator, name)
+    return emulator
 
 
 def describe(config: NpeFlags, made_of: dict, metrics: dict) -> dict:

@@ -1,5 +1,6 @@
 """Can the model explain these stars at all? A calibrated test in abundance space."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -27,6 +28,7 @@ class Misfit(NamedTuple):
     mean_residual: np.ndarray  # (element,) dex, observed less expected
     mean_error: np.ndarray  # (element,) dex, its standard error
     text: str
+    abundances: tuple[str, ...] = ABUNDANCES  # names of the elements' axis
 
 
 def not_tested() -> Misfit:
@@ -68,6 +70,7 @@ def misfit_test(
     observed: Float[AnyArray, "star element"],
     expected: Float[AnyArray, "reference element"],
     errors: tuple[AnyArray | float, AnyArray | float] = (1.0, 1.0),
+    abundances: Sequence[str] = ABUNDANCES,
 ) -> Misfit:
     r"""Compare residuals of the observed stars with those of stars of the model.
 
@@ -81,12 +84,14 @@ def misfit_test(
         observed: `star_residuals` of the stars.
         expected: the same for stars drawn from the model, with gaps alike.
         errors: of the values of both [dex]; (..., element) each.
+        abundances: names of the columns.
     """
     observed, expected = np.asarray(observed, float), np.asarray(expected, float)
     known, model_known = (np.isfinite(x).any(axis=1) for x in (observed, expected))
-    if not known.any() or model_known.sum() <= 2 * len(ABUNDANCES):
-        unknown = np.full(len(ABUNDANCES), np.nan)
-        return Misfit(0.0, True, unknown, unknown, OUTSIDE_ALL)
+    names = tuple(abundances)
+    if not known.any() or model_known.sum() <= 2 * len(names):
+        unknown = np.full(len(names), np.nan)
+        return Misfit(0.0, True, unknown, unknown, OUTSIDE_ALL, names)
     rate = (1.0 + (~model_known).sum()) / (2.0 + len(expected))
     n_outside = int((~known).sum())
     p_outside = stats.binom.sf(n_outside - 1, len(observed), rate)
@@ -106,10 +111,10 @@ def misfit_test(
     p_value = float(min(1.0, 3.0 * min(p_offset, p_scatter, p_outside)))
     mean, error = _mean_difference(dex, model_dex)
     is_flagged = p_value < ALARM
-    text = _sentence(p_value, mean, error, n_outside)
+    text = _sentence(p_value, mean, error, n_outside, names)
     if is_flagged and 3.0 * min(p_offset, p_outside) >= ALARM:
         text = _scatter_alone(p_value, ratio)
-    return Misfit(p_value, is_flagged, mean, error, text)
+    return Misfit(p_value, is_flagged, mean, error, text, names)
 
 
 def _mean_difference(
@@ -174,14 +179,18 @@ def _scatter_alone(p_value: float, ratio: float) -> str:
 
 
 def _sentence(
-    p_value: float, offset: np.ndarray, error: np.ndarray, n_outside: int
+    p_value: float,
+    offset: np.ndarray,
+    error: np.ndarray,
+    n_outside: int,
+    abundances: tuple[str, ...],
 ) -> str:
     if p_value >= ALARM:
         return f"The model explains the stars (p = {p_value:.2g})."
     worst = np.argsort(-np.nan_to_num(np.abs(offset / error)))[:3]
     worst = worst[np.isfinite(offset[worst])]
     names = ", ".join(
-        f"{ABUNDANCES[i]} {offset[i]:+.3f} +- {error[i]:.3f} dex" for i in worst
+        f"{abundances[i]} {offset[i]:+.3f} +- {error[i]:.3f} dex" for i in worst
     )
     outside = f"; {n_outside} stars outside its range" if n_outside else ""
     return (

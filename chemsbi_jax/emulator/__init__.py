@@ -23,5 +23,6 @@ from chemsbi_jax.emulator.network import Mlp as Mlp
 from chemsbi_jax.emulator.network import emulate as emulate
 from chemsbi_jax.emulator.network import in_range as in_range
 from chemsbi_jax.emulator.network import load_emulator as load_emulator
+from chemsbi_jax.emulator.network import require_eight as require_eight
 from chemsbi_jax.emulator.network import save_emulator as save_emulator
 from chemsbi_jax.emulator.network import train_emulator as train_emulator

@@ -22,7 +22,12 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Key, PyTree
 
 from chemsbi_jax.constants import ABUNDANCES, PARAMETERS, YIELD_FACTORS
-from chemsbi_jax.emulator.network import Emulator, emulate, load_emulator
+from chemsbi_jax.emulator.network import (
+    Emulator,
+    emulate,
+    load_emulator,
+    require_eight,
+)
 from chemsbi_jax.errors import WeightsError
 from chemsbi_jax.storage.weights import (
     load_arrays,
@@ -206,6 +211,7 @@ def load_yield_emulator(name: str | os.PathLike = "tng") -> YieldEmulator:
             weights that do not fit this package or the emulator in the folder.
     """
     base = load_emulator(name)
+    require_eight(base, name)
     folder = weights_folder(name)
     path = folder / FOLDER / "emulator.json"
     if not path.is_file():

@@ -15,7 +15,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Key, PyTree
 
 from chemsbi_jax.compute.devices import refuse_forked_process
 from chemsbi_jax.compute.train import FitConfig, FitResult, fit
-from chemsbi_jax.constants import ABUNDANCES, PARAMETERS
+from chemsbi_jax.constants import PARAMETERS
 from chemsbi_jax.errors import InputError, WeightsError
 from chemsbi_jax.storage.weights import (
     load_arrays,
@@ -23,6 +23,7 @@ from chemsbi_jax.storage.weights import (
     save_weights,
     weights_folder,
 )
+from chemsbi_jax.types import EIGHT, AbundanceNames
 
 OUTLIER_SCALE = 0.3  # in standard deviations; beyond, the loss grows linearly
 
@@ -37,6 +38,7 @@ class Emulator(NamedTuple):
     abundance_scale: Float[Array, " element"]  # dex
     theta_low: Float[Array, " param"]  # the box that the training covered
     theta_high: Float[Array, " param"]
+    abundances: AbundanceNames = EIGHT  # names of the elements' axis; static
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Mlp(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """Standardised theta (..., 6) to standardised abundances (..., 8)."""
+        """Standardised theta (..., 6) to standardised abundances."""
         for width in self.widths[:-1]:
             x = nn.tanh(nn.Dense(width)(x))
         return nn.Dense(self.widths[-1])(x)
@@ -88,8 +90,9 @@ def emulate(
         emulator: `load_emulator` or `train_emulator`.
 
     Returns:
-        (..., 8) dex in the order of `ABUNDANCES`; NaN outside the box of the training
-        (`in_range`), where a network would only guess.
+        (..., n) dex in the order of `emulator.abundances` (`ABUNDANCES` for the shipped
+        weights); NaN outside the box of the training (`in_range`), where a network
+        would only guess.
 
     Raises:
         ValueError: the last axis of `theta` is not 6.
@@ -134,6 +137,7 @@ def train_emulator(
     checkpoint: Path | None = None,
     quiet: bool = False,
     on_epoch: Callable[[int, Emulator, float], Any] | None = None,
+    names: Sequence[str] = EIGHT,
 ) -> tuple[Emulator, FitResult]:
     """Train on simulations; rows with NaN (no such star) are left out.
 
@@ -148,6 +152,7 @@ def train_emulator(
         checkpoint: folder for a resumable state.
         quiet: no progress bar.
         on_epoch: see `train.fit`; gets an `Emulator` instead of its arrays.
+        names: of the columns of `abundances`.
 
     Returns:
         The emulator and its losses, per epoch.
@@ -160,6 +165,7 @@ def train_emulator(
     order = np.asarray(jax.random.permutation(key_split, len(theta)))
     n_out = max(1, int(held_out_share * len(theta)))
     start = _initial(key_init, theta, abundances, box, config.hidden)
+    start = start._replace(abundances=AbundanceNames(names))
     pairs = (jnp.asarray(theta[order]), jnp.asarray(abundances[order]))
 
     def finish(network: PyTree) -> Emulator:
@@ -203,7 +209,8 @@ def _initial(
     box: tuple[Float[ArrayLike, " param"], Float[ArrayLike, " param"]],
     hidden: Sequence[int],
 ) -> Emulator:
-    network = Mlp((*hidden, len(ABUNDANCES))).init(key, jnp.zeros(len(PARAMETERS)))
+    widths = (*hidden, abundances.shape[1])
+    network = Mlp(widths).init(key, jnp.zeros(len(PARAMETERS)))
     low, high = (jnp.asarray(x, jnp.float32) for x in box)
     # medians and percentiles, as a few stars of the wide box are very far out
     q16, q50, q84 = np.quantile(abundances, [0.16, 0.5, 0.84], axis=0)
@@ -242,7 +249,8 @@ def _loss(emulator: Emulator, batch: tuple[Array, Array]) -> Array:
 def save_emulator(folder: Path, emulator: Emulator, spec: Mapping) -> None:
     """Write emulator.safetensors and emulator.json (see `artifacts.save_weights`)."""
     hidden = list(_widths(emulator)[:-1])
-    save_weights(folder, "emulator", emulator, {"hidden": hidden, **spec})
+    about = {"hidden": hidden, "abundances": list(emulator.abundances)}
+    save_weights(folder, "emulator", emulator, {**about, **spec})
 
 
 def load_emulator(name: str | os.PathLike = "tng") -> Emulator:
@@ -253,13 +261,27 @@ def load_emulator(name: str | os.PathLike = "tng") -> Emulator:
     """
     refuse_forked_process()
     folder = weights_folder(name)
-    hidden = _hidden(folder / "emulator.json", load_spec(folder, "emulator"))
-    zeros, one = jnp.zeros(len(PARAMETERS)), jnp.zeros(len(ABUNDANCES))
-    network = jax.eval_shape(
-        Mlp((*hidden, len(ABUNDANCES))).init, jax.random.key(0), zeros
-    )
-    like = Emulator(network, zeros, zeros, one, one, zeros, zeros)
+    spec = load_spec(folder, "emulator")
+    hidden = _hidden(folder / "emulator.json", spec)
+    names = AbundanceNames(spec["abundances"])
+    zeros, one = jnp.zeros(len(PARAMETERS)), jnp.zeros(len(names))
+    network = jax.eval_shape(Mlp((*hidden, len(names))).init, jax.random.key(0), zeros)
+    like = Emulator(network, zeros, zeros, one, one, zeros, zeros, names)
     return load_arrays(folder, "emulator", like)
+
+
+def require_eight(emulator: Emulator, name: str | os.PathLike) -> None:
+    """Refuse an emulator whose abundances the posterior networks do not read.
+
+    Raises:
+        WeightsError: naming what it has and the remedy.
+    """
+    if emulator.abundances != EIGHT:
+        raise WeightsError(
+            f"{name}: expected an emulator of {', '.join(EIGHT)}, which the posterior "
+            f"networks read; got one of {', '.join(emulator.abundances)}. Name its "
+            "yield set in place of the weights (--yields), whose method is exact."
+        )
 
 
 def _hidden(path: Path, spec: Mapping) -> list[int]:

@@ -9,19 +9,18 @@ kept in the user's cache folder, under a checksum of yields, physics and recipe.
 import os
 import secrets
 import shutil
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
-from jaxtyping import Array, Float
 
 from chemsbi_jax import priors
 from chemsbi_jax.compute.train import FitConfig
-from chemsbi_jax.constants import ABUNDANCES
+from chemsbi_jax.constants import ABUNDANCES, ALL_ABUNDANCES
 from chemsbi_jax.emulator import (
     Emulator,
     EmulatorConfig,
@@ -33,6 +32,7 @@ from chemsbi_jax.emulator import (
 from chemsbi_jax.errors import InputError, OutputError, WeightsError
 from chemsbi_jax.galaxy.border import in_float32
 from chemsbi_jax.galaxy.networks import Networks, load_networks
+from chemsbi_jax.galaxy.shipped_sets import shipped_emulator
 from chemsbi_jax.npe import load_npe
 from chemsbi_jax.simulator import CLEAN, Physics, simulate
 from chemsbi_jax.simulator.blocks import simulate_blocks
@@ -76,7 +76,7 @@ class YieldModel(NamedTuple):
 
     name: str
     networks: Networks  # the guide, and the forward model of the set
-    abundances: tuple[str, ...]  # those of `ABUNDANCES` that the set has
+    abundances: tuple[str, ...]  # what the forward model gives, in its order
     forward: str  # what the forward model is, in words
     rms_dex: dict[str, float]  # abundance -> error of the emulator; empty: simulator
 
@@ -85,6 +85,7 @@ def model_of_yields(
     name: str | os.PathLike,
     forward: ForwardName = "emulator",
     *,
+    measured: Iterable[str] = ABUNDANCES,
     recipe: Recipe = RECIPE,
     quiet: bool = False,
 ) -> YieldModel:
@@ -93,6 +94,8 @@ def model_of_yields(
     Args:
         name: as for `load_yields`.
         forward: "emulator", or "simulator", which needs no training and is slower.
+        measured: abundances of the stars. The model has the default eight if these are
+            enough and the set has them, else all abundances of the set.
         recipe: of an emulator that is trained here.
         quiet: no progress bars.
 
@@ -103,16 +106,18 @@ def model_of_yields(
         return YieldModel(
             SHIPPED, load_networks(GUIDE), ABUNDANCES, f"emulator {GUIDE}", {}
         )
-    yields = default_elements(load_yields(name))
-    abundances = tuple(a for a in ABUNDANCES if a in yields.abundances)
+    yields = needed_elements(load_yields(name), measured)
     if forward == "simulator":
-        model, rms = Partial(simulate_eight, yields=yields), {}
+        model, rms = Partial(simulate, yields=yields), {}
     else:
-        emulator, rms = emulator_of(yields, str(name), recipe=recipe, quiet=quiet)
+        found = shipped_emulator(name, yields)
+        emulator, rms = found or emulator_of(
+            yields, str(name), recipe=recipe, quiet=quiet
+        )
         model = Partial(emulate, emulator=emulator)
-    errors = {k: v for k, v in rms.items() if k in abundances}
     networks = Networks(load_npe(GUIDE), model)
-    return YieldModel(str(name), networks, abundances, f"{forward} of {name}", errors)
+    about = f"{forward} of {name}"
+    return YieldModel(str(name), networks, yields.abundances, about, rms)
 
 
 def is_shipped(name: str | os.PathLike, forward: ForwardName) -> bool:
@@ -121,14 +126,37 @@ def is_shipped(name: str | os.PathLike, forward: ForwardName) -> bool:
 
 
 def abundances_of(name: str | os.PathLike) -> tuple[str, ...]:
-    """Those of `ABUNDANCES` that a yield set has."""
-    names = load_yields(name).abundances
-    return tuple(a for a in ABUNDANCES if a in names)
+    """Abundances that a yield set has, in its order."""
+    return load_yields(name).abundances
 
 
-def yields_checksum(name: str | os.PathLike) -> str:
+def columns_to_read(name: str | os.PathLike | None) -> tuple[str, ...]:
+    """Columns of a star table for a yield set: its abundances, and the default eight.
+
+    An abundance that the set lacks is read, too, so that it is not left out silently:
+    `require_abundances` refuses it.
+
+    Args:
+        name: as for `load_yields`; None: the eight of the posterior networks.
+    """
+    if name is None:
+        return ABUNDANCES
+    has = {*ABUNDANCES, *abundances_of(name)}
+    return tuple(a for a in ALL_ABUNDANCES if a in has)
+
+
+def yields_checksum(
+    name: str | os.PathLike, measured: Iterable[str] = ABUNDANCES
+) -> str:
     """Short checksum of the numbers of a yield set, with the simulator's physics."""
-    return checksum(default_elements(load_yields(name)), CLEAN, RECIPE)[:N_HEX]
+    yields = needed_elements(load_yields(name), measured)
+    return checksum(yields, CLEAN, RECIPE)[:N_HEX]
+
+
+def measured_in(stars: Stars) -> tuple[str, ...]:
+    """Abundances that any of the stars has."""
+    has = np.flatnonzero(np.asarray(stars.observed).any(axis=0))
+    return tuple(stars.abundances[i] for i in has)
 
 
 def require_abundances(stars: Stars, name: str, abundances: tuple[str, ...]) -> None:
@@ -137,12 +165,7 @@ def require_abundances(stars: Stars, name: str, abundances: tuple[str, ...]) -> 
     Raises:
         InputError: names the abundances and the remedy.
     """
-    measured = np.asarray(stars.observed).any(axis=0)
-    missing = [
-        a
-        for a, m in zip(ABUNDANCES, measured, strict=True)
-        if m and a not in abundances
-    ]
+    missing = [a for a in measured_in(stars) if a not in abundances]
     if missing:
         raise InputError(
             f"The yields {name} have no {', '.join(missing)}, which the stars have. "
@@ -151,23 +174,19 @@ def require_abundances(stars: Stars, name: str, abundances: tuple[str, ...]) -> 
         )
 
 
+def needed_elements(yields: Yields, measured: Iterable[str]) -> Yields:
+    """The nine default elements of a set if these are enough, else the whole set.
+
+    The eight abundances keep an emulator of their own: it has smaller errors, and
+    results for them do not depend on what else a set has.
+    """
+    is_enough = set(measured) <= set(ABUNDANCES) <= set(yields.abundances)
+    return default_elements(yields) if is_enough else yields
+
+
 def default_elements(yields: Yields) -> Yields:
     """The set with those of the nine default elements that it has."""
     return select_elements(yields, [e for e in NINE if e in yields.elements])
-
-
-def simulate_eight(
-    theta: Float[Array, "*batch param"], yields: Yields
-) -> Float[Array, "*batch element"]:
-    """`simulate` in the order of `ABUNDANCES`; 0 for abundances that the set lacks."""
-    found = simulate(theta, yields)
-    columns = [
-        found[..., yields.abundances.index(a)]
-        if a in yields.abundances
-        else jnp.zeros(found.shape[:-1], found.dtype)
-        for a in ABUNDANCES
-    ]
-    return jnp.stack(columns, axis=-1)
 
 
 def emulators_folder() -> Path:
@@ -192,7 +211,8 @@ def checksum(yields: Yields, physics: Physics, recipe: Recipe) -> str:
         jax.tree_util.keystr(path): np.asarray(leaf, np.float32)
         for path, leaf in leaves
     }
-    text = f"{asdict(physics)} {recipe} {tuple(yields.elements)} {ABUNDANCES} {SEED}"
+    elements = f"{tuple(yields.elements)} {yields.abundances}"
+    text = f"{asdict(physics)} {recipe} {elements} {SEED}"
     words = np.frombuffer(text.encode(), np.uint8)
     return sha256_of_arrays(arrays | {"settings": words})
 
@@ -236,7 +256,7 @@ def train_on_demand(
     """Simulate, train, measure on the paper prior."""
     key_theta, key_test, key_train = jax.random.split(jax.random.key(SEED), 3)
     theta = priors.sample_mixture(key_theta, recipe.n_simulations)
-    abundances = _simulate(theta, yields, physics, quiet)
+    abundances = simulate_blocks(theta, yields, physics, quiet)
     emulator, _ = train_emulator(
         key_train,
         theta,
@@ -244,23 +264,13 @@ def train_on_demand(
         priors.box(priors.wide_prior()),
         recipe.config,
         quiet=quiet,
+        names=yields.abundances,
     )
     theta = priors.sample(key_test, priors.paper_prior(), recipe.n_test)
-    truth = _simulate(theta, yields, physics, True)
+    truth = simulate_blocks(theta, yields, physics, True)
     errors = np.asarray(jax.jit(emulate)(theta, emulator), float) - truth
     rms = np.sqrt(np.nanmean(errors**2, axis=0))
-    return emulator, dict(zip(ABUNDANCES, rms.tolist(), strict=True))
-
-
-def _simulate(
-    theta: Float[Array, "n param"], yields: Yields, physics: Physics, quiet: bool
-) -> Float[np.ndarray, "n element"]:
-    found = simulate_blocks(theta, yields, physics, quiet)
-    result = np.zeros((len(found), len(ABUNDANCES)), found.dtype)
-    for i, name in enumerate(ABUNDANCES):
-        if name in yields.abundances:
-            result[:, i] = found[:, yields.abundances.index(name)]
-    return result
+    return emulator, dict(zip(yields.abundances, rms.tolist(), strict=True))
 
 
 def _save_whole(folder: Path, emulator: Emulator, spec: dict) -> None:

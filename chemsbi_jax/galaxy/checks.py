@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from chemsbi_jax import priors
-from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL
+from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.diagnostics.misfit import (
     N_REFERENCE,
     Misfit,
@@ -74,7 +74,7 @@ class StarDraws(NamedTuple):
     """Posterior draws of each star by itself, and what the model predicts for them."""
 
     theta: Float[np.ndarray, "star draw param"]
-    predicted: Float[np.ndarray, "star draw2 8"]  # dex, without noise
+    predicted: Float[np.ndarray, "star draw2 element"]  # dex, without noise
     of_first: Float[np.ndarray, "draw3 param"]  # many draws of the first star
     prior: Float[np.ndarray, "draw4 param"]  # of the prior
 
@@ -99,7 +99,7 @@ def check_fit(
     npe, forward = networks
     model, _ = model_stars(key_model, networks, stars, galaxy)
     if model is None:
-        return misfit_test(stars.values, np.empty((0, len(ABUNDANCES))))
+        return outside_all(stars)
     n = N_CHECK_DRAWS
     predicted = np.asarray(_apply(forward, jnp.asarray(draws[:, :n])))
     of_model = predict_stars(key_draws, npe, forward, model, n, n)[1]
@@ -134,7 +134,7 @@ def sample_and_check(
     of_first = theta[n_stars:start].reshape(-1, theta.shape[-1])[:N_FIRST_DRAWS]
     draws = StarDraws(theta[:n_stars], predicted[:n_stars], of_first, prior)
     if model is None:
-        return draws, misfit_test(stars.values, np.empty((0, len(ABUNDANCES))))
+        return draws, outside_all(stars)
     misfit = _compare_residuals(stars, draws.predicted, model, predicted[start:])
     return draws, misfit
 
@@ -175,9 +175,8 @@ def _apply(forward: Forward, theta: Array) -> Array:
 
 def _join(tables: list[Stars]) -> Stars:
     """One table of tables that have the same columns."""
-    parts = [table._asdict() for table in tables]
-    names = [name for name, column in parts[0].items() if column is not None]
-    columns = {name: np.concatenate([p[name] for p in parts]) for name in names}
+    parts = [table.arrays() for table in tables]
+    columns = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
     return tables[0]._replace(**columns)
 
 
@@ -188,12 +187,19 @@ def _compare_residuals(
         mean_residuals(stars.values, predicted),
         mean_residuals(model.values, of_model),
         (stars.errors, model.errors),
+        stars.abundances,
     )
+
+
+def outside_all(stars: Stars) -> Misfit:
+    """The misfit where the model has no stars at the inferred parameters."""
+    nothing = np.empty((0, len(stars.abundances)))
+    return misfit_test(stars.values, nothing, abundances=stars.abundances)
 
 
 def describe_fit(misfit: Misfit) -> ModelFit:
     """The result of `check_fit` as summary.json has it."""
-    each = zip(ABUNDANCES, misfit.mean_residual, strict=True)
+    each = zip(misfit.abundances, misfit.mean_residual, strict=True)
     residuals = {name: float(dex) for name, dex in each if np.isfinite(dex)}
     return ModelFit(misfit.is_flagged, misfit.p_value, misfit.text, residuals)
 
@@ -279,7 +285,7 @@ def leave_out(
         full = infer(some)
     except InputError:  # no parameters explain these rows
         return LeaveOut(0, shifts)
-    for i, name in enumerate(ABUNDANCES):
+    for i, name in enumerate(some.abundances):
         observed = some.observed.copy()
         observed[:, i] = False
         if not observed.any() or (observed == some.observed).all():

@@ -11,7 +11,6 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.diagnostics.misfit import Misfit, mean_residuals, misfit_test
 from chemsbi_jax.galaxy.border import in_float32
 from chemsbi_jax.galaxy.checks import (
@@ -19,6 +18,7 @@ from chemsbi_jax.galaxy.checks import (
     Halves,
     halves_of,
     model_stars,
+    outside_all,
 )
 from chemsbi_jax.galaxy.exact.posterior import Exact, require_converged
 from chemsbi_jax.galaxy.exact.star_draws import (
@@ -105,7 +105,7 @@ def check_guided_fit(
     key_model, key_draws = jax.random.split(key)
     model, _ = model_stars(key_model, networks, stars, guided.posterior)
     if model is None:
-        return misfit_test(stars.values, np.empty((0, len(ABUNDANCES))))
+        return outside_all(stars)
     model = model.take(slice(N_REFERENCE))
     npe, forward = networks
     reference = draw_other_stars(key_draws, guided.exact, npe, forward, model)
@@ -113,6 +113,7 @@ def check_guided_fit(
         mean_residuals(stars.values, draws.predicted),
         mean_residuals(model.values, reference.predicted),
         (stars.errors, model.errors),
+        stars.abundances,
     )
 
 

@@ -11,7 +11,6 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.galaxy.amortised.stream import stream_galaxy as stream_galaxy
 from chemsbi_jax.galaxy.amortised.table import (
     StarTable,
@@ -27,7 +26,7 @@ from chemsbi_jax.galaxy.exact.robust import robust_posterior
 from chemsbi_jax.galaxy.exact.start import exact_of_stars
 from chemsbi_jax.galaxy.grid import draw_from_grid
 from chemsbi_jax.galaxy.result import to_posterior
-from chemsbi_jax.galaxy.star_checks import check_stars
+from chemsbi_jax.galaxy.star_checks import check_stars, require_columns
 from chemsbi_jax.galaxy.width import require_width
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.options import Limits
@@ -244,7 +243,8 @@ def infer_exact(
         start: a first estimate; None makes one by the flow.
     """
     key_exact, key_draws = jax.random.split(key)
-    forward, stars = _required(forward, "exact"), check_stars(stars)
+    stars = check_stars(stars)
+    forward = _required(forward, "exact", stars)
     result = exact_of_stars(key_exact, npe, forward, stars, start, quiet=quiet)
     require_converged(result)
     latent = draw_from_grid(key_draws, result.grid, n_draws)
@@ -261,13 +261,13 @@ def _infer_robust(
     quiet: bool,
 ) -> GalaxyPosterior:
     key_exact, key_robust, key_draws = jax.random.split(key, 3)
-    forward = _required(forward, "robust")
+    forward = _required(forward, "robust", stars)
     first = exact_of_stars(key_exact, npe, forward, stars, quiet=quiet)
     found = robust_posterior(key_robust, npe, forward, first)
     result = found.exact
     require_converged(result)
     latent = draw_from_grid(key_draws, result.grid, n_draws)
-    sizes = zip(ABUNDANCES, found.model_error.tolist(), strict=True)
+    sizes = zip(stars.abundances, found.model_error.tolist(), strict=True)
     checks = {
         "ess": float(n_draws),
         **result.checks,
@@ -278,12 +278,14 @@ def _infer_robust(
     return to_posterior("robust", npe, latent, result.grid, checks)
 
 
-def _required(forward: Forward | None, method: str) -> Forward:
+def _required(forward: Forward | None, method: str, stars: Stars) -> Forward:
+    """The forward model, which must give the columns of the stars."""
     if forward is None:
         raise ValueError(
             f"Method {method!r} needs the forward model: give `forward`, a function "
             "from theta to abundances such as the emulator."
         )
+    require_columns(forward, stars)
     return forward
 
 

@@ -12,10 +12,17 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from chemsbi_jax.constants import ABUNDANCES, BIRTH_TIME
-from chemsbi_jax.types import AnyArray, Forward, Stars, shared_variance
+from chemsbi_jax.types import (
+    EIGHT,
+    AbundanceNames,
+    AnyArray,
+    Forward,
+    Stars,
+    shared_variance,
+)
 
 BAD = -1e10  # log likelihood where the forward model is undefined
-IRON = ABUNDANCES.index("fe_h")
+IRON = ABUNDANCES.index("fe_h")  # in the default columns
 
 
 class Observed(NamedTuple):
@@ -27,6 +34,7 @@ class Observed(NamedTuple):
     birth_weight: Float[AnyArray, "*star"]  # Gyr^-2, 0 if unknown
     # 1 where a reading is that of [X/H], 0 where it is [X/Fe] or [Fe/H]; None: all are
     over_h: Float[AnyArray, "*star element"] | None = None
+    abundances: AbundanceNames = EIGHT  # of the columns; static under `jit`
 
 
 def observe(stars: Stars) -> Observed:
@@ -34,10 +42,11 @@ def observe(stars: Stars) -> Observed:
     seen = np.asarray(stars.observed)
     dated = np.isfinite(stars.birth_time) & np.isfinite(stars.e_birth_time)
     values, errors, over_h = np.where(seen, stars.values, 0.0), stars.errors, None
-    shared = shared_variance(stars)
+    shared, names = shared_variance(stars), AbundanceNames(stars.abundances)
     if shared is not None:
         is_over_h = shared > 0.0
-        values = values + np.where(is_over_h, values[:, [IRON]], 0.0)
+        iron = names.index("fe_h")
+        values = values + np.where(is_over_h, values[:, [iron]], 0.0)
         errors = np.sqrt(np.where(seen, errors, 1.0) ** 2 - shared)
         over_h = is_over_h.astype(np.float32)
     return Observed(
@@ -46,6 +55,7 @@ def observe(stars: Stars) -> Observed:
         np.where(dated, stars.birth_time, 0.0).astype(np.float32),
         _weight(stars.e_birth_time, dated).astype(np.float32),
         over_h,
+        names,
     )
 
 
@@ -78,7 +88,8 @@ def distance(
 ) -> Float[Array, "*b element"]:
     """Model less readings [dex], in the quantities of the readings; 0 where NaN."""
     if observed.over_h is not None:
-        predicted = predicted + observed.over_h * predicted[..., IRON : IRON + 1]
+        iron = observed.abundances.index("fe_h")
+        predicted = predicted + observed.over_h * predicted[..., iron : iron + 1]
     predicted = jnp.where(jnp.isnan(predicted), observed.values, predicted)
     return predicted - observed.values
 

@@ -7,7 +7,6 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Int, Key
 
-from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.diagnostics.misfit import Misfit
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.border import in_float32
@@ -109,7 +108,7 @@ def leave_out_elements(
     if not guided.exact.is_used.all():
         stars = stars.take(guided.exact.is_used)
         guided, full = fit(stars)
-    for i, name in enumerate(ABUNDANCES):
+    for i, name in enumerate(stars.abundances):
         n = int(stars.observed[:, i].sum())
         if n == 0:
             continue

@@ -3,12 +3,13 @@
 import warnings
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
-from chemsbi_jax.constants import ABUNDANCES, T_END
+from chemsbi_jax.constants import PARAMETERS, T_END
 from chemsbi_jax.errors import InputError, raise_for_rows
-from chemsbi_jax.types import Stars
+from chemsbi_jax.types import AbundanceNames, Forward, Stars
 
 MAX_ABUNDANCE = 20.0  # dex; no star has more, so larger numbers stand for "missing"
 MISSING_MARKS = (9.99, 9.999, 9.9999)  # dex, and their negatives
@@ -39,10 +40,15 @@ def check_stars(stars: Stars, name: str = "stars") -> Stars:
         CatalogError: a number can't be used; names row, id, column and remedy.
     """
     values = _numbers(name, "values", stars.values)
-    if values.ndim != 2 or values.shape[1] != len(ABUNDANCES):
+    columns = AbundanceNames(stars.abundances)
+    if len(set(columns)) != len(columns):
         raise InputError(
-            f"{name}: expected values of shape (star, {len(ABUNDANCES)}) in the order "
-            f"of ABUNDANCES; got shape {values.shape}."
+            f"{name}: expected each abundance once; got {', '.join(columns)}."
+        )
+    if values.ndim != 2 or values.shape[1] != len(columns):
+        raise InputError(
+            f"{name}: expected values of shape (star, {len(columns)}) with the columns "
+            f"of `abundances` ({', '.join(columns)}); got shape {values.shape}."
         )
     if len(values) == 0:
         raise InputError(f"{name}: expected at least 1 star; got 0.")
@@ -57,7 +63,7 @@ def check_stars(stars: Stars, name: str = "stars") -> Stars:
         raise InputError(
             f"{name}: expected {len(values)} ids, one a star; got shape {ids.shape}."
         )
-    _check_abundances(name, ids, values, errors, observed)
+    _check_abundances(name, ids, values, errors, observed, columns)
     times, e_times = _check_times(name, ids, times, e_times)
     return stars._replace(
         values=np.where(observed, values, np.nan),
@@ -67,7 +73,24 @@ def check_stars(stars: Stars, name: str = "stars") -> Stars:
         e_birth_time=e_times,
         ids=ids,
         fe_covariance=_covariance(name, stars.fe_covariance, values.shape),
+        abundances=columns,
     )
+
+
+def require_columns(forward: Forward, stars: Stars) -> None:
+    """Refuse a forward model that gives other columns than the stars have.
+
+    Raises:
+        InputError: their numbers differ; the model has no names.
+    """
+    one = jax.ShapeDtypeStruct((1, len(PARAMETERS)), np.float32)
+    n, n_columns = jax.eval_shape(forward, one).shape[-1], len(stars.abundances)
+    if n != n_columns:
+        raise InputError(
+            f"The forward model gives {n} abundances; the stars have {n_columns} "
+            f"columns ({', '.join(stars.abundances)}). Give the columns of the model "
+            "with stars.select(names), or the model of a yield set with these elements."
+        )
 
 
 def _covariance(
@@ -133,6 +156,7 @@ def _check_abundances(
     values: Float[np.ndarray, "star element"],
     errors: Float[np.ndarray, "star element"],
     observed: Bool[np.ndarray, "star element"],
+    columns: tuple[str, ...],
 ) -> None:
     is_mark = np.isclose(np.abs(values)[..., None], MISSING_MARKS, 0.0, 1e-6).any(-1)
     sentinel = (np.abs(values) > MAX_ABUNDANCE) | is_mark
@@ -149,7 +173,7 @@ def _check_abundances(
             continue
         row, column = np.argwhere(bad)[0]
         text = f"{problem.format(numbers[row, column])} {UNOBSERVED}"
-        raise_for_rows(name, ids, bad[:, column], ABUNDANCES[column], text)
+        raise_for_rows(name, ids, bad[:, column], columns[column], text)
 
 
 def _check_times(

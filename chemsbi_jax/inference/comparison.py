@@ -19,6 +19,8 @@ from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.any_yields import (
     ForwardName,
     abundances_of,
+    columns_to_read,
+    measured_in,
     model_of_yields,
     require_abundances,
     yields_checksum,
@@ -80,8 +82,8 @@ def compare_yields(
         InputError: a set is unknown or lacks an abundance of the stars, its tables
             can't be had, or `folder` holds another comparison; names the remedy.
     """
-    stars = _read(stars, options)
     names = set_names(sets)
+    stars = _read(stars, options, names)
     for name in names:  # before anything long
         require_abundances(stars, name, abundances_of(name))
     key_rows, key_sets = jax.random.split(jax.random.key(seed))
@@ -93,7 +95,7 @@ def compare_yields(
         for name in names:
             bar.set_postfix_str(name)
             path = _path(folder, name)
-            record = None if path is None else _load(path, name, settings)
+            record = None if path is None else _load(path, name, stars, settings)
             if record is None:
                 record = fit_record(
                     key_sets,  # key reuse: common random numbers for all sets
@@ -153,14 +155,16 @@ def fit_record(key: Key[Array, ""], name: str, work: _Work) -> SetRecord:
     """The fit of one set, or the reason why there is none."""
     watch = Stopwatch(quiet=True)
     with watch("emulator"):
-        model = model_of_yields(name, work.forward, quiet=work.quiet)
-    about = {"name": name, "sha256": yields_checksum(name), "rms_dex": model.rms_dex}
+        measured = measured_in(work.stars)
+        model = model_of_yields(name, work.forward, measured=measured, quiet=work.quiet)
+    digest, stars = yields_checksum(name, measured), work.stars.select(model.abundances)
+    about = {"name": name, "sha256": digest, "rms_dex": model.rms_dex}
     try:
         with watch("fit"):
-            fit = fit_set(key, model.networks, work.stars, work.rows, work.quiet)
+            fit = fit_set(key, model.networks, stars, work.rows, work.quiet)
     except InputError as error:  # no posterior: the others go on
         return SetRecord(**about, failed=str(error), seconds=watch.seconds)
-    return SetRecord(**about, **_numbers(fit, work.stars), seconds=watch.seconds)
+    return SetRecord(**about, **_numbers(fit, stars), seconds=watch.seconds)
 
 
 def _numbers(fit: SetFit, stars: Stars) -> dict:
@@ -169,8 +173,8 @@ def _numbers(fit: SetFit, stars: Stars) -> dict:
     loo = leave_one_out(fit.evidence.pointwise)
     elpd, k_hat = (np.full(n_stars, np.nan) for _ in range(2))
     elpd[fit.is_used], k_hat[fit.is_used] = loo.elpd, loo.k_hat
-    misfit, has = fit.misfit, stars.observed.any(axis=0)
-    columns = [(i, a) for i, a in enumerate(ABUNDANCES) if has[i]]
+    misfit, has = fit.misfit, np.flatnonzero(stars.observed.any(axis=0))
+    columns = [(i, stars.abundances[i]) for i in has]
     draws = np.asarray(fit.posterior.draws)
     kept = draws[np.linspace(0, len(draws) - 1, N_KEPT_DRAWS).astype(int)]
     return {
@@ -192,17 +196,34 @@ def _numbers(fit: SetFit, stars: Stars) -> dict:
     }
 
 
-def _read(stars: Stars | Catalog | str | os.PathLike, options: CatalogOptions) -> Stars:
+def columns_of_sets(names: Sequence[str]) -> tuple[str, ...]:
+    """Columns of a table for a comparison: the default eight, and what all sets have.
+
+    An abundance of the eight that a set lacks is read, too, so that it is not left out
+    silently.
+    """
+    each = [set(columns_to_read(name)) for name in names]
+    return tuple(a for a in columns_to_read(names[0]) if all(a in has for has in each))
+
+
+def _read(
+    stars: Stars | Catalog | str | os.PathLike,
+    options: CatalogOptions,
+    sets: Sequence[str],
+) -> Stars:
     name = "stars"
     if isinstance(stars, str | os.PathLike):
-        name, stars = str(stars), read_catalog(stars, options)
+        name, columns = str(stars), columns_of_sets(sets)
+        stars = read_catalog(stars, options, columns)
     stars = stars.stars if isinstance(stars, Catalog) else stars
     return check_stars(stars, name)
 
 
 def _settings(stars: Stars, seed: int, forward: str, n_element_stars: int) -> dict:
     """All that decides the record of a set beside the set itself."""
-    arrays = {k: v for k, v in stars._asdict().items() if v is not None and k != "ids"}
+    arrays = {k: v for k, v in stars.arrays().items() if k != "ids"}
+    if stars.abundances != ABUNDANCES:
+        arrays["abundances"] = np.array(stars.abundances)
     return {
         "stars (checksum)": sha256_of_arrays(arrays)[:16],
         "seed": seed,
@@ -221,7 +242,7 @@ def _path(folder: str | os.PathLike | None, name: str) -> Path | None:
     return Path(folder) / f"{plain if plain == name else f'{plain}-{digest}'}.json"
 
 
-def _load(path: Path, name: str, settings: dict) -> SetRecord | None:
+def _load(path: Path, name: str, stars: Stars, settings: dict) -> SetRecord | None:
     """The record of a set that is done; None if there is none, or it is damaged.
 
     Raises:
@@ -231,7 +252,8 @@ def _load(path: Path, name: str, settings: dict) -> SetRecord | None:
         record = SetRecord(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):
         return None
-    now = {**settings, "yields (checksum)": yields_checksum(name)}
+    digest = yields_checksum(name, measured_in(stars))
+    now = {**settings, "yields (checksum)": digest}
     before = {**record.settings, "yields (checksum)": record.sha256}
     differs = [
         f"{k} was {before.get(k)}, is {now.get(k)}"

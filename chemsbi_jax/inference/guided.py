@@ -15,6 +15,7 @@ from chemsbi_jax.galaxy.any_yields import (
     YieldModel,
     abundances_of,
     is_shipped,
+    measured_in,
     model_of_yields,
     require_abundances,
 )
@@ -107,7 +108,8 @@ def guided_model(
     require_method(method, str(yields), len(stars.values), limits.stream_from)
     require_abundances(stars, str(yields), abundances_of(yields))
     with watch("emulator of the yields"):
-        return model_of_yields(yields, forward, quiet=watch.quiet)
+        measured = measured_in(stars)
+        return model_of_yields(yields, forward, measured=measured, quiet=watch.quiet)
 
 
 def require_method(

@@ -10,7 +10,13 @@ from jaxtyping import Array, Key
 
 from chemsbi_jax.catalog import Catalog, read_catalog
 from chemsbi_jax.catalog.report import Report
-from chemsbi_jax.galaxy.any_yields import GUIDE, ForwardName, YieldModel
+from chemsbi_jax.constants import ABUNDANCES
+from chemsbi_jax.galaxy.any_yields import (
+    GUIDE,
+    ForwardName,
+    YieldModel,
+    columns_to_read,
+)
 from chemsbi_jax.galaxy.automatic import Answer, first_answer
 from chemsbi_jax.galaxy.networks import Networks, load_networks
 from chemsbi_jax.galaxy.star_checks import check_stars
@@ -96,7 +102,7 @@ def infer(
     """
     watch = Stopwatch(quiet) if watch is None else watch
     with watch("read"):
-        stars, path = _read(stars, path, options)
+        stars, path = _read(stars, path, options, yields)
     choice = YieldChoice(yields, forward, method, limits)
     problem = _prepare(stars, (weights, networks), path, choice, watch)
     is_seeded = key is None  # key reuse: no random numbers
@@ -140,10 +146,12 @@ def _read(
     stars: Stars | Catalog | str | os.PathLike,
     path: Path | None,
     options: CatalogOptions,
+    yields: str | os.PathLike | None,
 ) -> tuple[Stars | Catalog, Path | None]:
-    """The stars and the file that they come from."""
+    """The stars, with the elements of the yields, and the file that they come from."""
     if isinstance(stars, str | os.PathLike):
-        return read_catalog(stars, options), Path(stars)
+        columns = columns_to_read(yields)
+        return read_catalog(stars, options, columns), Path(stars)
     return stars, path
 
 
@@ -173,16 +181,18 @@ def prepare(
     report = stars.report if isinstance(stars, Catalog) else None
     table = str(path or (report and report.name) or "stars")
     stars = check_stars(stars.stars if isinstance(stars, Catalog) else stars, table)
-    if model is not None:
-        networks, weights = model.networks, model.name
-    elif networks is None:
+    if model is not None:  # its network is a guide, which any stars can have
+        stars = stars.select(model.abundances)
+        return Problem(stars, model.networks, model.name, report, path, model)
+    if networks is None:
         auto = str(weights) == "auto"
         weights = choose_weights(stars) if auto else weights
         networks = load_networks(weights)
     else:
         weights = "in memory"
     networks.npe.reader.inputs(stars, table)  # raises with the name of the file
-    return Problem(stars, networks, str(weights), report, path, model)
+    stars = stars.select(ABUNDANCES)
+    return Problem(stars, networks, str(weights), report, path)
 
 
 def _provenance(problem: Problem, seed: int | None) -> Mapping:

@@ -25,6 +25,9 @@ GALAH = ("c_fe", "fe_h", "mg_fe", "o_fe", "si_fe")
 GALAH_ERRORS = (0.03, 0.15)  # dex
 SHARE_DATED = 0.5  # of the stars of "any"
 
+StarKind = Literal["any", "complete", "apogee", "galah"]
+"""Which abundances and errors the stars have; "any" mixes them all."""
+
 
 @dataclass(frozen=True)
 class OneError:
@@ -36,9 +39,9 @@ class OneError:
     def observe(
         self,
         key: Key[Array, ""],
-        abundances: Float[Array, "n 8"],
+        abundances: Float[Array, "n element"],
         birth_time: Float[Array, " n"],
-    ) -> Float[Array, "n 8"]:
+    ) -> Float[Array, "n element"]:
         """Noisy abundances [dex]."""
         return add_noise(key, abundances, self.sigma)
 
@@ -64,7 +67,7 @@ class OneError:
 class AnyErrors:
     """Readings, errors and gaps that differ from star to star."""
 
-    kind: Literal["any", "complete", "apogee", "galah"] = "any"
+    kind: StarKind = "any"
     """Which abundances and errors; "any" mixes them all."""
     dated: bool | None = None
     """Whether stars have birth times; None: half of them."""

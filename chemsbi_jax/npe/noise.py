@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from chemsbi_jax.constants import ABUNDANCES, BIRTH_TIME
+from chemsbi_jax.constants import BIRTH_TIME
 from chemsbi_jax.types import Stars, shared_variance
 
 SIGMA = 0.05  # dex, of every abundance (Buck+ 2025)
@@ -45,7 +45,7 @@ def observe_like(
         errors = np.sqrt(np.asarray(errors) ** 2 - shared)
     noisy = np.asarray(_noisy(key_values, abundances, jnp.asarray(errors)))
     if shared is not None:  # [X/Fe] = [X/H] - [Fe/H]
-        iron = ABUNDANCES.index("fe_h")
+        iron = table.abundances.index("fe_h")
         of_iron = noisy[:, [iron]] - np.asarray(abundances)[:, [iron]]
         noisy = noisy - np.where(shared > 0.0, of_iron, 0.0)
     values = np.where(table.observed, noisy, np.nan)

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from chemsbi_jax.constants import ABUNDANCES
-from chemsbi_jax.errors import raise_for_rows
+from chemsbi_jax.errors import CatalogError, raise_for_rows
 from chemsbi_jax.types import Stars
 
 N_ELEMENTS = len(ABUNDANCES)
@@ -41,8 +41,10 @@ class OneErrorReader(eqx.Module):
         """(star, 8) abundances.
 
         Raises:
-            CatalogError: a star lacks an abundance, or has another error.
+            CatalogError: a star lacks an abundance, or has another error; or an element
+                is not one of the eight.
         """
+        stars = of_eight(stars, name)
         require_complete(stars, sigma=float(self.sigma), name=name)
         return np.asarray(stars.values)
 
@@ -54,9 +56,10 @@ class OneErrorReader(eqx.Module):
 
     def rough_inputs(self, stars: Stars) -> np.ndarray:
         """`inputs` of any stars, for a proposal: gaps get the mean of the training."""
+        stars = stars.select(ABUNDANCES)
         return np.where(stars.observed, stars.values, np.asarray(self.mean))
 
-    def stars(self, inputs: Float[np.ndarray, "star 8"]) -> Stars:
+    def stars(self, inputs: Float[np.ndarray, "star element"]) -> Stars:
         """A table of stars with these abundances; inverse of `inputs`."""
         errors = np.full(np.shape(inputs), float(self.sigma))
         return as_table(np.column_stack([inputs, errors, np.zeros((len(inputs), 2))]))
@@ -123,14 +126,20 @@ class AnyStarReader(eqx.Module):
 
         Errors below those of the training count as its smallest, and readings with
         larger ones, which carry little information, count as gaps.
+
+        Raises:
+            CatalogError: an abundance is not one of the eight.
         """
+        return self.rough_inputs(of_eight(stars, name or "star table"))
+
+    def rough_inputs(self, stars: Stars) -> np.ndarray:
+        """`inputs` of any stars, for a proposal: only the eight abundances count."""
+        stars = stars.select(ABUNDANCES)
         values, errors = _gaps(stars.values, stars.errors, MIN_ERROR, MAX_ERROR)
         time, e_time = _gaps(
             stars.birth_time, stars.e_birth_time, MIN_E_BIRTH, MAX_E_BIRTH
         )
         return np.column_stack([values, errors, time, e_time])
-
-    rough_inputs = inputs
 
     def measure(
         self,
@@ -183,9 +192,35 @@ def _diagonal(covariance: Array) -> Array:
     return jnp.stack([covariance[i, i] for i in range(N_READINGS)])
 
 
-def as_table(inputs: Float[np.ndarray, "star 18"]) -> Stars:
-    """A table of the stars with these readings (`AnyStarReader.inputs`)."""
-    values, errors, dates = np.split(np.asarray(inputs), [N_ELEMENTS, -2], axis=1)
+def of_eight(stars: Stars, name: str) -> Stars:
+    """The stars with the eight columns that the networks read.
+
+    Raises:
+        CatalogError: another abundance is observed.
+    """
+    observed = np.asarray(stars.observed)
+    others = [
+        a
+        for a, seen in zip(stars.abundances, observed.any(axis=0), strict=True)
+        if seen and a not in ABUNDANCES
+    ]
+    if others:
+        raise CatalogError(
+            f"{name}: the posterior networks read {', '.join(ABUNDANCES)}; got "
+            f"{', '.join(others)}. Name a yield set that has these elements (--yields, "
+            "as nkt13+k10+w7), whose method is exact, or leave them out: "
+            "stars.select(cs.ABUNDANCES)."
+        )
+    return stars.select(ABUNDANCES)
+
+
+def as_table(inputs: Float[np.ndarray, "star input"]) -> Stars:
+    """A table of the stars with these readings (`AnyStarReader.inputs`).
+
+    A table of other than eight abundances needs their names in its field `abundances`.
+    """
+    n = np.shape(inputs)[1] // 2 - 1
+    values, errors, dates = np.split(np.asarray(inputs), [n, -2], axis=1)
     seen = errors > 0.0
     values, errors = (np.where(seen, x, np.nan) for x in (values, errors))
     time, e_time = np.where(dates[:, 1:] > 0.0, dates, np.nan).T

@@ -5,7 +5,6 @@ from jaxtyping import ArrayLike, Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.plots.style import (
     BAND,
     GUIDE,
@@ -18,6 +17,7 @@ from chemsbi_jax.plots.style import (
 )
 from chemsbi_jax.types import Stars
 
+COLUMNS = 4  # of panels
 MAX_BINS = 30
 ONE_SIGMA = (16, 84)  # percentiles
 TWO_SIGMA = (2.3, 97.7)
@@ -25,7 +25,7 @@ TWO_SIGMA = (2.3, 97.7)
 
 def plot_predictive(
     stars: Stars,
-    predicted: Float[ArrayLike, "draw star 8"] | Float[ArrayLike, "n 8"],
+    predicted: Float[ArrayLike, "draw star element"] | Float[ArrayLike, "n element"],
 ) -> Figure:
     """Histograms of the stars over the predictive band, and their difference in sigma.
 
@@ -35,20 +35,21 @@ def plot_predictive(
             band is the spread of the draws' histograms (1 and 2 sigma); without, it is
             the counting noise.
     """
-    predicted = np.asarray(predicted)
-    if predicted.ndim not in (2, 3) or predicted.shape[-1] != len(ABUNDANCES):
+    predicted, n = np.asarray(predicted), len(stars.abundances)
+    if predicted.ndim not in (2, 3) or predicted.shape[-1] != n:
         raise ValueError(
-            f"Expected predicted (draw, star, 8) or (n, 8); got {predicted.shape}."
+            f"Expected predicted (draw, star, {n}) or (n, {n}); got {predicted.shape}."
         )
     if predicted.ndim == 3 and predicted.shape[1] != len(stars.values):
         raise ValueError(
             f"Expected predictions of {len(stars.values)} stars; got "
             f"{predicted.shape[1]}."
         )
-    fig = new_figure(11.0, 6.4)
-    axes = fig.subplots(4, 4, height_ratios=(3, 1.1, 3, 1.1))
-    for i, name in enumerate(ABUNDANCES):
-        top, column = 2 * (i // 4), i % 4
+    n_rows = -(-n // COLUMNS)
+    fig = new_figure(11.0, 3.2 * n_rows)
+    axes = fig.subplots(2 * n_rows, COLUMNS, height_ratios=(3, 1.1) * n_rows)
+    for i, name in enumerate(stars.abundances):
+        top, column = 2 * (i // COLUMNS), i % COLUMNS
         pair = axes[top, column], axes[top + 1, column]
         seen = stars.observed[:, i]
         if seen.any():
@@ -57,7 +58,10 @@ def plot_predictive(
         else:
             _not_observed(*pair)
         pair[1].set_xlabel(label(name))
-    for row in (0, 2):
+    for i in range(n, n_rows * COLUMNS):
+        for ax in axes[2 * (i // COLUMNS) :, i % COLUMNS]:
+            ax.set_visible(False)
+    for row in range(0, 2 * n_rows, 2):
         axes[row, 0].set_ylabel("stars per bin")
         axes[row + 1, 0].set_ylabel(r"$\Delta/\sigma$")
     _legend(fig, axes)

@@ -1,5 +1,7 @@
 """Simulated stars in the planes that observers plot."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import ArrayLike, Float
 from matplotlib.axes import Axes
@@ -10,43 +12,52 @@ from matplotlib.figure import Figure
 from chemsbi_jax.constants import ABUNDANCES, PARAMETERS
 from chemsbi_jax.plots.style import GUIDE, few_ticks, greys, ink, label, new_figure
 
+COLUMNS = 4  # of panels
 SHOWN = (0.5, 99.5)  # percentiles; wide priors have stars far outside
 MAX_CELLS = 60  # across a panel
 
 
 def plot_simulations(
-    theta: Float[ArrayLike, "n 6"], abundances: Float[ArrayLike, "n 8"]
+    theta: Float[ArrayLike, "n 6"],
+    abundances: Float[ArrayLike, "n element"],
+    names: Sequence[str] = ABUNDANCES,
 ) -> Figure:
     """Age-metallicity relation, and [X/Fe] over [Fe/H] coloured by time of birth.
 
     Args:
         theta: parameters of the stars, in the order of `PARAMETERS`.
         abundances: dex; rows with a NaN (the model has no star there) are left out.
+        names: of the columns of `abundances`, with fe_h.
     """
     theta, abundances = np.asarray(theta), np.asarray(abundances)
-    if theta.shape != (len(theta), 6) or abundances.shape != (len(theta), 8):
+    n = len(names)
+    if theta.shape != (len(theta), 6) or abundances.shape != (len(theta), n):
         raise ValueError(
-            "Expected theta (n, 6) and abundances (n, 8); got "
+            f"Expected theta (n, 6) and abundances (n, {n}); got "
             f"{theta.shape} and {abundances.shape}."
         )
     born = np.isfinite(abundances).all(axis=1)
     if not born.any():
         raise ValueError("Expected at least one star without NaN; got none.")
     abundances, birth_time = abundances[born], theta[born][:, -1]
-    fe_h = abundances[:, ABUNDANCES.index("fe_h")]
-    fig = new_figure(12.0, 5.6)
+    fe_h = abundances[:, names.index("fe_h")]
+    n_rows = -(-n // COLUMNS)
+    fig = new_figure(12.0, 2.8 * n_rows)
     # inch; keeps labels off the panel before
     fig.set_layout_engine("constrained", w_pad=0.12)
-    axes = fig.subplots(2, 4).ravel()
+    axes = fig.subplots(n_rows, COLUMNS).ravel()
     _density(fig, axes[0], birth_time, fe_h)
     axes[0].set(xlabel=label(PARAMETERS[-1]), ylabel=label("fe_h"))
-    others = [a for a in ABUNDANCES if a != "fe_h"]
+    others = [a for a in names if a != "fe_h"]
     cells = None
-    for ax, name in zip(axes[1:], others, strict=True):
-        cells = _mean_time(ax, fe_h, abundances[:, ABUNDANCES.index(name)], birth_time)
+    for ax, name in zip(axes[1:], others, strict=False):
+        cells = _mean_time(ax, fe_h, abundances[:, names.index(name)], birth_time)
         ax.set(xlabel=label("fe_h"), ylabel=label(name))
-    assert cells is not None  # there are seven panels
-    fig.colorbar(cells, ax=axes[[3, 7]], label=f"mean {label(PARAMETERS[-1])}")
+    for ax in axes[n:]:
+        ax.set_visible(False)
+    if cells is not None:  # another abundance than [Fe/H]
+        last = axes[COLUMNS - 1 :: COLUMNS]
+        fig.colorbar(cells, ax=last, label=f"mean {label(PARAMETERS[-1])}")
     return fig
 
 

@@ -15,7 +15,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.rcsetup import cycler
 from matplotlib.ticker import MaxNLocator
 
-from chemsbi_jax.constants import ABUNDANCES, GLOBAL_PARAMETERS, LATEX
+from chemsbi_jax.constants import ALL_ABUNDANCES, GLOBAL_PARAMETERS, LATEX
 from chemsbi_jax.storage.files import whole_file
 
 # Okabe & Ito 2008, told apart by all kinds of colour vision; yellow left out (too pale)
@@ -41,14 +41,14 @@ LABELS = {
 }
 LABELS |= {
     name: "[{}/{}]".format(*(part.capitalize() for part in name.split("_")))
-    for name in ABUNDANCES
+    for name in ALL_ABUNDANCES
 }
 
 
 def label(name: str, *, unit: bool = True) -> str:
     """Axis label of a parameter or an abundance; other names as they are."""
     text = LABELS.get(name, name)
-    if name in ABUNDANCES and unit:
+    if name in ALL_ABUNDANCES and unit:
         return f"{text} [dex]"
     if not unit and r"\ [" in text:
         return text.split(r"\ [")[0] + "$"

@@ -52,25 +52,36 @@ def plot_losses(
 
 
 def plot_emulator_errors(
-    theta: Float[ArrayLike, "n 6"], residuals: Float[ArrayLike, "n 8"]
+    theta: Float[ArrayLike, "n 6"],
+    residuals: Float[ArrayLike, "n element"],
+    names: Sequence[str] = ABUNDANCES,
 ) -> Figure:
     """Emulator minus simulator per abundance [dex], and where in theta it is large.
 
     Each panel prints the bias, the rms and the 99.9th percentile of the size. The last
     one has the rms over all abundances along each parameter, from its lowest to its
     highest value. Rows with a NaN (the model has no star there) are left out.
+
+    Args:
+        theta: parameters of the stars, in the order of `PARAMETERS`.
+        residuals: dex.
+        names: of the columns of `residuals`.
     """
     theta, residuals = np.asarray(theta), np.asarray(residuals)
     born = np.isfinite(residuals).all(axis=1)
     theta, residuals = theta[born], residuals[born]
-    fig = new_figure(9.5, 7.5)
-    axes = fig.subplots(3, 3).ravel()
-    for i, (ax, name) in enumerate(zip(axes, ABUNDANCES, strict=False)):
+    n, columns = len(names), 3 if len(names) < 9 else 4
+    n_rows = -(-(n + 1) // columns)
+    fig = new_figure(9.5, 2.5 * n_rows)
+    axes = fig.subplots(n_rows, columns).ravel()
+    for i, (ax, name) in enumerate(zip(axes, names, strict=False)):
         _errors(ax, residuals[:, i])
         ax.set_xlabel(rf"$\Delta$ {label(name)}")
-    for ax in axes[:8:3]:
+    for ax in axes[:n:columns]:
         ax.set_ylabel("number")
-    _along_parameters(axes[8], theta, residuals)
+    _along_parameters(axes[n], theta, residuals)
+    for ax in axes[n + 1 :]:
+        ax.set_visible(False)
     return fig
 
 

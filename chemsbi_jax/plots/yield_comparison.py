@@ -22,9 +22,12 @@ MARKERS = "osD^v<>P*X"
 N_COLOURS = 6  # of the cycle; then the next line style and marker
 N_SIGMA = 2.0
 
+Mean = Float[np.ndarray, " 2"] | Sequence[float]
+Covariance = Float[np.ndarray, "2 2"] | Sequence[Sequence[float]]
+
 
 def plot_yield_posteriors(
-    posteriors: Mapping[str, tuple[Sequence[float], Sequence[Sequence[float]]]],
+    posteriors: Mapping[str, tuple[Mean, Covariance]],
     mixture: Float[np.ndarray, "draw 2"] | None = None,
 ) -> Figure:
     """All posteriors in one plane: the 2 sigma ellipse of each set, and the mixture.
@@ -40,9 +43,10 @@ def plot_yield_posteriors(
     for i, (name, (mean, covariance)) in enumerate(posteriors.items()):
         mean, covariance = np.asarray(mean, float), np.asarray(covariance, float)
         turn = i // N_COLOURS
-        line = {"color": colour(i % N_COLOURS), "ls": LINES[turn % len(LINES)]}
-        ax.plot(*ellipse(mean, covariance, N_SIGMA), lw=1.2, **line)
-        ax.plot(*mean, MARKERS[turn % len(MARKERS)], ms=4, label=name, **line)
+        tint, style = colour(i % N_COLOURS), LINES[turn % len(LINES)]
+        ax.plot(*ellipse(mean, covariance, N_SIGMA), lw=1.2, color=tint, ls=style)
+        marker = MARKERS[turn % len(MARKERS)]
+        ax.plot(*mean, marker, ms=4, label=name, color=tint, ls=style)
     ax.set(xlabel=label(GLOBAL_PARAMETERS[0]), ylabel=label(GLOBAL_PARAMETERS[1]))
     few_ticks(ax, 6)
     figure.legend(loc="outside right upper", frameon=False, fontsize="small")

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import ArrayLike, Float
 
-from chemsbi_jax.constants import ABUNDANCES, GLOBAL_PARAMETERS, PARAMETERS
+from chemsbi_jax.constants import GLOBAL_PARAMETERS, PARAMETERS
 from chemsbi_jax.storage.files import package_version, plain
 from chemsbi_jax.types import GalaxyPosterior, Stars
 
@@ -78,7 +78,7 @@ def _observed(stars: Stars) -> xr.Dataset:
         "birth_time": ("star", stars.birth_time, {"units": "Gyr"}),
         "e_birth_time": ("star", stars.e_birth_time, {"units": "Gyr"}),
     }
-    return xr.Dataset(variables, _star(stars) | {"abundance": list(ABUNDANCES)})
+    return xr.Dataset(variables, _star(stars) | {"abundance": list(stars.abundances)})
 
 
 def _single_star(stars: Stars, draws: np.ndarray) -> xr.Dataset:

@@ -1,7 +1,7 @@
 """What to do about each warning of a result."""
 
 # (part of the warning, what to do); the first part that a warning contains decides.
-# tests/test_report_page.py makes every warning of the package and looks for its entry.
+# tests/results/test_remedies.py makes each warning and looks for its entry.
 REMEDIES = (
     (
         "does not explain these stars",

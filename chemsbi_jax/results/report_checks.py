@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from chemsbi_jax.constants import ABUNDANCES, GLOBAL_PARAMETERS
+from chemsbi_jax.constants import ALL_ABUNDANCES, GLOBAL_PARAMETERS
 from chemsbi_jax.results.assessment import FAR
 from chemsbi_jax.results.markup import Element, section, table, tag
 from chemsbi_jax.results.report_numbers import mean_and_sd, number
@@ -15,7 +15,7 @@ def residuals(summary: Mapping) -> Element | None:
     shifts = (every.get("leave_out") or {}).get("shift_sigma") or {}
     robust = every.get("robust") or every
     errors = robust.get("model_error_dex") or {}
-    names = [name for name in ABUNDANCES if name in mean]
+    names = [name for name in ALL_ABUNDANCES if name in mean]
     if not names:
         return None
     columns = {"mean residual [dex]": {n: number(mean[n], 3, sign=True) for n in names}}

@@ -12,14 +12,16 @@ from jaxtyping import PyTree
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from chemsbi_jax.constants import ABUNDANCES, PARAMETERS
+from chemsbi_jax.constants import ABUNDANCES, ALL_ABUNDANCES, PARAMETERS
 from chemsbi_jax.errors import WeightsError
 from chemsbi_jax.storage.files import sha256_of_arrays, whole_files
 
 FORMAT = 1
 """Version of the layout of the files; a loader refuses any other."""
 PRETRAINED = ("tng", "tng-any", "tng-legacy")
-"""Names of the weights that ship with the package."""
+"""Names of the networks that ship with the package."""
+EMULATORS: dict[str, str] = {}
+"""Yield set -> name of its shipped emulator, which has no posterior network."""
 
 
 def weights_folder(name: str | os.PathLike) -> Path:
@@ -28,7 +30,7 @@ def weights_folder(name: str | os.PathLike) -> Path:
     Raises:
         WeightsError: neither a known name nor a folder.
     """
-    if str(name) in PRETRAINED:
+    if str(name) in (*PRETRAINED, *EMULATORS.values()):
         return Path(str(resources.files("chemsbi_jax") / "pretrained" / str(name)))
     if Path(name).is_dir():
         return Path(name)
@@ -72,6 +74,9 @@ def save_weights(folder: Path, kind: str, tree: PyTree, spec: Mapping) -> None:
 def load_spec(folder: Path, kind: str) -> dict:
     """The JSON beside the weights, checked against this version of the package.
 
+    An emulator may have any of `ALL_ABUNDANCES`, in this order; a posterior network
+    has the default eight.
+
     Raises:
         WeightsError: the file is missing or broken, or made for something else.
         ForkedProcessError: the process was forked after JAX had started.
@@ -91,6 +96,8 @@ def load_spec(folder: Path, kind: str) -> dict:
         "abundances": list(ABUNDANCES),
     }
     given = spec if isinstance(spec, dict) else {}
+    if kind == "emulator" and _is_in_order(given.get("abundances")):
+        expected["abundances"] = given["abundances"]
     differs = [
         f"{k} is {given.get(k)!r}, expected {v!r}"
         for k, v in expected.items()
@@ -102,6 +109,13 @@ def load_spec(folder: Path, kind: str) -> dict:
             f"Train them again with experiments/train_{kind}.py."
         )
     return spec
+
+
+def _is_in_order(names: object) -> bool:
+    """Whether these are some of `ALL_ABUNDANCES`, each once, in their order."""
+    if not isinstance(names, list) or "fe_h" not in names:
+        return False
+    return names == [name for name in ALL_ABUNDANCES if name in names]
 
 
 def load_arrays(folder: Path, kind: str, like: PyTree) -> PyTree:

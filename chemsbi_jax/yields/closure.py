@@ -1,6 +1,7 @@
 """Closure: tests that a table's numbers can be what its columns claim.
 
-Each of them finds a fault that a published package has (`tests/test_yield_faults.py`).
+Each of them finds a fault that a published package has
+(`tests/yields/test_yield_faults.py`).
 """
 
 from collections.abc import Iterator

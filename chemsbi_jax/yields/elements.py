@@ -21,7 +21,7 @@ class Elements(tuple):
 NINE = Elements(constants.ELEMENTS)
 """What the TNG set traces; the default everywhere."""
 
-SIXTEEN = Elements((*NINE, "Na", "Al", "S", "Ca", "Ti", "Mn", "Ni"))
+SIXTEEN = Elements((*NINE, *constants.FURTHER_ELEMENTS))
 """All elements with a solar value here; the first nine are the default ones."""
 
 NEEDED = ("H", "He", "Fe")

@@ -1,5 +1,6 @@
 """A yield set by its name: a complete one, three parts, or a file of the user's."""
 
+import os
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ SETS = {
 
 
 def load_yields(
-    name: str | Path,
+    name: str | os.PathLike,
     elements: Iterable[str] | None = None,
     vice: Path | None = None,
 ) -> Yields:
@@ -98,7 +99,9 @@ def select_elements(yields: Yields, elements: Iterable[str]) -> Yields:
     )
 
 
-def _load(name: str | Path, wanted: Elements | None, vice: Path | None) -> Yields:
+def _load(
+    name: str | os.PathLike, wanted: Elements | None, vice: Path | None
+) -> Yields:
     text = str(name)
     if text in SETS:
         return SETS[text]()

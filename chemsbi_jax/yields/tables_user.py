@@ -107,7 +107,7 @@ class _Table:
             raise self.error(f"expected the elements {known}", f"{unknown[0]!r}")
 
 
-def read_user_table(path: str | Path, vice: Path | None = None) -> Yields:
+def read_user_table(path: str | os.PathLike, vice: Path | None = None) -> Yields:
     """Read a yield table in the layout described at the top of this module.
 
     Args:

@@ -35,9 +35,8 @@ def run(config, out: Path, npe_report: dict | None) -> dict:
     stars = make_stars(shipped, prior, config)
     for name, (npe, weights) in nets.items():
         report[name] = {"weights": weights} | time_network(npe, stars, config.n_draws)
-    report["sbi"] = sbi_times(config, out, npe_report)
-    if report["sbi"] != NOT_RUN:
-        peer = report["sbi"]
+    report["sbi"] = peer = sbi_times(config, out, npe_report)
+    if isinstance(peer, dict):
         best = min(peer["batched_seconds"], peer["loop_seconds"])
         for name in nets:
             ours = report[name]["sample_all_cores"]["seconds"]

@@ -4,6 +4,8 @@ They are those of github.com/TobiBu/sbi-chempy (commit 1cf2341). The right produ
 `chemsbi_jax.galaxy`. Nothing but `reproduce.py` and its parts may use this module.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
@@ -14,8 +16,8 @@ N_DRAWS = 2  # only the moments count
 
 def wrong_sign(
     draws: Float[ArrayLike, "star draw 2"],
-    prior_mean: Float[ArrayLike, " 2"],
-    prior_sd: Float[ArrayLike, " 2"],
+    prior_mean: Float[ArrayLike, " 2"] | Sequence[float],
+    prior_sd: Float[ArrayLike, " 2"] | Sequence[float],
 ) -> GalaxyPosterior:
     r"""Full matrices, but the prior is multiplied in N - 1 times, not divided out.
 

@@ -18,6 +18,7 @@ from chemsbi_jax.errors import InputError, WeightsError
 from chemsbi_jax.npe.noise import SIGMA, add_noise
 from chemsbi_jax.storage.datasets import FILES, cache_folder, find_local, sha256
 from chemsbi_jax.storage.weights import PRETRAINED, weights_folder
+from chemsbi_jax.types import AnyArray
 
 TRUTH = (-2.3, -2.89)
 EXAMPLE = Path(cs.__file__).parent / "pretrained" / "stars" / "example_galaxy.ecsv"
@@ -99,7 +100,7 @@ def simulate_galaxies(
     n_try = int(SPARE * n) + 20
     theta = priors.sample(key_theta, cs.paper_prior(), len(truths) * n_try)
     theta = theta.at[:, :2].set(np.repeat(np.asarray(truths), n_try, axis=0))
-    noisy = np.asarray(add_noise(key_noise, np.asarray(forward(theta)), SIGMA))
+    noisy = np.asarray(add_noise(key_noise, jnp.asarray(forward(theta)), SIGMA))
     galaxies = []
     for values in noisy.reshape(len(truths), n_try, -1):
         born = values[np.isfinite(values).all(axis=1)][:n]
@@ -123,7 +124,7 @@ def simulator(yields: str):
     return forward
 
 
-def as_stars(values: Float[np.ndarray, "star 8"]) -> cs.Stars:
+def as_stars(values: Float[AnyArray, "star 8"]) -> cs.Stars:
     """Stars with all abundances and the errors of the networks."""
     values = np.round(np.asarray(values, float), ROUND)
     unknown = np.full(len(values), np.nan)
@@ -142,7 +143,8 @@ def try_weights(name: str) -> str:
     if name in PRETRAINED and not (weights_folder(name) / "npe.json").is_file():
         return f"weights {name}"
     try:
-        cs.load_emulator(name), cs.load_npe(name)
+        cs.load_emulator(name)
+        cs.load_npe(name)
     except WeightsError as error:
         return f"weights {name}: {error}"
     return ""

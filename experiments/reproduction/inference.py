@@ -174,7 +174,8 @@ def recover(
     keys = jax.random.split(key_infer, len(truths))
     cases = []
     for i, stars in enumerate(tqdm(galaxies, desc="recovery", disable=quiet)):
-        truth = tuple(float(x) for x in truths[i])
+        alpha, n_ia = truths[i].tolist()
+        truth = (alpha, n_ia)
         for n, results in combine_all(keys[i], networks, stars, numbers).items():
             for method, posterior in results.items():
                 value = chi2(posterior, truth)

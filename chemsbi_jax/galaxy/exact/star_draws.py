@@ -32,7 +32,7 @@ from chemsbi_jax.galaxy.exact.triangular_map import prior_chart
 from chemsbi_jax.galaxy.grid import draw_from_grid
 from chemsbi_jax.galaxy.likelihood import observe
 from chemsbi_jax.npe.model import Npe
-from chemsbi_jax.types import Forward, Stars
+from chemsbi_jax.types import AnyArray, Forward, Stars
 
 PER_POINT = 4  # draws of a star at each of the POINTS_PER_CALL global parameters
 N_STAR_DRAWS = PER_POINT * POINTS_PER_CALL
@@ -42,14 +42,14 @@ class JointDraws(NamedTuple):
     """Draws of the stars, each with draws of the global parameters of the galaxy."""
 
     theta: Float[np.ndarray, "star draw 6"]
-    predicted: Float[np.ndarray, "star draw 8"]  # dex, without noise
+    predicted: Float[np.ndarray, "star draw element"]  # dex, without noise
 
 
 class _Task(NamedTuple):
     """One star and its random key, or all of them."""
 
     star: Star
-    key_data: UInt32[Array | np.ndarray, "*star word"]
+    key_data: UInt32[AnyArray, "*star word"]
 
 
 def draw_stars(
@@ -98,9 +98,9 @@ def _draw(
 
 def _resample(
     tasks: _Task, npe: Npe, forward: Forward, points: Float[Array, "2 point"]
-) -> JointDraws:
-    def one(task: _Task) -> JointDraws:
-        key = jax.random.wrap_key_data(task.key_data)
+) -> tuple[Float[Array, "star draw 6"], Float[Array, "star draw 8"]]:
+    def one(task: _Task) -> tuple[Float[Array, "draw 6"], Float[Array, "draw 8"]]:
+        key = jax.random.wrap_key_data(jnp.asarray(task.key_data))
         key_draws, key_choice = jax.random.split(key)
         draws = draw_weighted(key_draws, task.star, npe, forward, points, DRAWS)
         # NaN where the proposal fails: no weight
@@ -112,6 +112,6 @@ def _resample(
         before = jnp.broadcast_to(points[:, :, None], (2, *local.shape[1:]))
         latent = jnp.concatenate([before, local]).reshape(len(npe.prior), -1).T
         theta = priors.from_normal(npe.prior, latent)
-        return JointDraws(theta, forward(theta))
+        return theta, forward(theta)
 
     return lax.map(one, tasks)

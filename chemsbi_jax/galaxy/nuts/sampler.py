@@ -20,7 +20,7 @@ from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.galaxy.border import in_float32
 from chemsbi_jax.galaxy.nuts.convergence import check_convergence
 from chemsbi_jax.galaxy.nuts.coordinates import Joint, make_joint, to_theta
-from chemsbi_jax.galaxy.star_checks import check_stars
+from chemsbi_jax.galaxy.star_checks import check_stars, require_columns
 from chemsbi_jax.npe.model import N_LOCAL, Npe
 from chemsbi_jax.types import AnyArray, Forward, GalaxyPosterior, Stars
 
@@ -96,6 +96,7 @@ def run_nuts(
         quiet: no progress bar.
     """
     stars = check_stars(stars)
+    require_columns(forward, stars)
     key_start, key_joint, key_run = jax.random.split(key, 3)
     joint, counts = make_joint(key_joint, forward, stars, npe, start, quiet)
     at = _initial_positions(key_start, int(counts.sum()), n_chains)

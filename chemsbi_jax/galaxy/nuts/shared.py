@@ -63,7 +63,7 @@ def run_shared_nuts(
     layout, model = make_layout(settings, factors), Model(forward, prior)
     rows = make_stars(stars, settings, prior)
     mode = find_shared_mode(rows, model, layout, quiet=quiet)
-    local, psi, covariance = mode.anchors.mode, mode.psi, mode.covariance
+    local, psi, covariance = np.asarray(mode.anchors.mode), mode.psi, mode.covariance
     density = make_density(key_guides, rows, local, model, layout, psi, covariance)
     sampler = MCMC(
         NUTS(potential_fn=_potential(density), max_tree_depth=max_tree_depth),

@@ -1,0 +1,81 @@
+"""The search for the posterior, and what `exact` refuses."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from chemsbi_jax.errors import ConvergenceError, InputError
+from chemsbi_jax.galaxy.exact.importance import Evidence
+from chemsbi_jax.galaxy.exact.posterior import (
+    require_converged,
+)
+from chemsbi_jax.galaxy.exact.search import search_prior, within_model
+from chemsbi_jax.galaxy.exact.start import exact_of_stars
+from chemsbi_jax.galaxy.likelihood import observe
+from chemsbi_jax.types import GalaxyPosterior
+from helpers.quadratic_galaxy import N_STARS, closed_form, galaxy_of
+
+
+def test_which_stars_the_model_explains():
+    stars = galaxy_of(np.zeros((3, 8)), 0.05)
+    chi2 = jnp.array([8.0, 100.0, 400.0])
+    found = Evidence(jnp.zeros((3, 1)), jnp.ones((3, 1)), jnp.ones(3), chi2)
+    assert within_model(found, observe(stars)).tolist() == [True, True, False]
+
+
+def test_the_search_finds_the_posterior_from_no_guess(problem):
+    matrix, stars, npe, forward, sigma = problem
+    mean, covariance = closed_form(matrix, stars.values, sigma)
+    result = exact_posterior_from_prior(stars, npe, forward)
+    found, wide = search_prior(result.stars, npe, forward)
+    shift = found - mean
+    # the grid's cell is part of the width that it gives
+    assert shift @ np.linalg.solve(wide, shift) < 4.0
+    assert np.all(np.linalg.eigvalsh(wide) > 0.8 * np.linalg.eigvalsh(covariance))
+
+
+def exact_posterior_from_prior(stars, npe, forward):
+    start = GalaxyPosterior("prior", np.zeros((2, 2)), np.zeros(2), np.eye(2), {})
+    return exact_of_stars(jax.random.key(1), npe, forward, stars, start)
+
+
+def test_bad_stars_do_not_make_good_ones_unexplained(problem):
+    """A null of 9.9 dex in a quarter of the stars, and a guess that it pulled away."""
+    matrix, stars, npe, forward, sigma = problem
+    values = stars.values.copy()
+    values[::4, 3] = 9.9 * max(1.0, 4.0 * sigma)
+    good = np.arange(N_STARS) % 4 > 0
+    mean, covariance = closed_form(matrix, values[good], sigma)
+    sd = np.sqrt(np.diag(covariance))
+    off = mean + 25.0 * sd
+    start = GalaxyPosterior("guess", off[None], off, covariance / 9.0, {})
+    bad = stars._replace(values=values)
+    result = exact_of_stars(jax.random.key(1), npe, forward, bad, start)
+    assert result.checks["left_out"] == np.flatnonzero(~good).tolist()
+    assert result.checks["at_rest"]
+    assert np.all(np.abs(np.asarray(result.grid.mean) - mean) < 0.3 * sd)
+
+
+def test_stars_outside_the_model_are_refused(problem):
+    _, stars, npe, forward, _ = problem
+    far = stars._replace(values=stars.values + 500.0)
+    with pytest.raises(InputError, match=f"near to any of these {N_STARS}"):
+        exact_posterior_from_prior(far, npe, forward)
+
+
+def test_what_has_not_converged_is_refused_with_the_cause(problem):
+    _, stars, npe, forward, _ = problem
+    result = exact_posterior_from_prior(stars, npe, forward)
+    require_converged(result)
+    restless = result._replace(checks=result.checks | {"at_rest": False})
+    with pytest.raises(ConvergenceError, match="did not settle"):
+        require_converged(restless)
+    few = {"at_rest": False, "effective_draws_median": 1.2}
+    with pytest.raises(ConvergenceError, match=r"1\.2 effective draws"):
+        require_converged(result._replace(checks=result.checks | few))
+    observed = result.stars.observed
+    weight = np.asarray(observed.weight) * (np.arange(8) < 2)
+    poor = result.stars._replace(observed=observed._replace(weight=weight))
+    with pytest.raises(ConvergenceError, match="2 measured values in the median, too"):
+        require_converged(restless._replace(stars=poor))

@@ -1,0 +1,1 @@
+"""What several tests share, without fixtures: those are in conftest.py files."""

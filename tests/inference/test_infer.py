@@ -1,0 +1,187 @@
+"""`infer`: what a user gets, shown with a galaxy whose posterior is known."""
+
+import json
+
+import arviz as az
+import jax
+import numpy as np
+import pytest
+from astropy.table import Table
+from matplotlib.figure import Figure
+
+import chemsbi_jax as cs
+from chemsbi_jax.catalog import write_stars
+from helpers import linear_galaxy
+
+N_STARS = 60
+FILES = {"posterior.png", "convergence.png", "first_star.png", "predictive.png",
+         "posterior.nc", "posterior.ecsv", "summary.json", "report.html"}  # fmt: skip
+
+
+def test_the_interval_is_the_closed_form(result, stars):
+    mean, covariance = linear_galaxy.closed_form(stars)
+    sd = np.sqrt(np.diag(covariance))
+    assert result.posterior.method == "exact"
+    # importance sampling of locals of which the stars say nothing, and a polynomial
+    np.testing.assert_allclose((result.posterior.mean - mean) / sd, 0.0, atol=0.05)
+    np.testing.assert_allclose(result.posterior.sd / sd, 1.0, atol=0.03)
+
+
+def test_checks_pass_for_stars_of_the_model(result):
+    checks = result.checks
+    assert not checks.model_fit.flagged
+    assert checks.methods_agree.other == "flow"
+    assert checks.methods_agree.agree
+    assert checks.halves.stable
+    assert checks.leave_out is None  # only after an alarm
+    assert checks.subset is None
+    assert set(result.others) == {"flow"}
+    assert (result.n_stars, result.n_used) == (N_STARS, N_STARS)
+    assert result.warnings == []
+    assert result.verdict.level == "green"
+
+
+def test_halves_differ_as_independent_halves_do(result, stars):
+    one, two = (
+        linear_galaxy.closed_form(stars.take(slice(i, None, 2))) for i in (0, 1)
+    )
+    shift, covariance = one[0] - two[0], one[1] + two[1]
+    distance = np.sqrt(shift @ np.linalg.solve(covariance, shift))
+    # the flow's grid is 1 % wide of it, and its mean score has noise
+    assert result.checks.halves.distance == pytest.approx(distance, abs=0.1)
+
+
+def test_prefixes_end_at_the_result(result, stars):
+    n, means, sds = result.prefixes
+    np.testing.assert_array_equal(n, [1, 2, 5, 10, 20, 50, 60])
+    np.testing.assert_array_equal(means[-1], result.posterior.mean)
+    mean, covariance = linear_galaxy.closed_form(stars.take(slice(10)))
+    sd = np.sqrt(np.diag(covariance))
+    np.testing.assert_allclose((means[3] - mean) / sd, 0.0, atol=0.05)
+    np.testing.assert_allclose(sds[3] / sd, 1.0, atol=0.03)
+
+
+def test_text_and_html_have_interval_and_verdict(result):
+    mean, sd = result.posterior.mean, result.posterior.sd
+    for text in (repr(result), result._repr_html_()):
+        for number in (*mean, *sd):
+            assert f"{number:.4f}" in text
+        assert "Good (green)" in text
+        assert "The model explains the stars" in text
+    assert "<script" not in result._repr_html_()
+
+
+def test_a_second_interval_is_shown(result):
+    import dataclasses
+
+    wide = result.posterior._replace(covariance=4.0 * result.posterior.covariance)
+    both = dataclasses.replace(result, shared_errors=wide)
+    summary = both.summary()["shared_errors"]
+    assert summary["alpha_imf"]["sd"] == pytest.approx(2.0 * result.posterior.sd[0])
+    for text in (repr(both), both._repr_html_()):
+        assert f"{2.0 * result.posterior.sd[0]:.4f}" in text
+        assert "shared" in text or "share" in text
+    assert "shared_errors" not in result.summary()
+
+
+@pytest.mark.parametrize(
+    "name", ["posterior", "convergence", "predictive", "first_star"]
+)
+def test_figures_are_matplotlib_figures(result, name):
+    assert isinstance(getattr(result, f"plot_{name}")(), Figure)
+
+
+def test_the_same_key_gives_the_same_bits(result, networks, stars):
+    again = cs.infer(stars, networks=networks, key=jax.random.key(3), quiet=True)
+    np.testing.assert_array_equal(again.posterior.draws, result.posterior.draws)
+    assert again.checks.as_dict() == result.checks.as_dict()
+    assert again.provenance["seed"] is None
+    assert result.provenance["seed"] == 3
+
+
+def test_writes_the_contract(saved, result):
+    out, summary = saved
+    on_disk = json.loads((out / "summary.json").read_text())
+    assert on_disk == json.loads(json.dumps(summary))
+    assert on_disk["n_stars"] == on_disk["n_used"] == N_STARS
+    for name in cs.PARAMETERS[:2]:
+        p = on_disk[name]
+        assert p["q05"] < p["q16"] < p["q50"] < p["q84"] < p["q95"]
+        assert abs(p["mean"] - p["q50"]) < p["sd"]
+    assert {"model_fit", "methods_agree", "halves", "at_rest", "prior_widths",
+            "is_prior", "left_out"} <= set(on_disk["checks"])  # fmt: skip
+    assert {"read", "inference", "checks", "other method", "other checks",
+            "figures and files"} == set(on_disk["seconds"])  # fmt: skip
+    assert {p.name for p in out.iterdir()} == FILES
+
+
+def test_the_report_has_every_figure(saved):
+    page = (saved[0] / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 4
+    assert "Good" in page
+
+
+def test_posterior_file_opens_in_arviz(saved):
+    data = az.from_netcdf(saved[0] / "posterior.nc")
+    draws = data.posterior["alpha_imf"].values
+    assert np.isclose(draws.mean(), saved[1]["alpha_imf"]["mean"], atol=1e-3)
+    assert data.observed_data.abundances.sizes["star"] == N_STARS
+
+
+def test_table_of_the_draws_has_the_provenance(saved):
+    table = Table.read(saved[0] / "posterior.ecsv")
+    assert table.colnames == list(cs.PARAMETERS[:2])
+    assert table.meta["provenance"] == saved[1]["provenance"]
+    assert table.meta["method"] == saved[1]["method"]
+    draws = az.from_netcdf(saved[0] / "posterior.nc").posterior["log10_n_ia"]
+    np.testing.assert_array_equal(table["log10_n_ia"], draws.values[0])
+
+
+def test_figures_have_different_content(saved):
+    sizes = {p.stat().st_size for p in saved[0].glob("*.png")}
+    assert len(sizes) == 4
+    assert min(sizes) > 10_000
+
+
+def test_a_path_and_a_catalogue_give_the_same(networks, stars, result, tmp_path):
+    write_stars(tmp_path / "stars.ecsv", stars)
+    options = {"networks": networks, "seed": 3, "quiet": True}
+    by_path = cs.infer(tmp_path / "stars.ecsv", **options)
+    by_catalog = cs.infer(cs.read_catalog(tmp_path / "stars.ecsv"), **options)
+    for found in (by_path, by_catalog):
+        np.testing.assert_array_equal(found.posterior.mean, result.posterior.mean)
+        assert found.summary()["catalogue"]["n_used"] == N_STARS
+    assert by_path.provenance["stars"].startswith("sha256 ")
+    assert by_catalog.provenance["stars"] == ""
+
+
+def test_it_is_silent_when_quiet(networks, stars, capsys):
+    cs.infer(stars, networks=networks, method="gaussian", quiet=True)
+    assert capsys.readouterr() == ("", "")
+    cs.infer(stars, networks=networks, method="gaussian")
+    assert "inference ..." in capsys.readouterr().err
+
+
+def test_stars_that_no_parameters_explain_leave_the_flow(networks, stars):
+    # a large offset in an abundance on which no parameter acts
+    values = stars.values + 3.0 * np.eye(8)[2]
+    odd = stars._replace(values=values)
+    found = cs.infer(odd, networks=networks, quiet=True)
+    assert found.posterior.method == "flow"
+    assert found.checks.model_fit.flagged
+    assert found.checks.no_exact
+    assert found.warnings[0].startswith("The exact method failed; this is")
+    assert "--method exact" not in " ".join(found.warnings)
+    assert found.verdict.level == "red"
+
+
+def test_a_star_that_nothing_explains_is_named(networks, stars):
+    values = stars.values.copy()
+    values[4, 2] += 3.0
+    found = cs.infer(stars._replace(values=values), networks=networks, quiet=True)
+    assert found.checks.left_out == [str(stars.ids[4])]
+    assert (found.n_stars, found.n_used) == (N_STARS, N_STARS - 1)
+    assert f"1 ({stars.ids[4]})" in found.warnings[0]
+    assert not found.checks.model_fit.flagged
+    assert found.checks.methods_agree.agree
+    assert len(found.stars.values) == N_STARS - 1

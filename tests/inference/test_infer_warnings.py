@@ -1,0 +1,72 @@
+"""Comparison of methods, and a warning for each check that fails."""
+
+import numpy as np
+import pytest
+
+import chemsbi_jax as cs
+from chemsbi_jax.galaxy.checks import compare
+from chemsbi_jax.results.warnings import list_warnings, of_place
+
+
+@pytest.mark.parametrize(
+    ("shift", "width", "n_weak", "agrees"),
+    [
+        (0.5, 1.1, 0, True),
+        (0.5, 1.5, 0, False),  # wider
+        (2.5, 1.0, 0, False),  # elsewhere
+        (2.5, 1.5, 3, True),  # has fewer stars, so it may be both
+        (3.5, 1.5, 3, False),
+        (0.5, 0.7, 3, False),  # but not narrower
+    ],
+)
+def test_methods_are_compared_by_their_information(shift, width, n_weak, agrees):
+    sd = np.array([0.01, 0.02])
+    draws = np.zeros((1, 2))
+    mean = np.array([-2.3, -2.9])
+    exact = cs.GalaxyPosterior("exact", draws, mean, np.diag(sd**2), {})
+    flow = cs.GalaxyPosterior(
+        "flow",
+        draws,
+        mean + shift * sd,
+        np.diag((width * sd) ** 2),
+        {"weak_stars": n_weak},
+    )
+    found = compare(exact, flow)
+    assert found.agree == agrees
+    assert found.width_ratio == pytest.approx([width, width])
+
+
+@pytest.mark.parametrize(
+    ("checks", "says"),
+    [
+        ({"prior_widths": 1.0}, []),
+        ({"prior_widths": 1.0, "weak_stars": 3}, ["3 stars"]),
+        (
+            {"prior_widths": 0.0, "weak_stars": 3, "is_prior": True},
+            ["3 stars are excluded", "this is the prior"],
+        ),
+        ({"prior_widths": 4.5}, ["4.5 prior widths"]),
+        ({"prior_widths": np.nan}, ["nan prior widths"]),
+    ],
+)
+def test_warnings_of_where_a_result_lies(checks, says):
+    found = of_place(checks)
+    assert len(found) == len(says)
+    for warning, words in zip(found, says, strict=True):
+        assert words in warning
+
+
+def test_each_failed_check_has_a_warning(result):
+    passed = result.checks.as_dict()
+    assert list_warnings(passed) == []
+    failures = {
+        "at_rest": False,
+        "halves": {"stable": False, "distance": 5.0},
+        "mass_at_edge": 0.1,
+        "no_exact": "It failed.",
+        "left_out": ["HIP 1"],
+        "model_fit": {"flagged": True, "text": "It does not fit."},
+        "model_error_dex": {"o_fe": 0.1, "c_fe": 0.2},
+    }
+    for name, value in failures.items():
+        assert len(list_warnings(passed | {name: value})) == 1, name

@@ -1,0 +1,133 @@
+"""The verdict of a result: level and reason."""
+
+import pytest
+
+from chemsbi_jax.galaxy.amortised import flow
+from chemsbi_jax.galaxy.checks import AGREE_SIGMA
+from chemsbi_jax.results import (
+    assessment,
+    verdict,
+)
+from chemsbi_jax.results.warnings import LARGE_CORRECTION
+from helpers.report_pages import MISFIT, SHARED, made
+
+# Verdict
+
+
+def test_a_result_without_fault_is_green():
+    level, text, reason = verdict(made())
+    assert level == "green"
+    assert text == "The interval can be quoted."
+    assert reason == (
+        "The model explains the stars (p = 0.33), the methods exact and flow agree, "
+        "and both halves of the table give the same result."
+    )
+
+
+@pytest.mark.parametrize(
+    ("checks", "reason"),
+    [
+        ({"model_fit": MISFIT}, "The model does not fit."),
+        ({"at_rest": False}, "The exact method did not converge."),
+        ({"is_prior": True}, "No star is used: this is the prior, not a result."),
+    ],
+)
+def test_red(checks, reason):
+    assert verdict(made(**checks)).level == "red"
+    assert verdict(made(**checks)).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("checks", "reason"),
+    [
+        (
+            {"methods_agree": {"agree": False, "other": "flow"}},
+            "The methods exact and flow differ.",
+        ),
+        (
+            {"halves": {"stable": False, "distance": 3.42}},
+            "Even and odd rows of the table differ by 3.4 sigma.",
+        ),
+        ({"left_out": ["7"]}, "No parameters explain 1 star, left out."),
+        ({"weak_stars": 4}, "4 stars with too few measurements did not count."),
+        (
+            {"subset": {"n_stars": 8192, "of": 10**5, "text": ""}},
+            "The checks were made with 8192 of 100000 stars.",
+        ),
+        (
+            {"prior_widths": 4.5},
+            "The result lies 4.5 prior widths from the prior's mean.",
+        ),
+        ({"prior_widths": None}, "The result lies far from the prior's mean."),
+        ({"no_exact": "..."}, "The exact method failed."),
+        (
+            {"network_error_sigma": [0.1, -2.1]},
+            "The correction of the network's mean error is large.",
+        ),
+        (
+            {"methods_differ_sigma_of_all": [2.1, 0.0]},
+            "The methods differ by more than the interval's width.",
+        ),
+        ({"mass_at_edge": 0.01}, "The posterior reaches the edge of its grid."),
+        (
+            {"model_error_dex": {"c_fe": 0.1}},
+            "A model error was added to the abundances.",
+        ),
+    ],
+)
+def test_amber(checks, reason):
+    found = verdict(made(**checks))
+    assert (found.level, found.reason) == ("amber", reason)
+
+
+def test_several_doubts_make_one_sentence():
+    found = verdict(made(left_out=["a", "b"], weak_stars=1, mass_at_edge=1.0))
+    assert found.reason == (
+        "No parameters explain 2 stars, left out, 1 star with too few measurements "
+        "did not count, and the posterior reaches the edge of its grid."
+    )
+
+
+def test_dropped_rows_and_warnings_are_amber():
+    dropped = made()
+    dropped["catalogue"]["dropped"] = {"bad flag": 11, "no abundance": 1}
+    assert verdict(dropped).level == "amber"
+    assert verdict(dropped).reason == "12 of the 1000 rows of the table were not used."
+    about_table = made() | {"warnings": ["C in giants"]}
+    about_table["catalogue"]["notes"] = ["C in giants"]
+    assert verdict(about_table).reason == "There is 1 warning about the table."
+    others = made() | {"warnings": ["one", "two"]}
+    assert verdict(others).reason == "There are 2 warnings."
+
+
+def test_results_that_are_no_numbers_are_red():
+    summary = made()
+    summary["log10_n_ia"]["sd"] = None
+    assert verdict(summary).level == "red"
+    assert verdict({}).level == "red"
+
+
+def test_checks_that_were_not_made_are_not_praised():
+    summary = made(halves=None, methods_agree=None)
+    assert verdict(summary).reason == "The model explains the stars (p = 0.33)."
+    assert verdict(made() | {"checks": {}}).reason == "No check was made."
+
+
+def test_shared_errors_are_the_interval_to_quote():
+    summary = made() | {"shared_errors": SHARED}
+    assert verdict(summary).text == "The interval with shared errors can be quoted."
+    misfit = made(model_fit=MISFIT) | {"shared_errors": SHARED}
+    assert verdict(misfit).level == "red"
+    fits = SHARED | {"model_fit": {"flagged": False}}
+    assert verdict(misfit | {"shared_errors": fits}).level == "amber"
+
+
+def test_limits_are_those_of_the_checks():
+    assert assessment.FAR == flow.FAR
+    assert assessment.LARGE_NETWORK_ERROR == LARGE_CORRECTION
+    assert assessment.METHODS_DIFFER == AGREE_SIGMA
+
+
+def test_level_has_word_and_symbol():
+    found = [verdict(made()), verdict(made(weak_stars=1)), verdict(made(is_prior=True))]
+    assert len({v.word for v in found}) == len({v.symbol for v in found}) == 3

@@ -49,8 +49,7 @@ def subtract_iron(
             f"{source.name}: expected a column fe_h, to turn {keys} into [X/Fe]; got "
             f"none. {hint_of_iron({c.lower(): c for c in source.table.colnames})}"
         )
-    every = source.abundances
-    columns, iron = [every.index(n) for n in over_h], every.index("fe_h")
+    iron, *columns = [source.abundances.index(n) for n in ("fe_h", *over_h)]
     for i in columns:
         values[:, i] -= values[:, iron]
         errors[:, i] = np.hypot(errors[:, i], errors[:, iron])

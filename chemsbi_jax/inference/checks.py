@@ -123,11 +123,9 @@ def run_checks(
         some, part = infer_subset(
             keys.subset, networks, some, answer, limits, watch.quiet
         )
-        draws, misfit = sample_and_check(
-            keys.fit, networks, some, galaxy, limits.n_star_draws
-        )
-    if count_used(stars, galaxy) == 0:
-        misfit = not_tested()
+        n_draws, is_prior = limits.n_star_draws, count_used(stars, galaxy) == 0
+        draws, misfit = sample_and_check(keys.fit, networks, some, galaxy, n_draws)
+    misfit = not_tested() if is_prior else misfit
     exact = None
     if is_default and len(stars.values) > limits.max_exact:
         answer, exact = _exact_beside(keys.exact, run, some, answer, misfit)
@@ -150,7 +148,7 @@ def run_checks(
         no_exact=answer.no_exact or None,
         exact_subset=exact,
         robust=robust and describe_robust(robust),
-        is_prior=count_used(stars, galaxy) == 0,
+        is_prior=is_prior,
         methods_differ_sigma_of_all=answer.subset and method_shift(galaxy, part, other),
         **same,
     )

@@ -24,6 +24,10 @@ class ConvergenceError(InputError):
     """A method found no reliable posterior; names the cause and the remedy."""
 
 
+class WidthError(ConvergenceError):
+    """A posterior that is narrower than its data allow, or not a number."""
+
+
 class ForkedProcessError(RuntimeError):
     """JAX was started before the process was forked, and would hang in the child."""
 

@@ -45,8 +45,11 @@ class Stars(NamedTuple):
     e_birth_time: Float[np.ndarray, " star"]  # Gyr, 1 sigma; NaN if unknown
     ids: np.ndarray  # (star,) strings, as in the table, or the row number
     # dex^2, the variance of [Fe/H] that the [X/Fe] of the star share, as these are
-    # [X/H] - [Fe/H] with independent errors; 0 where they do not; None: no star has it
-    fe_covariance: Float[np.ndarray, " star"] | None = None
+    # [X/H] - [Fe/H] with independent errors; 0 where they do not; None: no star has it.
+    # Of shape (star, element) where only some of the [X/Fe] were made from [X/H]
+    fe_covariance: (
+        Float[np.ndarray, " star"] | Float[np.ndarray, "star element"] | None
+    ) = None
     abundances: tuple[str, ...] = EIGHT  # names of the columns, in their order
 
     def take(self, rows: np.ndarray | list[int] | slice) -> "Stars":
@@ -81,7 +84,7 @@ class Stars(NamedTuple):
             for x in (self.values, self.errors)
         )
         shared = self.fe_covariance
-        if np.ndim(shared) == 2:  # one for each abundance
+        if shared is not None and np.ndim(shared) == 2:  # one for each abundance
             shared = np.where(is_here, np.asarray(shared)[:, columns], 0.0)
         return self._replace(
             values=values,
@@ -132,7 +135,9 @@ def shared_variance(stars: Stars) -> Float[np.ndarray, "star element"] | None:
         return None
     iron = stars.abundances.index("fe_h")
     seen = np.asarray(stars.observed)
-    shared = np.where(seen, np.nan_to_num(stars.fe_covariance)[:, None], 0.0)
+    of_iron = np.nan_to_num(stars.fe_covariance)
+    of_iron = of_iron if of_iron.ndim == 2 else of_iron[:, None]
+    shared = np.where(seen, of_iron, 0.0)
     shared = np.where(seen[:, [iron]], shared, 0.0)
     shared[:, iron] = 0.0
     smaller = shared < (1.0 - 1e-6) * np.where(seen, stars.errors, 0.0) ** 2

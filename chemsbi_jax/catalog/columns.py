@@ -42,8 +42,11 @@ LIMITS = ("<", ">", "\N{LESS-THAN OR EQUAL TO}", "\N{GREATER-THAN OR EQUAL TO}")
 TRUE, FALSE = ("true", "t"), ("false", "f")
 MISSING_WORDS = ("", "nan", "null", "none", "na", "n/a", "--", "-", "...", "indef",
                  "nodata", "\\nodata", "*", "?", "\N{HORIZONTAL ELLIPSIS}",
-                 "\N{EN DASH}", "\N{EM DASH}", "missing", "---")  # fmt: skip
-MINUS = "\N{MINUS SIGN}"  # as web pages write it
+                 "\N{EN DASH}", "\N{EM DASH}", "missing", "---",
+                 "#n/a", "\\n", "masked", ".", "~", "no data", "<na>",
+                 "nat")  # fmt: skip
+MINUS = ("\N{MINUS SIGN}", "\N{EN DASH}")  # as web pages and PDF files have it
+UNITS = ("dex", "gyr", "myr", "yr", "mag", "k", "km/s")
 
 
 class StarTable(NamedTuple):
@@ -236,7 +239,9 @@ def _floats(
 def _parse(
     source: StarTable, original: str, data: np.ndarray, masked: np.ndarray
 ) -> Float[np.ndarray, " star"]:
-    text = np.char.replace(np.char.strip(_strings(data)), MINUS, "-")
+    text = np.char.strip(_strings(data))
+    for mark in MINUS:
+        text = np.char.replace(text, mark, "-")
     missing = masked | np.isin(np.char.lower(text), MISSING_WORDS)
     if not source.is_strict:
         missing |= _begins(text, LIMITS)
@@ -246,11 +251,11 @@ def _parse(
     except ValueError:
         bad = np.array([not _is_number(cell) for cell in text])
         first = str(text[np.flatnonzero(bad)[0]])
-        raise_for_rows(
-            source.name, source.ids, bad, original,
-            f"{first!r} is not a number; give a number, or an empty cell if it is "
-            "missing.",
-        )  # fmt: skip
+        remedy = "give a number, or an empty cell if it is missing"
+        if first.lower().strip("()[]") in UNITS:
+            remedy = "if this is a line of units under the header, remove it"
+        problem = f"{first!r} is not a number; {remedy}."
+        raise_for_rows(source.name, source.ids, bad, original, problem)
         raise
 
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
-from astropy.cosmology import Planck15
 from jaxtyping import Float
 
 from chemsbi_jax.errors import CatalogError
@@ -190,6 +189,8 @@ def cosmic_time(scale_factor: np.ndarray | float) -> np.ndarray:
     >>> cosmic_time(np.array([0.5, 1.0, -1.0])).round(1).tolist()
     [5.9, 13.8, nan]
     """
+    from astropy.cosmology import Planck15  # slow to import, and seldom needed
+
     scale = np.asarray(scale_factor, float)
     good = np.isfinite(scale) & (scale > 0.0) & (scale <= 1.0)
     grid = np.concatenate([[1e-4], np.linspace(0.002, 1.0, 1000)])

@@ -1,11 +1,9 @@
 """Any table file as an astropy table, or an error with the cause."""
 
-import gzip
 import importlib
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,8 @@ from astropy.io import fits
 from astropy.io.votable import parse as parse_votable
 from astropy.table import MaskedColumn, Table
 
+from chemsbi_jax.catalog.compressed import SUFFIXES as COMPRESSED
+from chemsbi_jax.catalog.compressed import opened
 from chemsbi_jax.catalog.meaning import is_abundance
 from chemsbi_jax.catalog.text_tables import parse_text
 from chemsbi_jax.errors import CatalogError
@@ -51,6 +51,7 @@ OTHERS = {
     "Table(numpy.load(FILE)).write('stars.fits')",
     b"SQLite": "a database; export the table as CSV",
     b"{": "JSON; convert it to CSV",
+    b"[{": "JSON; convert it to CSV",
 }
 OTHER_TEXTS = {
     "\\begin{": "LaTeX; convert it to CSV",
@@ -124,7 +125,7 @@ def _parse(path: Path, form: str, number: int | None) -> Table:
 
 
 def _text(path: Path) -> str:
-    with _opened(path) as file:
+    with opened(path) as file:
         content = file.read()
     if content[:2] in UTF_16:  # "Unicode text" of Excel
         return content.decode("utf-16")
@@ -153,7 +154,7 @@ def _parse_machine_readable(text: str) -> Table:
 
 def _parse_votable(path: Path, number: int | None) -> Table:
     """The table with abundances of a VOTable file, or the one of this number."""
-    with _opened(path) as file:
+    with opened(path) as file:
         tables = list(parse_votable(file, verify="ignore").iter_tables())
     if not tables:
         raise CatalogError("the file has no table")
@@ -248,7 +249,7 @@ def _format(path: Path) -> str:
             return form
     if b"<VOTABLE" in head.upper():
         return "votable"
-    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
+    suffixes = [s.lower() for s in path.suffixes if s.lower() not in COMPRESSED]
     form = SUFFIXES.get(suffixes[-1] if suffixes else "", "")
     reason = next((why for start, why in OTHERS.items() if head.startswith(start)), "")
     if not reason and (b"\x00" not in head or head[:2] in UTF_16):
@@ -290,11 +291,5 @@ def _has_cells(text: str) -> bool:
 
 def _head(path: Path) -> bytes:
     """First bytes of a file, unzipped, without byte-order mark and blank lines."""
-    with _opened(path) as file:
+    with opened(path) as file:
         return file.read(PEEK).lstrip(b"\xef\xbb\xbf \t\r\n")
-
-
-def _opened(path: Path) -> BufferedIOBase:
-    with open(path, "rb") as file:
-        zipped = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rb") if zipped else open(path, "rb")

@@ -1,15 +1,18 @@
 """Which rows of a table are one star: its ids, its positions, its numbers."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from astropy.table import Column, Table
+from astropy.table import Table
 from jaxtyping import Bool, Float, Int
 from scipy.spatial import KDTree
 
 from chemsbi_jax.catalog.cells import column_of
 from chemsbi_jax.catalog.ids import IDS, read_ids, repeated
+from chemsbi_jax.catalog.meaning import is_flag, understand
+from chemsbi_jax.catalog.positions import positions
 
 STAR_IDS = (
     *IDS[:-1], "gaia_id", "gaia", "gaia_source_id", "gaiadr3_source_id",
@@ -21,21 +24,26 @@ STAR_IDS = (
     "kepid", "main_id", "simbad_name", "uid", "lmj", "objid", "obj_id", "target_id",
 )  # fmt: skip
 """Columns that name a star, not one of its spectra."""
+OTHER_IDS = re.compile(
+    r"(gaia|tmass|2mass|twomass|tic|hip|hipparcos|hd|kic|epic|tyc|tycho2?)(e?dr\d)?"
+    r"(star|source|main|object)?(id|ids|name|no|num|number|designation)?"
+    r"|(allwise|wise|sdss\d?|simbad|apogee|ucac\d?)(star|source|main|object)?"
+    r"(id|name|designation)|(gaia)?e?dr\d(source)?id|sourcename|starid|starname|(target|catalog|catalogue)id"
+)
+"""Other spellings of these, without what is no letter or digit."""
 
 GROUPS = ("cluster", "field", "galaxy", "host", "region", "system", "stream", "dwarf",
           "halo", "sim", "simulation", "run", "subhalo", "gc", "oc")  # fmt: skip
 """Columns within which stars may be numbered from 1."""
 
-POSITIONS = (("ra", "dec"), ("raj2000", "dej2000"), ("_ra", "_de"), ("radeg", "dedeg"),
-             ("ra_icrs", "de_icrs"), ("ra_deg", "dec_deg"), ("_raj2000", "_dej2000"),
-             ("ra_gaia", "dec_gaia"), ("gaia_ra", "gaia_dec"), ("raj", "decj"),
-             ("ra_j2000", "dec_j2000"), ("ra_obj", "dec_obj"))  # fmt: skip
 SAME_PLACE = 1.5  # arcsec
 FEW_DIGITS = 5  # an id with fewer digits may be a number within a list
 # mean squared differences of two rows in units of their errors: for a small number and
 # for an id with many digits, whose errors may be too small
 DIFFERENT, ANOTHER = 3.0, 8.0
 DIFFER = "their abundances differ by far more than the errors"
+ALIKE = 1.5  # the same measure, for rows of one star
+SHARE_REPEATED, MOST_ROWS = 0.2, 50  # of the rows; rows of one star
 CHANCE = 1e-3  # expected pairs of alike rows by accident, below which they are one star
 
 Rows = Bool[np.ndarray, " star"]
@@ -98,7 +106,42 @@ def find_repeats(
         if again.any():
             reason = f"the same star as in an earlier row, by its {reason}"
             left = _put(found, reason, left, again, len(ids))
+    warnings += _alike_by_other_columns(table, columns, id_column, left, numbers)
     return Repeats(found, tuple(warnings))
+
+
+def _alike_by_other_columns(
+    table: Table,
+    columns: Mapping[str, str],
+    id_column: str | None,
+    rows: np.ndarray,
+    numbers: Numbers,
+) -> list[str]:
+    """Warnings of columns of unknown names whose rows of one label look like one star.
+
+    Their abundances agree within the errors, and those of other rows do not.
+    """
+    known = {*STAR_IDS, *GROUPS, *IDS}
+    warnings: list[str] = []
+    for key, column in columns.items():
+        cells = column_of(table, column)
+        is_id = cells.ndim == 1 and cells.dtype.kind in "SUOiu" and column != id_column
+        if key in known or is_flag(column) or understand(column) or not is_id:
+            continue
+        labels = np.asarray(cells).astype(str)[rows]
+        again, n_labels = repeated(labels), len(np.unique(labels))
+        if again.mean() < SHARE_REPEATED or n_labels < max(5, len(rows) // MOST_ROWS):
+            continue
+        apart = _distance(labels, numbers, rows)
+        mixed = np.random.default_rng(0).permutation(labels)
+        others = _distance(mixed, numbers, rows)
+        if 0.0 < apart < ALIKE and others > DIFFERENT * ALIKE:
+            warnings.append(
+                f"{int(again.sum())} rows have the {column} of an earlier row and the "
+                "same abundances within the errors, but count as different stars. If "
+                f"{column} names a star: --columns id={column}"
+            )
+    return warnings
 
 
 def _put(
@@ -124,7 +167,8 @@ def _columns_of_ids(
     """Columns that may name stars, with the ids in them; the chosen one first."""
     if id_column is not None:
         yield id_column, ids
-    for key in STAR_IDS:
+    like = [k for k in columns if OTHER_IDS.fullmatch(re.sub(r"[^a-z0-9]", "", k))]
+    for key in dict.fromkeys((*STAR_IDS, *like)):
         column = columns.get(key)
         if column is None or column == id_column or column_of(table, column).ndim != 1:
             continue
@@ -169,7 +213,7 @@ def _same_place(
 ) -> tuple[np.ndarray, str]:
     """Labels of rows, alike for those within `SAME_PLACE`; a warning, or nothing."""
     alone = np.arange(len(rows))
-    position = _positions(table, columns)
+    position = positions(table, columns)
     if position is None or len(rows) < 2:
         return alone, ""
     ra, dec = (x[rows] for x in position)
@@ -197,21 +241,6 @@ def _same_place(
             "stars."
         )
     return labels, ""
-
-
-def _positions(
-    table: Table, columns: Mapping[str, str]
-) -> tuple[np.ndarray, np.ndarray] | None:
-    for pair in POSITIONS:
-        if all(key in columns for key in pair):
-            ra, dec = (column_of(table, columns[key]) for key in pair)
-            if all(x.ndim == 1 and x.dtype.kind in "fi" for x in (ra, dec)):
-                return _filled(ra), _filled(dec)
-    return None
-
-
-def _filled(cells: Column) -> np.ndarray:
-    return np.ma.filled(np.ma.asarray(cells, float), np.nan)
 
 
 def _same_numbers(

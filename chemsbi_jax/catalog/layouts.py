@@ -8,6 +8,7 @@ from astropy.table import Table
 
 from chemsbi_jax.catalog.cells import column_of
 from chemsbi_jax.catalog.formats import SYMBOLS
+from chemsbi_jax.catalog.meaning import is_abundance
 from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.errors import CatalogError
 
@@ -16,6 +17,8 @@ _VECTORS = {"x_h": "{}_H", "x_h_err": "{}_H_ERR", "elemflag": "{}_H_FLAG",
 _LIKE = re.compile(r"^\[?(x[_/](h|m|fe)|f?elem|abund\w*|x_h_\w+)\]?", re.IGNORECASE)
 _SPECIES_NAMES = ("species", "element", "elem", "ion", "el", "spec", "atom", "x",
                   "element_name", "element_symbol")  # fmt: skip
+_CODE_NAMES = ("species", "atom", "ion", "element", "z", "atomic_number", "z_elem")
+_IRON = ("fe", "[fe")
 _CODE = re.compile(r"([1-9]|[1-8]\d|9[0-2])(\.[01]0*)?")
 _SPECIES = re.compile(r"[A-Z][a-z]?[ _]?(I{1,3}|[12])?")
 
@@ -74,12 +77,21 @@ def refuse_long_layout(file: str, table: Table) -> None:
     """
     for name in table.colnames:
         cells = column_of(table, name)
-        if name.strip().lower() not in _SPECIES_NAMES or cells.ndim != 1:
+        is_known = name.strip().lower() in (*_SPECIES_NAMES, *_CODE_NAMES)
+        if cells.ndim != 1 or not (is_known or cells.dtype.kind in "SUO"):
             continue
-        words = [str(word).strip() for word in np.unique(np.asarray(cells).astype(str))]
+        found, counts = np.unique(np.asarray(cells).astype(str), return_counts=True)
+        words = [str(word).strip() for word in found]
         is_code = all(_CODE.fullmatch(word) for word in words)  # 26.1 is Fe II
-        is_code &= name.strip().lower() in ("species", "atom", "ion", "element")
+        is_code &= name.strip().lower() in _CODE_NAMES
         is_name = all(_SPECIES.fullmatch(word) for word in words)
+        if name.strip().lower() not in _SPECIES_NAMES:  # letters may be other things
+            is_name = all(_SPECIES.fullmatch(w) or is_abundance(w) for w in words)
+            is_name &= any(word.lower().startswith(_IRON) for word in words)
+            is_name &= bool((counts > 1).all())
+            is_code &= len(words) < len(table) and "26" in {
+                w.split(".")[0] for w in words
+            }
         if len(words) > 1 and (is_code or is_name):
             raise CatalogError(
                 f"{file}: column {name!r} names elements ({', '.join(words[:4])}), so "

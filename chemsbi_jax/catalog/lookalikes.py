@@ -10,9 +10,11 @@ from chemsbi_jax.catalog.meaning import (
     VALUE,
     Meaning,
     element_of,
+    joined_ambiguous,
+    other_ratio,
     understand,
 )
-from chemsbi_jax.catalog.user_columns import OVER_H, SUN, VALUES, Asked, label
+from chemsbi_jax.catalog.user_columns import OVER_H, SUN, VALUES, Asked, flag, label
 from chemsbi_jax.constants import ABUNDANCES, ALL_ABUNDANCES
 from chemsbi_jax.errors import CatalogError
 
@@ -74,14 +76,12 @@ def look_alike(
     again = [c.column for c in others if _subject(c.key) in read]
     notes = []
     if again and not has_survey:
-        notes.append(f"Not read, as other columns hold the same: {_list(again)}.")
-    warnings = _warnings(names, others, read, without)
-    alpha = [c for c in names.values() if _quantity(c) in ("alpha_fe", "alpha_m")]
-    if alpha and not has_survey:
-        warnings.append(
-            f"Not read: {_list(alpha)}. [alpha/Fe] is not one of the abundances of the "
-            f"model ({', '.join(abundances)})."
+        notes.append(
+            f"Not read, as other columns give the same quantities: {_list(again)}."
         )
+    warnings = _warnings(names, others, read, without)
+    if not has_survey:
+        warnings += _warn_of_others(names, taken, read, abundances)
     if len(read & set(ELEMENTS_READ)) == 1 and not without:
         warnings.append(
             f"Only {label(next(iter(mine & set(_all_abundances()))))} is read: one "
@@ -107,6 +107,55 @@ def _warnings(
     if rest:
         warnings.append(_warn_of_unread(rest, names))
     return warnings
+
+
+def _warn_of_others(
+    names: Mapping[str, str],
+    taken: Collection[str],
+    read: Collection[str],
+    abundances: Collection[str],
+) -> list[str]:
+    """Columns of abundances that no flag reads as they are, or of doubtful names."""
+    warnings = []
+    alpha = [c for c in names.values() if _quantity(c) in ("alpha_fe", "alpha_m")]
+    if alpha:
+        warnings.append(
+            f"Not read: {_list(alpha)}. [alpha/Fe] is not one of the abundances of the "
+            f"model ({', '.join(abundances)})."
+        )
+    joined = joined_ambiguous([*names.values()])
+    joined = {c: k for c, k in joined.items() if _subject(k) not in read}
+    if joined:
+        reads = suggest([(key, c) for c, key in joined.items()], names)
+        warnings.append(
+            f"Not read, as the names mean other things as well: {_list([*joined])}. "
+            f"If they are abundances: {reads}."
+        )
+    ratios = {c: r for c in names.values() if c not in taken and (r := other_ratio(c))}
+    if ratios:
+        warnings.append(_warn_of_ratios(ratios))
+    return warnings
+
+
+def _warn_of_ratios(ratios: Mapping[str, tuple[str, str]]) -> str:
+    """Ratios of two elements of which none is H or below Fe, and a conversion."""
+    column, (over, under) = next(iter(ratios.items()))
+    if over == "fe":
+        conversion = f"{under}_fe=0-{column}"
+    else:
+        conversion = f"{over}_fe={column}+{under}_fe"
+    return (
+        f"Not read: {_list(list(ratios))}. The abundances of the model are relative to "
+        f"Fe or H; convert the column, as {flag(conversion)}."
+    )
+
+
+def hint_of_iron(names: Mapping[str, str]) -> str:
+    """Which columns look like [Fe/H], for a table of [X/H] without it."""
+    found = [c for column in names.values() if (c := _candidate(column, names))]
+    if not any(_subject(c.key) == "fe" for c in found):
+        return "Name it with --columns fe_h=..."
+    return _warn_of_iron(found, names)
 
 
 def _all_abundances() -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Meaning of a column's name: the quantity, its role and its qualifiers."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from chemsbi_jax.constants import ALL_ABUNDANCES, FURTHER_ELEMENTS
@@ -9,6 +9,7 @@ from chemsbi_jax.constants import ALL_ABUNDANCES, FURTHER_ELEMENTS
 ELEMENTS_READ = tuple(name.split("_")[0] for name in ALL_ABUNDANCES)
 FURTHER = tuple(e.lower() for e in FURTHER_ELEMENTS)
 """Elements that are only read for yield sets that have them."""
+EIGHT = tuple(e for e in ELEMENTS_READ if e not in FURTHER)  # S/N is no [S/N]
 VALUE, ERROR, LOWER, UPPER = "value", "error", "lower", "upper"
 LIMIT, FLAG, COUNT = "limit", "flag", "count"
 ABSOLUTE, ALPHA, METAL = "a", "alpha", "m"
@@ -22,12 +23,16 @@ _LOWER = ("lower", "low", "lo", "minus", "neg", "p16", "q16", "16", "em", "16th"
 _UPPER = ("upper", "up", "hi", "high", "plus", "pos", "p84", "q84", "84", "ep", "84th")
 _LIMIT = ("limit", "lim", "ul", "uplim", "upperlimit", "upperlim", "islim", "ulim")
 _FLAG = ("flag", "flags", "flg", "qual", "quality", "warn", "warning", "warnings",
-         "bad", "good", "mask", "bitmask", "qflag", "ok")  # fmt: skip
+         "bad", "good", "mask", "bitmask", "qflag", "ok", "qc", "reliable",
+         "reliability", "rejected", "reject", "outlier")  # fmt: skip
+_KINDS = ("type", "kind", "code", "class")  # of a value: a limit or not
+_JUDGEMENTS = ("use", "used", "usable", "selected", "member", "membership", "binary",
+               "sb1", "sb2", "blend", "blended")  # fmt: skip
 _COUNT = ("nl", "nlines", "nline", "nlin", "num", "nb", "count", "counts", "lines",
           "nobs", "nmeas")  # fmt: skip
 _ABSOLUTE = ("a", "abs", "abund", "abundance", "eps", "logeps", "loge", "epsilon",
              "logepsilon", "logn", "loga", "logx")  # fmt: skip
-_AGE = ("age", "ages")
+_AGE = ("age", "ages", "lookback", "tlookback", "lookbacktime")
 _LOG_AGE = ("logage", "lgage", "lage", "loga", "logt", "logages")
 _BIRTH = ("birth", "birthtime", "tbirth", "tform", "form", "formation",
           "formationtime", "formtime")  # fmt: skip
@@ -103,11 +108,39 @@ def is_further(column: str, abundances: Sequence[str]) -> bool:
     return element in FURTHER and f"{element}_fe" not in abundances
 
 
+def joined_ambiguous(columns: Collection[str]) -> dict[str, str]:
+    """Columns as OH and NFe, which may be [O/H] or not, and what they may be.
+
+    Only of a table with such joined names of other abundances.
+
+    >>> joined_ambiguous(["FeH", "OH"])
+    {'OH': 'o_h'}
+    """
+    words = {column: column.strip().lower() for column in columns}
+    if not any(_joined(word) for word in words.values()):
+        return {}
+    over = {"nh": "n_h", "oh": "o_h", "ch": "c_h", "nfe": "n_fe"}
+    return {c: over[word] for c, word in words.items() if word in over}
+
+
+def other_ratio(column: str) -> tuple[str, str] | None:
+    """Elements of a ratio that is neither to Fe nor to H: [O/Mg], C_N, [Fe/O].
+
+    >>> other_ratio("[O/Mg]")
+    ('o', 'mg')
+    """
+    words = _words(column.strip().lower())
+    if len(words) != 2 or not set(words) <= set(EIGHT) or words[1] == "fe":
+        return None
+    is_count = words[0] == "n" and "[" not in column  # N_C: numbers of lines
+    return None if is_count or words[0] == words[1] else (words[0], words[1])
+
+
 def is_flag(column: str) -> bool:
     """Whether a column is a quality flag of the star or of one of its values."""
     lower = column.strip().lower()
     words = _words(lower)
-    known = {*_FLAG, *_LIMIT, "snr", "sn", "ruwe"}
+    known = {*_FLAG, *_LIMIT, *_JUDGEMENTS, "snr", "sn", "ruwe"}
     attached = re.search(r"(flags?|flg)(_|$)|^(flags?|q|l)_|^snr", lower)
     return bool(known & set(words)) or bool(attached)
 
@@ -119,6 +152,7 @@ def element_of(quantity: str) -> str:
 
 
 def _words(lower: str) -> list[str]:
+    lower = re.sub(r"σ|±|\+/-", " sigma ", lower)
     # A(Fe), and A_Fe_ as VizieR writes it, is no [alpha/Fe]
     text = re.sub(rf"(^|_)a ?[(_]({_X})[)_]$", r"\1abs_\2", lower)
     words = [word for word in re.split(r"[^a-z0-9]+", text) if word]
@@ -147,9 +181,9 @@ def _take_role(words: list[str]) -> tuple[str, list[str]]:
         drop = {*_LIMIT, "upper", "combined", "lower"}
         kept = words[1:] if words[:1] == ["l"] else words
         return LIMIT, [word for word in kept if word not in drop]
-    if inner & set(_FLAG) or words[:1] in (["q"], ["f"], ["u"]):
+    if inner & {*_FLAG, *_KINDS} or words[:1] in (["q"], ["f"], ["u"]):
         kept = words[1:] if words[:1] in (["q"], ["f"], ["u"]) else words
-        return FLAG, [word for word in kept if word not in _FLAG]
+        return FLAG, [word for word in kept if word not in (*_FLAG, *_KINDS)]
     if inner & set(_COUNT):
         return COUNT, [word for word in words if word not in _COUNT]
     errors = inner & set(_ERRORS)
@@ -179,7 +213,7 @@ def _find_time(words: list[str]) -> tuple[str, list[str]] | None:
         if word in _AGE:
             if {"log", "lg", "log10", "logt"} & set(rest):
                 return "log_age", [w for w in rest if w not in ("log", "lg", "log10")]
-            return "age", rest
+            return "age", [w for w in rest if w not in ("t", "time")]
         if word in _BIRTH:
             return "birth_time", [w for w in rest if w != "time"]
     return None

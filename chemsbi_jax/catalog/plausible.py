@@ -5,9 +5,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from chemsbi_jax.catalog.columns import NINES, StarTable
+from chemsbi_jax.catalog.columns import StarTable
 from chemsbi_jax.catalog.meaning import ABSOLUTE, understand
+from chemsbi_jax.catalog.nulls import is_apart, is_nines, is_null, is_repeated
 from chemsbi_jax.catalog.user_columns import SUN, flag, label
+from chemsbi_jax.catalog.zero_point import doubt_zero_point
 from chemsbi_jax.constants import ALL_ABUNDANCES
 from chemsbi_jax.errors import CatalogError, raise_for_rows
 
@@ -21,6 +23,8 @@ MANY = 10  # for a mere doubt
 MOST_ERROR = 1.0  # dex, of a median error
 LEAST_ERROR = 0.01
 PERCENT = 0.01 / np.log(10.0)  # dex for 1 % of a number ratio
+APART = 0.5  # dex from the next value, of a repeated value that may mean "missing"
+NULL_APART = 1.5  # dex, of one that does
 REPEATED = 0.2  # share of one exact value among numbers that else differ
 RICH = 0.6  # dex; few stars have a higher [Fe/H]
 LOG_YEARS = (7.5, 10.3)
@@ -38,6 +42,7 @@ class Checked(NamedTuple):
 
 
 NULLS = "Values such as 9.99 that stand for 'missing', taken as not observed"
+FAR = "One value in three rows or more, far from all others, taken as not observed"
 BEYOND = "Values that no star has, taken as not observed"
 
 
@@ -70,9 +75,11 @@ def check_abundance(source: StarTable, key: str, values: Numbers) -> Checked:
         )
     low, high = OVER_H_RANGE if key.endswith("_h") else OVER_FE_RANGE
     outside = np.isfinite(values) & ((values < low) | (values > high))
-    nulls = _is_nines(values, outside) | _is_repeated(values, outside)
-    counts = {NULLS: int(nulls.sum())}
-    beyond = outside & ~nulls
+    nulls = is_nines(values, outside) | is_repeated(values, outside)
+    # [X/H] of metal-poor stars may be far from the others
+    apart = is_apart(values, NULL_APART) & ~nulls & (not key.endswith("_h"))
+    counts = {NULLS: int(nulls.sum()), FAR: int(apart.sum())}
+    beyond = outside & ~nulls & ~apart
     if source.is_survey:
         counts[BEYOND] = int(beyond.sum())
     else:
@@ -84,14 +91,19 @@ def check_abundance(source: StarTable, key: str, values: Numbers) -> Checked:
             f"{low:g} and {high:g}; correct it, convert the column with {remedy}, or "
             "leave the cell empty if it is missing.",
         )  # fmt: skip
-    values = np.where(outside, np.nan, values)
-    doubts = _doubt_repeats(key, original, values) + _doubt_iron(key, original, values)
-    return Checked(values, counts, tuple(notes), () if source.is_survey else doubts)
+    values = np.where(outside | apart, np.nan, values)
+    doubts = () if source.is_survey else _doubts(key, original, values)
+    return Checked(values, counts, tuple(notes), doubts)
+
+
+def _doubts(key: str, original: str, values: Numbers) -> tuple[str, ...]:
+    kinds = (_doubt_repeats, _doubt_iron, doubt_zero_point)
+    return tuple(text for doubt in kinds for text in doubt(key, original, values))
 
 
 def _refuse_counts(source: StarTable, key: str, known: np.ndarray) -> None:
     whole = len(known) >= ENOUGH and (known == np.round(known)).all()
-    if whole and (known >= 0).all() and len(np.unique(known)) > 2 and known.max() > 2:
+    if whole and (known >= 0).all() and len(np.unique(known)) > 1:
         original = source.columns[key]
         name = key if key in ALL_ABUNDANCES else key.replace("_h", "_fe")
         raise CatalogError(
@@ -100,28 +112,6 @@ def _refuse_counts(source: StarTable, key: str, known: np.ndarray) -> None:
             f"Name another column with --columns {key}=..., or leave the abundance out "
             f"with --without {name}."
         )
-
-
-def _is_nines(values: Numbers, rows: np.ndarray) -> np.ndarray:
-    """Which of these rows hold 9.99, -9.9 or the like."""
-    found = np.zeros(len(values), bool)
-    found[rows] = [bool(NINES.fullmatch(f"{x:.7g}")) for x in values[rows]]
-    return found
-
-
-def is_null(values: Numbers) -> np.ndarray:
-    """Which values are 9.99 or its like, and stand in at least three rows."""
-    nines = _is_nines(values, np.abs(np.nan_to_num(values)) >= 9.0)
-    return nines & _is_repeated(values, nines)
-
-
-def _is_repeated(values: Numbers, rows: np.ndarray) -> np.ndarray:
-    """Rows whose value stands in at least three of these rows."""
-    same = np.zeros(len(values), bool)
-    for value, n in zip(*np.unique(values[rows], return_counts=True), strict=True):
-        if n >= 3:
-            same |= rows & (values == value)
-    return same
 
 
 def _doubt_iron(key: str, original: str, values: Numbers) -> tuple[str, ...]:
@@ -147,9 +137,13 @@ def _doubt_repeats(key: str, original: str, values: Numbers) -> tuple[str, ...]:
     unique, counts = np.unique(known, return_counts=True)
     order = np.argsort(-counts)
     top, second = counts[order[0]], counts[order[1]] if len(counts) > 1 else 0
-    if len(counts) < 4 or top < REPEATED * len(known) or top < 4 * second:
-        return ()
     value = unique[order[0]]
+    is_often = len(counts) >= 4 and top >= REPEATED * len(known) and top >= 4 * second
+    apart = values[is_apart(values, APART)]
+    if not is_often and not len(apart):
+        return ()
+    if not is_often:
+        value, top = apart[0], int((values == apart[0]).sum())
     return (
         f"{original} is {value:g} in {top} of {len(known)} rows: if it stands for "
         f"'missing' there, empty these cells, or leave {label(key)} out.",

@@ -11,12 +11,14 @@ from typing import NamedTuple
 import numpy as np
 from astropy.table import Table
 
+from chemsbi_jax.catalog.meaning import is_abundance
 from chemsbi_jax.errors import CatalogError
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "pipes"}
 NOTES = "layout_notes"
 """Key of a table's meta: how its layout was understood, a list of sentences."""
 
+MOST_PRELUDE = 20  # lines before the header
 _SAMPLE = 50  # lines that show the layout
 _DECIMAL = re.compile(
     r"(?<![^;\t|])(\s*[+-]?\d*),(\d+(?:[eE][+-]?\d+)?\s*)(?=[;\t|]|$)"
@@ -71,6 +73,7 @@ def find_layout(lines: Sequence[str]) -> Layout:
         lines = [line.strip().strip("|") for line in lines]
     if lines and re.fullmatch(r"sep=.", lines[0].strip()):  # Excel's
         lines = lines[1:]
+    lines, prelude = _without_prelude(lines)
     plain = [i for i, line in enumerate(lines) if not line.lstrip().startswith("#")]
     first = plain[0] if plain else len(lines)
     comments, rest = lines[:first], list(lines[first:])
@@ -86,7 +89,27 @@ def find_layout(lines: Sequence[str]) -> Layout:
     rest, more = _decimal_points(rest, delimiter)
     notes += more
     header, rest, more = _same_number_of_cells(header, rest, delimiter)
-    return Layout(delimiter, header, units, rest, notes + more)
+    return Layout(delimiter, header, units, rest, [*prelude, *notes, *more])
+
+
+def _without_prelude(lines: list[str]) -> tuple[list[str], list[str]]:
+    """Lines without those before the header, as a title; and a note.
+
+    The header is the first line with names of abundances.
+    """
+    for i, line in enumerate(lines[:MOST_PRELUDE]):
+        by_mark = re.split(r"[,;|\t]", line)
+        names = by_mark if len(by_mark) > 1 else line.split()
+        if sum(map(is_abundance, names)) < min(2, len(names)):
+            continue
+        before = [x for x in lines[:i] if not x.lstrip().startswith("#")]
+        mark = _find_delimiter(lines[i:])
+        is_title = all(len(split(x, mark)) != len(names) for x in before)
+        if not before or line.lstrip().startswith("#") or not is_title:
+            break
+        told = f"{len(before)} lines before the column names were left out"
+        return lines[i:], [f"{told} ({before[0].strip()[:40]!r})."]
+    return lines, []
 
 
 def split(line: str, delimiter: str) -> list[str]:

@@ -1,6 +1,6 @@
 """Abundances of a table's stars, with their errors."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -13,17 +13,21 @@ from chemsbi_jax.catalog.columns import (
     flagged,
     limit_cells,
     numbers,
-    plain_numbers,
 )
 from chemsbi_jax.catalog.layouts import how_to_split
 from chemsbi_jax.catalog.limits import find_limits
 from chemsbi_jax.catalog.lookalikes import hint_of_names
+from chemsbi_jax.catalog.over_h import (
+    Covariance,
+    compare_twice,
+    read_covariance,
+    subtract_iron,
+)
 from chemsbi_jax.catalog.plausible import check_abundance, check_errors, check_slopes
 from chemsbi_jax.catalog.surveys import Survey
 from chemsbi_jax.catalog.user_columns import OVER_H
 from chemsbi_jax.errors import CatalogError, raise_for_rows
 
-COVARIANCE = "fe_covariance"  # column [dex^2]
 NULL_ERRORS = (9.9, 9.99, 9.999, 9.9999)
 
 
@@ -32,7 +36,7 @@ class Measured(NamedTuple):
 
     values: Float[np.ndarray, "star element"]  # dex; NaN where not observed
     errors: Float[np.ndarray, "star element"]  # dex, 1 sigma; NaN where not observed
-    fe_covariance: Float[np.ndarray, " star"] | None  # dex^2, see `Stars`
+    fe_covariance: Covariance | None  # dex^2, see `Stars`
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -82,7 +86,8 @@ def read_abundances(
     errors = values.copy()
     counts: dict[str, list[str]] = {}
     over_h = [n for n, key in present.items() if key != n and n not in without]
-    notes, warnings = [], []
+    used = {name: key for name, key in present.items() if name not in without}
+    notes, warnings = ([], []) if source.is_survey else compare_twice(source, used)
     for name, key in present.items():
         if name in without and not (name == "fe_h" and over_h):
             continue
@@ -94,13 +99,9 @@ def read_abundances(
         notes += column.notes
         warnings += column.warnings
     notes += [f"{what}: {', '.join(which)}." for what, which in counts.items()]
-    covariance = None
-    if source.has(COVARIANCE):  # of `write_stars`
-        covariance = np.nan_to_num(plain_numbers(source, COVARIANCE))
+    covariance = read_covariance(source)
     if over_h:
-        covariance, note = _subtract_iron(
-            source, present, over_h, values, errors, without
-        )
+        covariance, note = subtract_iron(source, present, (values, errors), without)
         notes.append(note)
     if not source.is_survey:
         warnings += check_slopes(present, values, every)
@@ -145,40 +146,6 @@ def _hint(source: StarTable) -> str:
         if column_of(source.table, name).ndim == 2
     ]
     return hint_of_names(names) + "".join(f" {text}" for text in vectors[:1])
-
-
-def _subtract_iron(
-    source: StarTable,
-    present: Mapping[str, str],
-    over_h: Sequence[str],
-    values: Float[np.ndarray, "star element"],
-    errors: Float[np.ndarray, "star element"],
-    without: Collection[str],
-) -> tuple[Float[np.ndarray, " star"] | None, str]:
-    """Turn [X/H] into [X/Fe] in place; the shared variance of [Fe/H], and the note."""
-    keys = [present[name] for name in over_h]
-    if "fe_h" not in present:
-        raise CatalogError(
-            f"{source.name}: expected a column fe_h, to turn {', '.join(keys)} into "
-            "[X/Fe]; got none. Name it with --columns fe_h=..."
-        )
-    iron = source.abundances.index("fe_h")
-    for i in (source.abundances.index(name) for name in over_h):
-        values[:, i] -= values[:, iron]
-        errors[:, i] = np.hypot(errors[:, i], errors[:, iron])
-        errors[:, i] = np.where(np.isfinite(values[:, i]), errors[:, i], np.nan)
-    start = f"[X/Fe] is [X/H] - [Fe/H] for {', '.join(keys)}"
-    others = [n for n in present if n not in ("fe_h", *over_h, *without)]
-    if others or "fe_h" in without:
-        return None, (
-            f"{start}, with the error sqrt(e_xh^2 + e_feh^2). These errors count as "
-            "independent, though they share that of [Fe/H]."
-        )
-    return np.nan_to_num(errors[:, iron]) ** 2, (
-        f"{start}. Their errors share that of [Fe/H]: the exact methods compare [X/H], "
-        "whose errors are independent; the networks (flow, gaussian) take the errors "
-        "sqrt(e_xh^2 + e_feh^2) as independent."
-    )
 
 
 def _read(

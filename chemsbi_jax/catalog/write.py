@@ -7,6 +7,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Column, Table
 
+from chemsbi_jax.catalog.over_h import covariance_columns
 from chemsbi_jax.storage.files import whole_file
 from chemsbi_jax.types import Stars
 
@@ -24,9 +25,9 @@ def write_stars(
     since = "time of birth since the Big Bang"
     _add(table, "birth_time", stars.birth_time, u.Gyr, since)
     _add(table, "e_birth_time", stars.e_birth_time, u.Gyr, f"1 sigma of the {since}")
-    if stars.fe_covariance is not None:
-        shared = "variance of [Fe/H] that the [X/Fe] of the star share"
-        _add(table, "fe_covariance", stars.fe_covariance, u.dex**2, shared)
+    for name, shared in covariance_columns(stars).items():
+        text = "variance of [Fe/H] that the [X/Fe] of the star share"
+        _add(table, name, shared, u.dex**2, text)
     with whole_file(path) as temporary:
         table.write(temporary, format="ascii.ecsv")
 

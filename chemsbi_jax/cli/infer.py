@@ -8,7 +8,7 @@ from chemsbi_jax.cli.flags import InferFlags, StarFlags
 from chemsbi_jax.cli.run import check_flags, command_line
 from chemsbi_jax.compute.devices import join_processes
 from chemsbi_jax.constants import ABUNDANCES
-from chemsbi_jax.errors import InputError
+from chemsbi_jax.errors import InputError, WidthError
 from chemsbi_jax.galaxy.any_yields import columns_to_read
 from chemsbi_jax.inference import Inference, infer, infer_as_worker
 from chemsbi_jax.inference.rows import save_rows
@@ -28,7 +28,7 @@ def main(config: InferFlags, limits: Limits = Limits()) -> dict:
     watch = Stopwatch(config.quiet)
     with watch("read"):
         columns = columns_to_read(config.yields)
-        catalog = read(config.stars, config, config.out, config.quiet, columns)
+        catalog = read_and_tell(config.stars, config, config.quiet, columns)
     about = {
         "method": method_of(config),
         "weights": config.weights,
@@ -41,15 +41,19 @@ def main(config: InferFlags, limits: Limits = Limits()) -> dict:
         infer_as_worker(catalog, **about)
         return {"warnings": []}
     progress = config.out / PROGRESS
-    found = infer(
-        catalog,
-        **about,
-        yields=config.yields,
-        forward=config.forward,
-        shared_errors=False if config.fast else shared,
-        checkpoint=progress,
-        watch=watch,
-    )
+    try:
+        found = infer(
+            catalog,
+            **about,
+            yields=config.yields,
+            forward=config.forward,
+            shared_errors=False if config.fast else shared,
+            checkpoint=progress,
+            watch=watch,
+        )
+    except WidthError:  # a second run would resume at the same numbers
+        progress.unlink(missing_ok=True)
+        raise
     if not config.quiet:
         print(found, flush=True)
     command = command_line("chemsbi infer", config, ("stars",))
@@ -90,10 +94,21 @@ def read(
     columns: Sequence[str] = ABUNDANCES,
 ) -> Catalog:
     """Read the stars; lists the rows that are not used in `out`/dropped_rows.csv."""
+    catalog = read_and_tell(path, flags, quiet, columns)
+    save_rows(out, catalog.report)
+    return catalog
+
+
+def read_and_tell(
+    path: Path,
+    flags: StarFlags,
+    quiet: bool,
+    columns: Sequence[str] = ABUNDANCES,
+) -> Catalog:
+    """Read the stars, and print the report of the table."""
     catalog = read_catalog(path, flags.options(), columns)
     if not quiet:
         print(catalog.report.text(), flush=True)
-    save_rows(out, catalog.report)
     return catalog
 
 

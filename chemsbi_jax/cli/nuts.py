@@ -9,13 +9,15 @@ from jax.tree_util import Partial
 import chemsbi_jax as cs
 from chemsbi_jax import plots, results
 from chemsbi_jax.cli.flags import NutsFlags
-from chemsbi_jax.cli.infer import read
+from chemsbi_jax.cli.infer import read_and_tell
 from chemsbi_jax.cli.run import check_flags
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.any_yields import default_elements
+from chemsbi_jax.galaxy.infer import infer_of_any_width
 from chemsbi_jax.galaxy.networks import Networks, load_networks
 from chemsbi_jax.galaxy.nuts.sampler import NutsResult, run_nuts
-from chemsbi_jax.inference.rows import add_rows
+from chemsbi_jax.galaxy.width import require_width
+from chemsbi_jax.inference.rows import add_rows, save_rows
 from chemsbi_jax.npe import choose_weights
 from chemsbi_jax.results.stopwatch import Stopwatch
 
@@ -25,7 +27,7 @@ def main(config: NutsFlags) -> dict:
     check_flags(config, n_chains=1, n_warmup=1, n_draws=4)
     watch = Stopwatch(config.quiet)
     with watch("read"):
-        catalog = read(config.stars, config, config.out, config.quiet)
+        catalog = read_and_tell(config.stars, config, config.quiet)
         stars = first_stars(catalog.stars, config.n_stars)
         if config.weights == "auto":
             config = replace(config, weights=choose_weights(stars))
@@ -33,7 +35,7 @@ def main(config: NutsFlags) -> dict:
         npe.reader.inputs(stars, str(config.stars))  # raises with the file's name
     key_flow, key_nuts = jax.random.split(jax.random.key(config.seed))
     with watch("flow"):
-        flow = cs.infer_galaxy(key_flow, npe, stars, forward=forward)
+        flow = infer_of_any_width(key_flow, npe, stars, forward=forward)
     with watch("nuts"):
         result = run_nuts(
             key_nuts,
@@ -46,8 +48,10 @@ def main(config: NutsFlags) -> dict:
             quiet=config.quiet,
         )
     if result.convergence["converged"]:
+        require_width(result.posterior, npe.prior, stars, str(config.stars))
         figure = plots.plot_galaxy(result.posterior, others={"flow": flow})
         plots.save_figure(figure, config.out / "posterior.png")
+    save_rows(config.out, catalog.report)
     path = config.out / "posterior.nc"
     results.write_posterior(path, result.posterior, stars, result.star_draws)
     summary = add_rows(summarise(config, stars, result, watch), catalog.report)

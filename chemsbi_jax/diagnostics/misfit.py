@@ -16,6 +16,7 @@ OUTSIDE_ALL = (
     "The model does not explain these stars: they, or the inferred parameters, lie "
     "outside its range. The interval means nothing."
 )
+NOT_TESTED = "The fit of the model was not tested, as no star is used."
 ALARM = 0.01  # p-value below which the alarm is raised
 
 
@@ -28,6 +29,15 @@ class Misfit(NamedTuple):
     mean_error: np.ndarray  # (element,) dex, its standard error
     text: str
     abundances: tuple[str, ...] = ABUNDANCES  # names of the elements' axis
+
+
+def not_tested() -> Misfit:
+    """What stands for the test where no star was used, and the result is the prior.
+
+    The stars of the model are made at the mean of the result, which tells nothing then.
+    """
+    unknown = np.full(len(ABUNDANCES), np.nan)
+    return Misfit(np.nan, False, unknown, unknown, NOT_TESTED)
 
 
 def star_residuals(

@@ -15,6 +15,7 @@ from chemsbi_jax.galaxy.amortised.table import StarTable
 from chemsbi_jax.galaxy.infer import (
     infer_exact,
     infer_galaxy,
+    infer_of_any_width,
     infer_table,
     prefixes_of_table,
     prepare,
@@ -140,7 +141,9 @@ def infer_all(
         )
         leave_processes()
     else:
-        posterior = infer_galaxy(key, npe, stars, method, forward=forward, quiet=quiet)
+        posterior = infer_of_any_width(
+            key, npe, stars, method, forward=forward, quiet=quiet
+        )
     if not is_large:
         return Answer(posterior)
     n = _n_checked(method, limits)
@@ -163,7 +166,7 @@ def infer_subset(
     method = answer.posterior.method
     some = some_stars(key_rows, stars, _n_checked(method, limits))
     npe, forward = networks
-    return some, infer_galaxy(
+    return some, infer_of_any_width(
         key_infer, npe, some, method, forward=forward, quiet=quiet
     )
 

@@ -72,6 +72,7 @@ def check_stars(stars: Stars, name: str = "stars") -> Stars:
         birth_time=times,
         e_birth_time=e_times,
         ids=ids,
+        fe_covariance=_covariance(name, stars.fe_covariance, values.shape),
         abundances=columns,
     )
 
@@ -90,6 +91,24 @@ def require_columns(forward: Forward, stars: Stars) -> None:
             f"columns ({', '.join(stars.abundances)}). Give the columns of the model "
             "with stars.select(names), or the model of a yield set with these elements."
         )
+
+
+def _covariance(
+    name: str, content: Any, shape: tuple[int, ...]
+) -> Float[np.ndarray, "..."] | None:
+    """Variance of [Fe/H] in [X/Fe], one number a star or one for each abundance."""
+    if content is None:
+        return None
+    is_each = np.ndim(content) == len(shape)
+    numbers = _numbers(name, "fe_covariance", content, shape if is_each else shape[:1])
+    bad = (np.nan_to_num(numbers) < 0.0) | np.isinf(numbers)
+    if bad.any():
+        raise InputError(
+            f"{name}: expected fe_covariance from 0 dex^2; got {numbers[bad][0]:g}. "
+            "Give the variance of [Fe/H] (e_fe_h^2), or 0 where [X/Fe] does not share "
+            "its error."
+        )
+    return numbers
 
 
 def _numbers(

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
-from chemsbi_jax.diagnostics.misfit import Misfit
+from chemsbi_jax.diagnostics.misfit import Misfit, not_tested
 from chemsbi_jax.galaxy.amortised.flow import is_far
 from chemsbi_jax.galaxy.amortised.table import StarTable
 from chemsbi_jax.galaxy.automatic import (
@@ -33,7 +33,7 @@ from chemsbi_jax.galaxy.checks import (
     leave_out,
     sample_and_check,
 )
-from chemsbi_jax.galaxy.infer import infer_galaxy, prepare
+from chemsbi_jax.galaxy.infer import infer_of_any_width, prepare
 from chemsbi_jax.galaxy.networks import Networks
 from chemsbi_jax.options import Limits
 from chemsbi_jax.results.stopwatch import Stopwatch
@@ -124,9 +124,9 @@ def run_checks(
         some, part = infer_subset(
             keys.subset, networks, some, answer, limits, watch.quiet
         )
-        draws, misfit = sample_and_check(
-            keys.fit, networks, some, galaxy, limits.n_star_draws
-        )
+        n_draws, is_prior = limits.n_star_draws, count_used(stars, galaxy) == 0
+        draws, misfit = sample_and_check(keys.fit, networks, some, galaxy, n_draws)
+    misfit = not_tested() if is_prior else misfit
     exact = None
     if is_default and len(stars.values) > limits.max_exact:
         answer, exact = _exact_beside(keys.exact, run, some, answer, misfit)
@@ -149,7 +149,7 @@ def run_checks(
         no_exact=answer.no_exact or None,
         exact_subset=exact,
         robust=robust and describe_robust(robust),
-        is_prior=count_used(stars, galaxy) == 0,
+        is_prior=is_prior,
         methods_differ_sigma_of_all=answer.subset and method_shift(galaxy, part, other),
         **same,
     )
@@ -215,7 +215,7 @@ def _other_method(
 ) -> GalaxyPosterior:
     npe, forward = run.networks
     quiet, other = run.watch.quiet, COMPARED[method]
-    return infer_galaxy(key, npe, stars, other, forward=forward, quiet=quiet)
+    return infer_of_any_width(key, npe, stars, other, forward=forward, quiet=quiet)
 
 
 def _consistency(

@@ -21,6 +21,7 @@ from chemsbi_jax.galaxy.automatic import Answer, first_answer
 from chemsbi_jax.galaxy.hierarchical import SharedErrors
 from chemsbi_jax.galaxy.networks import Networks, load_networks
 from chemsbi_jax.galaxy.star_checks import check_stars
+from chemsbi_jax.galaxy.width import require_width
 from chemsbi_jax.inference.checks import (
     Checked,
     Keys,
@@ -102,7 +103,8 @@ def infer(
         watch: a running `Stopwatch`, whose stages join `Inference.seconds`.
 
     Raises:
-        InputError: the table or the networks can't be used; names the remedy.
+        InputError: the table or the networks can't be used, or the posterior is
+            narrower than the errors of the stars allow; names the remedy.
         RuntimeError: called in a further process of several.
     """
     watch = Stopwatch(quiet) if watch is None else watch
@@ -237,11 +239,19 @@ def _answer_and_check(
     if problem.model is not None:
         with watch("inference"):
             found = answer_guided(keys.answer, run, stars, method)
+        _require_width(found.answer, problem)
         return found.answer, check_guided(keys, run, stars, found)
     answer = _answer(keys, problem, method, limits, checkpoint, watch)
     if answer is None:
         raise RuntimeError("Only process 0 calls `infer`; others: `infer_as_worker`.")
+    _require_width(answer, problem)
     return answer, run_checks(keys, run, stars, answer, is_default=method == "auto")
+
+
+def _require_width(answer: Answer, problem: Problem) -> None:
+    """Refuse a width that the stars can't give, before anything is written."""
+    prior, table = problem.networks.npe.prior, str(problem.path or "stars")
+    require_width(answer.posterior, prior, problem.stars, table, answer.no_exact)
 
 
 def _answer(

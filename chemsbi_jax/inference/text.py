@@ -1,8 +1,10 @@
 """A result as text and as HTML, for the screen and for notebooks."""
 
+from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING
 
+from chemsbi_jax.results.report_numbers import digits
 from chemsbi_jax.types import GalaxyPosterior
 
 if TYPE_CHECKING:
@@ -52,13 +54,18 @@ def as_html(inference: "Inference") -> str:
 
 def _interval(posterior: GalaxyPosterior) -> list[str]:
     each = posterior.interval().items()
-    return [f"  {name:10s} = {p['mean']:.4f} +- {p['sd']:.4f}" for name, p in each]
+    return [f"  {name:10s} = {' +- '.join(_numbers(p))}" for name, p in each]
+
+
+def _numbers(p: Mapping[str, float]) -> list[str]:
+    """Mean and standard deviation with four digits, or two digits of a smaller one."""
+    n = max(4, digits(p["sd"]))
+    return [f"{p['mean']:.{n}f}", f"{p['sd']:.{n}f}"]
 
 
 def _table(head: str, posterior: GalaxyPosterior) -> str:
     rows = "".join(
-        f"<tr><th scope='row'>{name}</th><td>{p['mean']:.4f}</td>"
-        f"<td>{p['sd']:.4f}</td></tr>"
+        f"<tr><th scope='row'>{name}</th><td>{'</td><td>'.join(_numbers(p))}</td></tr>"
         for name, p in posterior.interval().items()
     )
     return (

@@ -7,6 +7,7 @@ import numpy as np
 from chemsbi_jax.constants import GLOBAL_PARAMETERS
 from chemsbi_jax.galaxy.amortised.flow import is_far
 from chemsbi_jax.galaxy.checks import AGREE_SIGMA
+from chemsbi_jax.results.report_numbers import digits
 
 LARGE_CORRECTION = 2.0  # sigma of the network's mean error; a tenth of it may remain
 MAX_EDGE_MASS = 1e-3  # share of the posterior at the edge of its grid
@@ -164,4 +165,8 @@ def of_subset(checks: Mapping) -> list[str]:
 
 def _interval(block: Mapping) -> str:
     each = [(name, block[name]) for name in GLOBAL_PARAMETERS]
-    return ", ".join(f"{name} = {p['mean']:.3f} +- {p['sd']:.3f}" for name, p in each)
+    return ", ".join(
+        f"{name} = {p['mean']:.{n}f} +- {p['sd']:.{n}f}"
+        for name, p in each
+        for n in (max(3, digits(p["sd"])),)
+    )

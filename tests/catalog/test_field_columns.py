@@ -79,7 +79,7 @@ def test_ages_that_are_not_read_or_not_used_are_told(tmp_path):
     table["logAge"] = np.log10(table["age"] * 1e9)
     report = read(write(tmp_path, table)).report
     assert "40 values of age have no error, and are not used" in report.text()
-    assert "Not read, as other columns hold the same: logAge" in report.text()
+    assert "as other columns give the same quantities: logAge" in report.text()
     table.remove_column("age")
     report = read(write(tmp_path, table, "b.csv")).report
     assert "logAge" in report.warnings[0]

@@ -1,5 +1,6 @@
 """Random tables and flags: stars that can be used, or one sentence and exit code 2."""
 
+import bz2
 import tempfile
 from dataclasses import fields
 from pathlib import Path
@@ -32,7 +33,9 @@ NAMES = [*ABUNDANCES, *(f"e_{a}" for a in ABUNDANCES), "birth_time", "e_birth_ti
          *IDS[:3], "source_id", "tmass_id", "A(Fe)", "MG1", "mg_h", "e_mg_h",
          "fe_h_nlte", "[Fe I/H]", "m_h", "l_mg_fe", "UL_O_FE", "MG_FE_FLAG",
          "fe_h_upper", "snr", "fe_h_lower", "logAge", "species", "N(Fe)", "X_H",
-         "sobject_id", "apogee_id"]  # fmt: skip
+         "sobject_id", "apogee_id", "o_h", "O_H", "OH", "FeH", "[O/Mg]", "t_lookback",
+         "gaia_dr2_id", "OBJECT", "RAJ2000", "DEJ2000", "l", "b", "use", "Z", "what",
+         "mg_fe_type", "\N{GREEK SMALL LETTER SIGMA}[Mg/Fe]"]  # fmt: skip
 ASKED = [None, None, None, "fe_h=A(Fe)-7.50", "age=10**logAge", "mg_fe=mg_h",
          "fe_h=m_h", "e_fe_h=sqrt(e_fe_h)", "fe_h=fe_h_nlte", "fe_h=2*(fe_h",
          "id=ra"]  # fmt: skip
@@ -117,6 +120,8 @@ LAYOUTS = [
     lambda content: content.replace(b"\n", b",\n"),
     lambda content: content.replace(b"\n", b"\n#"),
     lambda content: content.decode().encode("utf-16"),
+    lambda content: b"Table 1: stars, of a galaxy\n" + content,
+    bz2.compress,
 ]
 
 

@@ -117,6 +117,8 @@ def survive(n_kills, tmp_path, seed):
     return mid_write
 
 
+# test_resume.py has one kill in the default selection
+@pytest.mark.slow
 def test_two_kills(tmp_path):
     survive(2, tmp_path, seed=0)
 

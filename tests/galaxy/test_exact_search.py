@@ -74,3 +74,8 @@ def test_what_has_not_converged_is_refused_with_the_cause(problem):
     few = {"at_rest": False, "effective_draws_median": 1.2}
     with pytest.raises(ConvergenceError, match=r"1\.2 effective draws"):
         require_converged(result._replace(checks=result.checks | few))
+    observed = result.stars.observed
+    weight = np.asarray(observed.weight) * (np.arange(8) < 2)
+    poor = result.stars._replace(observed=observed._replace(weight=weight))
+    with pytest.raises(ConvergenceError, match="2 measured values in the median, too"):
+        require_converged(restless._replace(stars=poor))

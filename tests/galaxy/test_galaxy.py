@@ -215,6 +215,7 @@ def test_a_prior_that_is_not_normal_is_not_taken_for_one():
     np.testing.assert_allclose(sd, 0.3 * np.sqrt(2.0), rtol=0.06)
 
 
+@pytest.mark.slow
 def test_a_galaxy_outside_the_training_stays_at_its_border(npe):
     """Truth at 6 prior widths: the product says so, and has a width to go on with."""
     stars = mock_galaxy((-3.62, -4.21), 640, seed=2)

@@ -57,6 +57,26 @@ def test_likelihood_is_that_of_the_full_covariance():
         assert value == pytest.approx(expected, rel=1e-5)  # float32
 
 
+def test_only_some_ratios_share_the_error():
+    """One variance for each abundance; [Mg/Fe] and [O/Fe] were measured as they are."""
+    stars = make_stars(gaps=False)
+    direct = [cs.ABUNDANCES.index(name) for name in ("mg_fe", "o_fe")]
+    each = np.repeat(stars.fe_covariance[:, None], 8, axis=1)
+    each[:, direct] = 0.0
+    some = stars._replace(fe_covariance=each)
+    model = np.random.default_rng(1).normal(0.0, 0.2, (6, 8))
+    theta = jnp.zeros((6, 6))
+    found = log_likelihood(lambda _: jnp.asarray(model), theta, observe(some))
+    for i, value in enumerate(np.asarray(found)):
+        full = covariance(stars, i)
+        for a in direct:
+            full[a, :] = full[:, a] = 0.0
+            full[a, a] = stars.errors[i, a] ** 2
+        r = model[i] - stars.values[i]
+        expected = -0.5 * r @ np.linalg.solve(full, r)
+        assert value == pytest.approx(expected, rel=1e-5)  # float32
+
+
 def test_without_it_nothing_changes():
     stars = make_stars()._replace(fe_covariance=None)
     zero = stars._replace(fe_covariance=np.zeros(6))

@@ -166,6 +166,9 @@ def test_shapes_and_types_that_can_not_be_used_are_refused(fields, problem):
 def test_further_fields_stay():
     stars = made_stars()._replace(fe_covariance=np.ones(4))
     np.testing.assert_array_equal(check_stars(stars).fe_covariance, np.ones(4))
+    for bad in (np.ones(3), np.ones((4, 7)), -np.ones(4), np.full((4, 8), np.inf)):
+        with pytest.raises(InputError, match="fe_covariance"):
+            check_stars(stars._replace(fe_covariance=bad))
     plain = made_stars()
     assert check_stars(plain).fe_covariance is None
     assert plain.take([0, 2]).fe_covariance is None

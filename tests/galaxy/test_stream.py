@@ -48,6 +48,7 @@ def test_the_block_does_not_matter(method, exact_npe):
         np.testing.assert_allclose(other.covariance, found[0].covariance, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_first_grid_from_a_part_of_a_sorted_table(exact_npe, monkeypatch):
     """The part is drawn from all rows, and the grid narrows down to all stars."""
     stars = exact_stars((-2.1, -2.6), 4000)

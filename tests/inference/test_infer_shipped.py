@@ -54,6 +54,10 @@ def test_a_table_of_neon_alone_gives_a_network_the_prior(neon):
     assert (found.n_stars, found.n_used) == (30, 0)
     assert any("this is the prior" in text for text in found.warnings)
     assert found.verdict.level == "red"
+    # stars of the model at the prior's mean are no reference for these
+    assert "not tested" in found.checks.model_fit.text
+    assert found.summary()["checks"]["model_fit"]["p_value"] is None
+    assert not any("does not explain" in text for text in found.warnings)
     assert found.posterior.sd[0] == pytest.approx(0.3, rel=0.05)
 
 

@@ -168,7 +168,7 @@ def test_a_star_that_the_model_lacks_stays_unusable():
 
 def test_observe_like_keeps_errors_and_gaps():
     stars = with_gaps(table(1000))
-    theta = np.full((1000, 6), 5.0)
+    theta = jnp.full((1000, 6), 5.0)
     clean = jnp.zeros((1000, 8))
     twin = observe_like(jax.random.key(0), stars, theta, clean)
     np.testing.assert_array_equal(twin.observed, stars.observed)

@@ -20,6 +20,7 @@ from chemsbi_jax.galaxy.exact.blocks import (
     evidence_at,
     resample_poor_stars,
 )
+from chemsbi_jax.galaxy.exact.failure import why_no_posterior
 from chemsbi_jax.galaxy.exact.importance import Evidence, Star, keys_of_stars
 from chemsbi_jax.galaxy.exact.polynomial import (
     Design,
@@ -47,7 +48,6 @@ MIN_SIDE = 5
 MAX_POLYNOMIAL_RMS = 0.1  # in log density; above it a design gets more points
 MAX_GUESS_ROUNDS, MAX_ROUNDS = 4, 12  # from a guess, and in all
 MIN_VARIANCE = 1e-12  # prior widths squared
-FEW_EFFECTIVE_DRAWS = 8.0  # median of the stars, below which draws are the cause
 
 
 class Exact(NamedTuple):
@@ -166,23 +166,9 @@ def require_converged(result: Exact) -> None:
     """
     if result.checks["at_rest"]:
         return
-    n_used, distance = (
-        int(result.is_used.sum()),
-        np.hypot(*np.asarray(result.grid.mean)),
-    )
-    median = result.checks["effective_draws_median"]
-    if median < FEW_EFFECTIVE_DRAWS:
-        cause = (
-            f"a star has {median:.1f} effective draws in the median, as neither the "
-            "network nor the fitted maps propose the parameters of such stars"
-        )
-    else:
-        cause = "the posterior did not settle within its grid"
+    n_used, draws = int(result.is_used.sum()), result.checks["effective_draws_median"]
     raise ConvergenceError(
-        f"The exact method found no posterior for these {n_used} stars: {cause}. Its "
-        f"last round was {distance:.1f} prior widths from the prior's mean. Check the "
-        "units and solar scale of the abundances and their errors, leave out those "
-        "that the model can't reproduce, or use another method (flow, robust)."
+        why_no_posterior(n_used, draws, result.grid.mean, result.stars.observed)
     )
 
 

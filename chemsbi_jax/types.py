@@ -81,7 +81,7 @@ class Stars(NamedTuple):
             for x in (self.values, self.errors)
         )
         shared = self.fe_covariance
-        if np.ndim(shared) == 2:  # one for each abundance
+        if shared is not None and np.ndim(shared) == 2:  # one for each abundance
             shared = np.where(is_here, np.asarray(shared)[:, columns], 0.0)
         return self._replace(
             values=values,

@@ -198,12 +198,9 @@ def of_eight(stars: Stars, name: str) -> Stars:
     Raises:
         CatalogError: another abundance is observed.
     """
-    observed = np.asarray(stars.observed)
-    others = [
-        a
-        for a, seen in zip(stars.abundances, observed.any(axis=0), strict=True)
-        if seen and a not in ABUNDANCES
-    ]
+    seen = np.flatnonzero(np.asarray(stars.observed).any(axis=0))
+    names = [stars.abundances[i] for i in seen]
+    others = [name for name in names if name not in ABUNDANCES]
     if others:
         raise CatalogError(
             f"{name}: the posterior networks read {', '.join(ABUNDANCES)}; got "

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from astropy.table import Table
@@ -203,14 +204,14 @@ def test_every_abundance_counts(tables, sets):
     """The likelihood changes with each of the 15, and with none twice."""
     yields = cs.load_yields(sets[15])
     stars = read_stars(tables[15], abundances=yields.abundances).take(slice(1))
-    theta = np.array([[*TRUTH, -0.3, 0.55, 0.5, 6.0]])
-    clean = np.asarray(cs.simulate(theta, yields))
+    theta = jnp.array([[*TRUTH, -0.3, 0.55, 0.5, 6.0]])
+    clean = cs.simulate(theta, yields)
 
     def value(stars):
         return float(log_likelihood(lambda t: clean, theta, observe(stars))[0])
 
     whole = value(stars)
-    away = ((stars.values - clean) / stars.errors)[0]
+    away = ((stars.values - np.asarray(clean)) / stars.errors)[0]
     for i, name in enumerate(stars.abundances):
         others = [a for a in stars.abundances if a != name]
         gap = stars.select(others).select(stars.abundances)
@@ -230,11 +231,13 @@ def test_the_place_of_iron_follows_from_the_names(sets):
     covariance[2, :2] = covariance[:2, 2] = -(0.03**2)
     offset = (clean - values)[0]
     expected = -0.5 * offset @ np.linalg.solve(covariance, offset)
-    theta = np.array([[*TRUTH, -0.3, 0.55, 0.5, 6.0]])
+    theta = jnp.array([[*TRUTH, -0.3, 0.55, 0.5, 6.0]])
+    clean = jnp.asarray(clean)
     for order in (names, names[::-1], ("mg_fe", "fe_h", "o_fe")):
-        columns = [names.index(a) for a in order]
+        columns = np.array([names.index(a) for a in order])
+        model = clean[:, columns]
         found = log_likelihood(
-            lambda t, c=columns: clean[:, c], theta, observe(stars.select(order))
+            lambda t, m=model: m, theta, observe(stars.select(order))
         )
         np.testing.assert_allclose(float(found[0]), expected, rtol=1e-4)
 

@@ -164,7 +164,9 @@ def test_shipped_weights_cover_the_paper_prior(name):
     np.testing.assert_allclose(shipped.theta_high, high, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize(
+    "name", ["tng", pytest.param("tng-legacy", marks=pytest.mark.slow)]
+)
 def test_shipped_weights_against_the_simulator(name, data):
     """The numbers of the issue, on stars of a seed that no script uses."""
     key = jax.random.key(987_654)

@@ -1,15 +1,12 @@
 """Networks and galaxies that many tests share."""
 
-import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
 
 import chemsbi_jax as cs
-from chemsbi_jax import priors
 from chemsbi_jax.priors import Prior
-from helpers.exact_galaxy import SIGMA, STAR_PRECISION, TELLS, ExactFlow
+from helpers import linear_galaxy
 from helpers.networks import untrained
 from helpers.quadratic_galaxy import N_STARS, galaxy_of, model
 
@@ -30,17 +27,11 @@ def problem(request):
     return matrix, galaxy_of(values, request.param), npe, forward, request.param
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def exact_npe():
-    covariance = np.linalg.inv(np.eye(2) + STAR_PRECISION)
-    flow = ExactFlow(
-        jnp.asarray(covariance @ TELLS.T / SIGMA**2, jnp.float32),
-        jnp.asarray(np.linalg.cholesky(covariance), jnp.float32),
-    )
-    npe = untrained(priors.paper_prior())
-    return eqx.tree_at(lambda n: n.galaxy_flow, npe, flow)
+    return linear_galaxy.networks().npe
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def npe():
     return cs.load_npe("tng")

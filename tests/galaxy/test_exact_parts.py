@@ -66,7 +66,7 @@ def test_lots_of_draws_merge_into_one():
         return Evidence(total, n_effective(w), jnp.asarray(1.0 * w.shape[-1]), w.min())
 
     lots = [evidence(w) for w in jnp.split(log_weight, [10, 22], axis=1)]
-    merged = jax.jit(merge)(jax.tree.map(lambda *x: jnp.stack(x), *lots))
+    merged = merge(jax.tree.map(lambda *x: jnp.stack(x), *lots))
     for one, other in zip(merged, evidence(log_weight), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4)
 
@@ -77,7 +77,7 @@ def test_tempering_leaves_enough_draws():
     assert count(spiky) < 10.0
     assert count(soften(spiky)) > 30.0
     flat = jnp.zeros(512)
-    np.testing.assert_allclose(soften(flat), flat)
+    np.testing.assert_allclose(soften(flat), flat, atol=1e-6)
 
 
 def test_polynomial_fits_the_points_of_a_gaussian():

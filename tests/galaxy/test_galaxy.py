@@ -15,13 +15,12 @@ from chemsbi_jax.galaxy import stream_galaxy
 from chemsbi_jax.galaxy.infer import infer_prefixes
 from chemsbi_jax.types import GalaxyPosterior
 from helpers.exact_galaxy import (
-    SIGMA,
-    TRACES,
     as_stars,
     closed_form,
     exact_posterior,
     exact_stars,
 )
+from helpers.linear_galaxy import SIGMA, TRACES
 from helpers.networks import untrained
 
 TRUTHS = [(-2.3, -2.89), (-2.1, -2.6), (-2.6, -3.3), (-2.1, -3.0)]
@@ -141,15 +140,22 @@ def test_incomplete_stars_are_refused(call, exact_npe):
             call(jax.random.key(0), exact_npe, stars._replace(**part))
 
 
+@jax.jit
+def observe(key, truth, emulator):
+    """Readings of 1280 stars: the same program for all tests that want fewer."""
+    key_theta, key_noise = jax.random.split(key)
+    theta = priors.sample(key_theta, priors.paper_prior(), 1280).at[:, :2].set(truth)
+    values = cs.emulate(theta, emulator)
+    return values + SIGMA * jax.random.normal(key_noise, values.shape)
+
+
 def mock_galaxy(truth, n, seed):
     """Stars of the shipped emulator: those that exist, with noise."""
-    key_theta, key_noise = jax.random.split(jax.random.key(seed))
-    theta = priors.sample(key_theta, priors.paper_prior(), 2 * n)
-    theta = theta.at[:, :2].set(jnp.array(truth))
-    values = np.asarray(cs.emulate(theta, cs.load_emulator("tng")))
+    emulator = cs.load_emulator("tng")
+    values = np.asarray(observe(jax.random.key(seed), jnp.array(truth), emulator))
     values = values[np.isfinite(values).all(axis=1)][:n]
     assert len(values) == n
-    return as_stars(values + SIGMA * jax.random.normal(key_noise, (n, 8)))
+    return as_stars(values)
 
 
 def test_shipped_network_recovers_and_wrong_formulas_fail(npe):

@@ -1,18 +1,13 @@
-"""A linear-Gaussian galaxy, and the flow that is exact for it."""
+"""Products of Gaussian posteriors in closed form, and stars of the linear galaxy."""
 
-from typing import ClassVar
-
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.scipy.stats import norm
 
 from chemsbi_jax.types import Stars
+from helpers import linear_galaxy
+from helpers.linear_galaxy import SIGMA
 
 PRIOR_MEAN = np.array([-2.3, -2.89])
 PRIOR_COVARIANCE = 0.3**2 * np.eye(2)
-SIGMA = 0.05  # dex
 
 
 def as_stars(values) -> Stars:
@@ -32,53 +27,9 @@ def closed_form(means, covariances, sign: int = -1):
     return covariance @ push, covariance
 
 
-# --- a network whose posterior is exact
-
-TRACES = []
-# dex per latent; along the degeneracy a star says 2.5 times less than across
-TELLS = 0.1 * np.array(
-    [[1, -1], [2, -1], [0, 0], [1, -0.3], [-1, 1], [0.5, -1], [1, -0.5], [0.2, 0.1]]
-)
-STAR_PRECISION = TELLS.T @ TELLS / SIGMA**2
-
-
-class ExactGivenStar(eqx.Module):
-    """Gaussian posterior of one star, with the methods of a flow."""
-
-    mean: jax.Array
-    root: jax.Array  # lower triangle of the covariance
-
-    def draw(self, noise, before):
-        return self.mean[:, None] + self.root @ noise
-
-    def log_prob_columns(self, first, second):
-        TRACES.append(second.shape)
-        x = jnp.stack([jnp.broadcast_to(first[:, None], second.shape), second])
-        noise = jnp.linalg.solve(self.root, (x.reshape(2, -1) - self.mean[:, None]))
-        log_det = jnp.log(jnp.diag(self.root)).sum()
-        return (norm.logpdf(noise).sum(axis=0) - log_det).reshape(second.shape)
-
-
-class ExactFlow(eqx.Module):
-    """Linear-Gaussian stars: abundances = TELLS @ latents + noise."""
-
-    stars_at_once: ClassVar = None
-
-    gain: jax.Array
-    root: jax.Array
-
-    def given(self, features):
-        return ExactGivenStar(self.gain @ features, self.root)
-
-
 def exact_stars(truth, n, seed=0):
-    rng = np.random.default_rng(seed)
-    latent = (np.array(truth) - PRIOR_MEAN) / 0.3
-    return as_stars(TELLS @ latent + SIGMA * rng.normal(size=(n, 8)))
+    return linear_galaxy.make_stars(n, truth, seed)
 
 
 def exact_posterior(stars):
-    precision = np.eye(2) + len(stars.values) * STAR_PRECISION
-    push = (stars.values @ TELLS).sum(axis=0) / SIGMA**2
-    mean = PRIOR_MEAN + 0.3 * np.linalg.solve(precision, push)
-    return mean, 0.09 * np.linalg.inv(precision)
+    return linear_galaxy.closed_form(stars)

@@ -1,5 +1,6 @@
 """Stars with gaps, different errors and birth times: reading and measuring."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,7 +43,7 @@ def split(row):
 
 def test_the_estimate_is_that_of_the_linear_model(reader, readings):
     """Against the closed form, by matrices in float64."""
-    basis, read = np.asarray(reader.basis, float), jax.jit(reader)
+    basis, read = np.asarray(reader.basis, float), eqx.filter_jit(reader)
     for row in readings[1][:40].astype(float):
         value, error = split(row)
         seen = error > 0
@@ -59,11 +60,11 @@ def test_the_estimate_is_that_of_the_linear_model(reader, readings):
 
 
 def test_one_star_and_a_table_of_stars_read_alike(reader, readings):
-    rows = jnp.asarray(readings[1][:6])
-    together = reader(rows)
+    rows, read = jnp.asarray(readings[1][:6]), eqx.filter_jit(reader)
+    together = read(rows)
     assert together.shape == (45, 6) == (AnyStarReader.n_features, 6)
     for i in range(6):
-        np.testing.assert_allclose(together[:, i], reader(rows[i]), atol=1e-5)
+        np.testing.assert_allclose(together[:, i], read(rows[i]), atol=1e-5)
 
 
 def test_a_star_without_readings_is_the_prior(reader):
@@ -159,7 +160,8 @@ def test_noise_has_the_size_of_the_errors(readings):
 
 def test_a_star_that_the_model_lacks_stays_unusable():
     abundances = jnp.zeros((50, 8)).at[7].set(jnp.nan)
-    inputs = AnyErrors().observe(jax.random.key(0), abundances, jnp.full(50, 5.0))
+    observe = jax.jit(AnyErrors().observe)
+    inputs = observe(jax.random.key(0), abundances, jnp.full(50, 5.0))
     good = np.isfinite(np.asarray(inputs)).all(axis=1)
     assert list(np.flatnonzero(~good)) == [7]
 

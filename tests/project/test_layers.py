@@ -166,6 +166,12 @@ def test_optional_libraries_are_extras(library):
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_folders_of_tests_are_those_of_the_package():
+    folders = {path.parent for path in TESTS} - {ROOT / "tests"}
+    others = {"helpers", "project", "experiments"}
+    assert {path.name for path in folders} - others <= set(LEVEL)
+
+
 @pytest.mark.parametrize("path", MODULES + SCRIPTS + TESTS, ids=label)
 def test_size_of_the_file(path):
     assert len(path.read_text().splitlines()) <= MAX_MODULE

@@ -203,7 +203,7 @@ def test_the_default_eight_keep_their_emulator(sets):
     assert model.abundances == few.abundances
 
 
-def test_abundances_that_a_set_lacks_are_refused(sets):
+def test_abundances_that_a_set_lacks_are_refused(sets, tmp_path, monkeypatch):
     few = cs.load_yields(sets[4])
     stars = cs.Stars.complete(np.zeros((2, 8)))
     with pytest.raises(InputError, match=r"have no c_fe, .*--without c_fe,n_fe"):
@@ -212,3 +212,5 @@ def test_abundances_that_a_set_lacks_are_refused(sets):
     assert columns_to_read(sets[4]) == cs.ABUNDANCES
     assert columns_to_read(sets[15]) == ALL_ABUNDANCES
     assert columns_to_read(None) == cs.ABUNDANCES
+    monkeypatch.setenv("CHEMSBI_DATA", str(tmp_path))  # no tables, and no download
+    assert columns_to_read("tng") == cs.ABUNDANCES

@@ -23,7 +23,8 @@ from chemsbi_jax.errors import WeightsError
 from helpers.element_sets import TRUTH, N
 
 
-@pytest.mark.parametrize("n", [pytest.param(4, marks=pytest.mark.slow), 15])
+@pytest.mark.slow  # each command compiles programs of its own
+@pytest.mark.parametrize("n", [4, 15])
 def test_commands_take_the_names_from_the_yields(n, sets, tmp_path):
     names = list(cs.load_yields(sets[n]).abundances)
     out = tmp_path / "simulations"

@@ -57,13 +57,14 @@ class InferFlags(StarFlags):
     emulator is trained when it is first needed (1 to 2 minutes) and kept."""
     forward: Literal["emulator", "simulator"] = "emulator"
     """Model of the likelihood with --yields; the simulator is for few stars."""
-    fast: bool = False
-    """Leave out the interval with errors that all stars share (yields, zero points,
-    population), which takes one to three minutes."""
+    shared_errors: bool = False
+    """Make a second interval, with errors that all stars share (yields, zero points,
+    population). In development: takes minutes, and often does not converge, which the
+    result then states."""
     hold: str = ""
-    """Shared parameters that are exactly known, as yields,zero-points,population."""
+    """With --shared-errors: blocks that are exactly known, as yields,zero-points."""
     shared_priors: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """JSON file with prior scales of the shared parameters, as {"scatter": 0.02}."""
+    """With --shared-errors: JSON file of prior scales, as {"scatter": 0.02}."""
     truth: tuple[float, float] | None = None
     """Known alpha_imf and log10_n_ia, for the figures."""
     seed: int = 0

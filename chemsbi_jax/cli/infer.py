@@ -47,7 +47,7 @@ def main(config: InferFlags, limits: Limits = Limits()) -> dict:
             **about,
             yields=config.yields,
             forward=config.forward,
-            shared_errors=False if config.fast else shared,
+            shared_errors=shared if config.shared_errors else False,
             checkpoint=progress,
             watch=watch,
         )

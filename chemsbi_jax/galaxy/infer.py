@@ -302,7 +302,11 @@ def _infer_hierarchical(
     n_draws: int,
     quiet: bool,
 ) -> GalaxyPosterior:
-    forward = _required(forward, "hierarchical")
+    if forward is None:
+        raise ValueError(
+            "Method 'hierarchical' needs `forward`, a function from theta and yield "
+            "factors to abundances such as `emulate_yields`; got None."
+        )
     found = hierarchical_posterior(key, forward, npe.prior, stars, quiet=quiet)
     if not found.is_converged:
         raise ConvergenceError(found.why_not())

@@ -68,7 +68,7 @@ def infer(
     seed: int = 0,
     key: Key[Array, ""] | None = None,
     limits: Limits = Limits(),
-    shared_errors: bool | SharedErrors = True,
+    shared_errors: bool | SharedErrors = False,
     options: CatalogOptions = CatalogOptions(),
     path: Path | None = None,
     checkpoint: Path | None = None,
@@ -93,9 +93,10 @@ def infer(
         seed: decides everything random.
         key: the same as a random key, in place of `seed`.
         limits: numbers of stars at which methods change.
-        shared_errors: make the second interval, with priors on the yields, the zero
-            points and the population, which all stars share: the interval to quote. A
-            `SharedErrors` sets their scales. False: leave it out.
+        shared_errors: make a second interval, with priors on the yields, the zero
+            points and the population, which all stars share. A `SharedErrors` sets
+            their scales. In development: it takes minutes and often does not converge,
+            which the result then states in place of an interval.
         options: how a path is read.
         path: file of the stars where `stars` is no path, for provenance and messages.
         checkpoint: file that keeps the progress on a large table; not deleted here.

@@ -24,7 +24,7 @@ from chemsbi_jax.galaxy.hierarchical import (
 from chemsbi_jax.galaxy.hierarchical.star import FactorForward
 from chemsbi_jax.galaxy.networks import Networks
 from chemsbi_jax.inference.checks import Run
-from chemsbi_jax.types import GalaxyPosterior, Stars
+from chemsbi_jax.types import AnyArray, GalaxyPosterior, Stars
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -118,13 +118,13 @@ def shared_draws(
 def shared_figures(
     statistical: GalaxyPosterior,
     found: HierarchicalPosterior,
-    truth: Sequence[float] | None,
+    truth: Sequence[float] | Float[AnyArray, " 2"] | None,
 ) -> Iterator[tuple[str, "Figure"]]:
     """Both intervals in one plane, the yield factors, and the budget of the width."""
-    from chemsbi_jax import plots
+    from chemsbi_jax.plots import shared_errors as plots
 
-    both = [(p.mean, p.covariance) for p in (statistical, found.posterior)]
-    yield "shared_errors", plots.plot_both_intervals(*both, truth)
+    first, second = ((p.mean, p.covariance) for p in (statistical, found.posterior))
+    yield "shared_errors", plots.plot_both_intervals(first, second, truth)
     yields = found.summary()["yields"]
     if yields:
         yield "yield_factors", plots.plot_yield_factors(yields, found.prior_scales())

@@ -10,7 +10,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
-from chemsbi_jax.constants import YIELD_FACTORS
+from chemsbi_jax.constants import ABUNDANCES, YIELD_FACTORS
+from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.border import in_float32
 from chemsbi_jax.galaxy.hierarchical.model_fit import shared_misfit
 from chemsbi_jax.galaxy.hierarchical.posterior import Chains as Chains
@@ -60,8 +61,14 @@ def hierarchical_posterior(
         With `checks["converged"]` False, draws and intervals are not to be used.
 
     Raises:
-        InputError: an unknown block or factor, or a negative scale.
+        InputError: other abundances than the eight, an unknown block or factor, or a
+            negative scale.
     """
+    if tuple(stars.abundances) != ABUNDANCES:
+        raise InputError(
+            f"Expected stars with the abundances {', '.join(ABUNDANCES)}; got "
+            f"{', '.join(stars.abundances)}. Take them with stars.select(ABUNDANCES)."
+        )
     key_subset, key_draws, key_fit = jax.random.split(key, 3)
     n_stars, extra = len(stars.values), {}
     if n_stars > MOST_STARS:

@@ -13,20 +13,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.scipy.special import logsumexp
-from jax.scipy.stats import norm
 from jaxtyping import Array, Float, Key
 
 from chemsbi_jax.compute.devices import spread
-from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.galaxy.exact.importance import n_effective
-from chemsbi_jax.galaxy.exact.triangular_map import transform
 from chemsbi_jax.galaxy.hierarchical.blocks import in_blocks
 from chemsbi_jax.galaxy.hierarchical.proposals import (
     N_LOCAL,
-    WIDEN,
+    draw_from,
     even_normals,
     find_anchor,
-    find_guide,
+    find_chart,
     log_weights,
     normal_approximation,
 )
@@ -111,16 +108,14 @@ def make_warp(
 def _warp(block, model: Model, layout: Layout, psi: AnyArray, draws: "_Draws") -> Warp:
     def one(keys: Array, star: Star, start: AnyArray) -> Warp:
         anchor = find_anchor(star, model, layout, psi, start)
-        guide = find_guide(keys[0], star, model, layout, anchor)
+        chart = find_chart(keys[0], star, model, layout, anchor)
         root, _ = normal_approximation(star, anchor, layout, psi)
         noise = jax.vmap(lambda key: even_normals(key, draws.n))(keys[1:])
 
-        def half(noise: AnyArray) -> tuple[Array, Array]:
-            nothing = jnp.zeros((N_GLOBAL, draws.n))
-            place, log_det = transform(guide.chart, nothing, WIDEN * noise)
-            units = root.T @ (place - anchor.mode[:, None])
-            log_det = log_det + N_LOCAL * jnp.log(WIDEN) + log_determinant(root)
-            return units, norm.logpdf(noise).sum(axis=0) - log_det
+        def half(noise: Array) -> tuple[Array, Array]:
+            local, log_density = draw_from(chart, noise)
+            units = root.T @ (local - anchor.mode[:, None])
+            return units, log_density - log_determinant(root)
 
         return Warp(*jax.vmap(half)(noise))
 

@@ -5,9 +5,9 @@ the expansion of its readings has at this psi, in units of the width there: coor
 that follow psi, so that psi is not tied to them. The density itself is that of the
 forward model; the expansion only sets the coordinates.
 
-An outlier's local latents are not constrained, so their density given that it is one may
-be any normalised density (a pseudo-prior, Carlin & Chib 1995): the standard normal of
-these coordinates. The integral over the stars' coordinates is then the mixture's
+An outlier's local latents are not constrained, so their density given that it is one
+may be any normalised density (a pseudo-prior, Carlin & Chib 1995): the standard normal
+of these coordinates. The integral over the stars' coordinates is then the mixture's
 marginal likelihood, exactly.
 """
 
@@ -45,7 +45,7 @@ class JointDensity(NamedTuple):
         n = self.shared.centre.shape[0]
         return jnp.asarray(at[:n]), jnp.reshape(at[n:], (N_LOCAL, -1))
 
-    def value(self, at: Float[AnyArray, " all"]) -> Float[Array, ""]:
+    def value(self, at: Float[AnyArray, " all"]) -> Float[AnyArray, ""]:
         """Log density of the coordinates, up to a constant."""
         of_psi, noise = self.split(at)
         each = self.of_stars(of_psi, noise)
@@ -57,7 +57,7 @@ class JointDensity(NamedTuple):
 
     def of_stars(
         self, of_psi: Float[AnyArray, " psi"], noise: Float[AnyArray, "4 star"]
-    ) -> Float[Array, " star"]:
+    ) -> Float[AnyArray, " star"]:
         """Log of likelihood times population of each star in its coordinates."""
         density, psi = self.shared, self.shared.psi(of_psi)
         shared = unpack(psi, density.layout)
@@ -69,7 +69,7 @@ class JointDensity(NamedTuple):
 
     def value_and_slope(
         self, at: Float[AnyArray, " all"]
-    ) -> tuple[Float[Array, ""], Float[Array, " all"]]:
+    ) -> tuple[Float[AnyArray, ""], Float[AnyArray, " all"]]:
         """Log density of the coordinates, and its gradient."""
         return jax.value_and_grad(self.value)(at)
 
@@ -78,10 +78,10 @@ def _of_one(
     star: Star,
     shared: Shared,
     model: Model,
-    local: Float[Array, " 4"],
-    noise: Float[Array, " 4"],
-    log_det: Float[Array, ""],
-) -> Float[Array, ""]:
+    local: Float[AnyArray, " 4"],
+    noise: Float[AnyArray, " 4"],
+    log_det: Float[AnyArray, ""],
+) -> Float[AnyArray, ""]:
     value, bad = readings(star, model, inputs_at(shared, local))
     gain = log_likelihood(star, shared, value) + log_population(shared, local)
     pseudo = norm.logpdf(noise).sum()

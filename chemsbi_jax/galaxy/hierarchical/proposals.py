@@ -21,7 +21,6 @@ from chemsbi_jax.galaxy.exact.triangular_map import Chart, fit_chart, transform
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, Shared, unpack
 from chemsbi_jax.galaxy.hierarchical.small import (
     cholesky,
-    log_determinant,
     solve_lower,
     solve_upper,
 )
@@ -37,6 +36,7 @@ from chemsbi_jax.galaxy.hierarchical.star import (
     residuals,
     slope_of_readings,
 )
+from chemsbi_jax.types import AnyArray
 
 N_LOCAL = 4
 LOCAL = slice(N_GLOBAL, N_GLOBAL + N_LOCAL)  # of the inputs
@@ -59,22 +59,15 @@ STARTS = (
 class Anchor(NamedTuple):
     """One star's mode at one psi, with the readings to first order around it."""
 
-    psi: Float[Array, "*star psi"]
-    mode: Float[Array, "*star 4"]
-    value: Float[Array, "*star reading"]
-    slope: Float[Array, "*star reading input"]
-    shift: Float[Array, "*star 4"]  # Gauss-Newton step that is left at the mode
+    psi: Float[AnyArray, "*star psi"]
+    mode: Float[AnyArray, "*star 4"]
+    value: Float[AnyArray, "*star reading"]
+    slope: Float[AnyArray, "*star reading input"]
 
 
-class Guide(NamedTuple):
-    """An anchor, and a chart of the local latents at its psi."""
-
-    anchor: Anchor
-    chart: Chart
-    response: Float[Array, "*star 4 psi"]  # of the normals to psi, as mean of all draws
-
-
-def inputs_at(shared: Shared, local: Float[Array, "*b 4"]) -> Float[Array, "*b input"]:
+def inputs_at(
+    shared: Shared, local: Float[AnyArray, "*b 4"]
+) -> Float[AnyArray, "*b input"]:
     """What the readings depend on: galaxy, local latents, yield factors."""
     shape = local.shape[:-1]
     galaxy = jnp.broadcast_to(shared.galaxy, (*shape, N_GLOBAL))
@@ -86,21 +79,19 @@ def find_anchor(
     star: Star,
     model: Model,
     layout: Layout,
-    psi: Float[Array, " psi"],
-    start: Float[Array, " 4"],
+    psi: Float[AnyArray, " psi"],
+    start: Float[AnyArray, " 4"],
 ) -> Anchor:
     """The mode of one star at one psi; `start` is a first guess beside `STARTS`."""
     shared = unpack(psi, layout)
     mode = find_mode(star, model, shared, start)
     value, slope = slope_of_readings(star, model, inputs_at(shared, mode))
-    anchor = Anchor(psi, mode, value, slope, jnp.zeros(N_LOCAL))
-    _, step = normal_approximation(star, anchor, layout, psi)
-    return anchor._replace(shift=step)
+    return Anchor(psi, mode, value, slope)
 
 
 def find_mode(
-    star: Star, model: Model, shared: Shared, start: Float[Array, " 4"]
-) -> Float[Array, " 4"]:
+    star: Star, model: Model, shared: Shared, start: Float[AnyArray, " 4"]
+) -> Float[AnyArray, " 4"]:
     """The local latents of largest posterior density, by Levenberg's damped steps."""
     spread = jnp.exp(shared.log_width)
     starts = shared.mean + spread * jnp.asarray(STARTS)
@@ -141,8 +132,8 @@ def find_mode(
 
 
 def normal_approximation(
-    star: Star, anchor: Anchor, layout: Layout, psi: Float[Array, " psi"]
-) -> tuple[Float[Array, "4 4"], Float[Array, " 4"]]:
+    star: Star, anchor: Anchor, layout: Layout, psi: Float[AnyArray, " psi"]
+) -> tuple[Float[AnyArray, "4 4"], Float[AnyArray, " 4"]]:
     """Cholesky factor of the curvature, and the Gauss-Newton step from the mode."""
     curvature, slope = normal_equations(star, anchor, layout, psi)
     root = cholesky(curvature)
@@ -150,8 +141,8 @@ def normal_approximation(
 
 
 def normal_equations(
-    star: Star, anchor: Anchor, layout: Layout, psi: Float[Array, " psi"]
-) -> tuple[Float[Array, "4 4"], Float[Array, " 4"]]:
+    star: Star, anchor: Anchor, layout: Layout, psi: Float[AnyArray, " psi"]
+) -> tuple[Float[AnyArray, "4 4"], Float[AnyArray, " 4"]]:
     """Curvature of minus the log density at the anchor's mode, and its slope."""
     shared = unpack(psi, layout)
     rest = linear_readings(anchor, layout, psi, anchor.mode) - star.values
@@ -164,8 +155,8 @@ def normal_equations(
 
 
 def linear_readings(
-    anchor: Anchor, layout: Layout, psi: Float[Array, " psi"], local: Array
-) -> Float[Array, " reading"]:
+    anchor: Anchor, layout: Layout, psi: Float[AnyArray, " psi"], local: Array
+) -> Float[AnyArray, " reading"]:
     """The readings at other shared and local parameters, to first order."""
     before = inputs_at(unpack(anchor.psi, layout), anchor.mode)
     return anchor.value + anchor.slope @ (
@@ -173,71 +164,48 @@ def linear_readings(
     )
 
 
-def move(
-    star: Star,
-    guide: Guide,
-    layout: Layout,
-    psi: Float[Array, " psi"],
-    noise: Float[Array, "4 *draw"],
-) -> tuple[Float[Array, "*draw 4"], Float[Array, "*draw"]]:
-    """Local latents from standard normals at any psi, and the log volume of the map."""
-    anchor = guide.anchor
-    nothing = jnp.zeros((N_GLOBAL, *noise.shape[1:]))
-    away = guide.response @ (psi - anchor.psi)
-    noise = noise + away.reshape(-1, *(1,) * (noise.ndim - 1))
-    local, log_det = transform(guide.chart, nothing, noise)
-    before, _ = normal_approximation(star, anchor, layout, anchor.psi)
-    root, step = normal_approximation(star, anchor, layout, psi)
-    units = (jnp.moveaxis(local, 0, -1) - anchor.mode) @ before
-    local = anchor.mode + step - anchor.shift + solve_upper(root, units)
-    return local, log_det + log_determinant(before) - log_determinant(root)
-
-
 def log_weights(
     star: Star,
     shared: Shared,
     model: Model,
-    local: Float[Array, "*b 4"],
-    log_density: Float[Array, "*b"],
-) -> Float[Array, "*b"]:
+    local: Float[AnyArray, "*b 4"],
+    log_density: Float[AnyArray, "*b"],
+) -> Float[AnyArray, "*b"]:
     """Log importance weights of draws: likelihood times population over proposal."""
     value, bad = readings(star, model, inputs_at(shared, local))
     gain = jnp.where(bad, BAD, log_likelihood(star, shared, value))
     return gain + log_population(shared, local) - log_density
 
 
-def draw_local(
-    key: Key[Array, ""], star: Star, guide: Guide, layout: Layout, psi: Array, n: int
-) -> tuple[Float[Array, "n 4"], Float[Array, " n"]]:
-    """Evenly spread draws with widened normals at any psi, and their log density."""
-    noise = even_normals(key, n)
-    local, log_det = move(star, guide, layout, psi, WIDEN * noise)
+def find_chart(
+    key: Key[Array, ""], star: Star, model: Model, layout: Layout, anchor: Anchor
+) -> Chart:
+    """A chart of one star at its anchor, from a few rounds of weighted draws."""
+    shared = unpack(anchor.psi, layout)
+    root, _ = normal_approximation(star, anchor, layout, anchor.psi)
+
+    def improve(chart: Chart, key: Array) -> tuple[Chart, None]:
+        local, log_density = draw_from(chart, even_normals(key, CHART_DRAWS))
+        weight = temper(log_weights(star, shared, model, local.T, log_density))
+        weight = jax.nn.softmax(weight) * n_effective(weight)
+        nothing = jnp.zeros((N_GLOBAL, CHART_DRAWS))
+        return fit_chart(nothing, local, weight), None
+
+    keys = jax.random.split(key, CHART_ROUNDS)
+    return lax.scan(improve, normal_chart(anchor.mode, root), keys)[0]
+
+
+def draw_from(
+    chart: Chart, noise: Float[AnyArray, "4 draw"]
+) -> tuple[Float[AnyArray, "4 draw"], Float[AnyArray, " draw"]]:
+    """Local latents from standard normals that are widened, and their log density."""
+    nothing = jnp.zeros((N_GLOBAL, noise.shape[1]))
+    local, log_det = transform(chart, nothing, WIDEN * noise)
     log_det = log_det + N_LOCAL * jnp.log(WIDEN)
     return local, norm.logpdf(noise).sum(axis=0) - log_det
 
 
-def find_guide(
-    key: Key[Array, ""], star: Star, model: Model, layout: Layout, anchor: Anchor
-) -> Guide:
-    """A chart of one star at its anchor, from a few rounds of weighted draws."""
-    shared = unpack(anchor.psi, layout)
-    root, _ = normal_approximation(star, anchor, layout, anchor.psi)
-    first = normal_chart(anchor.mode, root)
-    still = jnp.zeros((N_LOCAL, len(anchor.psi)))
-
-    def improve(chart: Chart, key: Array) -> tuple[Chart, None]:
-        guide = Guide(anchor, chart, still)
-        draws = draw_local(key, star, guide, layout, anchor.psi, CHART_DRAWS)
-        weight = temper(log_weights(star, shared, model, *draws))
-        weight = jax.nn.softmax(weight) * n_effective(weight)
-        nothing = jnp.zeros((N_GLOBAL, CHART_DRAWS))
-        return fit_chart(nothing, draws[0].T, weight), None
-
-    keys = jax.random.split(key, CHART_ROUNDS)
-    return Guide(anchor, lax.scan(improve, first, keys)[0], still)
-
-
-def normal_chart(centre: Float[Array, " 4"], root: Float[Array, "4 4"]) -> Chart:
+def normal_chart(centre: Float[AnyArray, " 4"], root: Float[AnyArray, "4 4"]) -> Chart:
     """The chart of a normal, from the Cholesky factor of its precision."""
     covariance = solve_upper(root, solve_lower(root, jnp.eye(N_LOCAL)))
     factor = cholesky(covariance)
@@ -253,7 +221,7 @@ def normal_chart(centre: Float[Array, " 4"], root: Float[Array, "4 4"]) -> Chart
     return Chart(centre, jnp.ones(N_LOCAL), tuple(means), tuple(slopes), constant)
 
 
-def even_normals(key: Key[Array, ""], n: int) -> Float[Array, "4 n"]:
+def even_normals(key: Key[Array, ""], n: int) -> Float[AnyArray, "4 n"]:
     """Evenly spread standard normals: a recurrence with a random start."""
     start = jax.random.uniform(key, (N_LOCAL, 1))
     steps = jnp.asarray(RECURRENCE)[:, None] * jnp.arange(n)

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtr, ndtri
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from chemsbi_jax import priors
 from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL, PARAMETERS
@@ -28,7 +28,7 @@ class Layout(eqx.Module):
     """Where each block lies in psi, and the scale of its prior; 0 holds a latent."""
 
     scale: Float[AnyArray, " psi"]
-    outlier_share: Float[Array, ""]  # median of its prior
+    outlier_share: Float[AnyArray, ""]  # median of its prior
     sizes: tuple[int, ...] = eqx.field(static=True)  # of `BLOCKS`
 
     def slices(self) -> dict[str, slice]:
@@ -44,13 +44,13 @@ class Layout(eqx.Module):
 class Shared(NamedTuple):
     """Shared parameters in their own units."""
 
-    galaxy: Float[Array, " 2"]  # latents
-    factors: Float[Array, " factor"]  # log10, dex
-    zero_points: Float[Array, " reading"]  # dex; 0 of the birth time
-    mean: Float[Array, " 4"]  # of the local latents
-    log_width: Float[Array, " 4"]  # of the local latents, natural log
-    variance: Float[Array, " reading"]  # dex^2, of the scatter; 0 of the birth time
-    log_outliers: Float[Array, ""]  # natural log of their share
+    galaxy: Float[AnyArray, " 2"]  # latents
+    factors: Float[AnyArray, " factor"]  # log10, dex
+    zero_points: Float[AnyArray, " reading"]  # dex; 0 of the birth time
+    mean: Float[AnyArray, " 4"]  # of the local latents
+    log_width: Float[AnyArray, " 4"]  # of the local latents, natural log
+    variance: Float[AnyArray, " reading"]  # dex^2, of the scatter; 0 of the birth time
+    log_outliers: Float[AnyArray, ""]  # natural log of their share
 
 
 def make_layout(settings: SharedErrors, factors: Sequence[str]) -> Layout:
@@ -104,7 +104,7 @@ def unpack(psi: Float[AnyArray, " psi"], layout: Layout) -> Shared:
     )
 
 
-def half_normal(latent: Float[Array, "*b"]) -> Float[Array, "*b"]:
+def half_normal(latent: Float[AnyArray, "*b"]) -> Float[AnyArray, "*b"]:
     """Half-normal values (scale 1) from standard normal ones of the same rank."""
     return -ndtri(0.5 * ndtr(-latent))
 

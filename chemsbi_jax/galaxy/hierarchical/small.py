@@ -6,8 +6,10 @@ A library call for each star and each psi takes longer than its work.
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from chemsbi_jax.types import AnyArray
 
-def cholesky(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
+
+def cholesky(matrix: Float[AnyArray, "n n"]) -> Float[AnyArray, "n n"]:
     """Lower Cholesky factor of a small positive matrix."""
     n = matrix.shape[0]
     rows: list[list[Array]] = []
@@ -23,8 +25,8 @@ def cholesky(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
 
 
 def solve_lower(
-    root: Float[Array, "n n"], right: Float[Array, "*b n"]
-) -> Float[Array, "*b n"]:
+    root: Float[AnyArray, "n n"], right: Float[AnyArray, "*b n"]
+) -> Float[AnyArray, "*b n"]:
     """Solution x of root x = right, for vectors along the last axis."""
     x: list[Array] = []
     for i in range(root.shape[0]):
@@ -34,8 +36,8 @@ def solve_lower(
 
 
 def solve_upper(
-    root: Float[Array, "n n"], right: Float[Array, "*b n"]
-) -> Float[Array, "*b n"]:
+    root: Float[AnyArray, "n n"], right: Float[AnyArray, "*b n"]
+) -> Float[AnyArray, "*b n"]:
     """Solution x of root^T x = right, for vectors along the last axis."""
     n = root.shape[0]
     x: dict[int, Array] = {}
@@ -45,6 +47,6 @@ def solve_upper(
     return jnp.stack([x[i] for i in range(n)], axis=-1)
 
 
-def log_determinant(root: Float[Array, "n n"]) -> Float[Array, ""]:
+def log_determinant(root: Float[AnyArray, "n n"]) -> Float[AnyArray, ""]:
     """Of the triangular factor itself."""
     return jnp.sum(jnp.log(jnp.diag(root)))

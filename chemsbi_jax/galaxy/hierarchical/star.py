@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 
 from chemsbi_jax import priors
 from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
@@ -14,11 +14,11 @@ from chemsbi_jax.galaxy.hierarchical.settings import SharedErrors
 from chemsbi_jax.galaxy.hierarchical.shared import Shared
 from chemsbi_jax.galaxy.likelihood import IRON, observe
 from chemsbi_jax.priors import Prior
-from chemsbi_jax.types import Stars
+from chemsbi_jax.types import AnyArray, Stars
 
 FactorForward = Callable[
-    [Float[Array, "*batch param"], Float[Array, "*batch factor"]],
-    Float[Array, "*batch element"],
+    [Float[AnyArray, "*batch param"], Float[AnyArray, "*batch factor"]],
+    Float[AnyArray, "*batch element"],
 ]
 """(theta, log10 yield factors) -> abundances [dex]; a PyTree such as `Partial`."""
 
@@ -31,12 +31,12 @@ LOG_2_PI = float(np.log(2.0 * np.pi))
 class Star(NamedTuple):
     """What the likelihood needs of one star, or of all (leading axis)."""
 
-    values: Float[Array, "*star reading"]  # dex, then Gyr; 0 where not observed
-    variance: Float[Array, "*star reading"]  # dex^2, Gyr^2; 1 where not observed
-    seen: Float[Array, "*star reading"]  # 1 where observed, else 0
-    log_broad: Float[Array, "*star"]  # log density of the outliers at this star
+    values: Float[AnyArray, "*star reading"]  # dex, then Gyr; 0 where not observed
+    variance: Float[AnyArray, "*star reading"]  # dex^2, Gyr^2; 1 where not observed
+    seen: Float[AnyArray, "*star reading"]  # 1 where observed, else 0
+    log_broad: Float[AnyArray, "*star"]  # log density of the outliers at this star
     # 1 where a reading is that of [X/H], 0 where it is [X/Fe], [Fe/H] or the time
-    over_h: Float[Array, "*star reading"]
+    over_h: Float[AnyArray, "*star reading"]
 
 
 class Model(NamedTuple):
@@ -87,8 +87,8 @@ def make_stars(stars: Stars, settings: SharedErrors, prior: Prior) -> Star:
 
 
 def readings(
-    star: Star, model: Model, inputs: Float[Array, "*b input"]
-) -> tuple[Float[Array, "*b reading"], Bool[Array, "*b"]]:
+    star: Star, model: Model, inputs: Float[AnyArray, "*b input"]
+) -> tuple[Float[AnyArray, "*b reading"], Bool[AnyArray, "*b"]]:
     """What was measured and birth time, and where the model has no star (0 there).
 
     Args:
@@ -107,19 +107,21 @@ def readings(
     return _measured(star, every), bad
 
 
-def _measured(star: Star, x: Float[Array, "*b reading"]) -> Float[Array, "*b reading"]:
+def _measured(
+    star: Star, x: Float[AnyArray, "*b reading"]
+) -> Float[AnyArray, "*b reading"]:
     """[X/H] = [X/Fe] + [Fe/H] where the reading is [X/H]."""
     return x + star.over_h * x[..., IRON : IRON + 1]
 
 
-def offsets(star: Star, shared: Shared) -> Float[Array, " reading"]:
+def offsets(star: Star, shared: Shared) -> Float[AnyArray, " reading"]:
     """Zero points of the readings."""
     return _measured(star, shared.zero_points)
 
 
 def slope_of_readings(
-    star: Star, model: Model, inputs: Float[Array, " input"]
-) -> tuple[Float[Array, " reading"], Float[Array, "reading input"]]:
+    star: Star, model: Model, inputs: Float[AnyArray, " input"]
+) -> tuple[Float[AnyArray, " reading"], Float[AnyArray, "reading input"]]:
     """Readings and their Jacobian, from the side on which it has fewer numbers."""
     value, bad = readings(star, model, inputs)
     jacobian = jax.jacrev if len(value) < len(inputs) else jax.jacfwd
@@ -127,7 +129,7 @@ def slope_of_readings(
     return value, jnp.where(bad | ~jnp.isfinite(slope), 0.0, slope)
 
 
-def noise_variance(star: Star, shared: Shared) -> Float[Array, "*star reading"]:
+def noise_variance(star: Star, shared: Shared) -> Float[AnyArray, "*star reading"]:
     """Squared errors of the readings: measured, and the scatter of the model."""
     return star.variance + shared.variance
 
@@ -135,9 +137,9 @@ def noise_variance(star: Star, shared: Shared) -> Float[Array, "*star reading"]:
 def residuals(
     star: Star,
     shared: Shared,
-    predicted: Float[Array, " reading"],
-    local: Float[Array, " 4"],
-) -> Float[Array, " residual"]:
+    predicted: Float[AnyArray, " reading"],
+    local: Float[AnyArray, " 4"],
+) -> Float[AnyArray, " residual"]:
     """Standardised residuals of the readings and of the population."""
     rest = predicted + offsets(star, shared) - star.values
     rest = star.seen / jnp.sqrt(noise_variance(star, shared)) * rest
@@ -146,8 +148,8 @@ def residuals(
 
 
 def log_likelihood(
-    star: Star, shared: Shared, predicted: Float[Array, "*b reading"]
-) -> Float[Array, "*b"]:
+    star: Star, shared: Shared, predicted: Float[AnyArray, "*b reading"]
+) -> Float[AnyArray, "*b"]:
     """Normalised Gaussian log likelihood of one star at predicted readings."""
     variance = noise_variance(star, shared)
     norm = jnp.sum(star.seen * (jnp.log(variance) + LOG_2_PI))
@@ -156,7 +158,9 @@ def log_likelihood(
     return -0.5 * (squares + norm)
 
 
-def log_population(shared: Shared, local: Float[Array, "*b 4"]) -> Float[Array, "*b"]:
+def log_population(
+    shared: Shared, local: Float[AnyArray, "*b 4"]
+) -> Float[AnyArray, "*b"]:
     """Log density of the local latents in the galaxy's population."""
     units = (local - shared.mean) * jnp.exp(-shared.log_width)
     norm = jnp.sum(shared.log_width) + 0.5 * LOG_2_PI * local.shape[-1]
@@ -164,8 +168,8 @@ def log_population(shared: Shared, local: Float[Array, "*b 4"]) -> Float[Array, 
 
 
 def with_outliers(
-    star: Star, shared: Shared, inlier: Float[Array, "*b"]
-) -> Float[Array, "*b"]:
+    star: Star, shared: Shared, inlier: Float[AnyArray, "*b"]
+) -> Float[AnyArray, "*b"]:
     """Log of the mixture with the broad normal of the outliers."""
     inlier = inlier + jnp.log1p(-jnp.exp(shared.log_outliers))
     return jnp.logaddexp(inlier, shared.log_outliers + star.log_broad)

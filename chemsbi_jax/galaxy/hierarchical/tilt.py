@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
+
+from chemsbi_jax.types import AnyArray
 
 BEYOND = 1.15  # of the largest radius of a draw: the reach
 # standard deviations of the coefficients that are tried: first order, second order
@@ -19,14 +21,14 @@ SCALES = tuple((a, b) for a in (0.1, 0.3, 1.0) for b in (0.01, 0.03, 0.1, 0.3))
 class Tilt(NamedTuple):
     """A quadratic polynomial in whitened coordinates of psi."""
 
-    centre: Float[Array, " psi"]
-    whiten: Float[Array, "psi psi"]
-    slope: Float[Array, " psi"]
-    curve: Float[Array, "psi psi"]
+    centre: Float[AnyArray, " psi"]
+    whiten: Float[AnyArray, "psi psi"]
+    slope: Float[AnyArray, " psi"]
+    curve: Float[AnyArray, "psi psi"]
 
-    reach: Float[Array, ""]  # radius up to which the polynomial is trusted
+    reach: Float[AnyArray, ""]  # radius up to which the polynomial is trusted
 
-    def value(self, psi: Float[Array, " psi"]) -> Float[Array, ""]:
+    def value(self, psi: Float[AnyArray, " psi"]) -> Float[AnyArray, ""]:
         """Log density to add; a wall beyond the reach keeps chains from leaving."""
         x = self.whiten @ (psi - self.centre)
         radius = jnp.sqrt(jnp.sum(x**2) + 1e-12)
@@ -67,7 +69,10 @@ def fit_tilt(
     error, of_x, of_products = best
     curve = np.zeros((psi.shape[1],) * 2)
     curve[first, second] = of_products
-    reach = BEYOND * np.sqrt((x**2).sum(axis=1).max())
+    # new draws lie farther out than those that the covariance is estimated from
+    n, p = psi.shape
+    outside = np.sqrt(n / max(n - p - 1, 1))
+    reach = BEYOND * outside * np.sqrt((x**2).sum(axis=1).max())
     found = Tilt(centre, whiten, of_x, 0.5 * (curve + curve.T), reach)
     return Tilt(*(np.asarray(part, np.float32) for part in found)), error
 

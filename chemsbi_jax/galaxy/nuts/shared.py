@@ -9,14 +9,21 @@ from jaxtyping import Array, Float, Key
 from numpyro.infer import MCMC, NUTS
 
 from chemsbi_jax.constants import YIELD_FACTORS
-from chemsbi_jax.galaxy.hierarchical.density import Density, Point
-from chemsbi_jax.galaxy.hierarchical.joint import make_density, scatter_points
+from chemsbi_jax.galaxy.hierarchical.joint_density import JointDensity
 from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode
+from chemsbi_jax.galaxy.hierarchical.proposals import N_LOCAL
 from chemsbi_jax.galaxy.hierarchical.settings import SharedErrors
 from chemsbi_jax.galaxy.hierarchical.shared import make_layout, psi_names
+from chemsbi_jax.galaxy.hierarchical.shared_density import (
+    last_axis,
+    make_density,
+    to_psi,
+)
 from chemsbi_jax.galaxy.hierarchical.star import FactorForward, Model, make_stars
 from chemsbi_jax.priors import Prior
 from chemsbi_jax.types import Stars
+
+SPREAD = 0.5  # posterior widths of the first places of chains
 
 
 class SharedNuts(NamedTuple):
@@ -59,30 +66,39 @@ def run_shared_nuts(
         max_tree_depth: at most 2 to this power of gradients a step.
         quiet: no progress bar.
     """
-    key_guides, key_start, key_run = jax.random.split(key, 3)
+    key_start, key_run = jax.random.split(key)
     layout, model = make_layout(settings, factors), Model(forward, prior)
     rows = make_stars(stars, settings, prior)
     mode = find_shared_mode(rows, model, layout, quiet=quiet)
-    local, psi, covariance = mode.local, mode.psi, mode.covariance
-    density = make_density(key_guides, rows, local, model, layout, psi, covariance)
+    density = make_density(
+        last_axis(rows),
+        mode.expansion,
+        layout,
+        mode.psi,
+        mode.covariance,
+        len(rows.values),
+    )
+    joint = JointDensity(density, model)
     sampler = MCMC(
-        NUTS(potential_fn=_potential(density), max_tree_depth=max_tree_depth),
+        NUTS(potential_fn=_potential(joint), max_tree_depth=max_tree_depth),
         num_warmup=n_warmup,
         num_samples=n_draws,
         num_chains=n_chains,
         chain_method="vectorized",
         progress_bar=not quiet,
     )
-    start = scatter_points(key_start, density, n_chains)._asdict()
+    n_psi, n_rows = len(mode.psi), density.star.values.shape[-1]
+    shape = n_chains, n_psi + N_LOCAL * n_rows
+    start = SPREAD * jax.random.normal(key_start, shape)
     sampler.run(key_run, init_params=start, extra_fields=("diverging",))
-    at = np.asarray(sampler.get_samples(group_by_chain=True)["shared"], float)
-    psi = np.asarray(density.centre, float) + at @ np.asarray(density.factor, float).T
+    at = np.asarray(sampler.get_samples(group_by_chain=True), float)
+    psi = to_psi(density, at[..., :n_psi])
     n_divergent = int(np.asarray(sampler.get_extra_fields()["diverging"]).sum())
     return SharedNuts(psi_names(factors), psi, n_divergent)
 
 
-def _potential(density: Density):
-    def potential(at: dict[str, Array]) -> Array:
-        return -density.log_density(Point(**at))
+def _potential(density: JointDensity):
+    def potential(at: Array) -> Array:
+        return -density.value(at)
 
     return potential

@@ -96,7 +96,7 @@ def check_guided_fit(
     """`check_fit` with draws of the joint posterior.
 
     Args:
-        key: decides the stars of the model and their draws.
+        key: determines the stars of the model and their draws.
         networks: guide and forward model.
         stars: those that the posterior used.
         guided: the posterior.

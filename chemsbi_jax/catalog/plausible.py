@@ -171,7 +171,7 @@ def check_errors(source: StarTable, key: str, errors: Numbers) -> tuple[str, ...
     if middle > MOST_ERROR:
         raise CatalogError(
             f"{source.name}, column {original!r}: the median error is {middle:.3g} "
-            "dex, too large to constrain the model; the column may be in percent, or "
+            "dex, too large to constrain the model; it looks like percent, or like "
             "another quantity. For percent of a number ratio: "
             f"{flag(f'e_{key}={original}*{PERCENT:.5f}')}."
         )

@@ -171,7 +171,7 @@ class SimulateFlags(CacheFlags):
 
 @dataclass(frozen=True)
 class EmulatorFlags(CacheFlags):
-    """Flags of `chemsbi train emulator`."""
+    """Train the emulator, a network in place of the simulator."""
 
     out: Path = Path("runs/emulator")
     """Folder for weights, figures and records."""
@@ -199,7 +199,7 @@ class EmulatorFlags(CacheFlags):
 
 @dataclass(frozen=True)
 class NpeFlags(CacheFlags):
-    """Flags of `chemsbi train npe`."""
+    """Train the posterior network of one star."""
 
     out: Path = Path("runs/npe")
     """Folder for weights, figures and records."""

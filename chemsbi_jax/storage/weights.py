@@ -20,7 +20,7 @@ FORMAT = 1
 """Version of the layout of the files; a loader refuses any other."""
 PRETRAINED = ("tng", "tng-any", "tng-legacy")
 """Names of the networks that ship with the package."""
-EMULATORS: dict[str, str] = {}
+EMULATORS = {"nkt13+k10+w7": "nkt13-k10-w7"}
 """Yield set -> name of its shipped emulator, which has no posterior network."""
 
 

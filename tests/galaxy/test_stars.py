@@ -204,10 +204,10 @@ def test_numbers_that_are_not_observed_change_no_result(networks):
     np.testing.assert_array_equal(*means)
 
 
-def _infer_in_child(queue):
+def _infer_in_child(queue, key):
     stars = made_stars()
     try:
-        cs.sample_stars(jax.random.key(0), None, stars)
+        cs.sample_stars(key, None, stars)
     except Exception as error:  # of any kind, for the parent to judge
         queue.put(type(error).__name__ + str(error))
 
@@ -216,7 +216,8 @@ def test_forked_processes_are_refused():
     jnp.zeros(3).block_until_ready()  # JAX has started
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
-    child = context.Process(target=_infer_in_child, args=(queue,))
+    key = jax.random.key(0)  # a forked process may hang where it makes one
+    child = context.Process(target=_infer_in_child, args=(queue, key))
     child.start()
     text = queue.get(timeout=60)
     child.join(60)

@@ -1,4 +1,4 @@
-"""Made-up yield sets of any elements, and the sizes of their tests."""
+"""Made-up yield sets with few and with many elements."""
 
 import json
 from pathlib import Path
@@ -7,9 +7,7 @@ import numpy as np
 
 from chemsbi_jax.compute.train import FitConfig
 from chemsbi_jax.emulator import EmulatorConfig
-from chemsbi_jax.galaxy.any_yields import (
-    Recipe,
-)
+from chemsbi_jax.galaxy.any_yields import Recipe
 from helpers.paths import TOY
 
 SOURCE = {"Na": "Mg", "Al": "Mg", "S": "Si", "Ca": "Si", "Ti": "O", "Mn": "Fe",

@@ -1,15 +1,11 @@
-"""A galaxy whose posterior is known and its result, and sets of other elements."""
+"""A galaxy whose posterior is known, and its result; sets of 4 and 15 abundances."""
 
 import pytest
 
 import chemsbi_jax as cs
 from chemsbi_jax.cli import mock as mock_command
-from chemsbi_jax.cli.flags import (
-    MockFlags,
-)
-from chemsbi_jax.galaxy.any_yields import (
-    train_on_demand,
-)
+from chemsbi_jax.cli.flags import MockFlags
+from chemsbi_jax.galaxy.any_yields import train_on_demand
 from chemsbi_jax.yields.elements import SIXTEEN
 from helpers import linear_galaxy
 from helpers.element_sets import FOUR, SMALL, TRUTH, N, write_set
@@ -38,7 +34,7 @@ def saved(result, tmp_path_factory):
     return out, result.save(out, truth=(-2.1, -2.6))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def sets(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sets")
     return {
@@ -47,7 +43,7 @@ def sets(tmp_path_factory):
     }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def tables(sets):
     """The table of a mock galaxy of each set."""
     paths = {n: path.with_suffix(".ecsv") for n, path in sets.items()}
@@ -57,7 +53,7 @@ def tables(sets):
     return paths
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def emulators(sets):
     """A small emulator of each set, and its errors."""
     return {

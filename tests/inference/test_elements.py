@@ -1,6 +1,7 @@
 """Elements belong to the yield set: the whole chain with 4 and with 15 abundances."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from astropy.table import Table
@@ -9,18 +10,13 @@ from jax.tree_util import Partial
 import chemsbi_jax as cs
 from chemsbi_jax import plots
 from chemsbi_jax.catalog import read_catalog, read_stars, write_stars
-from chemsbi_jax.cli import mock as mock_command
-from chemsbi_jax.cli import simulate as simulate_command
-from chemsbi_jax.cli import train_emulator as train_command
 from chemsbi_jax.cli.flags import (
-    EmulatorFlags,
     InferFlags,
-    MockFlags,
-    SimulateFlags,
 )
 from chemsbi_jax.cli.infer import main as infer_command
 from chemsbi_jax.constants import ALL_ABUNDANCES
 from chemsbi_jax.emulator import save_emulator
+from chemsbi_jax.errors import CatalogError, InputError
 from chemsbi_jax.galaxy import any_yields
 from chemsbi_jax.galaxy.any_yields import (
     EMULATOR_FOLDER,
@@ -29,12 +25,15 @@ from chemsbi_jax.galaxy.any_yields import (
     checksum,
     columns_to_read,
     emulators_folder,
+    model_of_yields,
+    needed_elements,
+    require_abundances,
 )
 from chemsbi_jax.galaxy.guided import infer_guided
-from chemsbi_jax.galaxy.networks import Networks
+from chemsbi_jax.galaxy.likelihood import log_likelihood, observe
+from chemsbi_jax.galaxy.networks import Networks, load_networks
 from chemsbi_jax.npe import load_npe
-from chemsbi_jax.plots.simulations import plot_simulations
-from helpers.element_sets import TRUTH, N
+from helpers.element_sets import TRUTH
 
 
 @pytest.fixture
@@ -127,43 +126,91 @@ def test_infer_reads_all_elements_of_the_yields(
     assert np.abs(pull).max() < 4.0
 
 
-@pytest.mark.parametrize("n", [pytest.param(4, marks=pytest.mark.slow), 15])
-def test_commands_take_the_names_from_the_yields(n, sets, tmp_path):
-    names = list(cs.load_yields(sets[n]).abundances)
-    out = tmp_path / "simulations"
-    flags = SimulateFlags(64, yields=str(sets[n]), out=out, plots=out, quiet=True)
-    simulate_command.main(flags)
-    with np.load(out / "simulations.npz") as file:
-        assert file["abundance_names"].tolist() == names
-        assert file["abundances"].shape == (64, n)
-    flags = EmulatorFlags(
-        tmp_path / "emulator", str(sets[n]), n_simulations=N, n_test=N, n_epochs=1,
-        steps_per_epoch=5, quiet=True,
-    )  # fmt: skip
-    metrics = train_command.main(flags)
-    assert list(metrics["rms_dex"]) == names
-    assert list(cs.load_emulator(tmp_path / "emulator").abundances) == names
-    flags = MockFlags(
-        tmp_path / "mock.fits", TRUTH, 5, emulator=str(tmp_path / "emulator"),
-        quiet=True,
-    )  # fmt: skip
-    assert list(mock_command.main(flags).abundances) == names
-    columns = Table.read(tmp_path / "mock.fits").colnames
-    assert [c for c in columns if c in names] == names
+def test_every_abundance_counts(tables, sets):
+    """The likelihood changes with each of the 15, and with none twice."""
+    yields = cs.load_yields(sets[15])
+    stars = read_stars(tables[15], abundances=yields.abundances).take(slice(1))
+    theta = jnp.array([[*TRUTH, -0.3, 0.55, 0.5, 6.0]])
+    clean = cs.simulate(theta, yields)
+
+    def value(stars):
+        return float(log_likelihood(lambda t: clean, theta, observe(stars))[0])
+
+    whole = value(stars)
+    away = ((stars.values - np.asarray(clean)) / stars.errors)[0]
+    for i, name in enumerate(stars.abundances):
+        others = [a for a in stars.abundances if a != name]
+        gap = stars.select(others).select(stars.abundances)
+        np.testing.assert_allclose(value(gap) - whole, 0.5 * away[i] ** 2, atol=1e-2)
 
 
-def test_figures_of_any_number_of_abundances():
-    random = np.random.default_rng(0)
-    for names in (ALL_ABUNDANCES, ("fe_h", "mg_fe", "o_fe"), cs.ABUNDANCES):
-        theta, values = (
-            random.normal(size=(50, 6)),
-            random.normal(size=(50, len(names))),
+def test_the_place_of_iron_follows_from_the_names(sets):
+    """[X/H] with the error of [Fe/H] in common: the same likelihood in any order."""
+    names = ("o_fe", "mg_fe", "fe_h")
+    values = np.array([[0.2, 0.1, -0.3]])
+    errors = np.array([[0.06, 0.07, 0.03]])
+    stars = cs.Stars.complete(values, 0.05, names)
+    stars = stars._replace(errors=errors, fe_covariance=np.array([0.03**2]))
+    clean = np.array([[0.1, 0.15, -0.25]])
+    covariance = np.diag([0.06**2, 0.07**2, 0.03**2])
+    covariance[0, 1] = covariance[1, 0] = 0.03**2
+    covariance[2, :2] = covariance[:2, 2] = -(0.03**2)
+    offset = (clean - values)[0]
+    expected = -0.5 * offset @ np.linalg.solve(covariance, offset)
+    theta = jnp.array([[*TRUTH, -0.3, 0.55, 0.5, 6.0]])
+    clean = jnp.asarray(clean)
+    for order in (names, names[::-1], ("mg_fe", "fe_h", "o_fe")):
+        columns = np.array([names.index(a) for a in order])
+        model = clean[:, columns]
+        found = log_likelihood(
+            lambda t, m=model: m, theta, observe(stars.select(order))
         )
-        figure = plots.plot_emulator_errors(theta, values, names)
-        labels = [ax.get_xlabel() for ax in figure.axes if ax.get_visible()]
-        assert len(labels) == len(names) + 1
-        assert len(set(labels)) == len(labels)
-        figure = plot_simulations(theta, values, names)
-        labels = {ax.get_ylabel() for ax in figure.axes if ax.get_visible()}
-        assert {f"[{a.split('_')[0].capitalize()}/Fe] [dex]" for a in names
-                if a != "fe_h"} <= labels  # fmt: skip
+        np.testing.assert_allclose(float(found[0]), expected, rtol=1e-4)
+
+
+def test_methods_that_need_a_flow_refuse_other_elements(tables, sets):
+    names = cs.load_yields(sets[15]).abundances
+    stars = read_stars(tables[15], abundances=names)
+    for weights in ("tng", "tng-any", "auto"):
+        with pytest.raises(CatalogError, match=r"got na_fe, al_fe.*--yields"):
+            cs.infer(stars, weights=weights, quiet=True)
+    npe, forward = load_networks("tng-any")
+    for method in ("flow", "gaussian"):
+        with pytest.raises(CatalogError, match=r"got na_fe, al_fe.*--yields"):
+            cs.infer_galaxy(jax.random.key(0), npe, stars, method, forward=forward)
+    with pytest.raises(InputError, match="forward model gives 8 abundances.*15"):
+        cs.infer_galaxy(jax.random.key(0), npe, stars, "exact", forward=forward)
+    with pytest.raises(InputError, match="auto, exact or robust"):
+        cs.infer(stars, yields=sets[15], method="flow", quiet=True)
+    with pytest.raises(InputError, match=r"four.json have no c_fe.*ni_fe.*--without"):
+        cs.infer(stars, yields=sets[4], quiet=True)
+
+
+def test_the_default_eight_keep_their_emulator(sets):
+    """Stars with the eight alone have the model that they had before."""
+    whole = cs.load_yields(sets[15])
+    eight = needed_elements(whole, ("fe_h", "o_fe"))
+    assert eight.abundances == cs.ABUNDANCES
+    assert checksum(eight, cs.CLEAN, RECIPE) != checksum(whole, cs.CLEAN, RECIPE)
+    theta = np.array([*TRUTH, -0.3, 0.55, 0.5, 6.0])
+    np.testing.assert_array_equal(
+        cs.simulate(theta, eight), cs.simulate(theta, whole)[:8]
+    )
+    assert needed_elements(whole, ("fe_h", "na_fe")).abundances == ALL_ABUNDANCES
+    few = cs.load_yields(sets[4])
+    assert needed_elements(few, ("fe_h",)).abundances == few.abundances
+    model = model_of_yields(sets[4], "simulator", measured=("fe_h",))
+    assert model.abundances == few.abundances
+
+
+def test_abundances_that_a_set_lacks_are_refused(sets, tmp_path, monkeypatch):
+    few = cs.load_yields(sets[4])
+    stars = cs.Stars.complete(np.zeros((2, 8)))
+    with pytest.raises(InputError, match=r"have no c_fe, .*--without c_fe,n_fe"):
+        require_abundances(stars, "few", few.abundances)
+    require_abundances(stars.select(few.abundances), "few", few.abundances)
+    assert columns_to_read(sets[4]) == cs.ABUNDANCES
+    assert columns_to_read(sets[15]) == ALL_ABUNDANCES
+    assert columns_to_read(None) == cs.ABUNDANCES
+    monkeypatch.setenv("CHEMSBI_DATA", str(tmp_path))  # no tables, and no download
+    assert columns_to_read("tng") == cs.ABUNDANCES

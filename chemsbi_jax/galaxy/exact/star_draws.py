@@ -98,8 +98,8 @@ def _draw(
 
 def _resample(
     tasks: _Task, npe: Npe, forward: Forward, points: Float[Array, "2 point"]
-) -> tuple[Float[Array, "star draw 6"], Float[Array, "star draw 8"]]:
-    def one(task: _Task) -> tuple[Float[Array, "draw 6"], Float[Array, "draw 8"]]:
+) -> tuple[Float[Array, "star draw 6"], Float[Array, "star draw element"]]:
+    def one(task: _Task) -> tuple[Float[Array, "draw 6"], Float[Array, "draw element"]]:
         key = jax.random.wrap_key_data(jnp.asarray(task.key_data))
         key_draws, key_choice = jax.random.split(key)
         draws = draw_weighted(key_draws, task.star, npe, forward, points, DRAWS)

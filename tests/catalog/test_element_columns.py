@@ -1,4 +1,4 @@
-"""Columns of elements beyond the eight: names, flags, presets, selection."""
+"""Columns of elements beyond the eight, in tables and in `Stars`."""
 
 import jax
 import numpy as np
@@ -65,30 +65,6 @@ def test_survey_flags_hide_values_of_further_elements(tmp_path):
     assert read_catalog(plain, options).stars.select(("n_fe",)).observed.all()
 
 
-def test_stars_select_take_and_write(tmp_path):
-    values = np.arange(6.0).reshape(2, 3) / 10.0
-    stars = cs.Stars.complete(values, 0.05, ("fe_h", "na_fe", "o_fe"))
-    assert stars.take([1]).abundances == stars.abundances
-    some = stars.select(("o_fe", "mg_fe"))
-    assert some.observed.tolist() == [[True, False]] * 2
-    assert some.values[:, 0].tolist() == values[:, 2].tolist()
-    assert np.isnan(some.errors[:, 1]).all()
-    write_stars(tmp_path / "stars.ecsv", stars)
-    again = read_stars(tmp_path / "stars.ecsv", abundances=stars.abundances)
-    np.testing.assert_array_equal(again.values, values)
-    leaves = jax.tree.leaves(stars)
-    assert all(np.shape(leaf)[0] == 2 for leaf in leaves)  # the names are static
-
-
-def test_columns_must_be_named_once_each(unchecked):
-    stars = cs.Stars.complete(np.zeros((2, 2)), 0.05, ("fe_h", "fe_h"))
-    with pytest.raises(InputError, match="each abundance once"):
-        cs.infer(stars, quiet=True)
-    stars = cs.Stars.complete(np.zeros((2, 3)), 0.05, ("fe_h", "o_fe"))
-    with pytest.raises(InputError, match=r"\(star, 2\).*fe_h, o_fe.*shape \(2, 3\)"):
-        cs.infer(stars, quiet=True)
-
-
 def test_presets_of_apogee_and_sdss5_have_further_elements(tmp_path):
     n = 5
     iron = np.linspace(-0.3, 0.1, n)
@@ -115,3 +91,27 @@ def test_presets_of_apogee_and_sdss5_have_further_elements(tmp_path):
         np.testing.assert_allclose(some.values[0], [-0.1, 0.1, -0.3], atol=1e-12)
         eight = read_catalog(path).stars
         assert eight.abundances == cs.ABUNDANCES
+
+
+def test_stars_select_take_and_write(tmp_path):
+    values = np.arange(6.0).reshape(2, 3) / 10.0
+    stars = cs.Stars.complete(values, 0.05, ("fe_h", "na_fe", "o_fe"))
+    assert stars.take([1]).abundances == stars.abundances
+    some = stars.select(("o_fe", "mg_fe"))
+    assert some.observed.tolist() == [[True, False]] * 2
+    assert some.values[:, 0].tolist() == values[:, 2].tolist()
+    assert np.isnan(some.errors[:, 1]).all()
+    write_stars(tmp_path / "stars.ecsv", stars)
+    again = read_stars(tmp_path / "stars.ecsv", abundances=stars.abundances)
+    np.testing.assert_array_equal(again.values, values)
+    leaves = jax.tree.leaves(stars)
+    assert all(np.shape(leaf)[0] == 2 for leaf in leaves)  # the names are static
+
+
+def test_columns_must_be_named_once_each(unchecked):
+    stars = cs.Stars.complete(np.zeros((2, 2)), 0.05, ("fe_h", "fe_h"))
+    with pytest.raises(InputError, match="each abundance once"):
+        cs.infer(stars, quiet=True)
+    stars = cs.Stars.complete(np.zeros((2, 3)), 0.05, ("fe_h", "o_fe"))
+    with pytest.raises(InputError, match=r"\(star, 2\).*fe_h, o_fe.*shape \(2, 3\)"):
+        cs.infer(stars, quiet=True)

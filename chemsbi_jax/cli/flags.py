@@ -54,7 +54,7 @@ class InferFlags(StarFlags):
     stars have eight abundances, errors of 0.05 dex and no birth times."""
     yields: str | None = None
     """Yield set in place of --weights, such as nkt13+k10+w7, or a table of your own;
-    its emulator is trained on first use (1 to 2 minutes) and kept."""
+    its emulator is trained on first use (1 to 2 minutes) if none is shipped."""
     forward: Literal["emulator", "simulator"] = "emulator"
     """Model of the likelihood with --yields; the simulator is for few stars."""
     truth: tuple[float, float] | None = None

@@ -12,22 +12,22 @@ class CatalogOptions:
     """How to read a star table."""
 
     survey: Literal["auto", "none", "galah", "apogee", "sdss5"] = "auto"
-    """Survey preset for column names and quality flags; "auto" detects it, "none" takes
-    the package's own column names only."""
+    """Survey preset for column names and quality flags; "auto" detects the
+    survey, "none" reads only the package's own column names."""
     columns: str = ""
-    """Columns by the table's names, as fe_h=FE_H,e_fe_h=FE_H_ERR; conversions too, as
-    age=10**logAge,fe_h=A(Fe)-7.50,e_mg_fe=sqrt(VAR_MG)."""
+    """Pairs of our name and a column, such as fe_h=FE_H,e_fe_h=FE_H_ERR, or a
+    conversion, such as age=10**logAge,fe_h=A(Fe)-7.50,e_mg_fe=sqrt(VAR_MG)."""
     age_unit: Literal["auto", "Gyr", "Myr", "yr"] = "auto"
-    """Unit of ages and birth times whose column has none; auto: Gyr, and for
-    10**column inferred from the size."""
+    """Unit of ages and birth times whose column has none; auto: Gyr, but for 10**column
+    the unit is inferred from the size."""
     solar_from: str | None = None
-    """Solar scale of the table, to convert from, as grevesse2007."""
+    """Solar scale of the table, such as grevesse2007, if it is to be converted."""
     without: str = ""
-    """Abundances to leave out, as c_fe,n_fe."""
+    """Abundances to leave out, such as c_fe,n_fe."""
     default_error: float | None = None
     """Error of abundances that have none in the table [dex]."""
     quality: bool = True
-    """Follow a survey's flags: bad stars are dropped, bad values are not observed."""
+    """Apply the flags of a survey: bad stars are dropped, bad values become gaps."""
     hdu: int | None = None
     """Number of the table in a FITS file or VOTable."""
 

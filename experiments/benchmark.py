@@ -3,8 +3,8 @@
     python experiments/benchmark.py --peer-python PYTHON --out runs/benchmark
 
 PYTHON is that of an environment with the extra `bench` (sbi, torch); without it the
-peers' columns say "not run". Set CHEMSBI_DATA (see experiments/download.py). Times are
-warm medians of five with compilation apart, unless stated.
+columns of the peers have "not run". Set CHEMSBI_DATA (experiments/download.py). Times
+are warm medians of five with compilation apart, unless stated.
 """
 
 import json
@@ -85,7 +85,7 @@ class Config:
     seed: int = 0
     """Of everything random."""
     quiet: bool = False
-    """Say nothing on the way."""
+    """Print nothing during the training."""
 
 
 MODULES = {

@@ -1,11 +1,11 @@
 """The IMF slope and the SN Ia rate of a galaxy from a table of its stars.
 
-Writes summary.json, posterior.nc, posterior.ecsv and figures into --out:
+Writes report.html, summary.json, posterior.nc, posterior.ecsv and figures into --out:
 
     python experiments/infer.py STARS --out DIR
 
-Exit code 0: done; 2: the input can't be used; 3: done, but a check failed and --strict
-was given. The same as the command `chemsbi infer`.
+Exit code 0: done; 2: the input cannot be used; 3: done, with warnings and --strict.
+The same as the command `chemsbi infer`.
 """
 
 import sys

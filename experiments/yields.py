@@ -41,7 +41,7 @@ class Config:
     """Flags of this script."""
 
     sets: str = ""
-    """Names with commas between them: sets, as nkt13+k10+w7, or files of your own."""
+    """Names with commas between them: sets such as nkt13+k10+w7, or your own files."""
     spread: Path | None = None
     """Write the scatter of the published sets to this JSON file."""
     metallicity: float = 0.01

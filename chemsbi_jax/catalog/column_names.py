@@ -123,7 +123,7 @@ def split_columns(
         return shown, ()
     return shown, (
         f"Not read, as the model has no such element: {', '.join(others)}. Yield sets "
-        "that have it read them (--yields, as nkt13+k10+w7).",
+        "with these elements read them (--yields, such as nkt13+k10+w7).",
     )
 
 
@@ -179,7 +179,7 @@ def find_survey(
     is_other = others and not any(_has_marks(preset, names) for preset in mine)
     if not fitting or is_other:
         raise CatalogError(
-            f"{file}: expected the columns of {survey}, as "
+            f"{file}: expected the columns of {survey}, such as "
             f"{', '.join(mine[0].marks)}; got {', '.join(names.values())}. Use "
             "--survey none, and --columns."
         )
@@ -188,7 +188,7 @@ def find_survey(
     released = [s for s in fitting if any(mark in names for mark in s.releases)]
     preset = (released or fitting)[0]
     is_open = len({s.title for s in fitting}) > 1 and not released
-    untold = "; its columns do not tell the release" if is_open else ""
+    untold = "; its columns do not show the release" if is_open else ""
     return preset, [f"Read by the rules of {preset.title}{untold}."]
 
 

@@ -150,9 +150,9 @@ def _refuse_large(
     bad = other if other.any() else large
     problem = {
         "time": "is too large for a time [Gyr]; convert the column or give its unit, "
-        "as --age-unit Myr",
+        "with --age-unit Myr",
         "e_": "is too large for an error [dex]; if the column is in percent or another "
-        "unit, convert it, as --columns e_fe_h=NAME*0.00434",
+        "unit, convert it with --columns e_fe_h=NAME*0.00434",
     }.get(kind, "is too large for an abundance [dex]; correct it, or leave the cell "
           "empty if it is missing; for numbers of lines: --without n_fe")  # fmt: skip
     raise_for_rows(

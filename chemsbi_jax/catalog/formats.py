@@ -55,7 +55,7 @@ OTHERS = {
 }
 OTHER_TEXTS = {
     "\\begin{": "LaTeX; convert it to CSV",
-    "<table": "HTML; convert it to CSV, as with pandas.read_html",
+    "<table": "HTML; convert it to CSV, with pandas.read_html",
 }
 PEEK = 16384  # bytes in which the format is recognised
 HDU_NOTE, SYMBOLS = "hdu_note", "element_symbols"

@@ -56,9 +56,9 @@ def read_ids(name: str, table: Table, column: str | None) -> Ids:
     if (rounded & repeated(text)).any():
         example = text[np.argmax(rounded & repeated(text))]
         warning = (
-            f"{column} has rounded numbers as {example}, which are no ids, so each row "
-            "counts as a star; keep the ids as text or 64-bit integers, to find stars "
-            "that stand in several rows."
+            f"{column} has rounded numbers such as {example}, which are no ids, so "
+            "each row counts as a star; keep the ids as text or 64-bit integers, to "
+            "find stars that are in several rows."
         )
         return Ids(rows, (), (warning,))
     blank = np.isin(np.char.lower(text), NO_ID)

@@ -146,7 +146,7 @@ def _warn_of_ratios(ratios: Mapping[str, tuple[str, str]]) -> str:
         conversion = f"{over}_fe={column}+{under}_fe"
     return (
         f"Not read: {_list(list(ratios))}. The abundances of the model are relative to "
-        f"Fe or H; convert the column, as {flag(conversion)}."
+        f"Fe or H; convert the column with {flag(conversion)}."
     )
 
 

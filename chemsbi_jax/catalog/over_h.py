@@ -122,7 +122,7 @@ def _known(source: StarTable, key: str) -> Float[np.ndarray, " star"]:
         return np.full(len(source.ids), np.nan)
     try:
         values = numbers(source, key, DEX)
-    except CatalogError:  # told where the column is read, if it is
+    except CatalogError:  # reported where the column is read, if it is
         return np.full(len(source.ids), np.nan)
     return np.where(np.abs(values) < MARK, values, np.nan)
 

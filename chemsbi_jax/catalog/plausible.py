@@ -1,4 +1,4 @@
-"""Can the numbers of a column be what its name says? Contradictions are refused."""
+"""Numbers of a column that contradict its name are refused."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from chemsbi_jax.errors import CatalogError, raise_for_rows
 
 Numbers = Float[np.ndarray, " star"]
 
-OVER_H_RANGE = (-9.0, 2.0)  # dex, that stars have been seen to have
+OVER_H_RANGE = (-9.0, 2.0)  # dex, the range of observed stars
 OVER_FE_RANGE = (-4.0, 5.5)
 ABSOLUTE_FROM = 3.0  # dex; no median [X/H] is above, and A(X) of these elements is
 ENOUGH = 5  # numbers that make a distribution
@@ -171,8 +171,8 @@ def check_errors(source: StarTable, key: str, errors: Numbers) -> tuple[str, ...
     if middle > MOST_ERROR:
         raise CatalogError(
             f"{source.name}, column {original!r}: the median error is {middle:.3g} "
-            "dex, which tells nothing; it looks like percent, or like another "
-            "quantity. For percent of a number ratio: "
+            "dex, too large to constrain the model; it looks like percent, or like "
+            "another quantity. For percent of a number ratio: "
             f"{flag(f'e_{key}={original}*{PERCENT:.5f}')}."
         )
     if middle >= LEAST_ERROR:

@@ -124,8 +124,8 @@ def read_catalog(
     if not used.any():
         listed = "; ".join(f"{reason} ({n})" for reason, n in reasons.items())
         raise CatalogError(
-            f"{source.name}: no star can be used: {listed}. --no-quality keeps what a "
-            "survey advises against."
+            f"{source.name}: no star can be used: {listed}. --no-quality keeps stars "
+            "that a survey advises against."
         )
     stars = stars.take(used)._replace(ids=unique_ids(stars.ids, used))
     doubts += [*repeats, *warn_of_giants(source, stars, used)]

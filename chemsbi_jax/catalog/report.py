@@ -52,7 +52,7 @@ class Report(NamedTuple):
         if not self.flags_not_followed:
             return []
         return [
-            "A possible cause of the misfit are bad values: the table has flags that "
+            "Bad values are a possible cause of the misfit: the table has flags that "
             f"were not followed, {', '.join(self.flags_not_followed)}."
         ]
 

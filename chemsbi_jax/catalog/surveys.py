@@ -51,9 +51,9 @@ _GALAH_SUN = (
     "no solar scale was converted."
 )
 _ASPCAP_SUN = (
-    "ASPCAP's zero points make solar-metallicity stars near the Sun solar, on a scale "
-    "close to grevesse2007; no solar scale was converted. --solar-from grevesse2007 "
-    "converts."
+    "ASPCAP's zero points give stars of solar metallicity near the Sun the abundances "
+    "of the Sun, on a scale close to grevesse2007; no solar scale was converted. "
+    "--solar-from grevesse2007 converts."
 )
 
 GALAH_DR3 = Survey(

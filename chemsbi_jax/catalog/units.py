@@ -11,7 +11,7 @@ _SUN = re.compile(  # what VizieR writes: [Sun], log(Sun), [-], ---
 )
 _LOG_TIME = re.compile(r"((dex|log|lg|log10)\(|\[)(yr|myr|gyr|a|year|years)[\])]")
 AUTO = "auto"
-"""The unit of a time that has none: Gyr, or what the size of a power of ten tells."""
+"""The unit of a time that has none: Gyr; that of a power of ten follows its size."""
 TIMES = {
     "": 1.0,
     "gyr": 1.0,

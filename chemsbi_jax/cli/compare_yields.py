@@ -1,4 +1,4 @@
-"""The command `compare-yields`: what the stars say of each of several yield sets."""
+"""The command `compare-yields`: posterior, evidence and misfit of several sets."""
 
 from chemsbi_jax.cli.flags import CompareFlags
 from chemsbi_jax.cli.infer import read

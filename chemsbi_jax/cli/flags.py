@@ -24,11 +24,11 @@ class StarFlags(CacheFlags, CatalogOptions):
     """Flags about the star table; the Config of a command derives from these."""
 
     default_error: Annotated[float | None, tyro.conf.arg(metavar="DEX")] = None
-    """Error of abundances that have none in the table."""
+    """Error [dex] of abundances that have none in the table."""
     hdu: Annotated[int | None, tyro.conf.arg(metavar="NUMBER")] = None
-    """Number of the table in a FITS file."""
+    """Number of the table in a FITS file or VOTable."""
     solar_from: Annotated[str | None, tyro.conf.arg(metavar="SCALE")] = None
-    """Solar scale of the table, to convert from, as grevesse2007."""
+    """Solar scale of the table, such as grevesse2007, if it is to be converted."""
 
     def options(self) -> CatalogOptions:
         """Only the flags about the table."""
@@ -46,15 +46,15 @@ class InferFlags(StarFlags):
     """Folder for the results."""
     method: Literal["auto", "flow", "gaussian", "exact"] = "auto"
     """How the stars are combined; auto: exact for up to 5000 stars, flow for more
-    (with exact for some of them beside it, where the model does not fit)."""
+    (and exact for some of them, for comparison, if the model does not fit)."""
     robust: bool = False
     """Give each abundance a model error, whose size is estimated from the stars."""
     weights: str = "auto"
     """Networks: tng-any, tng, tng-legacy, or a folder; auto: tng-any, or tng if all
     stars have eight abundances, errors of 0.05 dex and no birth times."""
     yields: str | None = None
-    """Yield set in place of --weights, as nkt13+k10+w7, or a table of your own; its
-    emulator is trained when it is first needed (1 to 2 minutes) and kept."""
+    """Yield set in place of --weights, such as nkt13+k10+w7, or a table of your own;
+    its emulator is trained on first use (1 to 2 minutes) if none is shipped."""
     forward: Literal["emulator", "simulator"] = "emulator"
     """Model of the likelihood with --yields; the simulator is for few stars."""
     shared_errors: bool = False
@@ -88,14 +88,14 @@ class CompareFlags(StarFlags):
     stars: Positional[Path]
     """Star table: ECSV, FITS, CSV, VOTable or Parquet."""
     out: Path
-    """Folder for the results; an interrupted run goes on there."""
+    """Folder for the results; an interrupted run resumes there."""
     sets: str = "all"
-    """Yield sets with commas between them, as tng,nkt13+k10+w7; all: the complete sets,
-    and each core-collapse part with k10 and w7, whose tables are on this machine."""
+    """Yield sets with commas between them, such as tng,nkt13+k10+w7; all: the complete
+    sets, and each core-collapse part with k10 and w7, if the tables are installed."""
     forward: Literal["emulator", "simulator"] = "emulator"
     """Model of the likelihood; the simulator is for few stars."""
     n_element_stars: int = 100
-    """Random stars that the abundances are left out of, in turn; 0: none."""
+    """Number of random stars for the fits without each abundance in turn; 0: none."""
     seed: int = 0
     """Random seed."""
     quiet: bool = False
@@ -113,7 +113,8 @@ class NutsFlags(StarFlags):
     n_stars: int | None = None
     """Use only the first stars of the table."""
     weights: str = "auto"
-    """Networks: tng-any, tng, tng-legacy, or a folder; auto: the one for the stars."""
+    """Networks: tng-any, tng, tng-legacy, or a folder; auto: tng-any, or tng if all
+    stars have eight abundances, errors of 0.05 dex and no birth times."""
     forward: Literal["emulator", "simulator"] = "emulator"
     """Model of the likelihood."""
     yields: str = "tng"
@@ -121,9 +122,9 @@ class NutsFlags(StarFlags):
     n_chains: int = 2
     """Chains side by side."""
     n_warmup: int = 80
-    """Steps that are not kept, per chain."""
+    """Warm-up steps of each chain; they are not kept."""
     n_draws: int = 500
-    """Kept steps, per chain."""
+    """Draws of each chain after the warm-up."""
     seed: int = 0
     """Random seed."""
     strict: bool = False
@@ -141,13 +142,13 @@ class MockFlags(CacheFlags):
     truth: tuple[float, float] = (-2.1, -2.6)
     """alpha_imf and log10_n_ia of the galaxy."""
     n: Annotated[int, tyro.conf.arg(aliases=["--n-stars"])] = 1000
-    """Stars."""
+    """Number of stars."""
     sigma: float = 0.05
     """Noise of every abundance [dex]."""
     yields: str = "tng"
     """Yield set: tng, alternative, alternative-reference, or a table of your own."""
     emulator: str | None = None
-    """Networks that take the simulator's place: tng, tng-legacy, or a folder."""
+    """Networks to use in place of the simulator: tng, tng-legacy, or a folder."""
     seed: int = 2
     """Random seed."""
     quiet: bool = False
@@ -159,9 +160,9 @@ class SimulateFlags(CacheFlags):
     """Flags of `chemsbi simulate`."""
 
     n: int = 100_000
-    """Stars."""
+    """Number of stars."""
     prior: Literal["paper", "wide", "mixed"] = "paper"
-    """Where the parameters come from; mixed: what emulators are trained on."""
+    """Prior of the parameters; mixed: the one that emulators are trained on."""
     yields: str = "tng"
     """Yield set: tng, alternative, alternative-reference, or a table of your own."""
     physics: Literal["clean", "legacy"] = "clean"
@@ -178,7 +179,7 @@ class SimulateFlags(CacheFlags):
 
 @dataclass(frozen=True)
 class EmulatorFlags(CacheFlags):
-    """Flags of `chemsbi train emulator`."""
+    """Train the emulator, a network in place of the simulator."""
 
     out: Path = Path("runs/emulator")
     """Folder for weights, figures and records."""
@@ -197,7 +198,7 @@ class EmulatorFlags(CacheFlags):
     n_epochs: int | None = None
     """Epochs; None keeps those of the recipe."""
     steps_per_epoch: int | None = None
-    """Steps an epoch; None keeps those of the recipe."""
+    """Steps per epoch; None keeps those of the recipe."""
     seed: int = 0
     """Random seed."""
     quiet: bool = False
@@ -206,7 +207,7 @@ class EmulatorFlags(CacheFlags):
 
 @dataclass(frozen=True)
 class NpeFlags(CacheFlags):
-    """Flags of `chemsbi train npe`."""
+    """Train the posterior network of one star."""
 
     out: Path = Path("runs/npe")
     """Folder for weights, figures and records."""
@@ -215,24 +216,24 @@ class NpeFlags(CacheFlags):
     recipe: Literal["default", "reference"] = "default"
     """Ours, or that of Buck+ 2025 (masked autoregressive flow, stored simulations)."""
     stars: Literal["fixed", "any", "complete", "apogee", "galah"] = "fixed"
-    """Readings of the training stars: all eight with one error, any gaps and errors, or
-    one of the configurations that "any" mixes (`npe.measurements`)."""
+    """Abundances of the training stars: fixed: all eight with one error; any: any gaps
+    and errors; or one of the kinds of stars in "any" (`npe.measurements`)."""
     dated: bool | None = None
-    """Whether they have birth times (not for fixed); None: half of them."""
+    """Whether these stars have birth times (not for fixed); None: half of them."""
     start: str | None = None
-    """Weights to go on from, of the same recipe and stars: a name or a folder."""
+    """Weights to start from, of the same recipe and stars: a name or a folder."""
     galaxy_only: bool = False
-    """Train only the flow of the two global parameters: what a galaxy adds up."""
+    """Train only the flow of the two global parameters, which all stars share."""
     n_test: int = 20_000
     """Fresh noisy stars that measure the log density."""
     n_epochs: int | None = None
     """Epochs; None keeps those of the recipe."""
     steps_per_epoch: int | None = None
-    """Steps an epoch; None keeps those of the recipe."""
+    """Steps per epoch; None keeps those of the recipe."""
     learning_rate: float | None = None
     """Initial Adam learning rate (cosine decay to zero); None keeps the recipe's."""
     batch_size: int | None = None
-    """Stars a step; None keeps those of the recipe."""
+    """Stars per step; None keeps those of the recipe."""
     seed: int = 0
     """Random seed."""
     quiet: bool = False

@@ -119,5 +119,5 @@ def closing_line(found: Inference, out: Path) -> str:
 
 
 def exit_code(summary: dict, config: InferFlags) -> int:
-    """3 if a check failed and --strict is given, else 0."""
+    """3 if there is a warning and --strict is given, else 0."""
     return 3 if config.strict and summary["warnings"] else 0

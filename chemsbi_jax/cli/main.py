@@ -31,10 +31,10 @@ def _command(name: str, about: str, **default: Any) -> Any:
 
 INFER = """Infer the IMF slope and the SN Ia rate of a galaxy from a table of stars.
 
-Writes summary.json, posterior.nc, posterior.ecsv and figures into --out. Exit code 0:
-done; 2: the input can't be used; 3: done, but a check failed and --strict was given."""
+Writes report.html, summary.json, posterior.nc, posterior.ecsv and figures into --out.
+Exit code 0: done; 2: the input cannot be used; 3: done, with warnings and --strict."""
 COMPARE = "Compare yield sets: posteriors, evidences and stacking weights for a table."
-NUTS = """Sample a galaxy and all of its stars with NUTS: the reference, for few stars.
+NUTS = """Sample a galaxy and all of its stars with NUTS, for comparison; for few stars.
 
 Writes summary.json, posterior.nc and, if the chains converged, a figure."""
 MOCK = "Make a table of mock stars of one galaxy with known parameters."

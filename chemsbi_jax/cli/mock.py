@@ -36,7 +36,7 @@ def main(config: MockFlags) -> cs.Stars:
     values = np.asarray(values, float).round(DECIMALS)
     if len(values) == 0:
         raise InputError(
-            "Expected --truth of a galaxy that has stars; the model makes none with "
+            "Expected --truth of a galaxy that has stars; the model has none with "
             f"{config.truth}."
         )
     ids = np.arange(1, len(values) + 1).astype(str)

@@ -112,7 +112,7 @@ def load_models(config: NutsFlags) -> Networks:
 
 
 def report(summary: dict, out: Path) -> str:
-    """What a user sees on the screen."""
+    """The text for the screen."""
     lines = [f"{summary['n_used']} stars, NUTS:"]
     for name in cs.PARAMETERS[:2]:
         p, c = summary[name], summary["convergence"][name]

@@ -127,7 +127,7 @@ def load_start(config: NpeFlags, recipe: networks.NpeConfig) -> networks.Npe | N
     if config.start is None:
         if config.galaxy_only:
             raise InputError(
-                "--galaxy-only goes on from a network: name it by --start."
+                "--galaxy-only needs a network to start from: give --start."
             )
         return None
     start = networks.load_npe(config.start)

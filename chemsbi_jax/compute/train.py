@@ -36,7 +36,7 @@ class FitConfig:
     n_epochs: int = 100
     """Epochs at most."""
     steps_per_epoch: int = 500
-    """Optimiser steps between two looks at the held-out loss."""
+    """Optimiser steps between two evaluations of the held-out loss."""
     patience: int | None = None
     """Epochs without a better held-out loss before stopping; None never stops."""
 
@@ -86,7 +86,7 @@ def fit(
         draw: makes a batch.
         loss: mean loss of a batch; also applied to `held_out`.
         data: arrays for `draw` and `loss` that do not train.
-        held_out: a batch that is never trained on; decides early stopping.
+        held_out: a batch that is never trained on; determines early stopping.
         config: length of the training.
         start_counts: whether `params` are a result, too, if no epoch is better.
         checkpoint: folder that keeps the state after each epoch; the same run with the
@@ -146,7 +146,7 @@ def _start(
 def _settings(
     run_epoch: jax.stages.Wrapped, config: FitConfig, *arguments: PyTree
 ) -> dict:
-    """All that decides the result, by name; what is large as a short checksum."""
+    """All settings of the result, by name; arrays as a short checksum."""
     key, start, data, held_out = arguments
     # numpyro's priors order their leaves by Python's random hashes, anew in each
     # process, and so the program's arguments: only a sorted list of words is the same

@@ -1,4 +1,4 @@
-"""Classifier two-sample test: can a classifier tell two sets of draws apart?
+"""Classifier two-sample test: can a classifier separate two sets of draws?
 
 Lopez-Paz & Oquab 2017 (arXiv:1610.06545). Held-out accuracy 0.5 = the sets agree, 1 =
 they share nothing. The classifier is a logistic regression on the quadratic terms of

@@ -14,7 +14,7 @@ from chemsbi_jax.types import AnyArray, Forward
 N_REFERENCE = 2000  # stars of the model that the observed ones are compared with
 OUTSIDE_ALL = (
     "The model does not explain these stars: they, or the inferred parameters, lie "
-    "outside its range. The interval means nothing."
+    "outside its range. The interval has no meaning."
 )
 NOT_TESTED = "The fit of the model was not tested, as no star is used."
 ALARM = 0.01  # p-value below which the alarm is raised
@@ -34,7 +34,7 @@ class Misfit(NamedTuple):
 def not_tested() -> Misfit:
     """What stands for the test where no star was used, and the result is the prior.
 
-    The stars of the model are made at the mean of the result, which tells nothing then.
+    The stars of the model are made at the mean of the result, which tests nothing then.
     """
     unknown = np.full(len(ABUNDANCES), np.nan)
     return Misfit(np.nan, False, unknown, unknown, NOT_TESTED)

@@ -39,7 +39,7 @@ def tarp(
     in units of `scale`, for example of the prior, or else of each posterior's scatter.
 
     Args:
-        key: Decides the directions of the default references.
+        key: Determines the directions of the default references.
         truths: One for each posterior.
         draws: Independent draws from each posterior.
         references: In the units of the truths; may depend on the data, not the truth.

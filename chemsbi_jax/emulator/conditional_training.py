@@ -60,7 +60,7 @@ def sample_factors(
     """Log10 factors for training, in the box of +-3 standard deviations.
 
     Args:
-        key: decides the draws.
+        key: determines the draws.
         n: how many.
         uniform_share: part of the rows that is uniform in the box; the others are
             normal, cut off at its edges.
@@ -88,7 +88,7 @@ def train_yield_emulator(
     """Train on pairs of simulations; rows with NaN (no such star) are left out.
 
     Args:
-        key: decides the first weights, the split and the batches.
+        key: determines the first weights, the split and the batches.
         theta: parameters of the simulations.
         factors: their log10 factors (`sample_factors`).
         change: abundances with the factors less those without [dex].

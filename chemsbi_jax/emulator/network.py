@@ -142,7 +142,7 @@ def train_emulator(
     """Train on simulations; rows with NaN (no such star) are left out.
 
     Args:
-        key: decides the first weights, the split and the batches.
+        key: determines the first weights, the split and the batches.
         theta: parameters of the simulations.
         abundances: their abundances [dex].
         box: lowest and highest theta of the training, for `in_range`.

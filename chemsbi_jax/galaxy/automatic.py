@@ -71,7 +71,7 @@ def first_answer(
     """The posterior by one method.
 
     Args:
-        key: decides the draws.
+        key: determines the draws.
         networks: posterior network and forward model.
         stars: all stars.
         method: None chooses: exact for up to `limits.max_exact` stars, or the flow if
@@ -276,7 +276,7 @@ def prefixes(
     The prefixes of a large table are those of a random subset in a random order.
 
     Args:
-        key: decides the draws and the order.
+        key: determines the draws and the order.
         networks: posterior network and forward model.
         stars: the stars of the table.
         table: the same stars, prepared.

@@ -89,7 +89,7 @@ def check_fit(
     """Compare the stars with model stars at the inferred parameters.
 
     Args:
-        key: decides the model stars and their draws.
+        key: determines the model stars and their draws.
         networks: posterior network and forward model.
         stars: the observed stars.
         draws: `sample_stars` of them, at least `N_CHECK_DRAWS` each.
@@ -116,7 +116,7 @@ def sample_and_check(
     """`check_fit` with the draws of the stars, all from one compiled program.
 
     Args:
-        key: decides the draws and the model stars.
+        key: determines the draws and the model stars.
         networks: posterior network and forward model.
         stars: the observed stars.
         galaxy: the posterior, of which the mean is used.
@@ -271,7 +271,7 @@ def leave_out(
     reproduce together with the others.
 
     Args:
-        key: decides the draws; the same for all, so that only the abundances differ.
+        key: determines the draws; the same for all, so that only the abundances differ.
         networks: posterior network and forward model.
         stars: of which the first `n_stars` are used.
         n_stars: number of stars.

@@ -1,6 +1,6 @@
 """The exact posterior with a network of other yields as a guide, and its checks.
 
-A flow of other yields has no say in the result: it only proposes local parameters.
+A flow of other yields does not change the result: it only proposes local parameters.
 What the amortised methods otherwise do (second method, halves, prefixes, draws of the
 stars) is done by the exact method, too.
 """
@@ -96,7 +96,7 @@ def check_guided_fit(
     """`check_fit` with draws of the joint posterior.
 
     Args:
-        key: decides the stars of the model and their draws.
+        key: determines the stars of the model and their draws.
         networks: guide and forward model.
         stars: those that the posterior used.
         guided: the posterior.

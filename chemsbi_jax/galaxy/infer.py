@@ -52,7 +52,7 @@ def infer_galaxy(
     """Posterior of (alpha_imf, log10_n_ia) given all stars of a galaxy.
 
     Args:
-        key: decides the draws.
+        key: determines the draws.
         npe: `load_npe` or `train_npe`.
         stars: `read_stars`; what `npe` can read (any, or all eight with one error).
         method: "flow" multiplies the exact densities of the network on a grid;
@@ -239,7 +239,7 @@ def infer_exact(
     """`infer_galaxy` by "exact".
 
     Args:
-        key: decides the draws.
+        key: determines the draws.
         npe: the network.
         stars: the stars.
         forward: the model of the likelihood.

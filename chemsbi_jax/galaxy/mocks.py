@@ -26,7 +26,7 @@ def mock_stars(
     """Stars of one galaxy; their local parameters come from the prior.
 
     Args:
-        key: decides parameters and noise.
+        key: determines parameters and noise.
         forward: theta (n, 6) -> abundances [dex], NaN where there is no star.
         measure: errors and gaps: `npe.OneError`, or `npe.AnyErrors` for the eight.
         n: draws of the prior; those without a star are left out.

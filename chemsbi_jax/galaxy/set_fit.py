@@ -1,4 +1,4 @@
-"""What the stars say of one yield set: posterior, evidence, left-out data, misfit."""
+"""Result of one yield set for the stars: posterior, evidence, left-out data, misfit."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -45,7 +45,7 @@ def fit_set(
     """Fit one yield set.
 
     Args:
-        key: decides all draws.
+        key: determines all draws.
         networks: guide, and forward model of the set.
         stars: checked.
         rows: stars that the abundances are left out of, in turn.

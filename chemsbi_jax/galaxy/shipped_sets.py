@@ -12,7 +12,7 @@ TOLERANCE = 1e-5  # relative; sums of the same tables differ by rounding
 
 
 def sums_of(yields: Yields) -> dict[str, dict[str, float]]:
-    """Sums of the tables of each channel, by element: numbers that tell sets apart."""
+    """Sums of the tables of each channel, by element; they differ between sets."""
     channels = {
         "sn2": np.asarray(yields.sn2.net, float).sum(axis=(0, 1)),
         "agb": np.asarray(yields.agb.net, float).sum(axis=(0, 1)),

@@ -193,7 +193,7 @@ def _exact_beside(
     is_far_out = is_far(answer.posterior.checks["prior_widths"])
     if not (misfit.is_flagged or is_far_out):
         return answer, None
-    why = "the result is far out" if is_far_out else "the model does not fit"
+    why = "the result is far from the prior" if is_far_out else "the model does not fit"
     networks, limits, watch = run
     with watch(f"exact for some stars, as {why}"):
         exact, reason = exact_beside(key, networks, stars, limits, watch.quiet)

@@ -1,4 +1,4 @@
-"""`compare_yields`: what the stars say of each of several yield sets."""
+"""`compare_yields`: posterior, evidence and misfit of several yield sets."""
 
 import hashlib
 import json
@@ -70,7 +70,7 @@ def compare_yields(
         sets: names as for `load_yields`, as a list or with commas between them; "all"
             takes the complete sets, and each core-collapse part with k10 and w7, as far
             as their tables are on this machine.
-        seed: decides everything random; the same draws serve all sets.
+        seed: determines all random numbers; the same draws serve all sets.
         forward: "simulator" takes the simulator in place of emulators (slow).
         folder: keeps a record of each set that is done; a repeated call goes on there.
         n_element_stars: random stars that the abundances are left out of, in turn; 0

@@ -24,7 +24,7 @@ MIXTURE_SEED = 1  # of the choice of draws, which are random already
 
 
 class SetRecord(NamedTuple):
-    """What the stars say of one yield set, as its JSON file has it."""
+    """Result of one yield set for the stars, as its JSON file has it."""
 
     name: str
     sha256: str  # of the yields

@@ -59,7 +59,7 @@ N_PRIOR_DRAWS = 2000
 
 
 class GuidedAnswer(NamedTuple):
-    """The answer of the method that was asked for, and that of `exact`."""
+    """The answer of the chosen method, and that of `exact`."""
 
     answer: Answer
     guided: Guided
@@ -83,7 +83,7 @@ def guided_model(
     """The model of the yields; None where the shipped networks are of these yields.
 
     Args:
-        choice: what the user wants.
+        choice: yields, forward model, method and limits that the user gave.
         stars: the stars, which are not changed.
         has_weights: weights or networks are given, too.
         watch: times a training.
@@ -136,7 +136,7 @@ def require_method(
 def answer_guided(
     key: Key[Array, ""], run: Run, stars: Stars, method: Literal["auto"] | Method
 ) -> GuidedAnswer:
-    """The posterior by `exact`, and by `robust` if that is asked for."""
+    """The posterior by `exact`, and by `robust` if that method was chosen."""
     key_exact, key_robust = jax.random.split(key)
     networks, _, watch = run
     guided = infer_guided(key_exact, networks, stars, quiet=watch.quiet)

@@ -90,7 +90,7 @@ def infer(
             first needed. None: that of the weights.
         forward: with `yields`, "simulator" takes the simulator itself: no training,
             but slow for more than a few stars.
-        seed: decides everything random.
+        seed: determines all random numbers.
         key: the same as a random key, in place of `seed`.
         limits: numbers of stars at which methods change.
         shared_errors: make a second interval, with priors on the yields, the zero
@@ -244,7 +244,7 @@ def _answer_and_check(
         return found.answer, check_guided(keys, run, stars, found)
     answer = _answer(keys, problem, method, limits, checkpoint, watch)
     if answer is None:
-        raise RuntimeError("Only process 0 calls `infer`; others: `infer_as_worker`.")
+        raise RuntimeError("Only process 0 may call `infer`; use `infer_as_worker`.")
     _require_width(answer, problem)
     return answer, run_checks(keys, run, stars, answer, is_default=method == "auto")
 

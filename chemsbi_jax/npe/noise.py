@@ -34,7 +34,7 @@ def observe_like(
     they do so here.
 
     Args:
-        key: decides the noise.
+        key: determines the noise.
         table: whose errors are taken, as many rows as `theta`.
         theta: parameters of the model stars.
         abundances: their abundances without noise [dex].

@@ -205,7 +205,7 @@ def of_eight(stars: Stars, name: str) -> Stars:
         raise CatalogError(
             f"{name}: the posterior networks read {', '.join(ABUNDANCES)}; got "
             f"{', '.join(others)}. Name a yield set that has these elements (--yields, "
-            "as nkt13+k10+w7), whose method is exact, or leave them out: "
+            "such as nkt13+k10+w7), whose method is exact, or leave them out: "
             "stars.select(cs.ABUNDANCES)."
         )
     return stars.select(ABUNDANCES)
@@ -250,8 +250,8 @@ def require_complete(
         CatalogError: naming the first star and column that don't fit.
     """
     remedy = (
-        f"The networks of this version support all eight abundances with {sigma:g} dex "
-        "errors only"
+        f"This network supports all eight abundances with {sigma:g} dex errors only; "
+        "tng-any supports others (--weights tng-any)"
     )
     missing = np.asarray(~stars.observed)
     _raise_for_stars(name, stars, missing, f"the abundance is missing. {remedy}.")

@@ -96,7 +96,7 @@ def train_npe(
     Stars without abundances (NaN: the model has no such star) do not count.
 
     Args:
-        key: decides the first weights and every batch.
+        key: determines the first weights and every batch.
         stars: where the training stars come from.
         prior: of the stars; the network's density is relative to it.
         config: flow and schedule.

@@ -136,8 +136,8 @@ def _of_edge(checks: Mapping) -> list[str]:
     if checks.get("mass_at_edge", 0.0) <= MAX_EDGE_MASS:
         return []
     text = (
-        "The posterior reaches the edge of its grid: the stars pull the parameters out "
-        "of the prior."
+        "The posterior reaches the edge of its grid: the stars favour parameters "
+        "outside the range of the prior."
     )
     return [text]
 

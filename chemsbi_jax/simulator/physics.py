@@ -1,4 +1,4 @@
-"""Choices of the physics, and the numerical accidents of the original code."""
+"""Choices of the physics, and the numerical errors of the original code."""
 
 from dataclasses import dataclass
 

@@ -122,7 +122,7 @@ def load_part(
     """One channel of one study, read and checked for closure.
 
     Args:
-        name: a key of `PARTS`, "nkt13" say.
+        name: a key of `PARTS`, such as "nkt13".
         channel: the channel that it must be of; any by default.
         vice_source: archive or folder of VICE; by default that in `CHEMSBI_VICE`.
 

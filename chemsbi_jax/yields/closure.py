@@ -33,7 +33,7 @@ def checked(part: Part) -> Part:
         more = f" ({len(faults) - 1} more faults)" if len(faults) > 1 else ""
         raise YieldsError(
             f"{part.name}: this {CHANNELS[part.channel]} table ({part.paper}; "
-            f"{part.source}) is broken: {faults[0]}{more}. Take another part "
+            f"{part.source}) is broken: {faults[0]}{more}. Use another part "
             "(cs.list_yields())."
         )
     return part
@@ -140,7 +140,7 @@ def _explosions(part: Part, m: Models) -> Iterator[str]:
     table = zip(m.masses, m.masses - m.ejected, _exploded(part, m), strict=True)
     for star, left, exploded in table:
         if exploded and left > MAX_REMNANT * star:
-            yield f"{star:g} Msun explode, but leave {left:.3g} Msun: no wind?"
+            yield f"{star:g} Msun explode, but leave {left:.3g} Msun; no wind"
         if exploded and left < MIN_REMNANT and star <= IMF_M_MAX:
             yield f"{star:g} Msun leave {left:.3g} Msun, less than a neutron star"
 

@@ -38,7 +38,7 @@ def load_yields(
             "alternative-reference": the same with the error in the AGB net yields
                 that Chempy makes (`tables_alternative.load_alternative`), for
                 comparison with published work only;
-            three parts, core collapse + AGB + SN Ia, "nkt13+k10+w7" say
+            three parts, core collapse + AGB + SN Ia, such as "nkt13+k10+w7"
                 (`list_yields`);
             a path to a JSON file of one's own, described in `tables_user`.
         elements: what to trace, with H, He and Fe; by default all that the set has.
@@ -114,7 +114,7 @@ def _load(
         return read_user_table(name, vice)
     raise InputError(
         f"Unknown yields {name!r}: expected {', '.join(SETS)}, three parts "
-        "(core collapse + AGB + SN Ia, as nkt13+k10+w7; near the name: "
+        "(core collapse + AGB + SN Ia, such as nkt13+k10+w7; near the name: "
         f"{near(text, [*SETS, *PARTS])}), or the path of a JSON file."
     )
 
@@ -123,8 +123,8 @@ def _from_parts(name: str, wanted: Elements | None, vice: Path | None) -> Yields
     names = name.split("+")
     if len(names) != len(CHANNELS):
         raise InputError(
-            f"Expected yields of three parts ({' + '.join(CHANNELS.values())}), as "
-            f"nkt13+k10+w7; got {len(names)} in {name!r}."
+            f"Expected yields of three parts ({' + '.join(CHANNELS.values())}), such "
+            f"as nkt13+k10+w7; got {len(names)} in {name!r}."
         )
     parts = [load_part(n, c, vice) for n, c in zip(names, CHANNELS, strict=True)]
     common = set(SIXTEEN).intersection(*(traceable(p, SIXTEEN) for p in parts))

@@ -24,7 +24,7 @@ The file, with lists shortened (`tests/toy_yields.json` is a whole one)::
 
 The elements are the file's choice out of C, Fe, H, He, Mg, N, Ne, O, Si, Na, Al, S,
 Ca, Ti, Mn and Ni, the same in every table, with H, He and Fe among them. What the stars
-make beyond them is lost to the gas. Further keys ("reference", say) are allowed beside
+make beyond them is lost to the gas. Further keys (e.g. "reference") are allowed beside
 the three of the top level, and are not read.
 
 A channel that is not one's own has the name of a published part instead of a table

@@ -156,7 +156,7 @@ def sn_ia(folder: str, name: str, paper: str, path: Path | None = None) -> Part:
     """A SN Ia of Seitenzahl+ 2013, Gronow+ 2021 or Iwamoto+ 1999.
 
     Args:
-        folder: below `vice/yields/sneia`, "seitenzahl13/N100" say.
+        folder: below `vice/yields/sneia`, such as "seitenzahl13/N100".
         name: of the part.
         paper: its citation.
         path: VICE's source; by default that in `CHEMSBI_VICE`.

@@ -21,7 +21,7 @@ def check_alarms(
     """Share of false alarms among galaxies of `n` stars, truths from the prior.
 
     Args:
-        key: decides truths, stars and draws.
+        key: determines truths, stars and draws.
         npe: networks.
         forward: the model of the likelihood.
         make_stars: (key, theta) -> the noisy stars of these parameters.

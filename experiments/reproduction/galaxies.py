@@ -43,9 +43,9 @@ def load_galaxies(key: Key[Array, ""], n: int, seed: int) -> dict:
     """All data sets by name, each in a random order of its stars.
 
     Args:
-        key: decides the stars that we simulate and the noise that we add.
+        key: determines the stars that we simulate and the noise that we add.
         n: stars of the galaxies that we simulate.
-        seed: decides the order of the stars; the first N of it are "N stars".
+        seed: determines the order of the stars; the first N of it are "N stars".
     """
     key_tng, key_noise, key_alternative = jax.random.split(key, 3)
     galaxies = {
@@ -91,7 +91,7 @@ def simulate_galaxies(
     """Galaxies of `n` stars with noise; local parameters from the paper prior.
 
     Args:
-        key: decides the local parameters and the noise.
+        key: determines the local parameters and the noise.
         truths: alpha_imf and log10_n_ia of each galaxy.
         n: stars a galaxy.
         forward: theta (..., 6) -> abundances [dex]; all galaxies in one call.

@@ -158,7 +158,7 @@ def recover(
     """Galaxies with known parameters, inferred with every formula.
 
     Args:
-        key: decides truths, stars and draws.
+        key: determines truths, stars and draws.
         networks: the posterior's, under test, and the emulator.
         forward: makes the stars.
         numbers: numbers of stars.

@@ -26,7 +26,7 @@ def compare_all(
     """One row for each data set, number of stars and method.
 
     Args:
-        key: decides everything random.
+        key: determines all random numbers.
         npe: networks.
         forward: the model of the likelihood, the same for NUTS and `exact`.
         config: flags of nuts.py.

@@ -109,7 +109,7 @@ def test_ids_that_are_rounded_or_absent_drop_nobody(tmp_path):
     table["source_id"] = [f"{4 + i % 5}.1{i % 3}E+18" for i in range(N)]
     stars, report = read(write(tmp_path, table))
     assert_same(stars)
-    assert "rounded numbers as" in report.text()
+    assert "rounded numbers such as" in report.text()
     table["source_id"] = np.where(np.arange(N) < 15, -9999, np.arange(N) + 10**18)
     stars, report = read(write(tmp_path, table, "b.csv"))
     assert_same(stars)

@@ -135,7 +135,7 @@ def test_flags_without_known_meaning_are_named(tmp_path):
     assert all(flag in warning for flag in flags)
     summary = {"warnings": [], "checks": {"model_fit": {"flagged": True}}}
     added = add_rows(summary, report)["warnings"]
-    assert "possible cause of the misfit" in added[0]
+    assert "a possible cause of the misfit" in added[0]
     assert flags[0] in added[0]
     summary["checks"]["model_fit"]["flagged"] = False
     assert add_rows(summary, report)["warnings"] == [warning]

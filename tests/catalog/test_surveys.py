@@ -99,7 +99,7 @@ def test_absent_flag_columns_are_told(tmp_path):
     assert "The table has no column snr_c3_iraf; that cut was not made." in text
     assert "Values without a quality flag" in text
     assert "si_fe (4)" in text
-    assert "its columns do not tell the release" in text
+    assert "its columns do not show the release" in text
 
 
 def test_a_missing_flag_is_a_bad_one(tmp_path):
@@ -177,6 +177,6 @@ def test_two_surveys_in_one_table_is_nobodys(tmp_path):
     assert "look like apogee and galah" in report.notes[0]
     assert report.n_used == 3  # only the repeated id and the empty row are dropped
     path = save(apogee(), tmp_path, "apogee.fits")
-    assert "expected the columns of galah, as sobject_id, fe_h; got APOGEE_ID" in (
+    assert "expected the columns of galah, such as sobject_id, fe_h; got APOGEE_ID" in (
         refusal(path, survey="galah")
     )

@@ -43,7 +43,7 @@ def infer_galaxies(
     """Draws of (alpha_imf, log10_n_ia) of many galaxies, in one jitted call.
 
     Args:
-        key: decides the draws.
+        key: determines the draws.
         npe: `load_npe` or `train_npe`.
         galaxies: tables of about the same length; the shorter ones are padded.
         method: "flow" or "gaussian", as in `infer_galaxy`.

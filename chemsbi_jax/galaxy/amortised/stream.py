@@ -83,7 +83,7 @@ def stream_galaxy(
     this take the blocks in turns.
 
     Args:
-        key: decides the draws; the stars' keys depend on their rows alone.
+        key: determines the draws; the stars' keys depend on their rows alone.
         npe: `load_npe` or `train_npe`.
         stars: `read_stars`, the whole table in every process.
         method: "flow" or "gaussian".

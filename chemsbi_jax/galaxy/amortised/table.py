@@ -51,7 +51,7 @@ def prepare_table(key: Key[Array, ""], npe: Npe, stars: Stars) -> StarTable:
     """Pad a table and draw from each star's posterior.
 
     Args:
-        key: decides the draws; those of a star depend on its row alone.
+        key: determines the draws; those of a star depend on its row alone.
         npe: the network.
         stars: what `npe` can read.
 
@@ -89,7 +89,7 @@ def multiply_flows(
     """Method "flow" of a prepared table.
 
     Args:
-        key: decides the simulated stars and the draws.
+        key: determines the simulated stars and the draws.
         npe: the network.
         table: `prepare_table`, or a part of it.
         n_draws: draws from the result.

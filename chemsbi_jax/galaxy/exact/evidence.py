@@ -48,7 +48,7 @@ def log_evidence(
     that remains, of at most 1 / (2 n) a star for n effective draws there.
 
     Args:
-        key: decides the draws of the global parameters.
+        key: determines the draws of the global parameters.
         exact: `exact_of_stars`, converged.
         npe: the network it was made with.
         forward: theta (..., 6) -> abundances [dex].

@@ -119,7 +119,7 @@ def exact_posterior(
     is searched, and the rounds start again from what the search finds.
 
     Args:
-        key: decides the draws.
+        key: determines the draws.
         npe: prior, and proposals for the local parameters.
         forward: theta (..., 6) -> abundances [dex].
         observed: measurements of the stars.

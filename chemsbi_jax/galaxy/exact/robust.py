@@ -59,7 +59,7 @@ def robust_posterior(
     """Posterior of the global latents with a model error of each abundance.
 
     Args:
-        key: decides the draws.
+        key: determines the draws.
         npe: prior, and proposals for the local parameters.
         forward: theta (..., 6) -> abundances [dex].
         start: `exact_posterior` of the stars; those that it left out stay out.

@@ -31,7 +31,7 @@ def exact_of_stars(
     that was trained for a single error is given its training mean in the gaps.
 
     Args:
-        key: decides the draws.
+        key: determines the draws.
         npe: prior, and proposals for the local parameters.
         forward: theta (..., 6) -> abundances [dex].
         stars: checked (`check_stars`).

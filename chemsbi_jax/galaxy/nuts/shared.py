@@ -54,7 +54,7 @@ def run_shared_nuts(
     change the result. Step size and the variances of all coordinates are adapted.
 
     Args:
-        key: decides everything random.
+        key: determines all random numbers.
         forward: (theta, log10 yield factors) -> abundances [dex].
         prior: of the galaxy and of the local parameters.
         stars: any errors, gaps and birth times.

@@ -49,7 +49,7 @@ def infer_shared(
     """Posterior with priors on yields, zero points, population, scatter and outliers.
 
     Args:
-        key: decides the subset and the draws.
+        key: determines the subset and the draws.
         run: networks, numbers of stars, and the clock.
         stars: those that the model explains.
         settings: prior scales, and blocks that are held.
@@ -124,7 +124,8 @@ def shared_figures(
     from chemsbi_jax.plots import shared_errors as plots
 
     first, second = ((p.mean, p.covariance) for p in (statistical, found.posterior))
-    yield "shared_errors", plots.plot_both_intervals(first, second, truth)
+    known = None if truth is None else np.asarray(truth)
+    yield "shared_errors", plots.plot_both_intervals(first, second, known)
     yields = found.summary()["yields"]
     if yields:
         yield "yield_factors", plots.plot_yield_factors(yields, found.prior_scales())

@@ -1,5 +1,6 @@
 """`infer`: what a user gets, shown with a galaxy whose posterior is known."""
 
+import dataclasses
 import json
 
 import arviz as az
@@ -11,6 +12,8 @@ from matplotlib.figure import Figure
 
 import chemsbi_jax as cs
 from chemsbi_jax.catalog import write_stars
+from chemsbi_jax.galaxy.hierarchical import HierarchicalPosterior
+from chemsbi_jax.galaxy.hierarchical.shared import psi_names
 from helpers import linear_galaxy
 
 N_STARS = 60
@@ -71,17 +74,48 @@ def test_text_and_html_have_interval_and_verdict(result):
     assert "<script" not in result._repr_html_()
 
 
-def test_a_second_interval_is_shown(result):
-    import dataclasses
+def second(is_converged):
+    """Draws of all shared parameters from their prior, with a wide galaxy."""
+    names = psi_names(cs.constants.YIELD_FACTORS)
+    draws = np.random.default_rng(0).normal(size=(200, len(names)))
+    mean, covariance = draws[:, :2].mean(axis=0), np.cov(draws[:, :2].T)
+    checks = {"converged": is_converged}
+    galaxy = cs.GalaxyPosterior("hierarchical", draws[:, :2], mean, covariance, checks)
+    budget = {"yields": dict.fromkeys(cs.PARAMETERS[:2], 0.5)}
+    scales = np.full(len(names), 0.1)
+    return HierarchicalPosterior(galaxy, names, draws, draws, scales, budget)
 
-    wide = result.posterior._replace(covariance=4.0 * result.posterior.covariance)
-    both = dataclasses.replace(result, shared_errors=wide)
-    summary = both.summary()["shared_errors"]
-    assert summary["alpha_imf"]["sd"] == pytest.approx(2.0 * result.posterior.sd[0])
+
+def test_a_second_interval_is_shown(result, tmp_path):
+    import xarray as xr
+
+    both = dataclasses.replace(result, shared_errors=second(True))
+    block = both.summary()["shared_errors"]
+    shared = both.shared_errors.posterior
+    assert block["alpha_imf"]["sd"] == pytest.approx(shared.sd[0])
+    assert set(block) >= {"correlation", "budget", "yields", "zero_points"}
     for text in (repr(both), both._repr_html_()):
-        assert f"{2.0 * result.posterior.sd[0]:.4f}" in text
-        assert "shared" in text or "share" in text
+        assert f"{shared.sd[0]:.4f}" in text
     assert "shared_errors" not in result.summary()
+    both.save(tmp_path)
+    for name in ("shared_errors", "yield_factors", "width_budget"):
+        assert (tmp_path / f"{name}.png").exists()
+    group = xr.open_dataset(tmp_path / "posterior.nc", group="shared_errors")
+    np.testing.assert_allclose(
+        group["sn2_o"].std(), block["yields"]["sn2_o"]["sd"], rtol=0.01
+    )
+    assert "Shared errors" in (tmp_path / "report.html").read_text()
+
+
+def test_a_second_interval_that_did_not_converge_is_not_shown(result, tmp_path):
+    note = "The interval with shared errors did not converge: largest r-hat 2.00."
+    failed = dataclasses.replace(result, shared_errors=second(False), shared_note=note)
+    summary = failed.save(tmp_path)
+    assert summary["shared_errors"]["converged"] is False
+    assert "alpha_imf" not in summary["shared_errors"]
+    assert note in summary["warnings"]
+    assert note in repr(failed)
+    assert not (tmp_path / "shared_errors.png").exists()
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,7 @@ from helpers.source import MODULES, PACKAGE, SCRIPTS, imported, label, parse
 MAX_MODULE, MAX_FUNCTION = 300, 40  # lines; a docstring does not count
 MAX_ROOT = 18  # files and folders of the package
 NOT_CODE = {"pretrained", "py.typed"}
-# test_hierarchical.py is in work, and will be split
-TESTS = sorted(
-    path
-    for path in (ROOT / "tests").rglob("*.py")
-    if path.name != "test_hierarchical.py"
-)
+TESTS = sorted(path for path in (ROOT / "tests").rglob("*.py"))
 WITH_EXAMPLES = [path for path in MODULES if ">>> " in path.read_text()]
 
 # From the bottom up. A module may import from lower layers, and from its own folder;

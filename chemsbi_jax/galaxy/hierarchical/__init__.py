@@ -46,7 +46,7 @@ def hierarchical_posterior(
     """Posterior of the shared parameters given all stars of a galaxy.
 
     Args:
-        key: decides everything random.
+        key: determines everything random.
         forward: (theta, log10 yield factors) -> abundances [dex], a PyTree such as
             `jax.tree_util.Partial`.
         prior: of the galaxy and of the stars' local parameters.

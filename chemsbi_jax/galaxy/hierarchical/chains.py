@@ -36,7 +36,7 @@ def walk(
     """The next `n` draws of each chain, rounded up to whole chunks.
 
     Args:
-        key: decides them.
+        key: determines them.
         density: of the coordinates.
         at: where the chains are.
         step: of the leapfrog.

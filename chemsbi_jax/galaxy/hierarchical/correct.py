@@ -90,7 +90,7 @@ def make_warp(
     likelihood is one smooth function of psi.
 
     Args:
-        key: decides the draws.
+        key: determines the draws.
         stars: all stars.
         local: first guesses of their modes.
         model: forward model and prior.

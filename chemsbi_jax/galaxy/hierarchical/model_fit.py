@@ -36,7 +36,7 @@ def shared_misfit(
     `psi`, and the errors and gaps of observed stars.
 
     Args:
-        key: decides the stars of the model.
+        key: determines the stars of the model.
         stars: `make_stars`.
         model: forward model and prior.
         layout: of psi.

@@ -105,7 +105,7 @@ def draw_shared(
     """Draws of the shared latents from their marginal posterior.
 
     Args:
-        key: decides everything random.
+        key: determines everything random.
         stars: `make_stars`.
         model: forward model and prior.
         layout: of psi.

@@ -21,7 +21,7 @@ from chemsbi_jax.galaxy.hierarchical.shared_density import (
 )
 from chemsbi_jax.galaxy.hierarchical.star import FactorForward, Model, make_stars
 from chemsbi_jax.priors import Prior
-from chemsbi_jax.types import Stars
+from chemsbi_jax.types import AnyArray, Stars
 
 SPREAD = 0.5  # posterior widths of the first places of chains
 
@@ -98,7 +98,7 @@ def run_shared_nuts(
 
 
 def _potential(density: JointDensity):
-    def potential(at: Array) -> Array:
+    def potential(at: AnyArray) -> AnyArray:
         return -density.value(at)
 
     return potential

@@ -1,0 +1,100 @@
+"""Settings, names and results of shared errors."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import chemsbi_jax as cs
+from chemsbi_jax.constants import ABUNDANCES, YIELD_FACTORS
+from chemsbi_jax.errors import InputError
+from chemsbi_jax.galaxy import hierarchical as h
+from chemsbi_jax.galaxy.hierarchical import result, small
+from chemsbi_jax.galaxy.hierarchical.shared import make_layout, psi_names, unpack
+
+
+def at_random(layout, seed, size=0.5):
+    return size * jax.random.normal(jax.random.key(seed), layout.scale.shape)
+
+
+@pytest.mark.parametrize("n", [1, 4])
+def test_small_matrices(n):
+    rng = np.random.default_rng(n)
+    root = rng.normal(size=(n, n))
+    matrix = root @ root.T + np.eye(n)
+    lower = small.cholesky(jnp.asarray(matrix))
+    right = rng.normal(size=(3, n))
+    np.testing.assert_allclose(lower, np.linalg.cholesky(matrix), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        small.solve_upper(lower, small.solve_lower(lower, jnp.asarray(right))),
+        np.linalg.solve(matrix, right.T).T,
+        rtol=1e-3,
+        atol=1e-5,
+    )
+    half = 0.5 * np.linalg.slogdet(matrix)[1]
+    np.testing.assert_allclose(small.log_determinant(lower), half, rtol=1e-4)
+
+
+def test_held_blocks_are_at_their_defaults():
+    layout = make_layout(h.SharedErrors(hold=h.BLOCKS), YIELD_FACTORS)
+    shared = unpack(at_random(layout, 0), layout)
+    for part in (shared.factors, shared.zero_points, shared.mean, shared.log_width):
+        assert not np.asarray(part).any()
+    assert not np.asarray(shared.variance).any()
+    np.testing.assert_allclose(np.exp(shared.log_outliers), 0.01, rtol=1e-5)
+
+
+def test_names_and_scales():
+    names = psi_names(YIELD_FACTORS)
+    settings = h.SharedErrors(yields={"sn2_o": 0.2}, zero_points={"fe_h": 0.1})
+    layout = make_layout(settings, YIELD_FACTORS)
+    assert len(names) == len(set(names)) == len(layout.scale)
+    scale = dict(zip(names, np.asarray(layout.scale), strict=True))
+    assert scale["sn2_o"] == pytest.approx(0.2)
+    assert scale["zero_point_fe_h"] == pytest.approx(0.1)
+    assert scale["zero_point_o_fe"] == 0.0
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        h.SharedErrors(hold=("yield",)),
+        h.SharedErrors(yields={"sn2_zz": 0.1}),
+        h.SharedErrors(zero_points=-0.1),
+    ],
+)
+def test_bad_settings(settings):
+    with pytest.raises(InputError, match="Expected"):
+        make_layout(settings, YIELD_FACTORS)
+
+
+def test_budget_of_a_known_covariance():
+    layout = make_layout(h.SharedErrors(), YIELD_FACTORS)
+    covariance = np.eye(len(layout.scale))
+    first = layout.slices()["yields"].start
+    covariance[0, first] = covariance[first, 0] = 0.6
+    budget = result.width_budget(covariance, layout)
+    # conditional variance 1 - 0.6^2 = 0.8^2
+    assert budget["yields"]["alpha_imf"] == pytest.approx(0.2)
+    assert budget["yields"]["log10_n_ia"] == pytest.approx(0.0)
+    assert budget["zero_points"]["alpha_imf"] == pytest.approx(0.0)
+
+
+def test_no_interval_without_convergence():
+    posterior = cs.GalaxyPosterior(
+        "hierarchical", np.zeros((4, 2)), np.zeros(2), np.eye(2), {"converged": False}
+    )
+    names = psi_names(YIELD_FACTORS)
+    some = np.zeros((4, len(names)))
+    summary = h.HierarchicalPosterior(
+        posterior, names, some, some, some[0], {}
+    ).summary()
+    assert summary["converged"] is False
+    assert "alpha_imf" not in summary
+
+
+def test_all_abundances_have_a_zero_point():
+    names = psi_names(YIELD_FACTORS)
+    assert [n for n in names if n.startswith("zero")] == [
+        f"zero_point_{a}" for a in ABUNDANCES
+    ]

@@ -130,7 +130,11 @@ def draw_shared(
                 if warp is None:
                     centre = psi.reshape(-1, psi.shape[-1]).mean(axis=0)
                     shape = stars, state.local, model, layout, centre
-                    warp = make_warp(key_sample, *shape, chains.n_star_draws)
+                    warp = make_warp(
+                        key_sample,  # key reuse: none, only in the first of these rounds
+                        *shape,
+                        chains.n_star_draws,
+                    )
                 sampled = _sample(
                     sampled, state.density, model, psi, warp, chains.n_sampled
                 )

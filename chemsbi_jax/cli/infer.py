@@ -10,6 +10,7 @@ from chemsbi_jax.compute.devices import join_processes
 from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.errors import InputError, WidthError
 from chemsbi_jax.galaxy.any_yields import columns_to_read
+from chemsbi_jax.galaxy.hierarchical import SharedErrors
 from chemsbi_jax.inference import Inference, infer, infer_as_worker
 from chemsbi_jax.inference.rows import save_rows
 from chemsbi_jax.inference.shared import read_settings
@@ -23,7 +24,6 @@ ONE_PROCESS = ("exact", "robust")
 def main(config: InferFlags, limits: Limits = Limits()) -> dict:
     """Run the inference and write its files; returns the content of summary.json."""
     check_flags(config)
-    shared = read_settings(config.hold, config.shared_priors)
     join(config)
     watch = Stopwatch(config.quiet)
     with watch("read"):
@@ -47,7 +47,7 @@ def main(config: InferFlags, limits: Limits = Limits()) -> dict:
             **about,
             yields=config.yields,
             forward=config.forward,
-            shared_errors=shared if config.shared_errors else False,
+            shared_errors=shared_settings(config),
             checkpoint=progress,
             watch=watch,
         )
@@ -62,6 +62,12 @@ def main(config: InferFlags, limits: Limits = Limits()) -> dict:
     if not config.quiet:
         print(closing_line(found, config.out))
     return summary
+
+
+def shared_settings(config: InferFlags) -> bool | SharedErrors:
+    """Priors of the second interval; False: it is not wanted."""
+    settings = read_settings(config.hold, config.shared_priors)
+    return settings if config.shared_errors else False
 
 
 def method_of(config: InferFlags) -> str:

@@ -11,7 +11,6 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from chemsbi_jax.errors import ConvergenceError
 from chemsbi_jax.galaxy.amortised.stream import stream_galaxy as stream_galaxy
 from chemsbi_jax.galaxy.amortised.table import (
     StarTable,
@@ -26,7 +25,6 @@ from chemsbi_jax.galaxy.exact.posterior import require_converged
 from chemsbi_jax.galaxy.exact.robust import robust_posterior
 from chemsbi_jax.galaxy.exact.start import exact_of_stars
 from chemsbi_jax.galaxy.grid import draw_from_grid
-from chemsbi_jax.galaxy.hierarchical import hierarchical_posterior
 from chemsbi_jax.galaxy.result import to_posterior
 from chemsbi_jax.galaxy.star_checks import check_stars, require_columns
 from chemsbi_jax.galaxy.width import require_width
@@ -59,10 +57,7 @@ def infer_galaxy(
             "gaussian" multiplies Gaussians fitted to draws of each star; "exact" takes
             the flow only as a guide and integrates the likelihood of `forward`;
             "robust" also gives each abundance a model error whose size is estimated
-            from the stars; "hierarchical" has priors on yields, zero points and
-            populations (`hierarchical_posterior`), its `forward` takes yield factors
-            beside theta (`emulate_yields`), and its draws are those of its chains.
-            Stars that are too uninformative for a network
+            from the stars. Stars that are too uninformative for a network
             (`find_uninformative`) are excluded from the first two.
         n_draws: draws from the result.
         forward: theta (..., 6) -> abundances [dex], for "exact" and "robust". "flow"
@@ -75,7 +70,7 @@ def infer_galaxy(
         ValueError: unknown method, or one that lacks `forward`.
         CatalogError: a star can't be used (`check_stars`), or the network is for one
             error, and a star has another or gaps.
-        ConvergenceError: "exact", "robust" or "hierarchical" did not converge.
+        ConvergenceError: "exact" or "robust" did not converge.
         WidthError: the posterior is narrower than the errors of the stars allow.
     """
     stars = check_stars(stars)
@@ -294,30 +289,10 @@ def _required(forward: Forward | None, method: str, stars: Stars) -> Forward:
     return forward
 
 
-def _infer_hierarchical(
-    key: Key[Array, ""],
-    npe: Npe,
-    stars: Stars,
-    forward: Forward | None,
-    n_draws: int,
-    quiet: bool,
-) -> GalaxyPosterior:
-    if forward is None:
-        raise ValueError(
-            "Method 'hierarchical' needs `forward`, a function from theta and yield "
-            "factors to abundances such as `emulate_yields`; got None."
-        )
-    found = hierarchical_posterior(key, forward, npe.prior, stars, quiet=quiet)
-    if not found.is_converged:
-        raise ConvergenceError(found.why_not())
-    return found.posterior
-
-
 METHODS: dict[str, Callable[..., GalaxyPosterior]] = {
     "flow": _infer_flow,
     "gaussian": _infer_gaussian,
     "exact": infer_exact,
     "robust": _infer_robust,
-    "hierarchical": _infer_hierarchical,
 }
 """Method -> function of (key, npe, checked stars, forward, n_draws, quiet)."""

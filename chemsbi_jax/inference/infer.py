@@ -117,7 +117,6 @@ def infer(
     keys = split_key(jax.random.key(seed) if is_seeded else key)
     run = Run(problem.networks, limits, watch)
     answer, checked = _answer_and_check(keys, problem, run, method, checkpoint)
-    shared = _shared(keys, problem, run, answer, shared_errors)
     return Inference(
         posterior=answer.posterior,
         **checked._asdict(),
@@ -129,8 +128,7 @@ def infer(
         limits=limits,
         key=keys.figures,
         watch=watch,
-        shared_errors=shared.posterior,
-        shared_note=shared.note,
+        **_shared(keys, problem, run, answer, shared_errors)._asdict(),
     )
 
 

@@ -39,8 +39,8 @@ TOO_FEW = 5  # stars; the population of fewer is its prior
 class SharedAnswer(NamedTuple):
     """The second interval, or why there is none."""
 
-    posterior: HierarchicalPosterior | None
-    note: str  # a sentence about it; empty: nothing to say
+    shared_errors: HierarchicalPosterior | None
+    shared_note: str  # a sentence about it; empty: nothing to say
 
 
 def infer_shared(

@@ -112,45 +112,58 @@ def draw_shared(
         chains: their number and length.
         quiet: no progress bar.
     """
-    key_start, key_walk, key_sample = jax.random.split(key, 3)
+    key_start, key_walk, key_warp, key_tilt, key_last = jax.random.split(key, 5)
     mode = find_shared_mode(stars, model, layout, quiet=quiet)
     galaxy = _Galaxy(stars, last_axis(stars), model, layout, mode.covariance)
     state = _first_state(key_start, galaxy, mode, chains.n_chains)
-    rounds = (*chains.n_warmup, *chains.n_tilted)
-    keys = jax.random.split(key_walk, len(rounds) + 1)
-    total = sum(rounds) + chains.n_draws
-    sampled, warp = None, None
+    total = sum((*chains.n_warmup, *chains.n_tilted)) + chains.n_draws
     with tqdm(total=total, desc="hierarchical", unit="draw", disable=quiet) as bar:
-        for i, n in enumerate(rounds):
-            found, step = go(
-                keys[i], state.density, state.at, state.step, n, bar.update
-            )
-            psi = to_psi(state.density, found.shared)
-            if i >= len(chains.n_warmup):
-                if warp is None:
-                    centre = psi.reshape(-1, psi.shape[-1]).mean(axis=0)
-                    shape = stars, state.local, model, layout, centre
-                    warp = make_warp(
-                        key_sample,  # key reuse: none, only in the first of these rounds
-                        *shape,
-                        chains.n_star_draws,
-                    )
-                sampled = _sample(
-                    sampled, state.density, model, psi, warp, chains.n_sampled
-                )
-            state = _next_state(galaxy, state, psi, step, sampled)
-            if sampled is not None and sampled.raw_sd < SMALL:
-                break
-        at, step = state.at, state.step
-        found, _ = go(
-            keys[-1], state.density, at, step, chains.n_draws, bar.update, True
+        state = _warm_up(key_walk, galaxy, state, chains.n_warmup, bar)
+        warp = make_warp(
+            key_warp,
+            stars,
+            state.local,
+            model,
+            layout,
+            to_psi(state.density, state.at).mean(axis=0),
+            chains.n_star_draws,
         )
+        state = _tilt(key_tilt, galaxy, state, warp, chains, bar)
+        at, step, n = state.at, state.step, chains.n_draws
+        found, _ = go(key_last, state.density, at, step, n, bar.update, True)
     psi = to_psi(state.density, found.shared)
     some = evenly(psi.reshape(-1, psi.shape[-1]), chains.n_corrected)
     with tqdm(total=len(some), desc="weights", unit="draw", disable=quiet) as bar:
         correction = correct_draws(state.density, model, some, warp, bar.update)
     accepted = float(found.accepted.mean())
     return SharedDraws(psi, some, correction, accepted, step, mode)
+
+
+def _warm_up(key, galaxy: _Galaxy, state: _State, rounds, bar: tqdm) -> _State:
+    """Chains, and after each round a new expansion."""
+    for key_round, n in zip(jax.random.split(key, len(rounds)), rounds, strict=True):
+        at, step = state.at, state.step
+        found, step = go(key_round, state.density, at, step, n, bar.update)
+        psi = to_psi(state.density, found.shared)
+        state = _next_state(galaxy, state, psi, step, None)
+    return state
+
+
+def _tilt(
+    key, galaxy: _Galaxy, state: _State, warp: Warp, chains: Chains, bar: tqdm
+) -> _State:
+    """Rounds with sampled likelihoods, until the log weights hardly vary."""
+    rounds, sampled = chains.n_tilted, None
+    for key_round, n in zip(jax.random.split(key, len(rounds)), rounds, strict=True):
+        at, step = state.at, state.step
+        found, step = go(key_round, state.density, at, step, n, bar.update)
+        psi = to_psi(state.density, found.shared)
+        density = state.density
+        sampled = _sample(sampled, density, galaxy.model, psi, warp, chains.n_sampled)
+        state = _next_state(galaxy, state, psi, step, sampled)
+        if sampled.raw_sd < SMALL:
+            break
+    return state
 
 
 def _first_state(key, galaxy: _Galaxy, mode: Mode, n_chains: int) -> _State:

@@ -1,7 +1,7 @@
 """The posterior of the shared parameters as a user reads it."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from astropy.table import Table
@@ -15,9 +15,6 @@ from chemsbi_jax.galaxy.hierarchical.shared import Layout, physical, psi_names
 from chemsbi_jax.priors import Prior
 from chemsbi_jax.storage.files import plain
 from chemsbi_jax.types import GalaxyPosterior
-
-if TYPE_CHECKING:
-    from getdist import MCSamples
 
 MAX_R_HAT, MIN_ESS = 1.05, 100.0  # of each shared parameter, in the chains
 MAX_PARETO_K, MIN_WEIGHTED = 0.7, 50.0  # of the weights, and their effective draws
@@ -63,22 +60,6 @@ class HierarchicalPosterior(NamedTuple):
         """The draws of all shared parameters as an astropy table."""
         meta = {"method": "hierarchical", "checks": plain(self.posterior.checks)}
         return Table(self.draws, names=self.names, meta=meta)
-
-    def to_getdist(self) -> "MCSamples":
-        """The draws of the parameters that are free as `getdist.MCSamples`.
-
-        Raises:
-            ImportError: GetDist is not installed (`pip install getdist`).
-        """
-        import getdist
-
-        free = np.flatnonzero(np.ptp(self.draws, axis=0) > 0.0)
-        return getdist.MCSamples(
-            samples=self.draws[:, free],
-            names=[self.names[i] for i in free],
-            label="hierarchical",
-            settings={"ignore_rows": 0},
-        )
 
     def summary(self) -> dict:
         """Content of `shared_errors` in summary.json.

@@ -70,14 +70,8 @@ def run_shared_nuts(
     layout, model = make_layout(settings, factors), Model(forward, prior)
     rows = make_stars(stars, settings, prior)
     mode = find_shared_mode(rows, model, layout, quiet=quiet)
-    density = make_density(
-        last_axis(rows),
-        mode.expansion,
-        layout,
-        mode.psi,
-        mode.covariance,
-        len(rows.values),
-    )
+    place = mode.psi, mode.covariance, len(rows.values)
+    density = make_density(last_axis(rows), mode.expansion, layout, *place)
     joint = JointDensity(density, model)
     sampler = MCMC(
         NUTS(potential_fn=_potential(joint), max_tree_depth=max_tree_depth),

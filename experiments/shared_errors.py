@@ -66,7 +66,7 @@ class Config:
     hold: tuple[str, ...] = ()
     """Blocks that the inference holds: yields, zero_points, population, scatter."""
     n_draws: int = 120
-    """Draws of each of 16 chains."""
+    """Last draws of each of 8 chains."""
     data: Path = Path("stars")
     """Folder of the star tables."""
     seed: int = 0
@@ -175,7 +175,7 @@ def make_galaxy(key, psi, layout, forward, prior, config: Config) -> cs.Stars:
     galaxy = jnp.broadcast_to(shared.galaxy, (n, N_GLOBAL))
     theta = priors.from_normal(prior, jnp.concatenate([galaxy, local], axis=1))
     factors = jnp.broadcast_to(shared.factors, (n, len(YIELD_FACTORS)))
-    clean = forward(theta, factors) - shared.zero_points[:-1]
+    clean = forward(theta, factors) + shared.zero_points[:-1]
     scatter = jnp.sqrt(shared.variance[:-1]) * jax.random.normal(
         key_scatter, clean.shape
     )

@@ -66,8 +66,14 @@ def main(config: InferFlags, limits: Limits = Limits()) -> dict:
 
 def shared_settings(config: InferFlags) -> bool | SharedErrors:
     """Priors of the second interval; False: it is not wanted."""
-    settings = read_settings(config.hold, config.shared_priors)
-    return settings if config.shared_errors else False
+    if config.shared_errors:
+        return read_settings(config.hold, config.shared_priors)
+    if config.hold or config.shared_priors:
+        raise InputError(
+            "Expected --shared-errors with --hold or --shared-priors, which only the "
+            "interval with shared errors has; got none."
+        )
+    return False
 
 
 def method_of(config: InferFlags) -> str:

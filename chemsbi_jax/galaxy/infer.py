@@ -73,9 +73,9 @@ def infer_galaxy(
         ConvergenceError: "exact" or "robust" did not converge.
         WidthError: the posterior is narrower than the errors of the stars allow.
     """
-    stars = check_stars(stars)
-    rest = {"forward": forward, "quiet": quiet}
-    posterior = infer_of_any_width(key, npe, stars, method, n_draws, **rest)
+    posterior = infer_of_any_width(
+        key, npe, stars, method, n_draws, forward=forward, quiet=quiet
+    )
     require_width(posterior, npe.prior, stars)
     return posterior
 
@@ -91,7 +91,7 @@ def infer_of_any_width(
     forward: Forward | None = None,
     quiet: bool = True,
 ) -> GalaxyPosterior:
-    """`infer_galaxy` for a comparison: a false width is not refused."""
+    """`infer_galaxy` without the check of the width, for comparisons of methods."""
     stars = check_stars(stars)
     if method not in METHODS:
         known = " or ".join(METHODS)

@@ -4,14 +4,14 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 from jaxtyping import Array, Float, Key
 
+from chemsbi_jax.constants import YIELD_FACTORS
 from chemsbi_jax.emulator import emulate_yields, load_yield_emulator
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.checks import describe_fit
@@ -21,6 +21,8 @@ from chemsbi_jax.galaxy.hierarchical import (
     SharedErrors,
     hierarchical_posterior,
 )
+from chemsbi_jax.galaxy.hierarchical.settings import prior_scales
+from chemsbi_jax.galaxy.hierarchical.shared import LARGEST_SHARE
 from chemsbi_jax.galaxy.hierarchical.star import FactorForward
 from chemsbi_jax.galaxy.networks import Networks
 from chemsbi_jax.inference.checks import Run
@@ -49,7 +51,7 @@ def infer_shared(
     """Posterior with priors on yields, zero points, population, scatter and outliers.
 
     Args:
-        key: determines the subset and the draws.
+        key: determines all random numbers.
         run: networks, numbers of stars, and the clock.
         stars: those that the model explains.
         settings: prior scales, and blocks that are held.
@@ -65,22 +67,22 @@ def infer_shared(
             f"The interval with shared errors was not made: it needs {TOO_FEW} stars; "
             f"got {n_stars}. The interval takes the yields as exactly known.",
         )
-    key_subset, key_draws = jax.random.split(key)
-    if n_stars > limits.n_shared:
-        rows = jax.random.choice(key_subset, n_stars, (limits.n_shared,), replace=False)
-        stars = stars.take(np.sort(np.asarray(rows)))
-    prior = networks.npe.prior
     found = hierarchical_posterior(
-        key_draws, forward, prior, stars, settings, quiet=watch.quiet
+        key,
+        forward,
+        networks.npe.prior,
+        stars,
+        settings,
+        most_stars=limits.n_shared,
+        quiet=watch.quiet,
     )
-    note = "" if found.is_converged else found.why_not()
-    if not note and n_stars > limits.n_shared:
-        note = (
-            f"The interval with shared errors is from {limits.n_shared} random stars "
-            f"of {n_stars}; its width is that of the shared errors rather than of the "
-            "number of stars."
-        )
-    return SharedAnswer(found, note)
+    if not found.is_converged:
+        return SharedAnswer(found, found.why_not())
+    n_subset = found.posterior.checks.get("n_subset")
+    note = (
+        f"The interval with shared errors is from {n_subset} random stars of {n_stars}."
+    )
+    return SharedAnswer(found, note if n_subset else "")
 
 
 def factor_forward(networks: Networks) -> FactorForward | None:
@@ -94,7 +96,7 @@ def factor_forward(networks: Networks) -> FactorForward | None:
 
 
 def _is_equal(a: Array, b: Array) -> bool:
-    return jnp.shape(a) == jnp.shape(b) and bool(np.array_equal(a, b))
+    return bool(np.array_equal(a, b))
 
 
 def shared_block(found: HierarchicalPosterior) -> dict:
@@ -136,20 +138,29 @@ def read_settings(hold: str, path: Path | None) -> SharedErrors:
     """Prior scales from flags: blocks to hold, and a JSON file of `SharedErrors`.
 
     Args:
-        hold: names of blocks with commas between them, as yields,zero-points.
-        path: a JSON object with fields of `SharedErrors`, as
+        hold: names of blocks with commas between them, such as yields,zero-points.
+        path: a JSON object with fields of `SharedErrors`, such as
             {"yields": {"sn2_fe": 0.1}, "scatter": 0.02}; None for the defaults.
 
     Raises:
         InputError: the file or a name in it can't be read.
     """
-    names = tuple(n.strip().replace("-", "_") for n in hold.split(",") if n.strip())
-    unknown = sorted(set(names) - set(BLOCKS))
+    names = [n.strip() for n in hold.split(",") if n.strip()]
+    known = [block.replace("_", "-") for block in BLOCKS]
+    unknown = sorted(set(names) - set(known) - set(BLOCKS))
     if unknown:
-        raise InputError(f"Expected --hold with names of {BLOCKS}; got {unknown}.")
+        raise InputError(
+            f"Expected --hold with names from {', '.join(known)}; got "
+            f"{', '.join(unknown)}."
+        )
     content = {} if path is None else _read_priors(path)
-    held = tuple(content.pop("hold", ())) + names
-    return SharedErrors(**content, hold=held)
+    held = (*content.pop("hold", ()), *(n.replace("-", "_") for n in names))
+    settings = SharedErrors(**content, hold=held)
+    try:
+        prior_scales(settings, YIELD_FACTORS)  # before anything long
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return settings
 
 
 def _read_priors(path: Path) -> dict:
@@ -161,18 +172,42 @@ def _read_priors(path: Path) -> dict:
             f"{path}: expected a JSON file with priors of shared errors; got {error}."
         ) from None
     if not isinstance(content, dict) or set(content) - set(known):
-        got = (
-            sorted(set(content) - set(known)) if isinstance(content, dict) else content
-        )
+        is_object = isinstance(content, dict)
+        got = sorted(set(content) - set(known)) if is_object else content
         raise InputError(
             f"{path}: expected a JSON object with keys of {known}; got {got}."
         )
     for name, value in content.items():
-        scales = list(value.values()) if isinstance(value, dict) else [value]
-        is_number = all(isinstance(s, int | float) and s >= 0.0 for s in scales)
-        if name != "hold" and value is not None and not is_number:
-            raise InputError(
-                f"{path}: expected scales from 0 for {name} (a number, or name -> "
-                f"number); got {value!r}."
-            )
+        expected = _EXPECTED.get(name, "a number")
+        if not _is_allowed(name, value):
+            raise InputError(f"{path}: expected {expected} for {name}; got {value!r}.")
     return content
+
+
+_EACH = "a number [dex], or an object of name: number"
+_EXPECTED = {
+    "yields": f"{_EACH}, or null",
+    "zero_points": _EACH,
+    "scatter": _EACH,
+    "outlier_share": f"a share from 0 to {LARGEST_SHARE}",
+    "outlier_width": "a number above 0 [dex]",
+    "hold": f"a list of names from {', '.join(BLOCKS)}",
+}
+"""Field of `SharedErrors` -> its values in JSON, where it is not one number."""
+
+
+def _is_allowed(name: str, value: object) -> bool:
+    """Whether a value of the JSON file has the type that its field needs."""
+    if name == "hold":
+        return isinstance(value, list) and all(isinstance(n, str) for n in value)
+    if name == "outlier_share":
+        return _is_number(value) and 0.0 <= value <= LARGEST_SHARE
+    if name == "outlier_width":
+        return _is_number(value) and value > 0.0
+    if isinstance(value, dict) and name in _EXPECTED:
+        return all(_is_number(scale) for scale in value.values())
+    return _is_number(value) or (name == "yields" and value is None)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)

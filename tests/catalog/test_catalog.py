@@ -1,7 +1,8 @@
 """Star tables: real files in all four formats, read and written."""
 
+import cProfile
 import gzip
-import time
+import pstats
 
 import numpy as np
 import pytest
@@ -225,13 +226,14 @@ def test_write_where_no_folder_can_be(tmp_path):
         write_stars(tmp_path / "stars.csv" / "new.ecsv", stars)
 
 
-def test_many_stars_are_quick(tmp_path):
+def test_many_stars_take_few_calls(tmp_path):
     n = 200_000
     table = star_table(n)
     path = save(table, tmp_path, "stars.fits")
-    start = time.perf_counter()
-    stars = read_stars(path)
-    assert time.perf_counter() - start < 10  # a loop over rows takes minutes
+    with cProfile.Profile() as profile:
+        stars = read_stars(path)
+    # 8 a row are measured, for its id; a loop over all cells makes hundreds
+    assert pstats.Stats(profile).total_calls < 20 * n
     assert stars.observed.all()
     assert len(stars.ids) == n
 

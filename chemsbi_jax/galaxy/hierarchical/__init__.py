@@ -28,7 +28,6 @@ from chemsbi_jax.priors import Prior
 from chemsbi_jax.types import Stars
 
 DEFAULT, CHAINS = SharedErrors(), Chains()
-MOST_STARS = 5000  # of more, a random subset: the shared errors are the width
 
 
 @in_float32
@@ -41,6 +40,7 @@ def hierarchical_posterior(
     *,
     factors: Sequence[str] = YIELD_FACTORS,
     chains: Chains = CHAINS,
+    most_stars: int = 5000,
     quiet: bool = True,
 ) -> HierarchicalPosterior:
     """Posterior of the shared parameters given all stars of a galaxy.
@@ -50,15 +50,17 @@ def hierarchical_posterior(
         forward: (theta, log10 yield factors) -> abundances [dex], a PyTree such as
             `jax.tree_util.Partial`.
         prior: of the galaxy and of the stars' local parameters.
-        stars: any errors, gaps and birth times; of more than `MOST_STARS`, a random
-            subset, which `checks["n_subset"]` states.
+        stars: any errors, gaps and birth times.
         settings: prior scales, and blocks that are held.
         factors: names of the yield factors.
         chains: their number and length.
+        most_stars: of more stars, that many random ones, as the shared errors make the
+            width; `checks["n_subset"]` then has the number.
         quiet: no progress bar.
 
     Returns:
-        With `checks["converged"]` False, draws and intervals are not to be used.
+        With `is_converged` False, draws and intervals are not to be used, and there is
+        no `misfit`.
 
     Raises:
         InputError: other abundances than the eight, an unknown block or factor, or a
@@ -71,18 +73,20 @@ def hierarchical_posterior(
         )
     key_subset, key_draws, key_fit = jax.random.split(key, 3)
     n_stars, extra = len(stars.values), {}
-    if n_stars > MOST_STARS:
-        rows = jax.random.choice(key_subset, n_stars, (MOST_STARS,), replace=False)
+    if n_stars > most_stars:
+        rows = jax.random.choice(key_subset, n_stars, (most_stars,), replace=False)
         stars = stars.take(np.sort(np.asarray(rows)))
-        extra = {"n_subset": MOST_STARS}
+        extra = {"n_subset": most_stars}
     layout = make_layout(settings, factors)
     readings = make_stars(stars, settings, prior)
     model = Model(forward, prior)
     found = draw_shared(key_draws, readings, model, layout, chains, quiet=quiet)
     result = to_result(found, layout, factors, prior)
     checks = result.posterior.checks | extra
+    result = result._replace(posterior=result.posterior._replace(checks=checks))
     is_outlier = found.correction.stars.inlier < 0.5
+    if not result.is_converged or is_outlier.all():
+        return result
     centre = result.latents.mean(axis=0)
     misfit = shared_misfit(key_fit, readings, model, layout, centre, is_outlier)
-    posterior = result.posterior._replace(checks=checks)
-    return result._replace(posterior=posterior, misfit=misfit)
+    return result._replace(misfit=misfit)

@@ -1,0 +1,72 @@
+"""Flags and file of the priors of shared errors."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from chemsbi_jax.cli.flags import InferFlags
+from chemsbi_jax.cli.infer import shared_settings
+from chemsbi_jax.errors import InputError
+from chemsbi_jax.galaxy.hierarchical import SharedErrors
+from chemsbi_jax.inference.shared import read_settings
+
+
+def write(tmp_path, content):
+    path = tmp_path / "priors.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def test_the_defaults():
+    assert read_settings("", None) == SharedErrors()
+
+
+def test_flag_and_file_are_joined(tmp_path):
+    content = {"yields": {"sn2_fe": 0.1}, "scatter": 0.02, "hold": ["population"]}
+    found = read_settings("zero-points, yields", write(tmp_path, content))
+    held = ("population", "zero_points", "yields")
+    assert found == SharedErrors(yields={"sn2_fe": 0.1}, scatter=0.02, hold=held)
+
+
+def test_an_unknown_block_is_named():
+    with pytest.raises(InputError, match=r"zero-points, .*; got yield\.$"):
+        read_settings("yield", None)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "expected a JSON file"),
+        ([1], "expected a JSON object with keys"),
+        ({"scattered": 0.1}, "got .'scattered'."),
+        ({"scatter": "0.1"}, "for scatter; got '0.1'"),
+        ({"scatter": True}, "for scatter; got True"),
+        ({"scatter": -0.1}, "Expected prior scales from 0"),
+        ({"yields": {"sn2_zz": 0.1}}, "sn2_zz"),
+        ({"population_mean": {"birth_time": 1.0}}, "a number for population_mean"),
+        ({"outlier_share": 0.9}, "a share from 0 to 0.5"),
+        ({"outlier_width": 0.0}, "above 0"),
+        ({"hold": "yields"}, "a list of names"),
+        ({"hold": ["yield"]}, "got .'yield'."),
+    ],
+)
+def test_a_bad_file_is_refused(tmp_path, content, message):
+    path = write(tmp_path, content)
+    with pytest.raises(InputError, match=message) as caught:
+        read_settings("", path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(InputError, match="none.json"):
+        read_settings("", tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    "flags", [{"hold": "yields"}, {"shared_priors": Path("x.json")}]
+)
+def test_flags_without_the_interval_are_refused(tmp_path, flags):
+    config = InferFlags(stars=tmp_path / "stars.csv", out=tmp_path, **flags)
+    with pytest.raises(InputError, match="Expected --shared-errors"):
+        shared_settings(config)

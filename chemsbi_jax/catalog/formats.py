@@ -11,13 +11,13 @@ import numpy as np
 from astropy.io import fits
 from astropy.io.votable import parse as parse_votable
 from astropy.table import MaskedColumn, Table
+from astropy.utils.data import get_readable_fileobj
 
-from chemsbi_jax.catalog.compressed import SUFFIXES as COMPRESSED
-from chemsbi_jax.catalog.compressed import opened
 from chemsbi_jax.catalog.meaning import is_abundance
 from chemsbi_jax.catalog.text_tables import parse_text
 from chemsbi_jax.errors import CatalogError
 
+COMPRESSED = (".gz", ".bz2", ".xz")  # astropy reads them as they are
 SUFFIXES = {
     ".fits": "fits",
     ".fit": "fits",
@@ -125,7 +125,7 @@ def _parse(path: Path, form: str, number: int | None) -> Table:
 
 
 def _text(path: Path) -> str:
-    with opened(path) as file:
+    with get_readable_fileobj(path, encoding="binary") as file:
         content = file.read()
     if content[:2] in UTF_16:  # "Unicode text" of Excel
         return content.decode("utf-16")
@@ -154,7 +154,7 @@ def _parse_machine_readable(text: str) -> Table:
 
 def _parse_votable(path: Path, number: int | None) -> Table:
     """The table with abundances of a VOTable file, or the one of this number."""
-    with opened(path) as file:
+    with get_readable_fileobj(path, encoding="binary") as file:
         tables = list(parse_votable(file, verify="ignore").iter_tables())
     if not tables:
         raise CatalogError("the file has no table")
@@ -291,5 +291,5 @@ def _has_cells(text: str) -> bool:
 
 def _head(path: Path) -> bytes:
     """First bytes of a file, unzipped, without byte-order mark and blank lines."""
-    with opened(path) as file:
+    with get_readable_fileobj(path, encoding="binary") as file:
         return file.read(PEEK).lstrip(b"\xef\xbb\xbf \t\r\n")

@@ -37,7 +37,8 @@ def plot_both_intervals(
         ax.plot(*np.asarray(truth), "+", color=ink(1.0), label="truth")
     ax.set_xlabel(label(GALAXY[0]))
     ax.set_ylabel(label(GALAXY[1]))
-    ax.legend(frameon=False)
+    # above the panel, where no ellipse lies
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
     return fig
 
 

@@ -127,6 +127,8 @@ def is_shipped(name: str | os.PathLike, forward: ForwardName) -> bool:
 
 def abundances_of(name: str | os.PathLike) -> tuple[str, ...]:
     """Abundances that a yield set has, in its order."""
+    if str(name) == SHIPPED:  # without its tables, which an emulator does not need
+        return ABUNDANCES
     return load_yields(name).abundances
 
 
@@ -139,7 +141,7 @@ def columns_to_read(name: str | os.PathLike | None) -> tuple[str, ...]:
     Args:
         name: as for `load_yields`; None: the eight of the posterior networks.
     """
-    if name is None or str(name) == SHIPPED:  # without its tables
+    if name is None:
         return ABUNDANCES
     has = {*ABUNDANCES, *abundances_of(name)}
     return tuple(a for a in ALL_ABUNDANCES if a in has)

@@ -8,6 +8,8 @@ import chemsbi_jax as cs
 from chemsbi_jax import priors
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.any_yields import (
+    abundances_of,
+    columns_to_read,
     needed_elements,
 )
 from chemsbi_jax.galaxy.shipped_sets import shipped_emulator, sums_of
@@ -54,3 +56,10 @@ def test_sums_tell_sets_apart(tmp_path):
     assert set(one["sn2"]) == set(FOUR)
     assert one["sn2"]["O"] == pytest.approx(other["sn2"]["O"])
     assert other["agb"]["Ni"] != other["agb"]["Mn"]
+
+
+@pytest.mark.tables
+def test_columns_of_tng_are_those_of_its_tables():
+    """They are told without the tables, which an emulator does not need."""
+    assert abundances_of("tng") == cs.load_yields("tng").abundances
+    assert columns_to_read("tng") == cs.ABUNDANCES

@@ -18,6 +18,7 @@ from chemsbi_jax.catalog.text_tables import parse_text
 from chemsbi_jax.errors import CatalogError
 
 COMPRESSED = (".gz", ".bz2", ".xz")  # astropy reads them as they are
+COMPRESSED_STARTS = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
 SUFFIXES = {
     ".fits": "fits",
     ".fit": "fits",
@@ -292,4 +293,7 @@ def _has_cells(text: str) -> bool:
 def _head(path: Path) -> bytes:
     """First bytes of a file, unzipped, without byte-order mark and blank lines."""
     with get_readable_fileobj(path, encoding="binary") as file:
-        return file.read(PEEK).lstrip(b"\xef\xbb\xbf \t\r\n")
+        head = file.read(PEEK)
+    if head.startswith(COMPRESSED_STARTS):  # astropy returns the bytes as they are
+        raise CatalogError("its compressed content is damaged")
+    return head.lstrip(b"\xef\xbb\xbf \t\r\n")

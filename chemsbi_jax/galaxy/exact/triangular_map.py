@@ -8,6 +8,7 @@ Hamiltonian steps through it can be long (a spline's knots would shorten them).
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -98,7 +99,8 @@ def fit_chart(
 def _least_squares(terms: Array, target: Array, weight: Array) -> Array:
     weighted = terms * weight
     ridge = RIDGE_DRAWS * jnp.eye(len(terms))
-    return jnp.linalg.solve(weighted @ terms.T + ridge, weighted @ target)
+    matrix = jax.scipy.linalg.cho_factor(weighted @ terms.T + ridge)
+    return jax.scipy.linalg.cho_solve(matrix, weighted @ target)
 
 
 def _quadratic(x: Float[Array, "before *batch"]) -> Float[Array, "term *batch"]:

@@ -1,7 +1,9 @@
 """Method `hierarchical`: the posterior of all that the stars of a galaxy share.
 
 Yield factors, zero points, population, scatter and outliers have priors beside the two
-parameters of the galaxy, and each star's four local parameters are integrated out.
+parameters of the galaxy, and each star's four local parameters are integrated out. A
+network that was trained on galaxies drawn from these priors gives the posterior at once
+(neural posterior estimation of a hierarchical model, with a set of stars as data).
 """
 
 from collections.abc import Sequence
@@ -10,83 +12,109 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
-from chemsbi_jax.constants import ABUNDANCES, YIELD_FACTORS
+from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL, YIELD_FACTORS
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.border import in_float32
-from chemsbi_jax.galaxy.hierarchical.model_fit import shared_misfit
-from chemsbi_jax.galaxy.hierarchical.posterior import Chains as Chains
-from chemsbi_jax.galaxy.hierarchical.posterior import draw_shared
+from chemsbi_jax.galaxy.hierarchical.model_fit import find_outliers, shared_misfit
+from chemsbi_jax.galaxy.hierarchical.network import SharedNetwork as SharedNetwork
+from chemsbi_jax.galaxy.hierarchical.posterior import (
+    draw_psi,
+    padded,
+    predictive_check,
+    width_budget,
+)
+from chemsbi_jax.galaxy.hierarchical.result import (
+    MAX_DISTANCE,
+    MIN_P,
+    to_result,
+)
 from chemsbi_jax.galaxy.hierarchical.result import (
     HierarchicalPosterior as HierarchicalPosterior,
 )
-from chemsbi_jax.galaxy.hierarchical.result import to_result
 from chemsbi_jax.galaxy.hierarchical.settings import BLOCKS as BLOCKS
 from chemsbi_jax.galaxy.hierarchical.settings import SharedErrors as SharedErrors
 from chemsbi_jax.galaxy.hierarchical.shared import make_layout
 from chemsbi_jax.galaxy.hierarchical.star import FactorForward, Model, make_stars
-from chemsbi_jax.priors import Prior
+from chemsbi_jax.galaxy.hierarchical.trained import Trained as Trained
+from chemsbi_jax.galaxy.hierarchical.trained import (
+    load_shared_network as load_shared_network,
+)
+from chemsbi_jax.galaxy.hierarchical.trained import prior_ratio
 from chemsbi_jax.types import Stars
 
-DEFAULT, CHAINS = SharedErrors(), Chains()
+DEFAULT = SharedErrors()
 
 
 @in_float32
 def hierarchical_posterior(
     key: Key[Array, ""],
+    trained: Trained,
     forward: FactorForward,
-    prior: Prior,
     stars: Stars,
     settings: SharedErrors = DEFAULT,
     *,
     factors: Sequence[str] = YIELD_FACTORS,
-    chains: Chains = CHAINS,
+    n_draws: int = 4000,
     most_stars: int = 5000,
-    quiet: bool = True,
 ) -> HierarchicalPosterior:
     """Posterior of the shared parameters given all stars of a galaxy.
 
     Args:
         key: determines everything random.
-        forward: (theta, log10 yield factors) -> abundances [dex], a PyTree such as
-            `jax.tree_util.Partial`.
-        prior: of the galaxy and of the stars' local parameters.
+        trained: the network, with the priors that it was trained on
+            (`load_shared_network`).
+        forward: (theta, log10 yield factors) -> abundances [dex], of the training; a
+            PyTree such as `jax.tree_util.Partial`.
         stars: any errors, gaps and birth times.
         settings: prior scales, and blocks that are held.
         factors: names of the yield factors.
-        chains: their number and length.
+        n_draws: of the posterior.
         most_stars: of more stars, that many random ones, as the shared errors make the
             width; `checks["n_subset"]` then has the number.
-        quiet: no progress bar.
 
     Returns:
-        With `is_converged` False, draws and intervals are not to be used, and there is
-        no `misfit`.
+        With `is_converged` False, the stars are unlike those of galaxies of the model;
+        draws and intervals are not to be used, and there is no `misfit`.
 
     Raises:
-        InputError: other abundances than the eight, an unknown block or factor, or a
-            negative scale.
+        InputError: other abundances than the eight, an unknown block or factor, or
+            priors that the network was not trained for.
     """
     if tuple(stars.abundances) != ABUNDANCES:
         raise InputError(
             f"Expected stars with the abundances {', '.join(ABUNDANCES)}; got "
             f"{', '.join(stars.abundances)}. Take them with stars.select(ABUNDANCES)."
         )
-    key_subset, key_draws, key_fit = jax.random.split(key, 3)
+    layout = make_layout(settings, factors)
+    ratio = prior_ratio(trained, settings, layout, factors)
+    key_subset, key_draws, key_budget, key_check, key_fit = jax.random.split(key, 5)
     n_stars, extra = len(stars.values), {}
     if n_stars > most_stars:
         rows = jax.random.choice(key_subset, n_stars, (most_stars,), replace=False)
         stars = stars.take(np.sort(np.asarray(rows)))
         extra = {"n_subset": most_stars}
-    layout = make_layout(settings, factors)
-    readings = make_stars(stars, settings, prior)
-    model = Model(forward, prior)
-    found = draw_shared(key_draws, readings, model, layout, chains, quiet=quiet)
-    result = to_result(found, layout, factors, prior)
-    checks = result.posterior.checks | extra
-    result = result._replace(posterior=result.posterior._replace(checks=checks))
-    is_outlier = found.correction.stars.inlier < 0.5
-    if not result.is_converged or is_outlier.all():
+    readings = make_stars(stars, settings, trained.prior)
+    model, galaxy = Model(forward, trained.prior), padded(readings, layout, ratio)
+    latents = np.asarray(draw_psi(key_draws, trained.network, galaxy, n_draws), float)
+    width = latents[:, :N_GLOBAL].std(axis=0)
+    budget = width_budget(key_budget, trained.network, galaxy, width)
+    check = predictive_check(
+        key_check, trained.network, model, galaxy, latents, settings.outlier_width
+    )
+    is_trusted = check.p >= MIN_P or check.distance <= MAX_DISTANCE
+    checks = {
+        "converged": bool(np.isfinite(latents).all() and is_trusted),
+        "predictive_p": check.p,
+        "predictive_distance": check.distance,
+    } | extra
+    result = to_result(latents, budget, checks, layout, factors, trained.prior)
+    if not result.is_converged:
         return result
-    centre = result.latents.mean(axis=0)
+    centre = latents.mean(axis=0)
+    is_outlier = find_outliers(readings, model, layout, centre)
+    checks = result.posterior.checks | {"outliers": np.flatnonzero(is_outlier).tolist()}
+    result = result._replace(posterior=result.posterior._replace(checks=checks))
+    if is_outlier.all():
+        return result
     misfit = shared_misfit(key_fit, readings, model, layout, centre, is_outlier)
     return result._replace(misfit=misfit)

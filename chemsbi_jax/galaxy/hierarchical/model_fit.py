@@ -12,8 +12,11 @@ from chemsbi_jax.galaxy.hierarchical.mode import star_modes
 from chemsbi_jax.galaxy.hierarchical.proposals import N_LOCAL, inputs_at
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, Shared, unpack
 from chemsbi_jax.galaxy.hierarchical.star import (
+    BAD,
     Model,
     Star,
+    log_likelihood,
+    log_population,
     noise_variance,
     offsets,
     readings,
@@ -53,6 +56,31 @@ def shared_misfit(
     observed, errors = _residuals(inliers, model, layout, at)
     expected, model_errors = _residuals(mocks, model, layout, at)
     return misfit_test(observed, expected, (errors, model_errors))
+
+
+def find_outliers(
+    stars: Star, model: Model, layout: Layout, psi: Float[np.ndarray, " psi"]
+) -> np.ndarray:
+    """Stars that the broad normal of the outliers explains better than the model.
+
+    At the local parameters that fit each star best, and at one psi.
+    """
+    at = jnp.asarray(psi, jnp.float32)
+    local = np.zeros((len(stars.values), N_LOCAL), np.float32)
+    local = star_modes(stars, local, model, layout, at)
+    return in_blocks(_is_outlier, (stars, local), model, layout, at)
+
+
+def _is_outlier(block, model: Model, layout: Layout, psi: Array) -> Array:
+    shared = unpack(psi, layout)
+
+    def one(star: Star, local: Array) -> Array:
+        value, bad = readings(star, model, inputs_at(shared, local))
+        inlier = log_likelihood(star, shared, value) + log_population(shared, local)
+        inlier = jnp.where(bad, BAD, inlier)
+        return inlier < shared.log_outliers + star.log_broad
+
+    return jax.vmap(one)(*block)
 
 
 def _measure(block, model: Model, layout: Layout, psi: Array) -> tuple[Array, Array]:

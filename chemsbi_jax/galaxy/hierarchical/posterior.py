@@ -1,262 +1,159 @@
-"""Draws of psi with the stars' local parameters integrated out.
-
-Chains of psi alone have Laplace marginal likelihoods of the stars, from an expansion of
-their readings. Importance sampling of the stars with the forward model tilts this
-density, and at last gives the draws weights. The widths of the population so never meet
-the stars' coordinates, whose funnels keep joint chains from mixing.
-"""
+"""Draws of psi from the network, the budget of the width, and a check of the stars."""
 
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
-from tqdm import tqdm
 
-from chemsbi_jax.galaxy.hierarchical.chains import CHUNK, GOAL, Walk, walk
-from chemsbi_jax.galaxy.hierarchical.correct import (
-    Correction,
-    Warp,
-    correct_draws,
-    make_warp,
+from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
+from chemsbi_jax.galaxy.hierarchical.mock import LIMIT, draw_stars
+from chemsbi_jax.galaxy.hierarchical.network import (
+    SharedNetwork,
+    sample,
+    summarise,
 )
-from chemsbi_jax.galaxy.hierarchical.mode import Mode, expand_at, find_shared_mode
+from chemsbi_jax.galaxy.hierarchical.settings import BLOCKS
 from chemsbi_jax.galaxy.hierarchical.shared import Layout
-from chemsbi_jax.galaxy.hierarchical.shared_density import (
-    SharedDensity,
-    laplace_sums,
-    last_axis,
-    make_density,
-    to_psi,
-)
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star
-from chemsbi_jax.galaxy.hierarchical.tilt import fit_tilt
 
-STEP = 0.4  # of the leapfrog, in widths, to begin with
-MIN_STEP, MAX_STEP = 0.05, 1.0
-GAIN = 0.7  # of the logarithm of the step by the share of accepted steps
-PRIOR_DRAWS = 60.0  # draws that the curvature at the mode is worth in a covariance
-DRAWS_PER_STEP = 0.25  # effective draws of a step of a chain that is not yet settled
-SPREAD = 0.5  # posterior widths of the first places of chains
-NEAR = 1.5  # times the typical distance of a draw: farther ones fit no tilt
-SMALL = 1.3  # nats: log weights that vary less need no better tilt
-LEAST = 0.5  # of all draws, the nearest ones, that fit a tilt in any case
+N_BUDGET = 1000  # draws of each block's width
+N_CHECKED, CHECKED_STARS = 256, 256  # mock galaxies of the check, and their stars
+N_DIRECTIONS = 12  # of the summaries, those that vary most
 
 
-class Chains(NamedTuple):
-    """Numbers of chains and of their draws."""
-
-    n_chains: int = 8
-    n_warmup: tuple[int, ...] = (40, 80)  # after each, a new expansion
-    n_tilted: tuple[int, ...] = (80,) * 5  # at most; after each, a new tilt
-    n_sampled: int = 256  # draws that each tilt adds to those it is fitted to
-    n_draws: int = 200
-    n_corrected: int = 960  # draws that get weights
-    n_star_draws: int = 48  # of each star and draw of psi
-
-
-class SharedDraws(NamedTuple):
-    """Draws of psi, and what they were made with."""
-
-    psi: Float[np.ndarray, "chain draw psi"]  # Laplace, tilted
-    corrected: Float[np.ndarray, "draw psi"]  # those with weights
-    correction: Correction
-    accepted: float  # share of steps
-    step: float
-    mode: Mode
-
-
-class _Galaxy(NamedTuple):
-    """What does not change between the rounds."""
+class Galaxy(NamedTuple):
+    """Stars, filled up to one of few numbers, and the priors of what they share."""
 
     stars: Star
-    rows: Star  # the same along the last axis
-    model: Model
-    layout: Layout
-    at_mode: Float[np.ndarray, "psi psi"]
+    counts: Float[np.ndarray, " star"]  # 1, or 0 for a row that only fills up
+    layout: Layout  # with the prior scales
+    ratio: Float[np.ndarray, " psi"]  # prior scales over those of the training
 
 
-class _State(NamedTuple):
-    """Where the chains are, and the density they walk on."""
-
-    density: SharedDensity
-    local: Float[np.ndarray, "star 4"]
-    at: Float[np.ndarray, "chain psi"]
-    step: float
-
-
-class _Sampled(NamedTuple):
-    """Draws of psi with the sampled log likelihood of all stars."""
-
-    psi: Float[np.ndarray, "draw psi"]
-    value: Float[np.ndarray, " draw"]
-    raw_sd: float  # of the log weights of the last ones
+def padded(stars: Star, layout: Layout, ratio: np.ndarray) -> Galaxy:
+    """The galaxy with its stars filled up to 2^n by repeats that do not count."""
+    n = len(stars.values)
+    size = max(8, 1 << (n - 1).bit_length())
+    rows = np.arange(size) % n
+    counts = np.asarray(np.arange(size) < n, np.float32)
+    return Galaxy(jax.tree.map(lambda x: x[rows], stars), counts, layout, ratio)
 
 
-def draw_shared(
+@eqx.filter_jit
+def draw_psi(
+    key: Key[Array, ""], network: SharedNetwork, galaxy: Galaxy, n: int
+) -> Float[Array, "draw psi"]:
+    """Draws of the latents of all shared parameters."""
+    summary = summarise(network, galaxy.stars, galaxy.counts)
+    return sample(key, network, summary, galaxy.ratio, n)
+
+
+def width_budget(
     key: Key[Array, ""],
-    stars: Star,
-    model: Model,
-    layout: Layout,
-    chains: Chains,
-    *,
-    quiet: bool = True,
-) -> SharedDraws:
-    """Draws of the shared latents from their marginal posterior.
+    network: SharedNetwork,
+    galaxy: Galaxy,
+    whole: Float[np.ndarray, " 2"],
+) -> dict:
+    """Share of each galaxy parameter's width that goes if a block is held.
+
+    The network has the prior scales as inputs, so each block is held in turn, and "all"
+    of them together.
 
     Args:
-        key: determines everything random.
-        stars: `make_stars`.
-        model: forward model and prior.
-        layout: of psi.
-        chains: their number and length.
-        quiet: no progress bar.
+        key: determines the draws.
+        network: of the shared parameters.
+        galaxy: its stars and priors.
+        whole: standard deviations of the galaxy's latents with the user's priors.
     """
-    key_start, key_walk, key_warp, key_tilt, key_last = jax.random.split(key, 5)
-    mode = find_shared_mode(stars, model, layout, quiet=quiet)
-    galaxy = _Galaxy(stars, last_axis(stars), model, layout, mode.covariance)
-    state = _first_state(key_start, galaxy, mode, chains.n_chains)
-    total = sum((*chains.n_warmup, *chains.n_tilted)) + chains.n_draws
-    with tqdm(total=total, desc="hierarchical", unit="draw", disable=quiet) as bar:
-        state = _warm_up(key_walk, galaxy, state, chains.n_warmup, bar)
-        warp = make_warp(
-            key_warp,
-            stars,
-            state.local,
-            model,
-            layout,
-            to_psi(state.density, state.at).mean(axis=0),
-            chains.n_star_draws,
-        )
-        state = _tilt(key_tilt, galaxy, state, warp, chains, bar)
-        at, step, n = state.at, state.step, chains.n_draws
-        found, _ = go(key_last, state.density, at, step, n, bar.update, True)
-    psi = to_psi(state.density, found.shared)
-    some = evenly(psi.reshape(-1, psi.shape[-1]), chains.n_corrected)
-    with tqdm(total=len(some), desc="weights", unit="draw", disable=quiet) as bar:
-        correction = correct_draws(state.density, model, some, warp, bar.update)
-    accepted = float(found.accepted.mean())
-    return SharedDraws(psi, some, correction, accepted, step, mode)
+    budget, at = {}, galaxy.layout.slices()
+    blocks = {name: (name,) for name in BLOCKS} | {"all": BLOCKS}
+    for (name, members), k in zip(
+        blocks.items(), jax.random.split(key, len(blocks)), strict=True
+    ):
+        ratio = np.array(galaxy.ratio)
+        for member in members:
+            ratio[at[member]] = 0.0
+        held = draw_psi(k, network, galaxy._replace(ratio=ratio), N_BUDGET)
+        left = np.asarray(held)[:, :N_GLOBAL].std(axis=0)
+        share = np.clip(1.0 - left / whole, 0.0, 1.0)
+        budget[name] = dict(zip(PARAMETERS, share.tolist(), strict=False))
+    return budget
 
 
-def _warm_up(key, galaxy: _Galaxy, state: _State, rounds, bar: tqdm) -> _State:
-    """Chains, and after each round a new expansion."""
-    for key_round, n in zip(jax.random.split(key, len(rounds)), rounds, strict=True):
-        at, step = state.at, state.step
-        found, step = go(key_round, state.density, at, step, n, bar.update)
-        psi = to_psi(state.density, found.shared)
-        state = _next_state(galaxy, state, psi, step, None)
-    return state
+class Check(NamedTuple):
+    """Are the stars like those of galaxies of the posterior?"""
+
+    p: float  # share of mock galaxies that are farther from the mean of all
+    distance: float  # of the stars, over the median of the mock galaxies
 
 
-def _tilt(
-    key, galaxy: _Galaxy, state: _State, warp: Warp, chains: Chains, bar: tqdm
-) -> _State:
-    """Rounds with sampled likelihoods, until the log weights hardly vary."""
-    rounds, sampled = chains.n_tilted, None
-    for key_round, n in zip(jax.random.split(key, len(rounds)), rounds, strict=True):
-        at, step = state.at, state.step
-        found, step = go(key_round, state.density, at, step, n, bar.update)
-        psi = to_psi(state.density, found.shared)
-        density = state.density
-        sampled = _sample(sampled, density, galaxy.model, psi, warp, chains.n_sampled)
-        state = _next_state(galaxy, state, psi, step, sampled)
-        if sampled.raw_sd < SMALL:
-            break
-    return state
-
-
-def _first_state(key, galaxy: _Galaxy, mode: Mode, n_chains: int) -> _State:
-    density = make_density(
-        galaxy.rows,
-        mode.expansion,
-        galaxy.layout,
-        mode.psi,
-        mode.covariance,
-        len(galaxy.stars.values),
-    )
-    at = SPREAD * jax.random.normal(key, (n_chains, len(mode.psi)))
-    return _State(density, mode.local, np.asarray(at), STEP)
-
-
-def _sample(
-    before: _Sampled | None,
-    density: SharedDensity,
+def predictive_check(
+    key: Key[Array, ""],
+    network: SharedNetwork,
     model: Model,
-    psi,
-    warp: Warp,
-    n: int,
-) -> _Sampled:
-    """Sampled log likelihoods at some draws of the chains, after those of before."""
-    some = evenly(psi.reshape(-1, psi.shape[-1]), n)
-    found = correct_draws(density, model, some, warp)
-    raw_sd = float(found.raw.std())
-    if before is None:
-        return _Sampled(some, found.log_likelihood, raw_sd)
-    return _Sampled(
-        np.concatenate([before.psi, some]),
-        np.concatenate([before.value, found.log_likelihood]),
-        raw_sd,
-    )
+    galaxy: Galaxy,
+    psi: Float[np.ndarray, "draw psi"],
+    outlier_width: float,
+) -> Check:
+    """Posterior predictive check in the features that the network reads.
+
+    Galaxies of drawn psi, with the errors and gaps of the stars, show which features
+    the stars of such a galaxy have. A network can't be trusted beyond them.
+
+    Args:
+        key: determines the mock galaxies.
+        network: of the shared parameters.
+        model: forward model and prior.
+        galaxy: its stars and priors.
+        psi: draws of the latents, of which evenly spread ones are taken.
+        outlier_width: of the outliers' abundances [dex].
+    """
+    rows = slice(min(CHECKED_STARS, len(galaxy.counts)))
+    like = jax.tree.map(lambda x: x[rows], galaxy.stars)
+    counts = galaxy.counts[rows]
+    some = np.linspace(0, len(psi) - 1, N_CHECKED).round().astype(int)
+    keys = jax.random.split(key, N_CHECKED)
+    drawn = jnp.clip(psi[some], -LIMIT, LIMIT)
+    args = model, galaxy.layout, like, counts, outlier_width
+    mocks = np.asarray(_mock_summaries(network, keys, drawn, *args))
+    own = np.asarray(_summary(network, like, counts))
+    return _compare(own[:-1], mocks[:, :-1])
 
 
-def _next_state(
-    galaxy: _Galaxy, state: _State, psi, step: float, sampled: _Sampled | None
-) -> _State:
-    """The density around the later draws, with their expansion and tilt."""
-    centre, covariance = _moments(psi, galaxy.at_mode)
-    local, expansion = expand_at(
-        galaxy.stars, state.local, galaxy.model, galaxy.layout, centre, covariance
-    )
-    n_stars = len(galaxy.stars.values)
-    shape = galaxy.rows, expansion, galaxy.layout, centre, covariance, n_stars
-    density = make_density(*shape)
-    if sampled is not None:
-        away = np.linalg.solve(np.linalg.cholesky(covariance), (sampled.psi - centre).T)
-        distance = np.sqrt((away**2).mean(axis=0))
-        is_near = distance <= max(NEAR, float(np.quantile(distance, LEAST)))
-        near, value = sampled.psi[is_near], sampled.value[is_near]
-        tilt, _ = fit_tilt(near, value - laplace_sums(density, near))
-        density = make_density(*shape, tilt)
-    return _State(density, local, _whiten(density, psi[:, -1]), step)
+def _compare(own: np.ndarray, mocks: np.ndarray) -> Check:
+    """Mahalanobis distances in the directions in which half of the mocks vary most."""
+    half = len(mocks) // 2
+    centre, width = mocks[:half].mean(axis=0), mocks[:half].std(axis=0) + 1e-9
+    units = (mocks - centre) / width
+    _, values, axes = np.linalg.svd(units[:half], full_matrices=False)
+    scale = values[:N_DIRECTIONS] / np.sqrt(half)
+    place = units[half:] @ axes[:N_DIRECTIONS].T / scale
+    mine = ((own - centre) / width) @ axes[:N_DIRECTIONS].T / scale
+    others = np.sqrt((place**2).sum(axis=1))
+    distance = float(np.sqrt((mine**2).sum()))
+    p = (1 + int((others >= distance).sum())) / (1 + len(others))
+    return Check(p, distance / float(np.median(others)))
 
 
-def go(
-    key, density: SharedDensity, at, step: float, n: int, advance, is_last: bool = False
-) -> tuple[Walk, float]:
-    """The next `n` draws; the step adapts to the share of accepted ones unless last."""
-    size = n if is_last else CHUNK
-    parts = []
-    for key_part in jax.random.split(key, n // size):
-        found = walk(key_part, density, at, step, size, advance)
-        at, late = found.at, float(found.accepted.mean())
-        if not is_last:
-            step = float(
-                np.clip(step * np.exp(GAIN * (late - GOAL)), MIN_STEP, MAX_STEP)
-            )
-        parts.append(found)
-    shared, accepted = (
-        np.concatenate([getattr(p, k) for p in parts], axis=1)
-        for k in ("shared", "accepted")
-    )
-    return Walk(at, shared, accepted), step
+_summary = eqx.filter_jit(summarise)
 
 
-def evenly(rows: Float[np.ndarray, "row psi"], n: int) -> Float[np.ndarray, "draw psi"]:
-    """At most `n` rows, evenly spread."""
-    picked = np.linspace(0, len(rows) - 1, min(n, len(rows)))
-    return rows[picked.round().astype(int)]
+@eqx.filter_jit
+def _mock_summaries(
+    network: SharedNetwork,
+    keys: Key[Array, " galaxy"],
+    psi: Float[Array, "galaxy psi"],
+    model: Model,
+    layout: Layout,
+    like: Star,
+    counts: Float[Array, " star"],
+    outlier_width: float,
+) -> Float[Array, "galaxy feature"]:
+    def one(pair: tuple[Array, Array]) -> Array:
+        stars, born = draw_stars(pair[0], model, layout, pair[1], like, outlier_width)
+        return summarise(network, stars, born * counts)
 
-
-def _whiten(density: SharedDensity, psi: Float[np.ndarray, "chain psi"]) -> np.ndarray:
-    away = psi - np.asarray(density.centre, float)
-    factor = np.asarray(density.factor, float)
-    return np.linalg.solve(factor, away.T).T.astype(np.float32)
-
-
-def _moments(psi: Float[np.ndarray, "chain draw psi"], at_mode: np.ndarray):
-    """Mean and covariance of the later draws, with the curvature at the mode."""
-    late = psi[:, psi.shape[1] // 3 :].reshape(-1, psi.shape[-1])
-    n = DRAWS_PER_STEP * len(late)
-    covariance = n * np.cov(late.T) + PRIOR_DRAWS * at_mode
-    return late.mean(axis=0), covariance / (n + PRIOR_DRAWS)
+    return jax.lax.map(one, (keys, psi))

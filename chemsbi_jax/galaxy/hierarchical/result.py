@@ -5,20 +5,18 @@ from typing import NamedTuple
 
 import numpy as np
 from astropy.table import Table
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL, PARAMETERS
 from chemsbi_jax.diagnostics.misfit import Misfit
-from chemsbi_jax.galaxy.hierarchical.posterior import SharedDraws
-from chemsbi_jax.galaxy.hierarchical.settings import BLOCKS, LOCAL
+from chemsbi_jax.galaxy.hierarchical.settings import LOCAL
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, physical, psi_names
 from chemsbi_jax.priors import Prior
 from chemsbi_jax.storage.files import plain
 from chemsbi_jax.types import GalaxyPosterior
 
-MAX_R_HAT, MIN_ESS = 1.05, 100.0  # of each shared parameter, in the chains
-MAX_PARETO_K, MIN_WEIGHTED = 0.7, 50.0  # of the weights, and their effective draws
-N_RESAMPLED = 1000
+MIN_P = 0.01  # of the predictive check: below it, the network is not used
+MAX_DISTANCE = 2.0  # or so far is no mock galaxy: a factor of the median distance
 QUANTILES = {"q05": 0.05, "q16": 0.16, "q50": 0.5, "q84": 0.84, "q95": 0.95}
 NOT_NARROWED = 0.9  # posterior width over the prior's
 
@@ -40,15 +38,14 @@ class HierarchicalPosterior(NamedTuple):
         return self.posterior.checks["converged"]
 
     def why_not(self) -> str:
-        """What did not converge, and what can be done."""
+        """Why there is no interval, and what can be done."""
         c = self.posterior.checks
         return (
-            "The interval with shared errors did not converge: largest r-hat "
-            f"{c['r_hat_max']:.2f} ({c['slowest']}; limit {MAX_R_HAT}), fewest "
-            f"effective draws of the chains {c['ess_min']:.0f} (limit {MIN_ESS:.0f}), "
-            f"Pareto k of the weights {c['pareto_k']:.2f} (limit {MAX_PARETO_K}), "
-            f"effective weighted draws {c['weighted_draws']:.0f} (limit "
-            f"{MIN_WEIGHTED:.0f}). Try another seed or fewer stars, or hold a block."
+            "The interval with shared errors was not made: the stars are unlike those "
+            "of galaxies of the model with shared errors (predictive check: p = "
+            f"{c['predictive_p']:.3f}, distance {c['predictive_distance']:.1f} times "
+            "that of a typical galaxy). Look for abundances that the model does not "
+            "explain, and leave these out (--drop), or give larger errors."
         )
 
     def prior_scales(self) -> dict[str, float]:
@@ -64,7 +61,7 @@ class HierarchicalPosterior(NamedTuple):
     def summary(self) -> dict:
         """Content of `shared_errors` in summary.json.
 
-        Without convergence, the block says so and holds no interval.
+        Without `is_converged`, the block says so and holds no interval.
         """
         checks = self.posterior.checks
         if not self.is_converged:
@@ -102,93 +99,28 @@ def _describe(x: Float[np.ndarray, " draw"]) -> dict[str, float]:
 
 
 def to_result(
-    found: SharedDraws, layout: Layout, factors: Sequence[str], prior: Prior
+    latents: Float[np.ndarray, "draw psi"],
+    budget: dict,
+    checks: dict,
+    layout: Layout,
+    factors: Sequence[str],
+    prior: Prior,
 ) -> HierarchicalPosterior:
-    """Draws, budget and checks from the chains and their weights."""
+    """The posterior in the parameters' own units, from draws of the latents."""
     names = psi_names(factors)
-    weights = np.exp(found.correction.log_weights)
-    latents = found.corrected[evenly_resampled(weights, N_RESAMPLED)]
     draws = physical(latents, layout, prior)
     galaxy = draws[:, :N_GLOBAL]
+    scales = np.asarray(layout.scale, float)
+    sd, free = latents.std(axis=0), np.flatnonzero(scales > 0.0)
+    checks = checks | {
+        "width_over_prior": {names[i]: float(sd[i]) for i in free},
+        "not_narrowed": [names[i] for i in free if sd[i] > NOT_NARROWED],
+    }
     posterior = GalaxyPosterior(
         "hierarchical",
         galaxy,
         galaxy.mean(axis=0),
         np.cov(galaxy, rowvar=False),
-        shared_checks(found, layout, names),
+        checks,
     )
-    # of all draws of the chains: weights leave too few for 38 x 38 numbers
-    every = found.psi.reshape(-1, len(names))
-    budget = width_budget(np.cov(every.T), layout)
-    scales = np.asarray(layout.scale, float)
     return HierarchicalPosterior(posterior, names, draws, latents, scales, budget)
-
-
-def evenly_resampled(
-    weights: Float[np.ndarray, " draw"], n: int
-) -> Int[np.ndarray, " n"]:
-    """Rows of weighted draws, as often as their weights say (systematic)."""
-    ends = np.cumsum(weights) / weights.sum()
-    rows = np.searchsorted(ends, (np.arange(n) + 0.5) / n)
-    return np.minimum(rows, len(weights) - 1)
-
-
-def width_budget(covariance: Float[np.ndarray, "psi psi"], layout: Layout) -> dict:
-    """Share of each galaxy parameter's width that goes if a block is held.
-
-    By the conditional variance of a normal with the posterior's covariance.
-    """
-    budget = {}
-    first = slice(0, N_GLOBAL)
-    whole = np.sqrt(np.diag(covariance[first, first]))
-    free = np.asarray(layout.scale) > 0.0
-    at = layout.slices()
-    blocks = {name: (name,) for name in BLOCKS} | {"all": BLOCKS}
-    for name, members in blocks.items():
-        rows = np.concatenate([np.arange(len(free))[at[m]] for m in members])
-        rows = rows[free[rows]]
-        cross = covariance[first][:, rows]
-        inner = covariance[np.ix_(rows, rows)]
-        gone = cross @ np.linalg.solve(inner, cross.T) if len(rows) else 0.0
-        left = np.clip(np.diag(covariance[first, first] - gone), 0.0, None)
-        share = 1.0 - np.sqrt(left) / whole
-        budget[name] = dict(zip(PARAMETERS, share.tolist(), strict=False))
-    return budget
-
-
-def shared_checks(found: SharedDraws, layout: Layout, names: Sequence[str]) -> dict:
-    """Convergence of the chains, of the weights, and of each star's integral."""
-    import arviz  # here, as it takes a second that other methods need not wait for
-
-    psi = found.psi
-    free = np.flatnonzero(np.asarray(layout.scale) > 0.0)
-    r_hat = np.array([float(arviz.rhat(psi[..., i])) for i in free])
-    ess = np.array([float(arviz.ess(psi[..., i])) for i in free])
-    sd = psi.std(axis=(0, 1))
-    worst = int(np.argmax(r_hat))
-    by, stars = found.correction, found.correction.stars
-    weighted = float(1.0 / np.sum(np.exp(2.0 * by.log_weights)))
-    is_mixed = r_hat.max() <= MAX_R_HAT and ess.min() >= MIN_ESS
-    is_weighted = by.pareto_k <= MAX_PARETO_K and weighted >= MIN_WEIGHTED
-    return {
-        "converged": bool(is_mixed and is_weighted),
-        "pareto_k": by.pareto_k,
-        "weighted_draws": weighted,
-        "log_weight_sd": float(by.raw.std()),
-        "log_weight_noise": by.noise,
-        "ess": float(ess[:N_GLOBAL].min()),
-        "ess_min": float(ess.min()),
-        "r_hat": float(r_hat[:N_GLOBAL].max()),
-        "r_hat_max": float(r_hat.max()),
-        "slowest": names[free[worst]],
-        "accepted": found.accepted,
-        "step": found.step,
-        "mode_rounds": found.mode.rounds,
-        "mode_step": found.mode.step,
-        "effective_draws_min": float(stars.n_effective.min()),
-        "effective_draws_median": float(np.median(stars.n_effective)),
-        "outliers": np.flatnonzero(stars.inlier < 0.5).tolist(),
-        "log_likelihood": float(stars.log_likelihood.astype(float).sum()),
-        "width_over_prior": {names[i]: float(sd[i]) for i in free},
-        "not_narrowed": [names[i] for i in free if sd[i] > NOT_NARROWED],
-    }

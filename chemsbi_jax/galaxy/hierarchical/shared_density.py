@@ -5,17 +5,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Float
 
 from chemsbi_jax.galaxy.hierarchical.expansion import Expansion, inputs_from
 from chemsbi_jax.galaxy.hierarchical.shared import Layout
 from chemsbi_jax.galaxy.hierarchical.star import Star
 from chemsbi_jax.galaxy.hierarchical.surrogate import normals
-from chemsbi_jax.galaxy.hierarchical.tilt import Tilt, no_tilt
 from chemsbi_jax.types import AnyArray
 
-SUMS = 64  # draws of psi of a call
 FAR = 2.5  # widths beyond the typical radius, from where the expansion is not trusted
 
 
@@ -25,7 +22,6 @@ class SharedDensity(NamedTuple):
     layout: Layout
     star: Star  # the stars along the last axis
     expansion: Expansion
-    tilt: Tilt
     counts: Float[AnyArray, " star"]  # 1, or 0 for a row that only fills up
     first: Float[AnyArray, " star"]  # log likelihood at the centre, a constant
     centre: Float[AnyArray, " psi"]
@@ -41,11 +37,8 @@ class SharedDensity(NamedTuple):
         found = normals(self.star, self.expansion, self.layout, psi)
         # differences from the centre keep the digits of a sum in float32
         gain = jnp.where(self.counts > 0.0, found.log_likelihood - self.first, 0.0)
-        return jnp.sum(gain) - 0.5 * jnp.sum(psi**2) + self.extra(psi)
-
-    def extra(self, psi: Float[AnyArray, " psi"]) -> Float[AnyArray, ""]:
-        """Log density beside the stars' and the prior, which weights take out."""
-        return self.tilt.value(psi) - distrust(self.expansion, psi)
+        wall = distrust(self.expansion, psi)
+        return jnp.sum(gain) - 0.5 * jnp.sum(psi**2) - wall
 
     def value_and_slope(
         self, at: Float[AnyArray, " psi"]
@@ -55,7 +48,7 @@ class SharedDensity(NamedTuple):
 
 
 def distrust(expansion: Expansion, psi: Float[AnyArray, " psi"]) -> Float[AnyArray, ""]:
-    """A wall where no expansion holds, without which a chain would leave for good."""
+    """A wall where no expansion holds, so that a search does not leave for good."""
     z = inputs_from(expansion, psi)
     radius = jnp.sqrt(jnp.sum(z**2) + 1e-12)
     return jnp.maximum(radius - (len(z) ** 0.5 + FAR), 0.0) ** 2
@@ -68,7 +61,6 @@ def make_density(
     centre,
     covariance,
     n_stars: int,
-    tilt: Tilt | None = None,
 ) -> SharedDensity:
     """The density in coordinates around one psi.
 
@@ -79,7 +71,6 @@ def make_density(
         centre: latents where the coordinates are 0.
         covariance: of psi, which the coordinates whiten.
         n_stars: the first ones count.
-        tilt: of the density; None for none.
     """
     at = np.asarray(centre, np.float32)
     n_rows = rows.values.shape[-1]
@@ -87,7 +78,6 @@ def make_density(
         layout,
         rows,
         expansion,
-        no_tilt(len(at)) if tilt is None else tilt,
         np.asarray(np.arange(n_rows) < n_stars, np.float32),
         np.asarray(_log_likelihoods(rows, expansion, layout, at)),
         at,
@@ -98,25 +88,6 @@ def make_density(
 @jax.jit
 def _log_likelihoods(rows, expansion, layout: Layout, psi: AnyArray) -> Array:
     return normals(rows, expansion, layout, psi).log_likelihood
-
-
-def laplace_sums(
-    density: SharedDensity, psi: Float[np.ndarray, "draw psi"]
-) -> Float[np.ndarray, " draw"]:
-    """Expanded log likelihood of all stars at draws of psi, without tilt."""
-    n = -(-len(psi) // SUMS) * SUMS
-    some = jnp.asarray(np.resize(psi, (n, psi.shape[1])), jnp.float32)
-    parts = [_sums(density, some[i : i + SUMS]) for i in range(0, n, SUMS)]
-    return np.concatenate([np.asarray(x, float) for x in parts])[: len(psi)]
-
-
-@jax.jit
-def _sums(density: SharedDensity, psi: AnyArray) -> Array:
-    def one(psi: AnyArray) -> Array:
-        found = normals(density.star, density.expansion, density.layout, psi)
-        return jnp.sum(density.counts * found.log_likelihood)
-
-    return lax.map(one, psi)
 
 
 def last_axis(stars: Star) -> Star:

@@ -1,0 +1,141 @@
+"""The posterior of all shared parameters as one network of a galaxy's stars.
+
+A galaxy is a set of stars: one small network reads each star, the mean over the stars
+and their number (Zaheer+ 2017, deep sets) is the context of a masked autoregressive
+flow over the latents psi. The scales of the priors are part of the context, so that
+blocks can be held, or have other priors, without a new training.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from flowjax.bijections import RationalQuadraticSpline
+from flowjax.distributions import Normal, Transformed
+from flowjax.flows import masked_autoregressive_flow
+from jaxtyping import Array, Float, Key
+
+from chemsbi_jax.galaxy.hierarchical.mock import N_READINGS, Mock
+from chemsbi_jax.galaxy.hierarchical.star import Star
+from chemsbi_jax.galaxy.likelihood import IRON
+from chemsbi_jax.types import AnyArray
+
+N_INPUTS = 4 * N_READINGS - 1
+FARTHEST = 6.0  # standard deviations of a reading
+USUAL_ERROR, USUAL_DATE_ERROR = 0.05, 1.0  # dex, Gyr
+LOG_ERROR_SCALE = 1.15  # natural log
+LOG_NUMBER = (4.0, 2.0)  # middle and scale of the log of the number of stars
+
+
+@dataclass(frozen=True)
+class NetworkSize:
+    """Widths of the networks."""
+
+    star_width: int = 96
+    """Of the two layers that read a star."""
+    head_width: int = 96
+    """Of the two layers behind the mean over the stars."""
+    n_features: int = 64
+    """Means over the stars."""
+    context: int = 48
+    """Inputs of the flow."""
+    flow_layers: int = 4
+    """Layers of the flow."""
+    flow_width: int = 56
+    """Width of a layer's network."""
+    knots: int = 5
+    """Knots of each spline."""
+
+
+class SharedNetwork(eqx.Module):
+    """Density of psi given the stars of a galaxy."""
+
+    star: eqx.nn.MLP
+    head: eqx.nn.MLP
+    flow: Transformed
+    centre: Float[Array, " reading"]  # of the readings
+    width: Float[Array, " reading"]
+
+
+def new_network(
+    key: Key[Array, ""],
+    n_psi: int,
+    centre: Float[AnyArray, " reading"],
+    width: Float[AnyArray, " reading"],
+    size: NetworkSize,
+) -> SharedNetwork:
+    """A network before its training; `centre` and `width` standardise the readings."""
+    key_star, key_head, key_flow = jax.random.split(key, 3)
+    mlp: Callable = eqx.nn.MLP
+    n_head = size.n_features + 1 + n_psi
+    return SharedNetwork(
+        mlp(N_INPUTS, size.n_features, size.star_width, 2, jax.nn.gelu, key=key_star),
+        mlp(n_head, size.context, size.head_width, 2, jax.nn.gelu, key=key_head),
+        masked_autoregressive_flow(
+            key_flow,
+            base_dist=Normal(jnp.zeros(n_psi)),
+            transformer=RationalQuadraticSpline(knots=size.knots, interval=4),
+            cond_dim=size.context,
+            flow_layers=size.flow_layers,
+            nn_width=size.flow_width,
+        ),
+        jnp.asarray(centre),
+        jnp.asarray(width),
+    )
+
+
+def inputs_of(
+    network: SharedNetwork, stars: Star
+) -> Float[Array, "*star {N_INPUTS}"]:
+    """Inputs of the network of a star: readings, errors, gaps, and which are [X/H]."""
+    value = stars.values - stars.over_h * stars.values[..., IRON : IRON + 1]
+    value = (value - network.centre) / network.width
+    usual = jnp.full(N_READINGS, USUAL_ERROR).at[-1].set(USUAL_DATE_ERROR)
+    error = 0.5 * jnp.log(stars.variance / usual**2) / LOG_ERROR_SCALE
+    parts = (
+        stars.seen * jnp.clip(value, -FARTHEST, FARTHEST),
+        stars.seen * error,
+        stars.seen,
+        stars.over_h[..., :-1],
+    )
+    return jnp.concatenate(parts, axis=-1)
+
+
+def summarise(
+    network: SharedNetwork, stars: Star, counts: Float[AnyArray, " star"]
+) -> Float[Array, " feature"]:
+    """Mean features of the stars of one galaxy, and the log of their number."""
+    features = jax.vmap(network.star)(inputs_of(network, stars))
+    n = jnp.maximum(jnp.sum(counts), 1.0)
+    mean = counts @ features / n
+    middle, scale = LOG_NUMBER
+    return jnp.append(mean, (jnp.log(n) - middle) / scale)
+
+
+def context(
+    network: SharedNetwork,
+    summary: Float[Array, " feature"],
+    ratio: Float[AnyArray, " psi"],
+) -> Float[Array, " context"]:
+    """Input of the flow, from the stars and the prior scales over the default ones."""
+    return network.head(jnp.concatenate([summary, ratio - 1.0]))
+
+
+def log_density(network: SharedNetwork, galaxy: Mock) -> Float[Array, ""]:
+    """Log density of the true latents of one galaxy."""
+    summary = summarise(network, galaxy.stars, galaxy.counts)
+    return network.flow.log_prob(galaxy.psi, context(network, summary, galaxy.ratio))
+
+
+@eqx.filter_jit
+def sample(
+    key: Key[Array, ""],
+    network: SharedNetwork,
+    summary: Float[Array, " feature"],
+    ratio: Float[AnyArray, " psi"],
+    n: int,
+) -> Float[Array, "draw psi"]:
+    """Draws of psi given the summary of a galaxy's stars."""
+    return network.flow.sample(key, (n,), context(network, summary, ratio))

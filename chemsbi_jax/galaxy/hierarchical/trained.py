@@ -1,0 +1,122 @@
+"""The network of shared parameters on disk, with the priors of its training."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from chemsbi_jax import priors
+from chemsbi_jax.errors import InputError, WeightsError
+from chemsbi_jax.galaxy.hierarchical.mock import LARGEST_RATIO, N_READINGS
+from chemsbi_jax.galaxy.hierarchical.network import (
+    NetworkSize,
+    SharedNetwork,
+    new_network,
+)
+from chemsbi_jax.galaxy.hierarchical.settings import SharedErrors
+from chemsbi_jax.galaxy.hierarchical.shared import Layout, psi_names
+from chemsbi_jax.priors import Prior
+from chemsbi_jax.storage.weights import (
+    load_arrays,
+    load_spec,
+    save_weights,
+    weights_folder,
+)
+
+FOLDER, KIND = "shared", "shared_errors"
+ROUNDING = 1e-3
+
+
+class Trained(NamedTuple):
+    """A network, and what it was trained on."""
+
+    network: SharedNetwork
+    prior: Prior
+    scales: dict[str, float]  # of the default priors, by shared parameter
+    outlier_share: float
+    outlier_width: float  # dex
+
+
+def save_shared_network(
+    folder: Path, trained: Trained, size: NetworkSize, spec: Mapping
+) -> None:
+    """Write the network into `folder`/shared, beside the networks of its yield set."""
+    full = {
+        "size": asdict(size),
+        "prior": priors.to_spec(trained.prior),
+        "scales": trained.scales,
+        "outlier_share": trained.outlier_share,
+        "outlier_width": trained.outlier_width,
+        **spec,
+    }
+    arrays = eqx.filter(trained.network, eqx.is_inexact_array)
+    save_weights(Path(folder) / FOLDER, KIND, arrays, full)
+
+
+def load_shared_network(name: str | os.PathLike = "tng") -> Trained:
+    """The network of shared parameters of a yield set: shipped, or in a folder.
+
+    Raises:
+        WeightsError: there is none, or it does not fit this package.
+    """
+    folder = weights_folder(name) / FOLDER
+    spec = load_spec(folder, KIND)
+    try:
+        scales, size = spec["scales"], NetworkSize(**spec["size"])
+        nothing = np.zeros(N_READINGS, np.float32)
+        empty = new_network(jax.random.key(0), len(scales), nothing, nothing, size)
+        arrays, rest = eqx.partition(empty, eqx.is_inexact_array)
+        network = eqx.combine(load_arrays(folder, KIND, arrays), rest)
+        prior = priors.from_spec(spec["prior"])
+        outliers = spec["outlier_share"], spec["outlier_width"]
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise WeightsError(
+            f"{folder / KIND}.json: expected a network of shared errors; got "
+            f"{type(error).__name__}: {error}. Train it again "
+            "(experiments/train_shared_errors.py)."
+        ) from error
+    return Trained(network, prior, scales, *outliers)
+
+
+def prior_ratio(
+    trained: Trained, settings: SharedErrors, layout: Layout, factors: Sequence[str]
+) -> Float[np.ndarray, " psi"]:
+    """Prior scales over those of the training, an input of the network.
+
+    Raises:
+        InputError: scales beyond those of the training, or other outliers.
+    """
+    names = psi_names(factors)
+    scales = dict(zip(names, np.asarray(layout.scale, float).tolist(), strict=True))
+    if list(scales) != list(trained.scales):
+        raise InputError(
+            f"Expected the shared parameters {list(trained.scales)}; got "
+            f"{list(scales)}. Train a network for them "
+            "(experiments/train_shared_errors.py)."
+        )
+    given = (settings.outlier_share, settings.outlier_width)
+    if "outliers" not in settings.hold and not np.allclose(
+        given, (trained.outlier_share, trained.outlier_width)
+    ):
+        raise InputError(
+            f"Expected outlier_share {trained.outlier_share} and outlier_width "
+            f"{trained.outlier_width} dex, as in the training of the network; got "
+            f"{given[0]} and {given[1]}. Leave them out."
+        )
+    ratio = np.ones(len(scales), np.float32)
+    for i, (name, scale) in enumerate(scales.items()):
+        default = trained.scales[name]
+        most = default * (1.0 if name in factors else LARGEST_RATIO)
+        if scale > most + ROUNDING:
+            raise InputError(
+                f"Expected a prior scale of {name} of at most {most:.3g}, the largest "
+                f"of the training; got {scale:.3g}. Give a smaller one."
+            )
+        ratio[i] = scale / default if default > 0.0 else 1.0
+    return ratio

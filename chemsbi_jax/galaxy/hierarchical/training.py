@@ -1,0 +1,135 @@
+"""Training of the network of shared parameters on fresh mock galaxies."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Key
+
+from chemsbi_jax.compute.train import FitConfig, FitResult, fit
+from chemsbi_jax.galaxy.hierarchical.mock import Mock, draw_mock
+from chemsbi_jax.galaxy.hierarchical.network import (
+    NetworkSize,
+    SharedNetwork,
+    log_density,
+    new_network,
+)
+from chemsbi_jax.galaxy.hierarchical.shared import Layout
+from chemsbi_jax.galaxy.hierarchical.star import Model
+from chemsbi_jax.galaxy.likelihood import IRON
+
+GROUPS = ((3, 1000), (12, 300), (32, 100), (64, 30), (64, 10))
+"""Galaxies of a batch, and the stars of each."""
+N_HELD_OUT = 4  # batches
+MAX_GRADIENT = 5.0  # norm
+
+
+@dataclass(frozen=True)
+class SharedTraining:
+    """Size of the network and schedule of its training."""
+
+    size: NetworkSize = field(default_factory=NetworkSize)
+    """Widths."""
+    learning_rate: float = 1e-3
+    """Of Adam, at the start; it falls to zero along a cosine."""
+    fit: FitConfig = FitConfig(n_epochs=60, steps_per_epoch=100)
+    """Length of the training."""
+
+
+def train_shared_network(
+    key: Key[Array, ""],
+    model: Model,
+    layout: Layout,
+    outlier_width: float,
+    config: SharedTraining,
+    *,
+    checkpoint: Path | None = None,
+    quiet: bool = False,
+) -> tuple[SharedNetwork, FitResult]:
+    """Train on galaxies whose psi, priors, errors and gaps are drawn anew each step.
+
+    Args:
+        key: determines everything random.
+        model: forward model and prior.
+        layout: of psi, with the default prior scales.
+        outlier_width: of the outliers' abundances [dex].
+        config: size and schedule.
+        checkpoint: folder for a resumable state.
+        quiet: no progress bar.
+
+    Returns:
+        The network, and its losses per epoch: minus the mean log density of the true
+        latents, in nats.
+    """
+    key_out, key_init, key_fit = jax.random.split(key, 3)
+    data = (model, layout, outlier_width)
+    drawn = [jax.jit(_draw)(k, data) for k in jax.random.split(key_out, N_HELD_OUT)]
+    held_out = jax.tree.map(lambda *x: jnp.concatenate(x), *drawn)
+    centre, width = _moments(held_out[1])
+    n_psi = len(layout.scale)
+    start = new_network(key_init, n_psi, centre, width, config.size)
+    params, static = eqx.partition(start, eqx.is_inexact_array)
+    n_steps = config.fit.n_epochs * config.fit.steps_per_epoch
+    rate = optax.warmup_cosine_decay_schedule(
+        0.0, config.learning_rate, n_steps // 50 + 1, n_steps
+    )
+
+    def loss(params, batch, _):
+        network = jax.tree.map(jax.lax.stop_gradient, (start.centre, start.width))
+        network = eqx.tree_at(
+            lambda n: (n.centre, n.width), eqx.combine(params, static), network
+        )
+        return batch_loss(network, batch)
+
+    result = fit(
+        key_fit,
+        params,
+        optimizer=optax.chain(optax.clip_by_global_norm(MAX_GRADIENT), optax.adam(rate)),
+        draw=_draw,
+        loss=loss,
+        data=data,
+        held_out=held_out,
+        config=config.fit,
+        checkpoint=checkpoint,
+        quiet=quiet,
+    )
+    return eqx.combine(result.params, static), result
+
+
+def batch_loss(network: SharedNetwork, batch: list[Mock]) -> Float[Array, ""]:
+    """Minus the mean log density of the true latents, over galaxies of all sizes."""
+    total, weights = 0.0, 0.0
+    for group in batch:
+        each = jax.vmap(lambda galaxy: log_density(network, galaxy))(group)
+        weight = len(each) ** 0.5  # of a mean with the scatter of as many galaxies
+        total, weights = total - weight * jnp.mean(each), weights + weight
+    return jnp.asarray(total / weights)
+
+
+def _draw(key: Key[Array, ""], data: tuple) -> list[Mock]:
+    model, layout, outlier_width = data
+    batch = []
+    for key_group, (n, size) in zip(
+        jax.random.split(key, len(GROUPS)), GROUPS, strict=True
+    ):
+
+        def one(k: Array, size: int = size) -> Mock:
+            return draw_mock(k, model, layout, outlier_width, size)
+
+        batch.append(jax.vmap(one)(jax.random.split(key_group, n)))
+    return batch
+
+
+def _moments(galaxies: Mock) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each reading over the stars that have it."""
+    stars = jax.tree.map(np.asarray, galaxies.stars)
+    value = stars.values - stars.over_h * stars.values[..., IRON : IRON + 1]
+    seen = stars.seen * np.asarray(galaxies.counts)[..., None]
+    total = seen.sum(axis=(0, 1))
+    mean = (seen * value).sum(axis=(0, 1)) / total
+    spread = (seen * (value - mean) ** 2).sum(axis=(0, 1)) / total
+    return mean, np.sqrt(spread)

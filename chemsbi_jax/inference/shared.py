@@ -20,6 +20,7 @@ from chemsbi_jax.galaxy.hierarchical import (
     HierarchicalPosterior,
     SharedErrors,
     hierarchical_posterior,
+    load_shared_network,
 )
 from chemsbi_jax.galaxy.hierarchical.settings import prior_scales
 from chemsbi_jax.galaxy.hierarchical.shared import LARGEST_SHARE
@@ -56,7 +57,7 @@ def infer_shared(
         stars: those that the model explains.
         settings: prior scales, and blocks that are held.
     """
-    networks, limits, watch = run
+    networks, limits, _ = run
     forward = factor_forward(networks)
     if forward is None:
         return SharedAnswer(None, NO_NETWORK)
@@ -69,12 +70,11 @@ def infer_shared(
         )
     found = hierarchical_posterior(
         key,
+        load_shared_network(),
         forward,
-        networks.npe.prior,
         stars,
         settings,
         most_stars=limits.n_shared,
-        quiet=watch.quiet,
     )
     if not found.is_converged:
         return SharedAnswer(found, found.why_not())

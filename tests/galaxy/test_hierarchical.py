@@ -14,12 +14,10 @@ import chemsbi_jax as cs
 from chemsbi_jax.constants import ABUNDANCES, YIELD_FACTORS
 from chemsbi_jax.galaxy import hierarchical as h
 from chemsbi_jax.galaxy.hierarchical import (
-    correct,
     joint_density,
     mode,
     shared_density,
     surrogate,
-    tilt,
 )
 from chemsbi_jax.galaxy.hierarchical.shared import make_layout, unpack
 from chemsbi_jax.galaxy.hierarchical.star import Model, make_stars
@@ -86,10 +84,6 @@ def log_normal(model, stars, i, psi, layout):
     covariance = covariance[np.ix_(seen, seen)]
     normal = scipy_stats.multivariate_normal(mean[seen], covariance)
     return normal.logpdf(stars.values[i][seen])
-
-
-def one_star(stars, settings, i):
-    return jax.tree.map(lambda x: jnp.asarray(x[i]), make_stars(stars, settings, PRIOR))
 
 
 def at_random(layout, seed, size=0.5):
@@ -159,73 +153,19 @@ def test_shared_errors_of_iron_count(model, stars):
     np.testing.assert_allclose(found, expected, rtol=2e-4, atol=0.02)
 
 
-def density_at(model, stars, layout, psi, tilt=None):
-    """Density of psi around one place, with draws of the stars for weights."""
-    rows, local, expansion = expansion_at(model, stars, layout, psi)
+def density_at(model, stars, layout, psi):
+    """Density of psi around one place."""
+    rows, _, expansion = expansion_at(model, stars, layout, psi)
     shape = shared_density.last_axis(rows), expansion, layout
     covariance = 0.01 * np.eye(len(psi))
-    found = shared_density.make_density(
-        *shape, np.asarray(psi), covariance, N, tilt=tilt
-    )
-    warp = correct.make_warp(
-        jax.random.key(5), rows, local, model, layout, np.asarray(psi), 256
-    )
-    return found, warp
-
-
-def test_sampled_likelihoods_agree(model, stars):
-    """Also away from the psi at which the draws were made."""
-    layout = make_layout(h.SharedErrors(outlier_share=0.0), YIELD_FACTORS)
-    psi = np.asarray(at_random(layout, 1, 0.2))
-    density, warp = density_at(model, stars, layout, psi)
-    there = psi + 0.2 * np.random.default_rng(0).normal(size=(32, len(psi)))
-    found = correct.correct_draws(density, model, there, warp)
-    some = jnp.asarray(there[:3], jnp.float32)
-    for value, at in zip(found.log_likelihood, some, strict=False):
-        expected = sum(log_normal(model, stars, i, at, layout) for i in range(N))
-        np.testing.assert_allclose(value, expected, rtol=3e-4, atol=0.2)
-    assert found.stars.n_effective.min() > 0.5 * 256
-    assert found.raw.std() < 0.2
-    assert found.noise < 0.1
-
-
-def test_weights_take_a_tilt_out(model, stars, key):
-    """Draws of a tilted density have weights that are minus the tilt."""
-    layout = make_layout(h.SharedErrors(outlier_share=0.0), YIELD_FACTORS)
-    psi = np.asarray(at_random(layout, 1, 0.2))
-    some = psi + 0.1 * np.asarray(jax.random.normal(key, (200, len(psi))))
-    tilted, error = tilt.fit_tilt(some, 3.0 * some[:, 0] + 2.0 * some[:, 1] ** 2)
-    assert error < 0.2
-    density, warp = density_at(model, stars, layout, psi, tilted)
-    found = correct.correct_draws(density, model, some, warp)
-    value = np.asarray(jax.vmap(tilted.value)(jnp.asarray(some, jnp.float32)))
-    assert value.std() > 0.2
-    np.testing.assert_allclose((found.raw + value).std(), 0.0, atol=0.2)
-    assert np.corrcoef(found.raw, -value)[0, 1] > 0.9
-
-
-def test_an_outlier_has_the_broad_density(model, stars):
-    settings = h.SharedErrors()
-    layout = make_layout(settings, YIELD_FACTORS)
-    far = stars._replace(
-        values=stars.values + np.where(np.arange(N) == 0, 5.0, 0.0)[:, None]
-    )
-    psi = np.zeros(len(layout.scale))
-    density, warp = density_at(model, far, layout, psi)
-    some = np.repeat(psi[None], 32, axis=0)
-    some[:, 0] += 1e-3 * np.arange(32)  # weights that differ
-    found = correct.correct_draws(density, model, some, warp)
-    assert found.stars.inlier[0] < 1e-6
-    star = one_star(far, settings, 0)
-    expected = np.log(0.01) + star.log_broad
-    np.testing.assert_allclose(found.stars.log_likelihood[0], expected, rtol=1e-5)
+    return shared_density.make_density(*shape, np.asarray(psi), covariance, N)
 
 
 def test_coordinates_integrate_to_the_marginal(model, stars, key):
     """In a linear model the stars' coordinates are standard normals at every psi."""
     layout = make_layout(CONSTANT, YIELD_FACTORS)
     here = np.asarray(at_random(layout, 1, 0.2))
-    shared, _ = density_at(model, stars, layout, here)
+    shared = density_at(model, stars, layout, here)
     joint = joint_density.JointDensity(shared, model)
     at = 2.0 * jax.random.normal(key, here.shape)
     psi = shared.psi(at)
@@ -233,56 +173,3 @@ def test_coordinates_integrate_to_the_marginal(model, stars, key):
     found = joint.of_stars(at, noise) - scipy_stats.norm.logpdf(noise).sum(axis=0)
     expected = [log_normal(model, stars, i, psi, layout) for i in range(N)]
     np.testing.assert_allclose(found[:N], expected, rtol=2e-4, atol=0.02)
-
-
-def gaussian_posterior(model, stars, layout):
-    """Mean and covariance of psi in the linear model, from finite differences."""
-    n = len(layout.scale)
-
-    def total(psi):
-        psi = jnp.asarray(psi, jnp.float32)
-        return sum(log_normal(model, stars, i, psi, layout) for i in range(N))
-
-    slopes = model.forward.keywords["slopes"]
-    a, b = np.asarray(slopes.by_theta, float), np.asarray(slopes.by_factors, float)
-    scale = np.asarray(layout.scale, float)
-    design = np.zeros((8, n))
-    design[:, :2] = a[:2].T
-    at = layout.slices()
-    design[:, at["yields"]] = b.T * scale[at["yields"]]
-    design[:, at["zero_points"]] = np.diag(scale[at["zero_points"]])
-    population = at["population"]
-    design[:, population.start : population.start + 4] = a[2:].T * scale[population][:4]
-    precision, right = np.eye(n), np.zeros(n)
-    for i in range(N):
-        seen = stars.observed[i]
-        covariance = a[2:].T @ a[2:] + ERROR**2 * np.eye(8)
-        weight = np.linalg.inv(covariance[np.ix_(seen, seen)])
-        precision += design[seen].T @ weight @ design[seen]
-        right += design[seen].T @ weight @ stars.values[i][seen]
-    covariance = np.linalg.inv(precision)
-    return covariance @ right, covariance
-
-
-@pytest.mark.slow
-def test_posterior_of_a_linear_model(model, stars, key):
-    """Mean and width of the draws, against the exact Gaussian."""
-    chains = h.Chains(
-        n_warmup=(40, 60), n_tilted=(60,), n_sampled=240, n_draws=200, n_corrected=320
-    )
-    found = h.hierarchical_posterior(
-        key, model.forward, PRIOR, stars, CONSTANT, chains=chains
-    )
-    layout = make_layout(CONSTANT, YIELD_FACTORS)
-    mean, covariance = gaussian_posterior(model, stars, layout)
-    sd = np.sqrt(np.diag(covariance))
-    free = np.asarray(layout.scale) > 0.0
-    checks = found.posterior.checks
-    assert checks["r_hat_max"] < 1.1
-    assert checks["log_weight_sd"] < 0.5
-    ess = min(checks["ess_min"], checks["weighted_draws"])
-    assert ess > 50
-    off = (found.latents.mean(axis=0) - mean) / sd
-    assert np.abs(off[free]).max() < 4.0 / np.sqrt(ess)
-    ratio = found.latents.std(axis=0) / sd
-    assert np.abs(ratio[free] - 1.0).max() < 4.0 / np.sqrt(2.0 * ess)

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.galaxy.hierarchical.blocks import in_blocks
-from chemsbi_jax.galaxy.hierarchical.proposals import N_LOCAL, inputs_at
+from chemsbi_jax.galaxy.hierarchical.local_modes import N_LOCAL, inputs_at
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, unpack
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star, readings
 from chemsbi_jax.types import AnyArray

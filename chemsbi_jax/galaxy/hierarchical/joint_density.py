@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax.scipy.stats import norm
 from jaxtyping import Array, Float
 
-from chemsbi_jax.galaxy.hierarchical.proposals import N_LOCAL, inputs_at
+from chemsbi_jax.galaxy.hierarchical.local_modes import N_LOCAL, inputs_at
 from chemsbi_jax.galaxy.hierarchical.shared import Shared, unpack
 from chemsbi_jax.galaxy.hierarchical.shared_density import SharedDensity
 from chemsbi_jax.galaxy.hierarchical.star import (

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from chemsbi_jax.constants import ABUNDANCES
-from chemsbi_jax.galaxy.hierarchical.proposals import N_LOCAL, inputs_at
+from chemsbi_jax.galaxy.hierarchical.local_modes import N_LOCAL, inputs_at
 from chemsbi_jax.galaxy.hierarchical.settings import BLOCKS
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, unpack
 from chemsbi_jax.galaxy.hierarchical.star import (

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from chemsbi_jax.galaxy.hierarchical.blocks import in_blocks
 from chemsbi_jax.galaxy.hierarchical.expansion import Expansion, expand
-from chemsbi_jax.galaxy.hierarchical.proposals import N_LOCAL, find_mode
+from chemsbi_jax.galaxy.hierarchical.local_modes import N_LOCAL, find_mode
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, unpack
 from chemsbi_jax.galaxy.hierarchical.shared_density import (
     SharedDensity,

@@ -8,8 +8,8 @@ from jaxtyping import Array, Float, Key
 from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.diagnostics.misfit import Misfit, misfit_test
 from chemsbi_jax.galaxy.hierarchical.blocks import in_blocks
+from chemsbi_jax.galaxy.hierarchical.local_modes import N_LOCAL, inputs_at
 from chemsbi_jax.galaxy.hierarchical.mode import star_modes
-from chemsbi_jax.galaxy.hierarchical.proposals import N_LOCAL, inputs_at
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, Shared, unpack
 from chemsbi_jax.galaxy.hierarchical.star import (
     BAD,

@@ -1,8 +1,9 @@
 """The posterior of all shared parameters as one network of a galaxy's stars.
 
-A galaxy is a set of stars: one small network reads each star, the mean over the stars
-and their number (Zaheer+ 2017, deep sets) is the context of a masked autoregressive
-flow over the latents psi. The scales of the priors are part of the context, so that
+A galaxy is a set of stars: one small network reads each star. The mean of its outputs
+over the stars (Zaheer+ 2017, deep sets), the first two moments of the readings and the
+number of stars are the context of a masked autoregressive flow over the latents psi.
+The scales of the priors are part of the context, so that
 blocks can be held, or have other priors, without a new training.
 """
 
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flowjax.bijections import RationalQuadraticSpline
 from flowjax.distributions import Normal, Transformed
 from flowjax.flows import masked_autoregressive_flow
@@ -23,6 +25,8 @@ from chemsbi_jax.galaxy.likelihood import IRON
 from chemsbi_jax.types import AnyArray
 
 N_INPUTS = 4 * N_READINGS - 1
+N_MOMENTS = N_READINGS * (N_READINGS + 3) // 2
+SMALLEST_VARIANCE = 1e-3  # of standardised readings
 FARTHEST = 6.0  # standard deviations of a reading
 USUAL_ERROR, USUAL_DATE_ERROR = 0.05, 1.0  # dex, Gyr
 LOG_ERROR_SCALE = 1.15  # natural log
@@ -69,7 +73,7 @@ def new_network(
     """A network before its training; `centre` and `width` standardise the readings."""
     key_star, key_head, key_flow = jax.random.split(key, 3)
     mlp: Callable = eqx.nn.MLP
-    n_head = size.n_features + 1 + n_psi
+    n_head = size.n_features + N_MOMENTS + 1 + n_psi
     return SharedNetwork(
         mlp(N_INPUTS, size.n_features, size.star_width, 2, jax.nn.gelu, key=key_star),
         mlp(n_head, size.context, size.head_width, 2, jax.nn.gelu, key=key_head),
@@ -86,9 +90,7 @@ def new_network(
     )
 
 
-def inputs_of(
-    network: SharedNetwork, stars: Star
-) -> Float[Array, "*star {N_INPUTS}"]:
+def inputs_of(network: SharedNetwork, stars: Star) -> Float[Array, "*star {N_INPUTS}"]:
     """Inputs of the network of a star: readings, errors, gaps, and which are [X/H]."""
     value = stars.values - stars.over_h * stars.values[..., IRON : IRON + 1]
     value = (value - network.centre) / network.width
@@ -106,12 +108,31 @@ def inputs_of(
 def summarise(
     network: SharedNetwork, stars: Star, counts: Float[AnyArray, " star"]
 ) -> Float[Array, " feature"]:
-    """Mean features of the stars of one galaxy, and the log of their number."""
-    features = jax.vmap(network.star)(inputs_of(network, stars))
+    """Mean features and moments of the stars of one galaxy, and their number."""
+    inputs = inputs_of(network, stars)
+    features = jax.vmap(network.star)(inputs)
     n = jnp.maximum(jnp.sum(counts), 1.0)
     mean = counts @ features / n
     middle, scale = LOG_NUMBER
-    return jnp.append(mean, (jnp.log(n) - middle) / scale)
+    number = (jnp.log(n) - middle) / scale
+    moments = _moments(inputs[:, :N_READINGS], stars.seen * counts[:, None])
+    return jnp.concatenate([mean, moments, number[None]])
+
+
+def _moments(
+    values: Float[Array, "star reading"], seen: Float[Array, "star reading"]
+) -> Float[Array, " moment"]:
+    """Means, log variances and correlations of the readings; 0 where there are none."""
+    pairs = seen.T @ seen
+    total = jnp.maximum(jnp.diag(pairs), 1.0)
+    mean = jnp.sum(seen * values, axis=0) / total
+    rest = seen * (values - mean)
+    covariance = rest.T @ rest / jnp.maximum(pairs, 1.0)
+    variance = jnp.diag(covariance) + SMALLEST_VARIANCE
+    correlation = covariance / jnp.sqrt(variance[:, None] * variance)
+    i, j = np.triu_indices(N_READINGS, 1)
+    spread = jnp.where(jnp.diag(pairs) > 0.0, jnp.log(variance), 0.0)
+    return jnp.concatenate([mean, spread, correlation[i, j]])
 
 
 def context(

@@ -45,8 +45,3 @@ def solve_upper(
         rest = right[..., i] - sum(root[k, i] * x[k] for k in range(i + 1, n))
         x[i] = rest / root[i, i]
     return jnp.stack([x[i] for i in range(n)], axis=-1)
-
-
-def log_determinant(root: Float[AnyArray, "n n"]) -> Float[AnyArray, ""]:
-    """Of the triangular factor itself."""
-    return jnp.sum(jnp.log(jnp.diag(root)))

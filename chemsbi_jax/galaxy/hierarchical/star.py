@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
@@ -117,16 +116,6 @@ def _measured(
 def offsets(star: Star, shared: Shared) -> Float[AnyArray, " reading"]:
     """Zero points of the readings."""
     return _measured(star, shared.zero_points)
-
-
-def slope_of_readings(
-    star: Star, model: Model, inputs: Float[AnyArray, " input"]
-) -> tuple[Float[AnyArray, " reading"], Float[AnyArray, "reading input"]]:
-    """Readings and their Jacobian, from the side on which it has fewer numbers."""
-    value, bad = readings(star, model, inputs)
-    jacobian = jax.jacrev if len(value) < len(inputs) else jax.jacfwd
-    slope = jacobian(lambda x: readings(star, model, x)[0])(inputs)
-    return value, jnp.where(bad | ~jnp.isfinite(slope), 0.0, slope)
 
 
 def noise_variance(star: Star, shared: Shared) -> Float[AnyArray, "*star reading"]:

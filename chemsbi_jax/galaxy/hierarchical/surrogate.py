@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from chemsbi_jax.galaxy.hierarchical.expansion import Expansion, Local, at_shared
-from chemsbi_jax.galaxy.hierarchical.proposals import N_LOCAL
+from chemsbi_jax.galaxy.hierarchical.local_modes import N_LOCAL
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, Shared, unpack
 from chemsbi_jax.galaxy.hierarchical.star import LOG_2_PI, Star, with_outliers
 from chemsbi_jax.galaxy.likelihood import IRON

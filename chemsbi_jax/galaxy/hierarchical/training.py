@@ -22,7 +22,7 @@ from chemsbi_jax.galaxy.hierarchical.shared import Layout
 from chemsbi_jax.galaxy.hierarchical.star import Model
 from chemsbi_jax.galaxy.likelihood import IRON
 
-GROUPS = ((3, 1000), (12, 300), (32, 100), (64, 30), (64, 10))
+GROUPS = ((2, 1000), (8, 300), (48, 100), (96, 30), (96, 10))
 """Galaxies of a batch, and the stars of each."""
 N_HELD_OUT = 4  # batches
 MAX_GRADIENT = 5.0  # norm
@@ -34,7 +34,7 @@ class SharedTraining:
 
     size: NetworkSize = field(default_factory=NetworkSize)
     """Widths."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     """Of Adam, at the start; it falls to zero along a cosine."""
     fit: FitConfig = FitConfig(n_epochs=60, steps_per_epoch=100)
     """Length of the training."""
@@ -88,7 +88,9 @@ def train_shared_network(
     result = fit(
         key_fit,
         params,
-        optimizer=optax.chain(optax.clip_by_global_norm(MAX_GRADIENT), optax.adam(rate)),
+        optimizer=optax.chain(
+            optax.clip_by_global_norm(MAX_GRADIENT), optax.adam(rate)
+        ),
         draw=_draw,
         loss=loss,
         data=data,

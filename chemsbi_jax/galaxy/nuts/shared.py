@@ -10,8 +10,8 @@ from numpyro.infer import MCMC, NUTS
 
 from chemsbi_jax.constants import YIELD_FACTORS
 from chemsbi_jax.galaxy.hierarchical.joint_density import JointDensity
+from chemsbi_jax.galaxy.hierarchical.local_modes import N_LOCAL
 from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode
-from chemsbi_jax.galaxy.hierarchical.proposals import N_LOCAL
 from chemsbi_jax.galaxy.hierarchical.settings import SharedErrors
 from chemsbi_jax.galaxy.hierarchical.shared import make_layout, psi_names
 from chemsbi_jax.galaxy.hierarchical.shared_density import (

@@ -1,0 +1,225 @@
+"""The shipped network of shared errors: calibration, held priors, and its refusals."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.tree_util import Partial
+from scipy import stats as distributions
+
+import chemsbi_jax as cs
+from chemsbi_jax.constants import YIELD_FACTORS
+from chemsbi_jax.emulator import emulate_yields, load_yield_emulator
+from chemsbi_jax.errors import InputError, WeightsError
+from chemsbi_jax.galaxy import hierarchical as h
+from chemsbi_jax.galaxy.hierarchical import mock, network, posterior, trained
+from chemsbi_jax.galaxy.hierarchical.shared import make_layout, psi_names
+from chemsbi_jax.galaxy.hierarchical.star import Model, make_stars
+
+N, ERROR = 100, 0.05
+SETTINGS = h.SharedErrors()
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return h.load_shared_network()
+
+
+@pytest.fixture(scope="module")
+def forward():
+    return Partial(emulate_yields, emulator=load_yield_emulator())
+
+
+@pytest.fixture(scope="module")
+def model(forward, shipped):
+    return Model(forward, shipped.prior)
+
+
+@pytest.fixture(scope="module")
+def layout():
+    return make_layout(SETTINGS, YIELD_FACTORS)
+
+
+def table_of(n, prior):
+    """Stars with errors of 0.05 dex and no birth times, as `Star` without values."""
+    unknown = np.full(n, np.nan)
+    observed = np.ones((n, 8), bool)
+    empty = cs.Stars(
+        np.zeros((n, 8)), np.full((n, 8), ERROR), observed, unknown, unknown,
+        np.arange(n).astype(str),
+    )  # fmt: skip
+    return empty, make_stars(empty, SETTINGS, prior)
+
+
+@pytest.fixture(scope="module")
+def galaxies(model, layout, shipped):
+    """True latents, and stars, of galaxies whose psi is drawn from its prior."""
+    _, like = table_of(N, shipped.prior)
+
+    @jax.jit
+    def one(key):
+        key_psi, key_stars = jax.random.split(key)
+        psi = jax.random.normal(key_psi, layout.scale.shape)
+        psi = jnp.clip(psi, -mock.LIMIT, mock.LIMIT)
+        width = SETTINGS.outlier_width
+        return psi, *mock.draw_stars(key_stars, model, layout, psi, like, width)
+
+    return jax.lax.map(one, jax.random.split(jax.random.key(11), 120))
+
+
+def as_table(galaxies, i, prior):
+    _, stars, _ = jax.tree.map(lambda x: np.asarray(x[i]), galaxies)
+    empty, _ = table_of(N, prior)
+    return empty._replace(values=stars.values[:, :-1].astype(float))
+
+
+def test_regions_hold_the_truth_as_often_as_they_say(galaxies, shipped):
+    """Galaxies beyond the training; 99.9 % bands of a binomial."""
+    psi, stars, counts = galaxies
+    ratio = jnp.ones(psi.shape[1])
+
+    @jax.jit
+    def draws(key, stars, counts):
+        summary = network.summarise(shipped.network, stars, counts)
+        return network.sample(key, shipped.network, summary, ratio, 400)
+
+    keys = jax.random.split(jax.random.key(1), len(psi))
+    x = np.asarray(jax.lax.map(lambda a: draws(*a), (keys, stars, counts)))
+    rank = (x < np.asarray(psi)[:, None]).mean(axis=1)
+    low, high = distributions.binom.ppf([0.0005, 0.9995], len(psi), 0.68)
+    inside = (np.abs(rank - 0.5) < 0.34).sum(axis=0)
+    free = np.flatnonzero(np.asarray(shipped_scales(shipped)) > 0.0)
+    assert ((inside[free] >= low) & (inside[free] <= high)).all()
+    p = [distributions.kstest(rank[:, i], "uniform").pvalue for i in free]
+    assert min(p) > 1e-3 / len(p)
+    # the stars say something: the prior's width is 1
+    assert x.std(axis=1).mean(axis=0)[0] < 0.8
+
+
+def test_a_narrower_posterior_would_fail(galaxies, shipped):
+    """Half of the width, and the test above would fail."""
+    psi, stars, counts = galaxies
+    ratio = jnp.ones(psi.shape[1])
+
+    @jax.jit
+    def draws(key, stars, counts):
+        summary = network.summarise(shipped.network, stars, counts)
+        x = network.sample(key, shipped.network, summary, ratio, 400)
+        return x.mean(axis=0) + 0.5 * (x - x.mean(axis=0))
+
+    keys = jax.random.split(jax.random.key(1), len(psi))
+    x = np.asarray(jax.lax.map(lambda a: draws(*a), (keys, stars, counts)))
+    rank = (x < np.asarray(psi)[:, None]).mean(axis=1)
+    inside = (np.abs(rank[:, :2] - 0.5) < 0.34).sum(axis=0)
+    assert (inside < distributions.binom.ppf(0.0005, len(psi), 0.68)).all()
+
+
+def shipped_scales(shipped):
+    return [shipped.scales[name] for name in psi_names(YIELD_FACTORS)]
+
+
+def test_order_and_filling_up_do_not_matter(galaxies, shipped, layout):
+    _, stars, _ = jax.tree.map(lambda x: np.asarray(x[0]), galaxies)
+    ratio = np.ones(len(layout.scale), np.float32)
+    one = posterior.padded(stars, layout, ratio)
+    rows = np.random.default_rng(0).permutation(N)
+    two = posterior.padded(jax.tree.map(lambda x: x[rows], stars), layout, ratio)
+    assert len(one.counts) > N
+    first = network.summarise(shipped.network, one.stars, one.counts)
+    second = network.summarise(shipped.network, two.stars, two.counts)
+    plain = network.summarise(shipped.network, stars, jnp.ones(N))
+    np.testing.assert_allclose(first, second, atol=1e-4)
+    np.testing.assert_allclose(first, plain, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def found(galaxies, shipped, forward):
+    stars = as_table(galaxies, 0, shipped.prior)
+    key = jax.random.key(3)
+    return h.hierarchical_posterior(key, shipped, forward, stars, n_draws=1000)
+
+
+def test_galaxies_of_the_model_pass_the_check(found):
+    assert found.is_converged
+    assert found.misfit is not None
+    assert len(found.posterior.checks["outliers"]) <= 5
+    assert 0.0 <= found.budget["all"]["alpha_imf"] <= 1.0
+    assert found.budget["all"]["alpha_imf"] > 0.2
+
+
+def test_held_blocks_make_it_narrower(found, galaxies, shipped, forward):
+    stars = as_table(galaxies, 0, shipped.prior)
+    settings = h.SharedErrors(hold=("yields", "zero_points", "scatter"))
+    held = h.hierarchical_posterior(
+        jax.random.key(3), shipped, forward, stars, settings, n_draws=1000
+    )
+    assert (held.posterior.sd < 0.9 * found.posterior.sd).any()
+    assert (held.posterior.sd < 1.1 * found.posterior.sd).all()
+    fixed = held.draws[:, held.names.index("sn2_o")]
+    assert not fixed.any()
+
+
+def test_stars_of_no_galaxy_are_refused(galaxies, shipped, forward):
+    stars = as_table(galaxies, 0, shipped.prior)
+    odd = stars._replace(values=stars.values + 0.8 * (np.arange(8) % 2))
+    found = h.hierarchical_posterior(
+        jax.random.key(3), shipped, forward, odd, n_draws=500
+    )
+    assert not found.is_converged
+    assert "alpha_imf" not in found.summary()
+    assert "unlike" in found.why_not()
+
+
+def test_a_random_subset_of_many_stars(galaxies, shipped, forward):
+    stars = as_table(galaxies, 1, shipped.prior)
+    found = h.hierarchical_posterior(
+        jax.random.key(3), shipped, forward, stars, n_draws=500, most_stars=40
+    )
+    assert found.posterior.checks["n_subset"] == 40
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (h.SharedErrors(yields=1.0), "sn2_"),
+        (h.SharedErrors(zero_points=0.2), "zero_point"),
+        (h.SharedErrors(outlier_share=0.2), "outlier_share"),
+        (h.SharedErrors(outlier_width=2.0), "outlier_width"),
+    ],
+)
+def test_priors_that_were_not_trained(settings, says, shipped):
+    layout = make_layout(settings, YIELD_FACTORS)
+    with pytest.raises(InputError, match=says):
+        trained.prior_ratio(shipped, settings, layout, YIELD_FACTORS)
+
+
+def test_weights_come_back_the_same(shipped, tmp_path):
+    size = network.NetworkSize()
+    trained.save_shared_network(tmp_path, shipped, size, {"yields": "tng"})
+    again = h.load_shared_network(tmp_path)
+    for a, b in zip(
+        jax.tree.leaves(shipped.network), jax.tree.leaves(again.network), strict=True
+    ):
+        if isinstance(a, jax.Array):
+            np.testing.assert_array_equal(a, b)
+    assert again.scales == shipped.scales
+    (tmp_path / "shared" / "shared_errors.safetensors").write_bytes(b"")
+    with pytest.raises(WeightsError, match="train"):
+        h.load_shared_network(tmp_path)
+
+
+def test_mock_stars_have_the_population(model, layout, shipped):
+    """Moments of the birth times, which no emulator changes."""
+    n = 4000
+    _, like = table_of(n, shipped.prior)
+    seen = jnp.asarray(like.seen).at[:, -1].set(1.0)
+    like = like._replace(seen=seen, variance=like.variance * 0.0 + 1e-6)
+    psi = jnp.zeros_like(layout.scale)
+    stars, born = jax.jit(mock.draw_stars)(
+        jax.random.key(0), model, layout, psi, like, 0.5
+    )
+    assert np.asarray(born).mean() > 0.95
+    expected = shipped.prior[-1]
+    draws = np.asarray(stars.values[:, -1])[np.asarray(born) > 0.0]
+    np.testing.assert_allclose(draws.mean(), float(expected.mean), rtol=0.05)
+    np.testing.assert_allclose(draws.std(), float(expected.variance) ** 0.5, rtol=0.05)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from chemsbi_jax.catalog.error_columns import Source, find_errors
+from chemsbi_jax.catalog.error_columns import Source, find_errors, unread_errors
 from chemsbi_jax.catalog.expressions import Expression
 from chemsbi_jax.catalog.lookalikes import look_alike
 from chemsbi_jax.catalog.meaning import VALUE, is_further, understand
@@ -70,13 +70,13 @@ def choose_columns(
     """
     user = parse_columns(file, names, columns, abundances)
     names, not_read = split_columns(names, user, abundances)
-    asked = user.columns | {key: "" for key in user.conversions}
     preset, notes = find_survey(file, names, survey)
     found, hidden = {}, tuple(OVER_H.values())
     if preset is not None:
         found, hidden = _of_survey(preset, names)
     elif survey == "auto":
-        found, hidden = _other_spellings(file, names, asked), ()
+        keys = {*user.columns, *user.conversions}
+        found, hidden = _other_spellings(file, names, keys), ()
     shown = {key: column for key, column in names.items() if key not in hidden}
     chosen = _prefer(shown | found, user)
     used = {k: c for k, c in chosen.items() if k in KEYS}
@@ -87,13 +87,13 @@ def choose_columns(
     rules, used = preset.name if preset else survey, used | errors.columns
     rest = look_alike(file, names, used, user, rules, without, abundances)
     renamed = found | user.columns | errors.columns
-    told = _tell(renamed, user.conversions)
-    said = (*notes, *told, *user.notes, *rest.notes, *not_read)
+    notes += _describe(renamed, user.conversions)
+    more = unread_errors(names, used, errors) if rules == "auto" else ()
     return Choice(
         chosen,
         renamed.get(ID),
         preset,
-        said,
+        (*notes, *user.notes, *rest.notes, *more, *not_read),
         rest.warnings,
         user.conversions,
         errors.pairs,
@@ -138,7 +138,7 @@ def _prefer(chosen: dict[str, str], user: Asked) -> dict[str, str]:
     return {k: c for k, c in chosen.items() if k not in out} | user.columns
 
 
-def _tell(
+def _describe(
     renamed: Mapping[str, str], conversions: Mapping[str, Expression]
 ) -> list[str]:
     pairs = [f"{k}={c}" for k, c in renamed.items() if k in KEYS and k != c.lower()]
@@ -234,12 +234,12 @@ def _of_survey(
 
 
 def _other_spellings(
-    file: str, names: Mapping[str, str], asked: Mapping[str, str]
+    file: str, names: Mapping[str, str], chosen: Collection[str]
 ) -> dict[str, str]:
     found: dict[str, str] = {}
     for lower, original in names.items():
         key = our_name(lower)
-        if key is None or key in names or key in asked:
+        if key is None or key in names or key in chosen:
             continue
         if key in found:
             raise CatalogError(

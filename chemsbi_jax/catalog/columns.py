@@ -45,7 +45,11 @@ MISSING_WORDS = ("", "nan", "null", "none", "na", "n/a", "--", "-", "...", "inde
                  "\N{EN DASH}", "\N{EM DASH}", "missing", "---",
                  "#n/a", "\\n", "masked", ".", "~", "no data", "<na>",
                  "nat")  # fmt: skip
-MINUS = ("\N{MINUS SIGN}", "\N{EN DASH}")  # as web pages and PDF files have it
+MINUS = (
+    "\N{MINUS SIGN}",
+    "\N{EN DASH}",
+    "\N{HYPHEN}",
+)
 UNITS = ("dex", "gyr", "myr", "yr", "mag", "k", "km/s")
 
 
@@ -154,7 +158,8 @@ def _refuse_large(
         "e_": "is too large for an error [dex]; if the column is in percent or another "
         "unit, convert it with --columns e_fe_h=NAME*0.00434",
     }.get(kind, "is too large for an abundance [dex]; correct it, or leave the cell "
-          "empty if it is missing; for numbers of lines: --without n_fe")  # fmt: skip
+          "empty if it is missing; columns of another quantity, such as numbers of "
+          "lines, are left out with --without")  # fmt: skip
     raise_for_rows(
         source.name, source.ids, bad, original,
         f"{values[np.argmax(bad)]:g} {problem}.",
@@ -254,6 +259,8 @@ def _parse(
         remedy = "give a number, or an empty cell if it is missing"
         if first.lower().strip("()[]") in UNITS:
             remedy = "if this is a line of units under the header, remove it"
+        if re.search(r"\d *(±|\+/?-|\(\d)", first):
+            remedy = "split the value and its error into two columns"
         problem = f"{first!r} is not a number; {remedy}."
         raise_for_rows(source.name, source.ids, bad, original, problem)
         raise

@@ -66,7 +66,7 @@ def derive(
         columns[key] = _add(table, conversion.text, result, unit)
         partners = choice.errors_of.get(key)
         if partners:
-            errors = {c: _error(source, c, partners[c], key) for c in partners}
+            errors = {c: _error(source, c, partners[c], key)[0] for c in partners}
             name = f"error of {conversion.text}"
             sigma = conversion.error(values, errors)
             columns[f"e_{key}"] = _add(table, name, sigma, unit)
@@ -74,11 +74,9 @@ def derive(
             notes.append(f"e_{key} was propagated from {listed}.")
     for key, pair in choice.pairs.items():
         value = columns.get(key.removeprefix("e_"))
-        sigma = _error(source, value, pair, key)
+        sigma, how = _error(source, value, pair, key)
         columns[key] = _add(table, " and ".join(pair), sigma, None)
-        notes.append(
-            f"{key} is half the distance of, or the mean of, {', '.join(pair)}."
-        )
+        notes.append(f"{key} is {how} {' and '.join(pair)}.")
     return source._replace(columns=columns, table=table), notes
 
 
@@ -98,19 +96,22 @@ def _raw(source: StarTable, column: str, key: str) -> Numbers:
     )
 
 
-def _error(source: StarTable, column: str | None, partner: Source, key: str) -> Numbers:
-    """1 sigma from one column, or from a lower and an upper one."""
+def _error(
+    source: StarTable, column: str | None, partner: Source, key: str
+) -> tuple[Numbers, str]:
+    """1 sigma from one column, or from a lower and an upper one; and how."""
     if len(partner) == 1:
-        return _raw(source, partner[0], key)
+        return _raw(source, partner[0], key), ""
     low, high = (_raw(source, c, key) for c in partner)
+    mean = 0.5 * (np.abs(low) + np.abs(high))
     if column is None:
-        return 0.5 * (np.abs(low) + np.abs(high))
+        return mean, "the mean of"
     value = _raw(source, column, key)
     known = np.isfinite(low) & np.isfinite(high) & np.isfinite(value)
     brackets = (low <= value + 1e-6) & (value <= high + 1e-6)
     if known.any() and brackets[known].mean() > 0.9:  # percentiles
-        return 0.5 * (high - low)
-    return 0.5 * (np.abs(low) + np.abs(high))
+        return 0.5 * (high - low), "half the distance of"
+    return mean, "the mean of"
 
 
 def _unit_of_time(

@@ -3,12 +3,22 @@
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from chemsbi_jax.catalog.meaning import ERROR, LOWER, UPPER, Meaning, understand
+from chemsbi_jax.catalog.meaning import (
+    ERROR,
+    LOWER,
+    UPPER,
+    VALUE,
+    Meaning,
+    understand,
+)
 from chemsbi_jax.catalog.user_columns import VALUES, Asked, flag
 from chemsbi_jax.errors import CatalogError
 
 _AFFIXES = ("e_{}", "{}_err", "{}_error", "err_{}", "error_{}", "sigma_{}", "{}_unc",
             "{}_e", "e{}", "{}_sigma", "{}err", "{}_std")  # fmt: skip
+
+_MIDDLE = ("50", "p50", "q50", "50th", "med", "median", "mean")
+"""Words for the middle of a distribution, which names of its errors lack."""
 
 Source = tuple[str, ...]
 """One column of errors; or the lower and the upper one; or none."""
@@ -81,6 +91,20 @@ def _partner(
         lower = column.strip().lower()
         wanted = (affix.format(lower) for affix in _AFFIXES)
         return tuple(names[name] for name in wanted if name in names)[:1]
+    source = _same_name(file, column, meanings, mine, key)
+    if not source and mine.qualifier in _MIDDLE:  # fe_h_mean and fe_h_std
+        source = _same_name(file, column, meanings, mine._replace(qualifier=""), key)
+    return source
+
+
+def _same_name(
+    file: str,
+    column: str,
+    meanings: Mapping[str, Meaning | None],
+    mine: Meaning,
+    key: str,
+) -> Source:
+    """The columns of the error of `mine`, by their names."""
     found = [c for c in meanings if _is(meanings[c], mine, ERROR)]
     if len(found) > 1:
         listed = " and ".join(repr(c) for c in found)
@@ -120,3 +144,52 @@ def suggest(
         if len(source) == 1:
             words.append(f"e_{key}={source[0]}")
     return flag(",".join(words))
+
+
+def further_errors(columns: Iterable[str], key: str) -> list[str]:
+    """Columns that look like errors of a quantity.
+
+    >>> further_errors(["fe_h", "e_fe_h_sys", "e_mg_fe"], "fe_h")
+    ['e_fe_h_sys']
+    """
+    meanings = {column: understand(column) for column in columns}
+    wanted = (key, ERROR)
+    return [c for c, m in meanings.items() if m and (m.quantity, m.role) == wanted]
+
+
+def unread_errors(
+    names: Mapping[str, str], used: Mapping[str, str], errors: ErrorColumns
+) -> tuple[str, ...]:
+    """A note of further columns of errors of the values in use, such as e_fe_h_sys.
+
+    Args:
+        names: lower-case name -> name in the table.
+        used: our name -> column in use, errors too.
+        errors: what `find_errors` found.
+    """
+    sources = [s for p in errors.of_conversions.values() for s in p.values()]
+    sources += errors.pairs.values()
+    taken = {*used.values(), *(column for source in sources for column in source)}
+    meanings = {column: understand(column) for column in names.values()}
+    # the errors of columns that are not read themselves
+    others = {
+        m._replace(role=ERROR)
+        for c, m in meanings.items()
+        if m and m.role == VALUE and c not in taken
+    }
+    left = {
+        column: key
+        for key in used
+        if f"e_{key}" in (*used, *errors.pairs)
+        for column in further_errors(names.values(), key)
+        if column not in taken and meanings[column] not in others
+    }
+    if not left:
+        return ()
+    column, key = next(iter(left.items()))
+    one = used.get(f"e_{key}", errors.pairs.get(f"e_{key}", ("",))[0])
+    conversion = f"e_{key}=sqrt({one}*{one}+{column}*{column})"
+    return (
+        f"Not read, as other columns give the errors: {', '.join(left)}. The root of "
+        f"the sum of two squares is read by {flag(conversion)}.",
+    )

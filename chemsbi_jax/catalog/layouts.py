@@ -20,6 +20,7 @@ _SPECIES_NAMES = ("species", "element", "elem", "ion", "el", "spec", "atom", "x"
 _CODE_NAMES = ("species", "atom", "ion", "element", "z", "atomic_number", "z_elem")
 _IRON = ("fe", "[fe")
 _CODE = re.compile(r"([1-9]|[1-8]\d|9[0-2])(\.[01]0*)?")
+MAX_QUANTITIES = 200  # rows of a table with one for each abundance and its error
 _SPECIES = re.compile(r"[A-Z][a-z]?[ _]?(I{1,3}|[12])?")
 
 
@@ -48,9 +49,12 @@ def split_vectors(
 
 def how_to_split(name: str, n: int) -> str:
     """Sentence about a column with several numbers in each row."""
+    lower = name.lower()
+    key = "mg_fe" if "fe" in lower and "_h" not in lower else "mg_h"
+    key = f"e_{key}" if "err" in lower else key
     return (
         f"{name} holds {n} numbers in each row; make a column for each element, with "
-        f"astropy: t['mg_h'] = t['{name}'][:, i], where i is its place."
+        f"astropy: t['{key}'] = t['{name}'][:, i], where i is its place."
     )
 
 
@@ -69,12 +73,34 @@ def _split(
             table[column] = np.asarray(table[name])[:, i]
 
 
+def refuse_transposed(file: str, table: Table) -> None:
+    """Raise for a table with a row for each abundance and a column for each star.
+
+    Raises:
+        CatalogError: the first column holds the names of abundances.
+    """
+    first = table.colnames[0]
+    cells = column_of(table, first)
+    is_text = cells.ndim == 1 and cells.dtype.kind in "SUO"
+    if not is_text or len(cells) > MAX_QUANTITIES:
+        return
+    found = [word for word in np.asarray(cells).astype(str) if is_abundance(word)]
+    if len(found) > 1 and not any(is_abundance(name) for name in table.colnames[1:]):
+        raise CatalogError(
+            f"{file}: column {first!r} holds the names of abundances "
+            f"({', '.join(found[:4])}), so the rows are abundances and the columns are "
+            "stars; expected one star a row. With pandas: "
+            f"df.set_index({first!r}).T transposes the table."
+        )
+
+
 def refuse_long_layout(file: str, table: Table) -> None:
     """Raise for a table with one row for each element of each star.
 
     Raises:
-        CatalogError: a column holds the names of elements.
+        CatalogError: a column holds the names of elements, also of a transposed table.
     """
+    refuse_transposed(file, table)
     for name in table.colnames:
         cells = column_of(table, name)
         is_known = name.strip().lower() in (*_SPECIES_NAMES, *_CODE_NAMES)

@@ -8,7 +8,17 @@ from jaxtyping import Bool
 
 from chemsbi_jax.catalog.cells import column_of, data_of, mask_of
 from chemsbi_jax.catalog.columns import LIMITS, StarTable
-from chemsbi_jax.catalog.meaning import FLAG, LIMIT, is_flag, is_further, understand
+from chemsbi_jax.catalog.meaning import (
+    COUNT,
+    FLAG,
+    LIMIT,
+    LOWER,
+    UPPER,
+    Meaning,
+    is_flag,
+    is_further,
+    understand,
+)
 
 _NONE = (
     "",
@@ -64,7 +74,9 @@ def not_followed(
         meaning = understand(column)
         if meaning and is_further(column, source.abundances):
             meaning = None
-        is_one = is_flag(column) or (meaning and meaning.role in (FLAG, LIMIT))
+        is_one = is_flag(column) or (
+            meaning and _has_marks(source.table, column, meaning)
+        )
         if not is_one or column in followed:
             continue
         if column_of(source.table, column).ndim != 1:
@@ -78,6 +90,21 @@ def not_followed(
         )
         found.append(f"{column} ({listed})" if len(kinds) <= MOST_KINDS else column)
     return tuple(found)
+
+
+def _has_marks(table: Table, column: str, meaning: Meaning) -> bool:
+    """Whether a column beside a value marks limits or bad values, by name or content.
+
+    `upper_mg_fe` with true and false is a mark; with numbers it is a percentile.
+    """
+    if meaning.role in (FLAG, LIMIT):
+        return True
+    cells = column_of(table, column)
+    if meaning.role == COUNT:  # VizieR's n_ is a note
+        return cells.ndim == 1 and cells.dtype.kind in "SUO"
+    if meaning.role not in (LOWER, UPPER) or cells.ndim != 1:
+        return False
+    return bool(np.isin(_words(table, column), (*_NONE, *_SOME, *LIMITS)).all())
 
 
 def _words(table: Table, column: str) -> np.ndarray:

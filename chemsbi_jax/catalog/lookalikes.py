@@ -10,15 +10,21 @@ from chemsbi_jax.catalog.meaning import (
     VALUE,
     Meaning,
     element_of,
-    joined_ambiguous,
-    other_ratio,
     understand,
 )
-from chemsbi_jax.catalog.user_columns import OVER_H, SUN, VALUES, Asked, flag, label
+from chemsbi_jax.catalog.unread_names import hint_of_elements, warn_of_others
+from chemsbi_jax.catalog.user_columns import (
+    MOST,
+    OVER_H,
+    SUN,
+    VALUES,
+    Asked,
+    label,
+    list_columns,
+)
 from chemsbi_jax.constants import ABUNDANCES, ALL_ABUNDANCES
 from chemsbi_jax.errors import CatalogError
 
-MOST = 12  # columns in one sentence
 _TIMES = ("age", "birth_time", "log_age", "scale_factor")
 
 
@@ -77,11 +83,12 @@ def look_alike(
     notes = []
     if again and not has_survey:
         notes.append(
-            f"Not read, as other columns give the same quantities: {_list(again)}."
+            "Not read, as other columns give the same quantities: "
+            f"{list_columns(again)}."
         )
     warnings = _warnings(names, others, read, without)
     if not has_survey:
-        warnings += _warn_of_others(names, taken, read, abundances)
+        warnings += warn_of_others(names, taken, read, abundances)
     if len(read & set(ELEMENTS_READ)) == 1 and not without:
         warnings.append(
             f"Only {label(next(iter(mine & set(_all_abundances()))))} is read: one "
@@ -107,47 +114,6 @@ def _warnings(
     if rest:
         warnings.append(_warn_of_unread(rest, names))
     return warnings
-
-
-def _warn_of_others(
-    names: Mapping[str, str],
-    taken: Collection[str],
-    read: Collection[str],
-    abundances: Collection[str],
-) -> list[str]:
-    """Columns of abundances that no flag reads as they are, or of doubtful names."""
-    warnings = []
-    alpha = [c for c in names.values() if _quantity(c) in ("alpha_fe", "alpha_m")]
-    if alpha:
-        warnings.append(
-            f"Not read: {_list(alpha)}. [alpha/Fe] is not one of the abundances of the "
-            f"model ({', '.join(abundances)})."
-        )
-    joined = joined_ambiguous([*names.values()])
-    joined = {c: k for c, k in joined.items() if _subject(k) not in read}
-    if joined:
-        reads = suggest([(key, c) for c, key in joined.items()], names)
-        warnings.append(
-            f"Not read, as the names mean other things as well: {_list([*joined])}. "
-            f"If they are abundances: {reads}."
-        )
-    ratios = {c: r for c in names.values() if c not in taken and (r := other_ratio(c))}
-    if ratios:
-        warnings.append(_warn_of_ratios(ratios))
-    return warnings
-
-
-def _warn_of_ratios(ratios: Mapping[str, tuple[str, str]]) -> str:
-    """Ratios of two elements of which none is H or below Fe, and a conversion."""
-    column, (over, under) = next(iter(ratios.items()))
-    if over == "fe":
-        conversion = f"{under}_fe=0-{column}"
-    else:
-        conversion = f"{over}_fe={column}+{under}_fe"
-    return (
-        f"Not read: {_list(list(ratios))}. The abundances of the model are relative to "
-        f"Fe or H; convert the column with {flag(conversion)}."
-    )
 
 
 def hint_of_iron(names: Mapping[str, str]) -> str:
@@ -245,8 +211,8 @@ def _warn_of_iron(left: list[_Candidate], names: Mapping[str, str]) -> str:
             "column holds it, name it with --columns fe_h=..."
         )
     return (
-        f"No [Fe/H] was found, but {_list([c.column for c in like])} looks like it: "
-        f"{suggest([(like[0].key, like[0].text)], names)} reads it."
+        f"No [Fe/H] was found, but {list_columns([c.column for c in like])} looks like "
+        f"it: {suggest([(like[0].key, like[0].text)], names)} reads it."
     )
 
 
@@ -257,11 +223,6 @@ def _warn_of_unread(rest: list[_Candidate], names: Mapping[str, str]) -> str:
     flag = suggest([(c.key, c.text) for c in first.values()], names)
     meant = ", ".join(f"{c.column} ({label(c.meaning.quantity)})" for c in rest[:MOST])
     return f"Not read, though the names resemble ours: {meant}. To read: {flag}."
-
-
-def _list(columns: list[str]) -> str:
-    more = f" and {len(columns) - MOST} more" if len(columns) > MOST else ""
-    return ", ".join(columns[:MOST]) + more
 
 
 def _find_limits(
@@ -291,9 +252,11 @@ def hint_of_names(names: Mapping[str, str]) -> str:
     found = [c for column in names.values() if (c := _candidate(column, names))]
     found = [c for c in found if _subject(c.key) != "time"]
     if not found:
-        return ""
+        return hint_of_elements(names, (), ELEMENTS_READ)
     first: dict[str, _Candidate] = {}
     for candidate in found:
         first.setdefault(_subject(candidate.key), candidate)
     flag = suggest([(c.key, c.text) for c in first.values()], names)
-    return f" {_list([c.column for c in found])} look like abundances: {flag}."
+    columns = list_columns([c.column for c in found])
+    verb = "looks like an abundance" if len(found) == 1 else "look like abundances"
+    return f" {columns} {verb}: {flag}."

@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from chemsbi_jax.catalog.time_names import TIMES_OF_BIRTH, find_time, split_age
 from chemsbi_jax.constants import ALL_ABUNDANCES, FURTHER_ELEMENTS
 
 ELEMENTS_READ = tuple(name.split("_")[0] for name in ALL_ABUNDANCES)
@@ -13,8 +14,6 @@ EIGHT = tuple(e for e in ELEMENTS_READ if e not in FURTHER)  # S/N is no [S/N]
 VALUE, ERROR, LOWER, UPPER = "value", "error", "lower", "upper"
 LIMIT, FLAG, COUNT = "limit", "flag", "count"
 ABSOLUTE, ALPHA, METAL = "a", "alpha", "m"
-
-TIMES_OF_BIRTH = ("age", "birth_time", "log_age", "scale_factor", "redshift")
 
 _ERRORS = ("e", "err", "error", "errors", "sigma", "sig", "unc", "uncert",
            "uncertainty", "std", "sd", "var", "variance", "ivar", "percent", "pct",
@@ -29,14 +28,9 @@ _KINDS = ("type", "kind", "code", "class")  # of a value: a limit or not
 _JUDGEMENTS = ("use", "used", "usable", "selected", "member", "membership", "binary",
                "sb1", "sb2", "blend", "blended")  # fmt: skip
 _COUNT = ("nl", "nlines", "nline", "nlin", "num", "nb", "count", "counts", "lines",
-          "nobs", "nmeas")  # fmt: skip
+          "nobs", "nmeas", "chisq", "chi2", "rchi2")  # fmt: skip
 _ABSOLUTE = ("a", "abs", "abund", "abundance", "eps", "logeps", "loge", "epsilon",
              "logepsilon", "logn", "loga", "logx")  # fmt: skip
-_AGE = ("age", "ages", "lookback", "tlookback", "lookbacktime")
-_LOG_AGE = ("logage", "lgage", "lage", "loga", "logt", "logages")
-_BIRTH = ("birth", "birthtime", "tbirth", "tform", "form", "formation",
-          "formationtime", "formtime")  # fmt: skip
-_SCALE = ("stellarformationtime", "scalefactor", "aform", "abirth", "birthscale")
 _METAL = ("metallicity", "met", "feh", "mh")
 _IONS = ("i", "ii", "1", "2", "iii")
 # two letters first: "ni" is nickel and not N I, "si" silicon and not S I
@@ -82,7 +76,7 @@ def understand(column: str) -> Meaning | None:
         return Meaning(f"a_{counted[1]}", COUNT, "")
     words = _words(lower)
     role, words = _take_role(words)
-    found = _find_time(words) or _find_ratio(words) or _find_absolute(words, lower)
+    found = find_time(words) or _find_ratio(words) or _find_absolute(words, lower)
     if found is None:
         return None
     quantity, rest = found
@@ -153,9 +147,11 @@ def element_of(quantity: str) -> str:
 
 def _words(lower: str) -> list[str]:
     lower = re.sub(r"σ|±|\+/-", " sigma ", lower)
+    lower = re.sub(r"ε|ϵ", " eps ", lower)
     # A(Fe), and A_Fe_ as VizieR writes it, is no [alpha/Fe]
     text = re.sub(rf"(^|_)a ?[(_]({_X})[)_]$", r"\1abs_\2", lower)
     words = [word for word in re.split(r"[^a-z0-9]+", text) if word]
+    words = [part for word in words for part in split_age(word)]
     if words:  # an error's letter or word that is not set apart: "efe_h", "errmg_fe"
         match = re.fullmatch(r"(err|sigma|sig|d|e)([a-z]{1,5})", words[0])
         if (
@@ -196,27 +192,6 @@ def _take_role(words: list[str]) -> tuple[str, list[str]]:
     if low or high:
         return (LOWER if low else UPPER), kept
     return (ERROR if is_error else VALUE), kept
-
-
-def _find_time(words: list[str]) -> tuple[str, list[str]] | None:
-    joined = "".join(words)
-    if any(word in _SCALE for word in words) or "stellarformationtime" in joined:
-        return "scale_factor", []
-    if {"scale", "factor"} <= set(words):
-        return "scale_factor", []
-    if {"redshift", "z", "zform"} & set(words) and {*_BIRTH, "zform"} & set(words):
-        return "redshift", []
-    for word in words:
-        rest = [w for w in words if w != word]
-        if word in ("logage", "lgage", "lage", "logages"):
-            return "log_age", rest
-        if word in _AGE:
-            if {"log", "lg", "log10", "logt"} & set(rest):
-                return "log_age", [w for w in rest if w not in ("log", "lg", "log10")]
-            return "age", [w for w in rest if w not in ("t", "time")]
-        if word in _BIRTH:
-            return "birth_time", [w for w in rest if w != "time"]
-    return None
 
 
 def _find_ratio(words: list[str]) -> tuple[str, list[str]] | None:

@@ -134,20 +134,27 @@ def _doubt_repeats(key: str, original: str, values: Numbers) -> tuple[str, ...]:
     known = values[np.isfinite(values)]
     if len(known) < MANY:
         return ()
-    unique, counts = np.unique(known, return_counts=True)
-    order = np.argsort(-counts)
-    top, second = counts[order[0]], counts[order[1]] if len(counts) > 1 else 0
-    value = unique[order[0]]
-    is_often = len(counts) >= 4 and top >= REPEATED * len(known) and top >= 4 * second
+    often = _often(known)
     apart = values[is_apart(values, APART)]
-    if not is_often and not len(apart):
+    if often is None and not len(apart):
         return ()
-    if not is_often:
-        value, top = apart[0], int((values == apart[0]).sum())
+    value, top = often or (apart[0], int((values == apart[0]).sum()))
     return (
         f"{original} is {value:g} in {top} of {len(known)} rows: if it stands for "
         f"'missing' there, empty these cells, or leave {label(key)} out.",
     )
+
+
+def _often(known: np.ndarray) -> tuple[float, int] | None:
+    """A value in a fifth of the rows, where no other comes nearly as often."""
+    if len(known) < MANY:
+        return None
+    unique, counts = np.unique(known, return_counts=True)
+    order = np.argsort(-counts)
+    top, second = counts[order[0]], counts[order[1]] if len(counts) > 1 else 0
+    if len(counts) < 4 or top < REPEATED * len(known) or top < 4 * second:
+        return None
+    return float(unique[order[0]]), int(top)
 
 
 def check_errors(source: StarTable, key: str, errors: Numbers) -> tuple[str, ...]:
@@ -261,8 +268,15 @@ def _doubt_times(
     known: Float[np.ndarray, " known"],
     errors: Float[np.ndarray, " dated"],
 ) -> tuple[str, ...]:
-    """Warnings about times [Gyr] that may be logarithms or in another unit."""
+    """Warnings of times [Gyr] that may be missing, logarithms or in another unit."""
     warnings = []
+    repeated = _often(known)
+    if repeated is not None:
+        value, n = repeated
+        warnings.append(
+            f"{original} is {value:g} in {n} of {len(known)} rows: if it stands for "
+            "'missing' there, or is the edge of a grid of ages, empty these cells."
+        )
     low, high = LOG_YEARS
     if len(known) >= MANY and known.min() >= low and known.max() <= high:
         warnings.append(

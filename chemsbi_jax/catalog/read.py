@@ -21,6 +21,7 @@ from chemsbi_jax.catalog.formats import HDU_NOTE, read_table
 from chemsbi_jax.catalog.layouts import refuse_long_layout, split_vectors
 from chemsbi_jax.catalog.limits import find_limits, not_followed
 from chemsbi_jax.catalog.meaning import understand
+from chemsbi_jax.catalog.not_one_galaxy import refuse_summary_rows, warn_of_galaxies
 from chemsbi_jax.catalog.report import Report
 from chemsbi_jax.catalog.rows import drop_rows, find_cuts, unique_ids, warn_of_giants
 from chemsbi_jax.catalog.solar import OURS, solar_shift
@@ -128,7 +129,8 @@ def read_catalog(
             "that a survey advises against."
         )
     stars = stars.take(used)._replace(ids=unique_ids(stars.ids, used))
-    doubts += [*repeats, *warn_of_giants(source, stars, used)]
+    doubts += [*repeats, *warn_of_galaxies(source)]
+    doubts += warn_of_giants(source, stars, used)
     said = (*opened.notes, *source.notes, *opened.choice.notes, *notes, *unmade)
     flags = _not_followed(opened, options)
     rows = (source.name, len(used), int(used.sum()), reasons, dropped)
@@ -227,6 +229,7 @@ def _measure(opened: _Opened, options: CatalogOptions) -> _Read:
             f"{source.name}: every abundance of every star is missing (columns "
             f"{', '.join(present_columns(source).values())}); give at least one value."
         )
+    refuse_summary_rows(source, measured.values)
     times = read_birth_times(source, options.age_unit)
     notes = [*measured.notes, *times.notes]
     if without:

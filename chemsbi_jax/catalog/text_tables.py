@@ -259,7 +259,7 @@ def _guess_cause(n_header: int, counts: np.ndarray, delimiter: str) -> str:
             "between the cells, or with decimal points"
         )
     if counts[-1] < n_header and (counts[:-1] == n_header).all():
-        return ": the file is cut short"
+        return ": the file is cut short, or its last line is a note: remove it"
     if (counts == counts[0]).all():
         return (
             "; each row has that many, so a name is missing in the header or is extra"

@@ -223,3 +223,12 @@ def label(quantity: str) -> str:
         return f"A({x}), on the scale 12 + log10(n_{x}/n_H)"
     over = over if over == "alpha" else over.capitalize()
     return f"[{over}/{under.capitalize()}]" if under else quantity
+
+
+MOST = 12  # columns in one sentence
+
+
+def list_columns(columns: list[str]) -> str:
+    """The first of some columns, and how many more there are."""
+    more = f" and {len(columns) - MOST} more" if len(columns) > MOST else ""
+    return ", ".join(columns[:MOST]) + more

@@ -14,6 +14,7 @@ from chemsbi_jax.catalog.columns import (
     limit_cells,
     numbers,
 )
+from chemsbi_jax.catalog.error_columns import further_errors
 from chemsbi_jax.catalog.layouts import how_to_split
 from chemsbi_jax.catalog.limits import find_limits
 from chemsbi_jax.catalog.lookalikes import hint_of_names
@@ -25,7 +26,7 @@ from chemsbi_jax.catalog.over_h import (
 )
 from chemsbi_jax.catalog.plausible import check_abundance, check_errors, check_slopes
 from chemsbi_jax.catalog.surveys import Survey
-from chemsbi_jax.catalog.user_columns import OVER_H
+from chemsbi_jax.catalog.user_columns import OVER_H, list_columns
 from chemsbi_jax.errors import CatalogError, raise_for_rows
 
 NULL_ERRORS = (9.9, 9.99, 9.999, 9.9999)
@@ -132,7 +133,7 @@ def present_columns(source: StarTable) -> dict[str, str]:
     raise CatalogError(
         f"{source.name}: no column holds an abundance; expected some of "
         f"{', '.join(source.abundances)} (in any case); got "
-        f"{', '.join(source.table.colnames)}. Name them with --columns fe_h=..., if "
+        f"{list_columns(source.table.colnames)}. Name them with --columns fe_h=..., if "
         f"they are there.{_hint(source)}"
     )
 
@@ -206,15 +207,22 @@ def _errors(
         filled = np.where(lacking, default_error, errors)
         return filled, int(lacking.sum()), warnings
     if not source.is_survey or not source.has(f"e_{name}"):
-        absent = (
-            "" if source.has(f"e_{name}") else f" (the table has no column {column})"
-        )
+        absent = "" if source.has(f"e_{name}") else _like_errors(source, name)
         raise_for_rows(
             source.name, source.ids, lacking, column,
             f"{name} is observed but has no error{absent}; give its error in dex, or "
             "one for all with --default-error 0.05.",
         )  # fmt: skip
     return errors, 0, warnings
+
+
+def _like_errors(source: StarTable, name: str) -> str:
+    """What may be the missing column of errors, in brackets."""
+    like = further_errors(source.table.colnames, name)
+    if not like:
+        return f" (the table has no column e_{name})"
+    hint = f"--columns e_{name}={like[0]}"
+    return f" (no column e_{name}, but {list_columns(like)}: {hint}?)"
 
 
 def refuse_not_positive(

@@ -97,7 +97,7 @@ def test_no_abundance_at_all_lists_what_looks_like_one(tmp_path):
     table = star_table()["star", "fe_h", "e_fe_h"]
     path = write(tmp_path, renamed(table, fe_h="A(Fe)", e_fe_h="e_A(Fe)"))
     message = refusal(path)
-    assert "A(Fe) look like abundances" in message
+    assert "A(Fe) looks like an abundance" in message
     assert "fe_h=A(Fe)-7.50" in message
 
 

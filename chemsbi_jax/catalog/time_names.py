@@ -1,0 +1,56 @@
+"""Ages and birth times in the names of columns."""
+
+import re
+
+TIMES_OF_BIRTH = ("age", "birth_time", "log_age", "scale_factor", "redshift")
+
+_AGE = ("age", "ages", "lookback", "tlookback", "lookbacktime")
+# one word with the method or the percentile: age50, StellarAge, logAge16, ageMLPP
+_AGE_AND_REST = re.compile(
+    r"(?P<age>(?:log|lg)?ages?)(?P<rest>\d+|kf|mode|med|median|mean|best|iso|gyro|"
+    r"parsec|padova|mist|basti|seis\w*|astero\w*|ml(?:pp|ks|bs)?)(?P<percent>\d*)"
+)
+_REST_AND_AGE = re.compile(
+    r"(?P<rest>stellar|star|iso|isochrone|gyro|median|mean|best|linear|mass|spec|chem|"
+    r"seis\w*|astero\w*)(?P<age>age)"
+)
+_BIRTH = ("birth", "birthtime", "tbirth", "tform", "form", "formation",
+          "formationtime", "formtime")  # fmt: skip
+_SCALE = ("stellarformationtime", "scalefactor", "aform", "abirth", "birthscale")
+
+
+def split_age(word: str) -> list[str]:
+    """The parts of a word with an age and its method or percentile; else the word.
+
+    >>> split_age("agemlpp16")
+    ['age', 'mlpp', '16']
+    """
+    match = _AGE_AND_REST.fullmatch(word) or _REST_AND_AGE.fullmatch(word)
+    if match is None:
+        return [word]
+    rest = [match["rest"], match.groupdict().get("percent", "")]
+    # percentiles that are neither the median nor 1 sigma are no values
+    rest = ["num" if r.isdigit() and r not in ("16", "50", "84") else r for r in rest]
+    return [match["age"], *filter(None, rest)]
+
+
+def find_time(words: list[str]) -> tuple[str, list[str]] | None:
+    """The quantity of `TIMES_OF_BIRTH` in the words of a name, and the other words."""
+    joined = "".join(words)
+    if any(word in _SCALE for word in words) or "stellarformationtime" in joined:
+        return "scale_factor", []
+    if {"scale", "factor"} <= set(words):
+        return "scale_factor", []
+    if {"redshift", "z", "zform"} & set(words) and {*_BIRTH, "zform"} & set(words):
+        return "redshift", []
+    for word in words:
+        rest = [w for w in words if w != word]
+        if word in ("logage", "lgage", "lage", "logages"):
+            return "log_age", rest
+        if word in _AGE:
+            if {"log", "lg", "log10", "logt"} & set(rest):
+                return "log_age", [w for w in rest if w not in ("log", "lg", "log10")]
+            return "age", [w for w in rest if w not in ("t", "time")]
+        if word in _BIRTH:
+            return "birth_time", [w for w in rest if w != "time"]
+    return None

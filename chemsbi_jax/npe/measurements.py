@@ -117,7 +117,7 @@ class AnyErrors:
         n = len(self.abundances) + 1
         numbers = np.zeros(n), np.ones(n), np.eye(n)
         arrays = (jnp.asarray(x.astype(np.float32)) for x in numbers)
-        return AnyStarReader(*arrays, self.abundances)
+        return AnyStarReader(*arrays, abundances=self.abundances)
 
     def make_reader(
         self,
@@ -131,7 +131,7 @@ class AnyErrors:
         values, vectors = np.linalg.eigh(np.corrcoef(readings, rowvar=False))
         basis = vectors * np.sqrt(values)
         arrays = (jnp.asarray(x) for x in (centre, scale, basis))
-        return AnyStarReader(*arrays, self.abundances)
+        return AnyStarReader(*arrays, abundances=self.abundances)
 
 
 Measurements = OneError | AnyErrors

@@ -6,7 +6,6 @@ error zero and no weight.
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -32,8 +31,15 @@ class OneErrorReader(eqx.Module):
     matrix: Float[Array, "element element"]  # whitens the abundances [1/dex]
     sigma: Float[Array, ""]  # dex, noise of the training stars
 
-    n_features: ClassVar[int] = N_ELEMENTS
-    abundances: ClassVar[tuple[str, ...]] = ABUNDANCES
+    @property
+    def n_features(self) -> int:
+        """One an abundance."""
+        return N_ELEMENTS
+
+    @property
+    def abundances(self) -> tuple[str, ...]:
+        """The default eight."""
+        return ABUNDANCES
 
     def __call__(self, inputs: Float[Array, "*star element"]) -> Array:
         """(feature *star) of abundances [dex]."""

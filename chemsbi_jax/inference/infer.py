@@ -114,8 +114,7 @@ def infer(
     """
     watch = Stopwatch(quiet) if watch is None else watch
     with watch("read"):
-        columns = columns_to_read(yields, weights)
-        stars, path = _read(stars, path, options, columns)
+        stars, path = _read(stars, path, options, (yields, weights))
     choice = YieldChoice(yields, forward, method, limits)
     problem = _prepare(stars, (weights, networks), path, choice, watch)
     is_seeded = key is None  # key reuse: no random numbers
@@ -172,10 +171,11 @@ def _read(
     stars: Stars | Catalog | str | os.PathLike,
     path: Path | None,
     options: CatalogOptions,
-    columns: tuple[str, ...],
+    model: tuple[str | os.PathLike | None, str | os.PathLike],
 ) -> tuple[Stars | Catalog, Path | None]:
-    """The stars, with these abundances, and the file that they come from."""
+    """The stars, with the abundances of yields or weights, and the file of them."""
     if isinstance(stars, str | os.PathLike):
+        columns = columns_to_read(*model)
         return read_catalog(stars, options, columns), Path(stars)
     return stars, path
 

@@ -2,10 +2,11 @@
 
     python experiments/any_star.py --out runs/any_star
 
-For each kind of star (all eight abundances, APOGEE's six, GALAH's five; with and
-without birth times) trains a network for that kind alone, compares the held-out log
-densities on the same stars, and the galaxy of 200 stars with NUTS. Writes any_star.md
-and .json after each kind; a specialist that is in --out is not trained again.
+For each kind of star (all abundances of the network, those of APOGEE, those of GALAH;
+with and without birth times) trains a network for that kind alone, compares the
+held-out log densities on the same stars, and the galaxy of 200 stars with NUTS. Writes
+any_star.md and .json after each kind; a specialist that is in --out is not trained
+again. `--n-epochs 0` leaves the specialists out.
 """
 
 import json
@@ -50,7 +51,7 @@ class Config:
     n_test: int = 50_000
     """Held-out stars of each kind."""
     n_epochs: int = 40
-    """Of each specialist, of 500 steps with 1024 stars."""
+    """Of each specialist, of 500 steps with 1024 stars; 0 leaves these out."""
     n_stars: int = 200
     """Stars of the galaxy; 0 leaves NUTS out."""
     truth: tuple[float, float] = (-2.1, -2.6)
@@ -66,9 +67,10 @@ class Config:
 def main(config: Config) -> dict:
     """All kinds; returns the rows of the table."""
     known, rows = earlier_rows(config), []
+    abundances = cs.load_npe(config.weights).reader.abundances
     for kind in config.kinds:
         for dated in (False, True):
-            measure = networks.AnyErrors(kind, dated)
+            measure = networks.AnyErrors(kind, dated, abundances)
             rows.append(compare_kind(measure, config, known))
             left = [r for k, r in known.items() if k not in map(_kind_of, rows)]
             results.write_summary(config.out / "any_star.json", {"rows": rows + left})
@@ -109,27 +111,31 @@ def compare_kind(measure: networks.AnyErrors, config: Config, known: dict) -> di
             "there is none. Leave --galaxies-only out."
         )
     if row is None:
-        specialist = train_specialist(key_train, measure, forward, config)
-        row = compare_densities(key_test, (npe, specialist), forward, measure, config)
+        both = [npe]
+        if config.n_epochs:
+            both.append(train_specialist(key_train, measure, forward, config))
+        row = compare_densities(key_test, both, forward, measure, config)
     if config.n_stars:
         galaxy = compare_galaxy(key_galaxy, npe, forward, measure, config)
         row = row | {"galaxy": galaxy}
     return row
 
 
-def compare_densities(key, both: tuple, forward, measure, config: Config) -> dict:
-    """Held-out log densities of the network for any star and of the specialist."""
+def compare_densities(key, both: list, forward, measure, config: Config) -> dict:
+    """Held-out log densities of the network for any star, and of the specialist."""
     theta, inputs = make_stars(key, both[0], forward, measure, config.n_test)
     density = [held_out(npe, theta, inputs) for npe in both]
-    found, special = ({k: float(v.mean()) for k, v in d.items()} for d in density)
-    spread = density[0]["all"] - density[1]["all"]
-    return {
+    found = [{k: float(v.mean()) for k, v in d.items()} for d in density]
+    row = {
         "kind": measure.kind,
         "dated": bool(measure.dated),
-        "log_prob": found,
-        "specialist": special,
-        "difference_error": float(spread.std() / len(spread) ** 0.5),
+        "log_prob": found[0],
     }
+    if len(both) == 1:
+        return row
+    spread = density[0]["all"] - density[1]["all"]
+    error = float(spread.std() / len(spread) ** 0.5)
+    return row | {"specialist": found[1], "difference_error": error}
 
 
 def train_specialist(key, measure, forward, config: Config) -> networks.Npe:
@@ -172,7 +178,7 @@ def compare_galaxy(key, npe, forward, measure, config: Config) -> dict:
     key_stars, key_nuts, key_method, key_c2st = jax.random.split(key, 4)
     many = 2 * config.n_stars  # some of them the model does not have
     _, inputs = make_stars(key_stars, npe, forward, measure, many, config.truth)
-    stars = as_table(inputs[: config.n_stars])
+    stars = as_table(inputs[: config.n_stars], measure.abundances)
     nuts = run_nuts(key_nuts, forward, stars, npe, quiet=config.quiet)
     compared = {
         method: differences(
@@ -207,11 +213,14 @@ def report(rows: list[dict]) -> str:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for r in rows:
-        a, b = r["log_prob"], r["specialist"]
-        cells = [r["kind"], "yes" if r["dated"] else "no"]
-        cells += [f"{a['all']:.3f}", f"{b['all']:.3f}"]
-        cells += [f"{a['all'] - b['all']:+.3f} ± {r['difference_error']:.3f}"]
-        cells += [f"{a['galaxy'] - b['galaxy']:+.3f}"]
+        a, b = r["log_prob"], r.get("specialist")
+        cells = [r["kind"], "yes" if r["dated"] else "no", f"{a['all']:.3f}"]
+        if b is None:
+            cells += ["not trained", "", ""]
+        else:
+            difference = f"{a['all'] - b['all']:+.3f} ± {r['difference_error']:.3f}"
+            cells += [f"{b['all']:.3f}", difference]
+            cells += [f"{a['galaxy'] - b['galaxy']:+.3f}"]
         cells += galaxy_cells(r["galaxy"]) if "galaxy" in r else ["", "", "not run"]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

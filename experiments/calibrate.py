@@ -8,6 +8,7 @@ falls; writes calibration.md, calibration.json and figures with 99 % bands.
 
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -22,7 +23,9 @@ import chemsbi_jax as cs
 from chemsbi_jax import diagnostics, plots, priors
 from chemsbi_jax.cli.run import check_flags, run_script, write_record
 from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
+from chemsbi_jax.emulator import Emulator
 from chemsbi_jax.galaxy.amortised.batch import infer_galaxies
+from chemsbi_jax.galaxy.any_yields import needed_elements
 from chemsbi_jax.galaxy.networks import load_networks
 from chemsbi_jax.npe.measurements import AnyErrors
 from chemsbi_jax.npe.model import features
@@ -45,7 +48,7 @@ class Config:
     out: Path = Path("plots")
     """Folder for the table and the figures."""
     weights: str = "tng"
-    """Networks: tng, tng-legacy, or a folder."""
+    """Networks: tng, tng-any, tng-legacy, nkt13-k10-w7, or a folder."""
     n_single: int = 4000
     """Single stars; 0 leaves this part out."""
     n_galaxies: int = 300
@@ -61,7 +64,7 @@ class Config:
     yields: str = "tng"
     """Yield set of the simulator."""
     stars: Literal["complete", "any", "apogee", "galah"] = "complete"
-    """Readings of the stars: all eight at 0.05 dex, those of a survey, or any."""
+    """Readings of the stars: all at 0.05 dex, those of a survey, or any."""
     dated: bool = False
     """Whether they have birth times, with errors."""
     seed: int = 1
@@ -106,7 +109,7 @@ def main(config: Config) -> dict:
 
 def count_alarms(key, npe, model, n: int, config: Config) -> dict:
     """False alarms of the misfit test with `n` stars."""
-    emulator = Partial(cs.emulate, emulator=cs.load_emulator(config.weights))
+    emulator = Partial(cs.emulate, emulator=emulator_of(config))
 
     def stars_of(key, theta) -> Stars:
         return make_stars(key, theta, model, config)[1]
@@ -114,22 +117,30 @@ def count_alarms(key, npe, model, n: int, config: Config) -> dict:
     return check_alarms(key, npe, emulator, stars_of, config.n_alarms, n, config.quiet)
 
 
+@cache
+def emulator_of(config: Config) -> Emulator:
+    """The emulator of the weights."""
+    return cs.load_emulator(config.weights)
+
+
 def star_maker(config: Config):
-    """A function theta (n, 6) -> noise-free abundances (n, 8)."""
+    """A function theta (n, 6) -> noise-free abundances (n, element)."""
+    emulator = emulator_of(config)
     if config.source == "emulator":
-        return jax.jit(Partial(cs.emulate, emulator=cs.load_emulator(config.weights)))
-    yields = cs.load_yields(config.yields)
+        return jax.jit(Partial(cs.emulate, emulator=emulator))
+    yields = needed_elements(cs.load_yields(config.yields), emulator.abundances)
     return lambda theta: simulate_blocks(theta, yields, cs.CLEAN, quiet=True)
 
 
 def make_stars(key, theta, model, config: Config) -> tuple[np.ndarray, Stars]:
     """Noisy stars for theta (n, 6); rows without a star or a reading are left out."""
-    measure = AnyErrors(config.stars, config.dated)
+    names = emulator_of(config).abundances
+    measure = AnyErrors(config.stars, config.dated, tuple(names))
     abundances, theta = jnp.asarray(model(theta)), jnp.asarray(theta)
     inputs = np.asarray(measure.observe(key, abundances, theta[:, -1]))
     good = np.isfinite(np.asarray(abundances)).all(axis=1)
-    good &= (inputs[:, len(cs.ABUNDANCES) : -2] > 0.0).any(axis=1)
-    return np.asarray(theta)[good], as_table(inputs[good])
+    good &= (inputs[:, len(names) : -2] > 0.0).any(axis=1)
+    return np.asarray(theta)[good], as_table(inputs[good], names)
 
 
 def check_single(key, npe, model, config: Config) -> list[dict]:
@@ -183,7 +194,7 @@ def check_galaxies(key, npe, model, n: int, config: Config) -> list[dict]:
     """The two global parameters given n stars each."""
     key_theta, key_noise, key_draws, key_tarp = jax.random.split(key, 4)
     truths, galaxies = make_galaxies((key_theta, key_noise), npe, model, n, config)
-    emulator = Partial(cs.emulate, emulator=cs.load_emulator(config.weights))
+    emulator = Partial(cs.emulate, emulator=emulator_of(config))
     bar = tqdm(total=len(galaxies) * len(config.methods), disable=config.quiet)
     bar.set_description(f"{n} stars")
     draws = {m: [] for m in config.methods}

@@ -89,7 +89,7 @@ def main(config: Config) -> dict:
     fixed = jnp.asarray(FIXED)
     drawn = priors.sample(key_truth, npe.prior, config.n_truths)[:, :N_GLOBAL]
     truths = jnp.concatenate([fixed, drawn])[: config.n_truths]
-    measure = networks.AnyErrors(config.stars, config.dated)
+    measure = networks.AnyErrors(config.stars, config.dated, npe.reader.abundances)
     tests, shares, galaxies = [], [], []
     with watch("scores"):
         for i, truth in enumerate(tqdm(truths, disable=config.quiet)):
@@ -189,7 +189,7 @@ def make_galaxy(key, npe, forward, truth, measure, n: int) -> cs.Stars:
     key_theta, key_noise = jax.random.split(key)
     theta = priors.sample(key_theta, npe.prior, n).at[:, :N_GLOBAL].set(truth)
     inputs = np.asarray(measure.observe(key_noise, forward(theta), theta[:, -1]))
-    return as_table(inputs[np.isfinite(inputs).all(axis=1)])
+    return as_table(inputs[np.isfinite(inputs).all(axis=1)], measure.abundances)
 
 
 def compare_with_exact(key, npe, forward, stars: cs.Stars) -> list[list[float]]:

@@ -50,8 +50,8 @@ class InferFlags(StarFlags):
     robust: bool = False
     """Give each abundance a model error, whose size is estimated from the stars."""
     weights: str = "auto"
-    """Networks: tng-any, tng, tng-legacy, or a folder; auto: tng-any, or tng if all
-    stars have eight abundances, errors of 0.05 dex and no birth times."""
+    """Networks: tng-any, tng, tng-legacy, nkt13-k10-w7, or a folder; auto: tng-any, or
+    tng if all stars have eight abundances, errors of 0.05 dex and no birth times."""
     yields: str | None = None
     """Yield set in place of --weights, such as nkt13+k10+w7, or a table of your own;
     its emulator is trained on first use (1 to 2 minutes) if none is shipped."""
@@ -113,8 +113,8 @@ class NutsFlags(StarFlags):
     n_stars: int | None = None
     """Use only the first stars of the table."""
     weights: str = "auto"
-    """Networks: tng-any, tng, tng-legacy, or a folder; auto: tng-any, or tng if all
-    stars have eight abundances, errors of 0.05 dex and no birth times."""
+    """Networks: tng-any, tng, tng-legacy, nkt13-k10-w7, or a folder; auto: tng-any, or
+    tng if all stars have eight abundances, errors of 0.05 dex and no birth times."""
     forward: Literal["emulator", "simulator"] = "emulator"
     """Model of the likelihood."""
     yields: str = "tng"

@@ -27,7 +27,7 @@ def main(config: InferFlags, limits: Limits = Limits()) -> dict:
     join(config)
     watch = Stopwatch(config.quiet)
     with watch("read"):
-        columns = columns_to_read(config.yields)
+        columns = columns_to_read(config.yields, config.weights)
         catalog = read_and_tell(config.stars, config, config.quiet, columns)
     about = {
         "method": method_of(config),

@@ -12,7 +12,7 @@ from chemsbi_jax.cli.flags import NutsFlags
 from chemsbi_jax.cli.infer import read_and_tell
 from chemsbi_jax.cli.run import check_flags
 from chemsbi_jax.errors import InputError
-from chemsbi_jax.galaxy.any_yields import default_elements
+from chemsbi_jax.galaxy.any_yields import columns_to_read, needed_elements
 from chemsbi_jax.galaxy.infer import infer_of_any_width
 from chemsbi_jax.galaxy.networks import Networks, load_networks
 from chemsbi_jax.galaxy.nuts.sampler import NutsResult, run_nuts
@@ -27,12 +27,14 @@ def main(config: NutsFlags) -> dict:
     check_flags(config, n_chains=1, n_warmup=1, n_draws=4)
     watch = Stopwatch(config.quiet)
     with watch("read"):
-        catalog = read_and_tell(config.stars, config, config.quiet)
+        columns = columns_to_read(None, config.weights)
+        catalog = read_and_tell(config.stars, config, config.quiet, columns)
         stars = first_stars(catalog.stars, config.n_stars)
         if config.weights == "auto":
             config = replace(config, weights=choose_weights(stars))
         npe, forward = load_models(config)
         npe.reader.inputs(stars, str(config.stars))  # raises with the file's name
+        stars = stars.select(npe.reader.abundances)
     key_flow, key_nuts = jax.random.split(jax.random.key(config.seed))
     with watch("flow"):
         flow = infer_of_any_width(key_flow, npe, stars, forward=forward)
@@ -107,7 +109,7 @@ def load_models(config: NutsFlags) -> Networks:
     if config.forward == "emulator":
         return load_networks(config.weights)
     npe = cs.load_npe(config.weights)
-    yields = default_elements(cs.load_yields(config.yields))  # those of the network
+    yields = needed_elements(cs.load_yields(config.yields), npe.reader.abundances)
     return Networks(npe, Partial(cs.simulate, yields=yields))
 
 

@@ -24,6 +24,7 @@ from chemsbi_jax.types import Forward
 
 N_STORED = 100_000  # simulations of the reference recipe
 ANY_EMBEDDING, ANY_EPOCHS = (192, 3), 240
+FURTHER_EMBEDDING = (160, 3)  # with 15 abundances: the files stay below 1 MB
 
 
 def main(config: NpeFlags) -> dict:
@@ -33,12 +34,13 @@ def main(config: NpeFlags) -> dict:
     watch = Stopwatch(config.quiet)
     key_test, key_stored, key_train = jax.random.split(jax.random.key(config.seed), 3)
     prior = cs.paper_prior()
-    forward = Partial(cs.emulate, emulator=load_eight(config.emulator))
+    emulator = emulator_for(config)
+    forward = Partial(cs.emulate, emulator=emulator)
     stars, recipe = networks.FreshStars(forward, prior), networks.NpeConfig()
     if config.recipe == "reference":
         recipe = networks.REFERENCE
         stars = networks.StoredStars(*stars.draw(key_stored, N_STORED))
-    recipe = with_length(with_stars(recipe, config), config)
+    recipe = with_length(with_stars(recipe, config, emulator.abundances), config)
     start = load_start(config, recipe)
     checkpoint = config.out / "checkpoint"
     require_same_settings(checkpoint, "flags", training_flags(config))
@@ -68,10 +70,11 @@ def main(config: NpeFlags) -> dict:
     return metrics
 
 
-def load_eight(name: str) -> Emulator:
-    """The emulator of the eight abundances that the network reads."""
-    emulator = cs.load_emulator(name)
-    require_eight(emulator, name)
+def emulator_for(config: NpeFlags) -> Emulator:
+    """The emulator that makes the stars; a network for one error reads the eight."""
+    emulator = cs.load_emulator(config.emulator)
+    if config.stars == "fixed":
+        require_eight(emulator, config.emulator)
     return emulator
 
 
@@ -95,14 +98,19 @@ def describe(config: NpeFlags, made_of: dict, metrics: dict) -> dict:
     }
 
 
-def with_stars(recipe: networks.NpeConfig, config: NpeFlags) -> networks.NpeConfig:
-    """The recipe for the stars that the flags set."""
+def with_stars(
+    recipe: networks.NpeConfig, config: NpeFlags, abundances: tuple[str, ...]
+) -> networks.NpeConfig:
+    """The recipe for the stars that the flags set, with these abundances."""
     if config.stars == "fixed":
         return recipe
-    measure = networks.AnyErrors(config.stars, config.dated)
+    measure = networks.AnyErrors(config.stars, config.dated, tuple(abundances))
     size, fit = networks.SplineFlow(), recipe.fit
     if config.stars == "any":  # many more kinds of stars to know
-        size = networks.SplineFlow(embedding=ANY_EMBEDDING)
+        is_usual = tuple(abundances) == cs.ABUNDANCES
+        size = networks.SplineFlow(
+            embedding=ANY_EMBEDDING if is_usual else FURTHER_EMBEDDING
+        )
         fit = FitConfig(n_epochs=ANY_EPOCHS, steps_per_epoch=500)
     return replace(recipe, measure=measure, flow=size, fit=fit)
 

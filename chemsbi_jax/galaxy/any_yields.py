@@ -1,9 +1,9 @@
 """Networks for any yield set: an emulator trained when first needed, and a guide.
 
-The exact method takes the likelihood from the forward model and only the proposals of
-the local parameters from a network, so the shipped network for any star (trained with
-the yields of IllustrisTNG) serves every set. The emulator of a set is trained once and
-kept in the user's cache folder, under a checksum of yields, physics and recipe.
+The exact method takes the likelihood from the forward model, and proposes the local
+parameters by maps that it fits to each star, so that a set needs no network. The
+emulator of a set is trained once and kept in the user's cache folder, under a checksum
+of yields, physics and recipe.
 """
 
 import os
@@ -31,6 +31,7 @@ from chemsbi_jax.emulator import (
 )
 from chemsbi_jax.errors import InputError, OutputError, WeightsError
 from chemsbi_jax.galaxy.border import in_float32
+from chemsbi_jax.galaxy.exact.prior_flow import without_proposals
 from chemsbi_jax.galaxy.networks import Networks, load_networks
 from chemsbi_jax.galaxy.shipped_sets import shipped_emulator
 from chemsbi_jax.npe import load_npe
@@ -38,12 +39,12 @@ from chemsbi_jax.simulator import CLEAN, Physics, simulate
 from chemsbi_jax.simulator.blocks import simulate_blocks
 from chemsbi_jax.storage.datasets import cache_folder
 from chemsbi_jax.storage.files import sha256_of_arrays
-from chemsbi_jax.storage.weights import load_spec
+from chemsbi_jax.storage.weights import EMULATORS, load_spec, weights_folder
 from chemsbi_jax.types import Stars
 from chemsbi_jax.yields import Yields, load_yields, select_elements
 from chemsbi_jax.yields.elements import NINE
 
-GUIDE = "tng-any"  # shipped network that proposes the local parameters
+GUIDE = "tng-any"  # shipped network whose prior and reader serve other sets
 SHIPPED = "tng"  # yields of the shipped emulators
 EMULATOR_FOLDER = "CHEMSBI_EMULATORS"
 """Environment variable: folder of the emulators in place of the user's cache folder."""
@@ -75,10 +76,12 @@ class YieldModel(NamedTuple):
     """A yield set as the inference needs it."""
 
     name: str
-    networks: Networks  # the guide, and the forward model of the set
+    networks: Networks  # posterior network or guide, and the forward model of the set
     abundances: tuple[str, ...]  # what the forward model gives, in its order
     forward: str  # what the forward model is, in words
     rms_dex: dict[str, float]  # abundance -> error of the emulator; empty: simulator
+    guide: str = GUIDE  # weights of the posterior network
+    is_own: bool = False  # the posterior network was trained with these yields
 
 
 def model_of_yields(
@@ -107,17 +110,19 @@ def model_of_yields(
             SHIPPED, load_networks(GUIDE), ABUNDANCES, f"emulator {GUIDE}", {}
         )
     yields = needed_elements(load_yields(name), measured)
+    about, names = f"{forward} of {name}", yields.abundances
+    found = shipped_emulator(name, yields)
+    guide = GUIDE if found is None else EMULATORS[str(name)]
+    if found is not None and forward == "emulator":
+        own = load_networks(guide)
+        return YieldModel(str(name), own, names, about, found[1], guide, is_own=True)
+    npe = load_npe(guide) if found else without_proposals(load_npe(guide))
     if forward == "simulator":
         model, rms = Partial(simulate, yields=yields), {}
     else:
-        found = shipped_emulator(name, yields)
-        emulator, rms = found or emulator_of(
-            yields, str(name), recipe=recipe, quiet=quiet
-        )
+        emulator, rms = emulator_of(yields, str(name), recipe=recipe, quiet=quiet)
         model = Partial(emulate, emulator=emulator)
-    networks = Networks(load_npe(GUIDE), model)
-    about = f"{forward} of {name}"
-    return YieldModel(str(name), networks, yields.abundances, about, rms)
+    return YieldModel(str(name), Networks(npe, model), names, about, rms, guide)
 
 
 def is_shipped(name: str | os.PathLike, forward: ForwardName) -> bool:
@@ -132,18 +137,25 @@ def abundances_of(name: str | os.PathLike) -> tuple[str, ...]:
     return load_yields(name).abundances
 
 
-def columns_to_read(name: str | os.PathLike | None) -> tuple[str, ...]:
+def columns_to_read(
+    name: str | os.PathLike | None, weights: str | os.PathLike = "auto"
+) -> tuple[str, ...]:
     """Columns of a star table for a yield set: its abundances, and the default eight.
 
     An abundance that the set lacks is read, too, so that it is not left out silently:
     `require_abundances` refuses it.
 
     Args:
-        name: as for `load_yields`; None: the eight of the posterior networks.
+        name: as for `load_yields`; None: what the posterior network reads.
+        weights: of the posterior network; "auto" reads the eight.
     """
-    if name is None:
+    if name is not None:
+        has = {*ABUNDANCES, *abundances_of(name)}
+    elif str(weights) == "auto":
         return ABUNDANCES
-    has = {*ABUNDANCES, *abundances_of(name)}
+    else:
+        read = load_spec(weights_folder(weights), "npe")["abundances"]
+        has = {*ABUNDANCES, *read}
     return tuple(a for a in ALL_ABUNDANCES if a in has)
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Key
 
 from chemsbi_jax.diagnostics.misfit import Misfit, mean_residuals, misfit_test
 from chemsbi_jax.galaxy.border import in_float32
@@ -26,7 +26,7 @@ from chemsbi_jax.galaxy.exact.star_draws import (
     draw_other_stars,
     draw_stars,
 )
-from chemsbi_jax.galaxy.exact.start import exact_of_stars, flow_guess
+from chemsbi_jax.galaxy.exact.start import exact_of_stars, searched_guess
 from chemsbi_jax.galaxy.grid import draw_from_grid
 from chemsbi_jax.galaxy.infer import N_GALAXY_DRAWS
 from chemsbi_jax.galaxy.networks import Networks
@@ -34,9 +34,6 @@ from chemsbi_jax.galaxy.result import to_posterior
 from chemsbi_jax.galaxy.star_checks import check_stars
 from chemsbi_jax.types import GalaxyPosterior, Stars
 
-# added to the widths of the guide's own answer, in prior widths: published sets differ
-# by this much, and a design of a few points resolves no narrower posterior within it
-FIRST_WIDTH = 0.25
 N_REFERENCE = 500  # stars of the model that the residuals are compared with
 
 
@@ -56,27 +53,21 @@ def infer_guided(
     *,
     quiet: bool = True,
 ) -> Guided:
-    """The exact posterior, from a wide first design.
+    """The exact posterior, from a search of the whole prior that needs no network.
 
     Raises:
         ConvergenceError: no posterior was found, in a search of the whole prior either.
         InputError: no parameters explain any of the stars.
     """
-    key_start, key_exact, key_draws = jax.random.split(key, 3)
+    key_exact, key_draws = jax.random.split(key)
     (npe, forward), stars = networks, check_stars(stars)
-    start = flow_guess(key_start, npe, stars)
-    wide = start.covariance + FIRST_WIDTH**2 * np.diag(_prior_variance(npe))
-    start = start._replace(covariance=wide)
+    start = searched_guess(npe, forward, stars)
     result = exact_of_stars(key_exact, npe, forward, stars, start, quiet=quiet)
     require_converged(result)
     latent = draw_from_grid(key_draws, result.grid, n_draws)
     checks = {"ess": float(n_draws), **result.checks}
     posterior = to_posterior("exact", npe, latent, result.grid, checks)
     return Guided(posterior, result)
-
-
-def _prior_variance(npe) -> Float[np.ndarray, " 2"]:
-    return np.array([float(d.variance) for d in tuple(npe.prior)[:2]])
 
 
 @in_float32

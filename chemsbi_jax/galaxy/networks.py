@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jax.tree_util import Partial
 
-from chemsbi_jax.emulator import emulate, load_emulator, require_eight
+from chemsbi_jax.emulator import emulate, load_emulator
 from chemsbi_jax.errors import WeightsError
 from chemsbi_jax.npe import load_npe
 from chemsbi_jax.npe.model import Npe
@@ -37,8 +37,9 @@ def load_networks(name: str | os.PathLike) -> Networks:
     folder = weights_folder(name)
     npe, emulator = load_npe(name), load_emulator(name)
     one, other = (load_spec(folder, kind) for kind in ("npe", "emulator"))
-    require_eight(emulator, folder)
-    differs = [
+    reads, has = npe.reader.abundances, tuple(emulator.abundances)
+    differs = [] if reads == has else [f"npe reads {reads}, the emulator has {has}"]
+    differs += [
         f"{key} is {one[key]!r} for npe and {other[key]!r} for the emulator"
         for key in ("yields", "physics")
         if key in one and key in other and one[key] != other[key]

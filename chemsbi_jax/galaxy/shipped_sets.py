@@ -1,4 +1,4 @@
-"""Emulators of yield sets that ship with the package, beside those of TNG."""
+"""Networks of yield sets that ship with the package, beside those of TNG."""
 
 import os
 

@@ -17,6 +17,7 @@ from chemsbi_jax.galaxy.any_yields import (
     is_shipped,
     measured_in,
     model_of_yields,
+    needed_elements,
     require_abundances,
 )
 from chemsbi_jax.galaxy.automatic import (
@@ -42,6 +43,7 @@ from chemsbi_jax.galaxy.guided import (
     joint_draws,
 )
 from chemsbi_jax.galaxy.infer import infer_galaxy
+from chemsbi_jax.galaxy.shipped_sets import shipped_emulator
 from chemsbi_jax.inference.checks import (
     Checked,
     Checks,
@@ -54,6 +56,7 @@ from chemsbi_jax.inference.checks import (
 from chemsbi_jax.options import Limits
 from chemsbi_jax.results.stopwatch import Stopwatch
 from chemsbi_jax.types import AMORTISED, GalaxyPosterior, Method, Stars
+from chemsbi_jax.yields import load_yields
 
 N_PRIOR_DRAWS = 2000
 
@@ -105,11 +108,18 @@ def guided_model(
     if is_shipped(yields, forward):
         return None
     stars = stars.stars if isinstance(stars, Catalog) else stars
-    require_method(method, str(yields), len(stars.values), limits.stream_from)
+    measured, n_stars = measured_in(stars), len(stars.values)
+    if forward == "simulator" or not _has_network(yields, measured):
+        require_method(method, str(yields), n_stars, limits.stream_from)
     require_abundances(stars, str(yields), abundances_of(yields))
     with watch("emulator of the yields"):
-        measured = measured_in(stars)
         return model_of_yields(yields, forward, measured=measured, quiet=watch.quiet)
+
+
+def _has_network(yields: str | os.PathLike, measured: tuple[str, ...]) -> bool:
+    """Whether a posterior network of the set, for these abundances, is shipped."""
+    needed = needed_elements(load_yields(yields), measured)
+    return shipped_emulator(yields, needed) is not None
 
 
 def require_method(

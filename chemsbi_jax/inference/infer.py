@@ -10,9 +10,7 @@ from jaxtyping import Array, Key
 
 from chemsbi_jax.catalog import Catalog, read_catalog
 from chemsbi_jax.catalog.report import Report
-from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.galaxy.any_yields import (
-    GUIDE,
     ForwardName,
     YieldModel,
     columns_to_read,
@@ -54,7 +52,12 @@ class Problem(NamedTuple):
     weights: str  # name or folder of the networks
     report: Report | None  # how the table was read
     path: Path | None  # of the table
-    model: YieldModel | None = None  # of other yields; its network is only a guide
+    model: YieldModel | None = None  # of other yields
+
+    @property
+    def is_guided(self) -> bool:
+        """Whether the network was trained with other yields and is only a guide."""
+        return self.model is not None and not self.model.is_own
 
 
 def infer(
@@ -81,13 +84,14 @@ def infer(
         stars: stars, a catalogue, or the path of a table (`read_catalog`).
         method: "auto" takes "exact" for up to 5000 stars and "flow" for more; see
             `infer_galaxy` for the others.
-        weights: networks "tng-any", "tng", "tng-legacy" or a folder; "auto" takes
-            "tng" if all stars have eight abundances, errors of 0.05 dex and no birth
-            times, else "tng-any".
+        weights: networks "tng-any", "tng", "tng-legacy", "nkt13-k10-w7" or a folder;
+            "auto" takes "tng" if all stars have eight abundances, errors of 0.05 dex
+            and no birth times, else "tng-any".
         networks: networks that are loaded already, in place of `weights`.
         yields: yield set of the model, as for `load_yields`, in place of `weights`: by
             the method "exact" on an emulator of the set, which is trained when it is
-            first needed. None: that of the weights.
+            first needed; or with the shipped networks of the set, if these have the
+            abundances of the stars. None: that of the weights.
         forward: with `yields`, "simulator" takes the simulator itself: no training,
             but slow for more than a few stars.
         seed: determines all random numbers.
@@ -110,7 +114,7 @@ def infer(
     """
     watch = Stopwatch(quiet) if watch is None else watch
     with watch("read"):
-        stars, path = _read(stars, path, options, yields)
+        stars, path = _read(stars, path, options, (yields, weights))
     choice = YieldChoice(yields, forward, method, limits)
     problem = _prepare(stars, (weights, networks), path, choice, watch)
     is_seeded = key is None  # key reuse: no random numbers
@@ -167,11 +171,11 @@ def _read(
     stars: Stars | Catalog | str | os.PathLike,
     path: Path | None,
     options: CatalogOptions,
-    yields: str | os.PathLike | None,
+    model: tuple[str | os.PathLike | None, str | os.PathLike],
 ) -> tuple[Stars | Catalog, Path | None]:
-    """The stars, with the elements of the yields, and the file that they come from."""
+    """The stars, with the abundances of yields or weights, and the file of them."""
     if isinstance(stars, str | os.PathLike):
-        columns = columns_to_read(yields)
+        columns = columns_to_read(*model)
         return read_catalog(stars, options, columns), Path(stars)
     return stars, path
 
@@ -202,7 +206,7 @@ def prepare(
     report = stars.report if isinstance(stars, Catalog) else None
     table = str(path or (report and report.name) or "stars")
     stars = check_stars(stars.stars if isinstance(stars, Catalog) else stars, table)
-    if model is not None:  # its network is a guide, which any stars can have
+    if model is not None:  # a guide is for any stars; else it reads these abundances
         stars = stars.select(model.abundances)
         return Problem(stars, model.networks, model.name, report, path, model)
     if networks is None:
@@ -212,7 +216,7 @@ def prepare(
     else:
         weights = "in memory"
     networks.npe.reader.inputs(stars, table)  # raises with the name of the file
-    stars = stars.select(ABUNDANCES)
+    stars = stars.select(networks.npe.reader.abundances)
     return Problem(stars, networks, str(weights), report, path)
 
 
@@ -220,9 +224,8 @@ def _provenance(problem: Problem, seed: int | None) -> Mapping:
     name, model = problem.weights, problem.model
     if model is None:
         return provenance(seed=seed, emulator=name, npe=name, stars=problem.path)
-    about = provenance(
-        seed=seed, emulator=model.forward, npe=f"{GUIDE} (guide)", stars=problem.path
-    )
+    npe = model.guide if model.is_own else f"{model.guide} (guide)"
+    about = provenance(seed=seed, emulator=model.forward, npe=npe, stars=problem.path)
     return {**about, "yields": name, "emulator_rms_dex": model.rms_dex}
 
 
@@ -235,7 +238,7 @@ def _answer_and_check(
 ) -> tuple[Answer, Checked]:
     _, limits, watch = run
     stars = problem.stars
-    if problem.model is not None:
+    if problem.is_guided:
         with watch("inference"):
             found = answer_guided(keys.answer, run, stars, method)
         _require_width(found.answer, problem)

@@ -22,6 +22,9 @@ from chemsbi_jax.npe.reading import (
 
 APOGEE = ("c_fe", "fe_h", "mg_fe", "n_fe", "o_fe", "si_fe")
 GALAH = ("c_fe", "fe_h", "mg_fe", "o_fe", "si_fe")
+# further abundances of both surveys, which networks of more than the eight read
+APOGEE_MORE = ("na_fe", "al_fe", "s_fe", "ca_fe", "ti_fe", "mn_fe", "ni_fe")
+GALAH_MORE = ("na_fe", "al_fe", "ca_fe", "ti_fe", "mn_fe", "ni_fe")
 GALAH_ERRORS = (0.03, 0.15)  # dex
 SHARE_DATED = 0.5  # of the stars of "any"
 
@@ -71,13 +74,15 @@ class AnyErrors:
     """Which abundances and errors; "any" mixes them all."""
     dated: bool | None = None
     """Whether stars have birth times; None: half of them."""
+    abundances: tuple[str, ...] = ABUNDANCES
+    """What the forward model gives, in its order."""
 
     def observe(
         self,
         key: Key[Array, ""],
-        abundances: Float[Array, "n 8"],
+        abundances: Float[Array, "n element"],
         birth_time: Float[Array, " n"],
-    ) -> Float[Array, "n 18"]:
+    ) -> Float[Array, "n input"]:
         """Readings with noise, their errors, and zeros in the gaps."""
         key_errors, key_noise, key_late = jax.random.split(key, 3)
         errors, e_birth = self.draw_errors(key_errors, len(abundances))
@@ -90,17 +95,18 @@ class AnyErrors:
 
     def draw_errors(
         self, key: Key[Array, ""], n: int
-    ) -> tuple[Float[Array, "n 8"], Float[Array, " n"]]:
+    ) -> tuple[Float[Array, "n element"], Float[Array, " n"]]:
         """Errors of the abundances [dex] and of the birth time [Gyr]; 0 is a gap."""
         key_any, key_galah, key_gaps, key_dated, key_birth = jax.random.split(key, 5)
-        errors = jnp.full((n, N_ELEMENTS), SIGMA)
-        seen = jnp.ones((n, N_ELEMENTS), bool)
+        shape = n, len(self.abundances)
+        errors, seen = jnp.full(shape, SIGMA), jnp.ones(shape, bool)
         if self.kind == "any":
-            errors, seen = _any_errors(key_any, n), _any_gaps(key_gaps, n)
+            errors = _any_errors(key_any, *shape)
+            seen = _any_gaps(key_gaps, n, self.abundances)
         elif self.kind != "complete":
-            seen = seen & _mask(APOGEE if self.kind == "apogee" else GALAH)
+            seen = seen & survey_mask(self.kind, self.abundances)
         if self.kind == "galah":
-            errors = _log_uniform(key_galah, (n, N_ELEMENTS), *GALAH_ERRORS)
+            errors = _log_uniform(key_galah, shape, *GALAH_ERRORS)
         share = SHARE_DATED if self.dated is None else float(self.dated)
         dated = jax.random.uniform(key_dated, (n,)) < share
         e_birth = _log_uniform(key_birth, (n,), MIN_E_BIRTH, MAX_E_BIRTH)
@@ -108,14 +114,15 @@ class AnyErrors:
 
     def blank_reader(self) -> AnyStarReader:
         """A reader that still has to learn its scaling."""
-        n = N_ELEMENTS + 1
+        n = len(self.abundances) + 1
         numbers = np.zeros(n), np.ones(n), np.eye(n)
-        return AnyStarReader(*(jnp.asarray(x.astype(np.float32)) for x in numbers))
+        arrays = (jnp.asarray(x.astype(np.float32)) for x in numbers)
+        return AnyStarReader(*arrays, abundances=self.abundances)
 
     def make_reader(
         self,
-        inputs: Float[np.ndarray, "n 18"],
-        abundances: Float[np.ndarray, "n 8"],
+        inputs: Float[np.ndarray, "n input"],
+        abundances: Float[np.ndarray, "n element"],
         birth_time: Float[np.ndarray, " n"],
     ) -> AnyStarReader:
         """A reader scaled by some stars."""
@@ -123,37 +130,47 @@ class AnyErrors:
         centre, scale = readings.mean(axis=0), readings.std(axis=0)
         values, vectors = np.linalg.eigh(np.corrcoef(readings, rowvar=False))
         basis = vectors * np.sqrt(values)
-        return AnyStarReader(*(jnp.asarray(x) for x in (centre, scale, basis)))
+        arrays = (jnp.asarray(x) for x in (centre, scale, basis))
+        return AnyStarReader(*arrays, abundances=self.abundances)
 
 
 Measurements = OneError | AnyErrors
 
 
-def _mask(names: tuple[str, ...]) -> Bool[np.ndarray, " element"]:
-    return np.isin(ABUNDANCES, names)
+def survey_mask(
+    kind: StarKind, abundances: tuple[str, ...]
+) -> Bool[np.ndarray, " element"]:
+    """Which abundances the stars of a survey have."""
+    surveys = {"apogee": APOGEE + APOGEE_MORE, "galah": GALAH + GALAH_MORE}
+    return np.isin(abundances, surveys.get(kind, abundances))
 
 
-def _any_errors(key: Key[Array, ""], n: int) -> Float[Array, "n 8"]:
+def _any_errors(
+    key: Key[Array, ""], n: int, n_elements: int
+) -> Float[Array, "n element"]:
     """One error for all, a spread around one, one for each, or the usual 0.05."""
     keys = jax.random.split(key, 4)
     one = _log_uniform(keys[0], (n, 1), MIN_ERROR, MAX_ERROR)
-    around = one * jnp.exp(0.5 * jax.random.normal(keys[1], (n, N_ELEMENTS)))
-    each = _log_uniform(keys[2], (n, N_ELEMENTS), MIN_ERROR, MAX_ERROR)
+    around = one * jnp.exp(0.5 * jax.random.normal(keys[1], (n, n_elements)))
+    each = _log_uniform(keys[2], (n, n_elements), MIN_ERROR, MAX_ERROR)
     kind = jax.random.uniform(keys[3], (n, 1))
     errors = jnp.where(kind < 0.3, one, jnp.where(kind < 0.55, around, each))
     return jnp.where(kind > 0.85, SIGMA, jnp.clip(errors, MIN_ERROR, MAX_ERROR))
 
 
-def _any_gaps(key: Key[Array, ""], n: int) -> Bool[Array, "n 8"]:
+def _any_gaps(
+    key: Key[Array, ""], n: int, abundances: tuple[str, ...]
+) -> Bool[Array, "n element"]:
     """Complete stars, those of two surveys, and gaps at random."""
     key_kind, key_share, key_each = jax.random.split(key, 3)
     kind = jax.random.uniform(key_kind, (n, 1))
     share = jax.random.uniform(key_share, (n, 1), minval=0.1)
-    some = jax.random.uniform(key_each, (n, N_ELEMENTS)) < share
+    some = jax.random.uniform(key_each, (n, len(abundances))) < share
     # nobody measures helium and neon in the stars that live long
-    measured = ~_mask(("he_fe", "ne_fe"))
+    measured = ~np.isin(abundances, ("he_fe", "ne_fe"))
     kinds = [kind < 0.3, kind < 0.45, kind < 0.6, kind < 0.8]
-    masks = [np.ones(N_ELEMENTS, bool), _mask(APOGEE), _mask(GALAH), some]
+    surveys = ("complete", "apogee", "galah")
+    masks = [*(survey_mask(name, abundances) for name in surveys), some]
     return jnp.select(kinds, [jnp.broadcast_to(m, some.shape) for m in masks],
                       some & measured)  # fmt: skip
 

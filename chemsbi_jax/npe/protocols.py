@@ -67,7 +67,15 @@ class ConditionalFlow(Protocol):
 class Reader(Protocol):
     """Converts rows of a star table into inputs, and inputs into features."""
 
-    n_features: ClassVar[int]
+    @property
+    def n_features(self) -> int:
+        """Length of the first axis of the features."""
+        ...
+
+    @property
+    def abundances(self) -> tuple[str, ...]:
+        """Abundances that the network reads, in the order of its inputs."""
+        ...
 
     def __call__(self, inputs: Float[Array, "*star input"]) -> Array:
         """Features (feature, *star) of inputs."""

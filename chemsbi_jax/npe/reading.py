@@ -1,10 +1,11 @@
 """Readers: rows of a star table to features of the flows.
 
-A network for one error reads eight abundances. The network for any star also reads
-their errors and the birth time with its error; a gap has error zero and no weight.
+A network for one error reads eight abundances. A network for any star reads the
+abundances of its yield set, their errors, and the birth time with its error; a gap has
+error zero and no weight.
 """
 
-from typing import ClassVar
+from collections.abc import Sequence
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -13,13 +14,12 @@ from jaxtyping import Array, Float
 
 from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.errors import CatalogError, raise_for_rows
-from chemsbi_jax.types import Stars
+from chemsbi_jax.types import AbundanceNames, Stars
 
-N_ELEMENTS = len(ABUNDANCES)
-N_READINGS = N_ELEMENTS + 1  # abundances, and the birth time
+N_ELEMENTS = len(ABUNDANCES)  # of a network for one error
 MIN_ERROR, MAX_ERROR = 0.01, 0.3  # dex, of the training
 MIN_E_BIRTH, MAX_E_BIRTH = 0.1, 5.2  # Gyr
-TYPICAL_ERROR = [0.05] * N_ELEMENTS + [1.0]  # dex and Gyr, unit of the features
+TYPICAL_ERROR, TYPICAL_E_BIRTH = 0.05, 1.0  # dex and Gyr, units of the features
 KIND = 0.4  # in the logarithm: errors this close make stars of one kind
 SMALL = 1e-3  # of the prior's variance: less is noise of the arithmetic
 
@@ -31,7 +31,15 @@ class OneErrorReader(eqx.Module):
     matrix: Float[Array, "element element"]  # whitens the abundances [1/dex]
     sigma: Float[Array, ""]  # dex, noise of the training stars
 
-    n_features: ClassVar[int] = N_ELEMENTS
+    @property
+    def n_features(self) -> int:
+        """One an abundance."""
+        return N_ELEMENTS
+
+    @property
+    def abundances(self) -> tuple[str, ...]:
+        """The default eight."""
+        return ABUNDANCES
 
     def __call__(self, inputs: Float[Array, "*star element"]) -> Array:
         """(feature *star) of abundances [dex]."""
@@ -44,7 +52,7 @@ class OneErrorReader(eqx.Module):
             CatalogError: a star lacks an abundance, or has another error; or an element
                 is not one of the eight.
         """
-        stars = of_eight(stars, name)
+        stars = columns_of(self.abundances, stars, name)
         require_complete(stars, sigma=float(self.sigma), name=name)
         return np.asarray(stars.values)
 
@@ -83,18 +91,23 @@ class AnyStarReader(eqx.Module):
     centre: Float[Array, " reading"]  # dex, Gyr
     scale: Float[Array, " reading"]
     basis: Float[Array, "reading mode"]  # of the standardised noise-free readings
+    abundances: tuple[str, ...] = eqx.field(static=True, default=ABUNDANCES)
 
-    n_features: ClassVar[int] = 5 * N_READINGS
+    @property
+    def n_features(self) -> int:
+        """Five a reading; the readings are the abundances and the birth time."""
+        return 5 * (len(self.abundances) + 1)
 
     def __call__(self, inputs: Float[Array, "*star input"]) -> Array:
         """(feature *star) of (values, errors, birth time, its error)."""
         x = inputs.T
-        value = jnp.concatenate([x[:N_ELEMENTS], x[-2:-1]])
-        error = jnp.concatenate([x[N_ELEMENTS:-2], x[-1:]])
+        n = len(self.abundances)
+        value = jnp.concatenate([x[:n], x[-2:-1]])
+        error = jnp.concatenate([x[n:-2], x[-1:]])
         seen = error > 0.0
         unit, typical, centre = (
             jnp.reshape(jnp.asarray(v, x.dtype), (-1, *(1,) * (x.ndim - 1)))
-            for v in (self.scale, TYPICAL_ERROR, self.centre)
+            for v in (self.scale, [TYPICAL_ERROR] * n + [TYPICAL_E_BIRTH], self.centre)
         )
         z = jnp.where(seen, (value - centre) / unit, 0.0)
         size = jnp.where(seen, jnp.log(jnp.where(seen, error, 1.0) / typical), 0.0)
@@ -106,12 +119,10 @@ class AnyStarReader(eqx.Module):
 
     def _estimate(self, z: Array, error: Array) -> tuple[Array, Array]:
         """Mean and variance of the modes, one reading after the other (Kalman)."""
-        batch = z.shape[1:]
+        n, batch = len(z), z.shape[1:]
         mean = jnp.zeros_like(z)
-        eye = jnp.eye(N_READINGS, dtype=z.dtype).reshape(
-            N_READINGS, N_READINGS, *(1,) * len(batch)
-        )
-        covariance = jnp.broadcast_to(eye, (N_READINGS, N_READINGS, *batch))
+        eye = jnp.eye(n, dtype=z.dtype).reshape(n, n, *(1,) * len(batch))
+        covariance = jnp.broadcast_to(eye, (n, n, *batch))
         for row, value, sigma in zip(self.basis, z, error, strict=True):
             shared = jnp.tensordot(row, covariance, axes=1)
             total = jnp.tensordot(row, shared, axes=1) + sigma**2
@@ -122,19 +133,20 @@ class AnyStarReader(eqx.Module):
         return mean, jnp.clip(variance, 0.0, 1.0)
 
     def inputs(self, stars: Stars, name: str = "") -> np.ndarray:
-        """(star, 18): values, errors, birth time and its error; gaps are zeros.
+        """(star, 2 n + 2): values, errors, birth time and its error; gaps are zeros.
 
         Errors below those of the training count as its smallest, and readings with
         larger ones, which carry little information, count as gaps.
 
         Raises:
-            CatalogError: an abundance is not one of the eight.
+            CatalogError: the stars have an abundance that the network does not read.
         """
-        return self.rough_inputs(of_eight(stars, name or "star table"))
+        chosen = columns_of(self.abundances, stars, name or "star table")
+        return self.rough_inputs(chosen)
 
     def rough_inputs(self, stars: Stars) -> np.ndarray:
-        """`inputs` of any stars, for a proposal: only the eight abundances count."""
-        stars = stars.select(ABUNDANCES)
+        """`inputs` of any stars, for a proposal; other abundances do not count."""
+        stars = stars.select(self.abundances)
         values, errors = _gaps(stars.values, stars.errors, MIN_ERROR, MAX_ERROR)
         time, e_time = _gaps(
             stars.birth_time, stars.e_birth_time, MIN_E_BIRTH, MAX_E_BIRTH
@@ -143,11 +155,11 @@ class AnyStarReader(eqx.Module):
 
     def measure(
         self,
-        like: Float[Array, "star 18"],
-        abundances: Float[Array, "star 8"],
+        like: Float[Array, "star input"],
+        abundances: Float[Array, "star element"],
         birth_time: Float[Array, " star"],
-        noise: Float[Array, "star 9"],
-    ) -> Float[Array, "star 18"]:
+        noise: Float[Array, "star reading"],
+    ) -> Float[Array, "star input"]:
         """Inputs of other stars with the errors and gaps of `like`, row by row.
 
         Args:
@@ -156,25 +168,26 @@ class AnyStarReader(eqx.Module):
             birth_time: of the other stars [Gyr].
             noise: standard normals, one a reading.
         """
-        errors, e_birth = like[:, N_ELEMENTS:-2], like[:, -1]
-        values = abundances + errors * noise[:, :N_ELEMENTS]
+        n = len(self.abundances)
+        errors, e_birth = like[:, n:-2], like[:, -1]
+        values = abundances + errors * noise[:, :n]
         # a star that the model does not have stays NaN, in gaps too
         values = jnp.where(errors > 0.0, values, 0.0 * abundances)
         time = jnp.where(e_birth > 0.0, birth_time + e_birth * noise[:, -1], 0.0)
         return jnp.column_stack([values, errors, time, e_birth])
 
-    def stars(self, inputs: Float[np.ndarray, "star 18"]) -> Stars:
+    def stars(self, inputs: Float[np.ndarray, "star input"]) -> Stars:
         """A table of stars with these readings; inverse of `inputs`."""
-        return as_table(inputs)
+        return as_table(inputs, self.abundances)
 
-    def typical(self, inputs: Float[np.ndarray, "star 18"]) -> np.ndarray:
+    def typical(self, inputs: Float[np.ndarray, "star input"]) -> np.ndarray:
         """Inputs of mean stars with about the same errors, and the same gaps."""
-        x = np.asarray(inputs, float)
-        error = np.column_stack([x[:, N_ELEMENTS:-2], x[:, -1]])
+        x, n = np.asarray(inputs, float), len(self.abundances)
+        error = np.column_stack([x[:, n:-2], x[:, -1]])
         seen = error > 0.0
         step = np.round(np.log(np.where(seen, error, 1.0)) / KIND) * KIND
         smallest, largest = (
-            np.array([e] * N_ELEMENTS + [e_birth])
+            np.array([e] * n + [e_birth])
             for e, e_birth in ((MIN_ERROR, MIN_E_BIRTH), (MAX_ERROR, MAX_E_BIRTH))
         )
         error = np.where(seen, np.clip(np.exp(step), smallest, largest), 0.0)
@@ -185,44 +198,43 @@ class AnyStarReader(eqx.Module):
 
     def blank(self) -> Float[Array, " input"]:
         """Inputs of a padding row: nothing is observed."""
-        return jnp.zeros(2 * N_READINGS)
+        return jnp.zeros(2 * len(self.abundances) + 2)
 
 
 def _diagonal(covariance: Array) -> Array:
-    return jnp.stack([covariance[i, i] for i in range(N_READINGS)])
+    return jnp.stack([covariance[i, i] for i in range(len(covariance))])
 
 
-def of_eight(stars: Stars, name: str) -> Stars:
-    """The stars with the eight columns that the networks read.
+def columns_of(abundances: tuple[str, ...], stars: Stars, name: str) -> Stars:
+    """The stars with the columns that a network reads.
 
     Raises:
         CatalogError: another abundance is observed.
     """
     seen = np.flatnonzero(np.asarray(stars.observed).any(axis=0))
-    names = [stars.abundances[i] for i in seen]
-    others = [a for a in names if a not in ABUNDANCES]
+    others = [a for a in map(stars.abundances.__getitem__, seen) if a not in abundances]
     if others:
         raise CatalogError(
-            f"{name}: the posterior networks read {', '.join(ABUNDANCES)}; got "
+            f"{name}: this posterior network reads {', '.join(abundances)}; got "
             f"{', '.join(others)}. Name a yield set that has these elements (--yields, "
-            "such as nkt13+k10+w7), whose method is exact, or leave them out: "
-            "stars.select(cs.ABUNDANCES)."
+            "such as nkt13+k10+w7), or leave them out: stars.select("
+            f"{'cs.ABUNDANCES' if abundances == ABUNDANCES else abundances})."
         )
-    return stars.select(ABUNDANCES)
+    return stars.select(abundances)
 
 
-def as_table(inputs: Float[np.ndarray, "star input"]) -> Stars:
-    """A table of the stars with these readings (`AnyStarReader.inputs`).
-
-    A table of other than eight abundances needs their names in its field `abundances`.
-    """
+def as_table(
+    inputs: Float[np.ndarray, "star input"], abundances: Sequence[str] = ABUNDANCES
+) -> Stars:
+    """A table of the stars with these readings (`AnyStarReader.inputs`)."""
     n = np.shape(inputs)[1] // 2 - 1
     values, errors, dates = np.split(np.asarray(inputs), [n, -2], axis=1)
     seen = errors > 0.0
     values, errors = (np.where(seen, x, np.nan) for x in (values, errors))
     time, e_time = np.where(dates[:, 1:] > 0.0, dates, np.nan).T
     ids = np.arange(1, len(values) + 1).astype(str)
-    return Stars(values, errors, seen, time, e_time, ids)
+    names = AbundanceNames(abundances)
+    return Stars(values, errors, seen, time, e_time, ids, abundances=names)
 
 
 def _gaps(

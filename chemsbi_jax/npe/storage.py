@@ -38,6 +38,7 @@ def save_npe(folder: Path, npe: Npe, config: NpeConfig, spec: Mapping) -> None:
         "flow": _to_spec(FLOWS, config.flow),
         "measure": _to_spec(MEASUREMENTS, config.measure),
         "prior": priors.to_spec(npe.prior),
+        "abundances": list(npe.reader.abundances),
         **spec,
     }
     save_weights(folder, "npe", _arrays(npe)[0], full)
@@ -63,7 +64,7 @@ def load_npe(name: str | os.PathLike = "tng-any") -> Npe:
 
     Args:
         name: "tng-any" for any stars (default), "tng" or "tng-legacy" for complete ones
-            with errors of 0.05 dex, or a folder.
+            with errors of 0.05 dex, "nkt13-k10-w7" for 15 abundances, or a folder.
 
     Raises:
         artifacts.WeightsError: unknown name, or weights that do not fit this package.
@@ -76,6 +77,8 @@ def load_npe(name: str | os.PathLike = "tng-any") -> Npe:
         measure = _from_spec(MEASUREMENTS, spec["measure"])
         prior = priors.from_spec(spec["prior"])
         npe = new_npe(jax.random.key(0), prior, NpeConfig(flow=flow, measure=measure))
+        if list(npe.reader.abundances) != spec["abundances"]:
+            raise ValueError(f"a network of {npe.reader.abundances}")
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(
             f"{folder / 'npe.json'}: expected a flow, a prior and measurements "

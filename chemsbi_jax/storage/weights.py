@@ -18,10 +18,10 @@ from chemsbi_jax.storage.files import sha256_of_arrays, whole_files
 
 FORMAT = 1
 """Version of the layout of the files; a loader refuses any other."""
-PRETRAINED = ("tng", "tng-any", "tng-legacy")
+PRETRAINED = ("tng", "tng-any", "tng-legacy", "nkt13-k10-w7")
 """Names of the networks that ship with the package."""
 EMULATORS = {"nkt13+k10+w7": "nkt13-k10-w7"}
-"""Yield set -> name of its shipped emulator, which has no posterior network."""
+"""Yield set -> name of its shipped emulator and network for any star."""
 
 
 def weights_folder(name: str | os.PathLike) -> Path:
@@ -30,7 +30,7 @@ def weights_folder(name: str | os.PathLike) -> Path:
     Raises:
         WeightsError: neither a known name nor a folder.
     """
-    if str(name) in (*PRETRAINED, *EMULATORS.values()):
+    if str(name) in PRETRAINED:
         return Path(str(resources.files("chemsbi_jax") / "pretrained" / str(name)))
     if Path(name).is_dir():
         return Path(name)
@@ -74,8 +74,7 @@ def save_weights(folder: Path, kind: str, tree: PyTree, spec: Mapping) -> None:
 def load_spec(folder: Path, kind: str) -> dict:
     """The JSON beside the weights, checked against this version of the package.
 
-    An emulator may have any of `ALL_ABUNDANCES`, in this order; a posterior network
-    has the default eight.
+    The weights may have any of `ALL_ABUNDANCES`, in this order.
 
     Raises:
         WeightsError: the file is missing or broken, or made for something else.
@@ -96,7 +95,7 @@ def load_spec(folder: Path, kind: str) -> dict:
         "abundances": list(ABUNDANCES),
     }
     given = spec if isinstance(spec, dict) else {}
-    if kind == "emulator" and _is_in_order(given.get("abundances")):
+    if _is_in_order(given.get("abundances")):
         expected["abundances"] = given["abundances"]
     differs = [
         f"{k} is {given.get(k)!r}, expected {v!r}"

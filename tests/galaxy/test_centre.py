@@ -10,7 +10,6 @@ import chemsbi_jax as cs
 from chemsbi_jax.galaxy.amortised.batch import infer_galaxies
 from chemsbi_jax.galaxy.amortised.gaussian import GaussianProduct
 from chemsbi_jax.galaxy.amortised.score_correction import (
-    N_NORMALS,
     even_normals,
     mean_score,
 )
@@ -99,14 +98,15 @@ def test_a_model_without_stars_moves_nothing(biased):
 
 
 def test_normals_are_even_and_depend_on_the_key():
-    normals = np.asarray(even_normals(KEY, 13), float)
-    assert normals.shape == (8192, N_NORMALS)
+    n = 16
+    normals = np.asarray(even_normals(KEY, 13, n), float)
+    assert normals.shape == (8192, n)
     # at random the means would scatter by 0.011
     assert np.abs(normals.mean(axis=0)).max() < 0.002
     products = normals.T @ normals / len(normals)
-    np.testing.assert_allclose(products, np.eye(N_NORMALS), atol=0.03)
-    np.testing.assert_array_equal(normals, even_normals(KEY, 13))
-    other = even_normals(jax.random.key(4), 13)
+    np.testing.assert_allclose(products, np.eye(n), atol=0.03)
+    np.testing.assert_array_equal(normals, even_normals(KEY, 13, n))
+    other = even_normals(jax.random.key(4), 13, n)
     assert np.abs(normals - np.asarray(other)).max() > 0.1
 
 

@@ -10,8 +10,9 @@ from chemsbi_jax.galaxy.exact.importance import Evidence
 from chemsbi_jax.galaxy.exact.posterior import (
     require_converged,
 )
-from chemsbi_jax.galaxy.exact.search import search_prior, within_model
-from chemsbi_jax.galaxy.exact.start import exact_of_stars
+from chemsbi_jax.galaxy.exact.prior_flow import without_proposals
+from chemsbi_jax.galaxy.exact.search import search_prior, sharpen, within_model
+from chemsbi_jax.galaxy.exact.start import exact_of_stars, searched_guess
 from chemsbi_jax.galaxy.likelihood import observe
 from chemsbi_jax.types import GalaxyPosterior
 from helpers.quadratic_galaxy import N_STARS, closed_form, galaxy_of
@@ -33,6 +34,32 @@ def test_the_search_finds_the_posterior_from_no_guess(problem):
     # the grid's cell is part of the width that it gives
     assert shift @ np.linalg.solve(wide, shift) < 4.0
     assert np.all(np.linalg.eigvalsh(wide) > 0.8 * np.linalg.eigvalsh(covariance))
+
+
+def test_a_sharper_search_has_the_mean_and_width_of_the_posterior(problem):
+    """Laplace's method is exact here, so only the grid's polynomial is approximate."""
+    matrix, stars, npe, forward, sigma = problem
+    mean, covariance = closed_form(matrix, stars.values, sigma)
+    table = exact_posterior_from_prior(stars, npe, forward).stars
+    place = search_prior(table, npe, forward)
+    found, width = sharpen(table, npe, forward, *place)
+    sd = np.sqrt(np.diag(covariance))
+    assert np.all(np.abs(found - mean) < 0.3 * sd)
+    np.testing.assert_allclose(np.sqrt(np.diag(width)) / sd, 1.0, atol=0.15)
+
+
+def test_the_search_needs_no_proposals(problem):
+    """The result of the exact method with the prior in place of the network's flow."""
+    matrix, stars, npe, forward, sigma = problem
+    mean, covariance = closed_form(matrix, stars.values, sigma)
+    plain = without_proposals(npe)
+    start = searched_guess(plain, forward, stars)
+    result = exact_of_stars(jax.random.key(3), plain, forward, stars, start)
+    assert result.checks["at_rest"]
+    sd = np.sqrt(np.diag(covariance))
+    assert np.all(np.abs(np.asarray(result.grid.mean) - mean) < 0.3 * sd)
+    ratio = np.sqrt(np.diag(result.grid.covariance)) / sd
+    np.testing.assert_allclose(ratio, 1.0, atol=0.15)
 
 
 def exact_posterior_from_prior(stars, npe, forward):

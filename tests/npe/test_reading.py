@@ -12,7 +12,7 @@ from chemsbi_jax.errors import CatalogError
 from chemsbi_jax.npe import AnyErrors
 from chemsbi_jax.npe.measurements import APOGEE, GALAH
 from chemsbi_jax.npe.noise import observe_like
-from chemsbi_jax.npe.reading import AnyStarReader, as_table
+from chemsbi_jax.npe.reading import as_table
 from helpers.gappy_stars import table, with_gaps
 from helpers.networks import untrained
 
@@ -62,7 +62,7 @@ def test_the_estimate_is_that_of_the_linear_model(reader, readings):
 def test_one_star_and_a_table_of_stars_read_alike(reader, readings):
     rows, read = jnp.asarray(readings[1][:6]), eqx.filter_jit(reader)
     together = read(rows)
-    assert together.shape == (45, 6) == (AnyStarReader.n_features, 6)
+    assert together.shape == (45, 6) == (reader.n_features, 6)
     for i in range(6):
         np.testing.assert_allclose(together[:, i], read(rows[i]), atol=1e-5)
 

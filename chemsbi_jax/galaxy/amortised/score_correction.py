@@ -26,15 +26,13 @@ from chemsbi_jax.galaxy.amortised.flow import FAR
 from chemsbi_jax.galaxy.amortised.padding import on_all_devices
 from chemsbi_jax.galaxy.result import Moments
 from chemsbi_jax.npe.model import Npe, global_slope
-from chemsbi_jax.npe.reading import N_READINGS
 from chemsbi_jax.types import AnyArray, Forward
 
 # 8192 Sobol points have the variance of two million random ones: the error of the mean
 # score is 0.02 sigma of a galaxy of 1000 stars; of 2^17, 0.2 sigma at a million stars
 LOG2_STARS, LOG2_MANY = 13, 17
 CHUNK = 1024  # stars at a time: their arrays stay in the cache
-# which row of the table, the parameters, and the noise of each reading
-N_NORMALS = 1 + len(PARAMETERS) + N_READINGS
+N_OTHERS = 1 + len(PARAMETERS)  # which row of the table, and the parameters
 
 
 def mean_score(
@@ -61,7 +59,8 @@ def mean_score(
         log2_stars: base-2 logarithm of the number of simulated stars.
         run: `model_scores`, or its version on all devices (None).
     """
-    normals = _shifted(key, _sobol(log2_stars)).reshape(-1, CHUNK, N_NORMALS)
+    normals = even_normals(key, log2_stars, n_normals(npe))
+    normals = normals.reshape(-1, CHUNK, n_normals(npe))
     table = (inputs, is_star, place.mean, place.covariance)
     scores = (run or on_all_devices(model_scores))(normals, npe, forward, *table)
     return _finite_mean(scores)
@@ -92,11 +91,11 @@ def model_scores(
     def of_chunk(z: Array) -> Array:
         share = ndtr(z[:, 0]) * order[-1]
         row = jnp.searchsorted(order, jnp.floor(share) + 1.0).clip(0, len(order) - 1)
-        first, rest = z[:, 1 : 1 + N_GLOBAL], z[:, 1 + N_GLOBAL :]
-        latent = jnp.concatenate([mean + first @ root.T, rest[:, :-N_READINGS]], axis=1)
+        first, rest = z[:, 1 : 1 + N_GLOBAL], z[:, 1 + N_GLOBAL : N_OTHERS]
+        latent = jnp.concatenate([mean + first @ root.T, rest], axis=1)
         theta = priors.from_normal(npe.prior, latent)
         made = npe.reader.measure(
-            inputs[row], forward(theta), theta[:, -1], rest[:, -N_READINGS:]
+            inputs[row], forward(theta), theta[:, -1], z[:, N_OTHERS:]
         )
         exists = jnp.isfinite(made).all(axis=1, keepdims=True)
         safe = jnp.where(exists, made, npe.reader.blank())
@@ -106,21 +105,28 @@ def model_scores(
     return lax.map(of_chunk, normals)
 
 
-def even_normals(key: Key[Array, ""], log2_n: int) -> Float[Array, "n normal"]:
-    """Evenly spread standard normals: a Sobol sequence, shifted at random."""
-    return _shifted(key, _sobol(log2_n))
+def n_normals(npe: Npe) -> int:
+    """Random numbers of one model star; each abundance and the birth time has noise."""
+    return N_OTHERS + len(npe.reader.abundances) + 1
+
+
+def even_normals(
+    key: Key[Array, ""], log2_n: int, n: int
+) -> Float[Array, "star normal"]:
+    """Even standard normals, `n` a star: a Sobol sequence, shifted at random."""
+    return _shifted(key, _sobol(log2_n, n))
 
 
 @jax.jit
 def _shifted(
     key: Key[Array, ""], points: Float[AnyArray, "n normal"]
 ) -> Float[Array, "n normal"]:
-    shift = jax.random.uniform(key, (N_NORMALS,))
+    shift = jax.random.uniform(key, points.shape[1:])
     inside = (jnp.asarray(points) + shift) % 1.0
     return ndtri(jnp.clip(inside, 1e-6, 1.0 - 1e-6))
 
 
 @cache
-def _sobol(log2_n: int) -> np.ndarray:
-    points = qmc.Sobol(N_NORMALS, scramble=True, rng=0).random_base2(log2_n)
+def _sobol(log2_n: int, n: int) -> np.ndarray:
+    points = qmc.Sobol(n, scramble=True, rng=0).random_base2(log2_n)
     return points.astype(np.float32)

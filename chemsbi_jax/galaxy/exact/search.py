@@ -12,15 +12,22 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import stats as distributions
 
-from chemsbi_jax.galaxy.exact.blocks import evidence_at
 from chemsbi_jax.galaxy.exact.importance import Evidence, Star
-from chemsbi_jax.galaxy.exact.polynomial import Design, log_posterior
+from chemsbi_jax.galaxy.exact.laplace import laplace_evidence
+from chemsbi_jax.galaxy.exact.polynomial import (
+    Design,
+    fit_polynomial,
+    is_converged,
+    log_posterior,
+)
 from chemsbi_jax.galaxy.grid import GridPosterior, moments_on_grid
 from chemsbi_jax.galaxy.likelihood import BAD, Observed
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.types import Forward
 
 SEARCH_STARS = 32  # rows of the table, evenly spread
+SHARPEN_STARS, SHARPEN_SIDE, MAX_SHARPENINGS = 128, 5, 4  # of `sharpen`
+SHARPEN_SIGMA = 4.0  # half a side of its grids, in standard deviations
 SEARCH_SIDE = 13  # points a side
 PRIOR_HALF_SIDE = 4.0  # prior widths
 MAX_ZOOMS = 6
@@ -44,7 +51,7 @@ def search_prior(
     best, chi2 = np.full(n_some, -np.inf), np.full(n_some, np.inf)
     units, cell = np.linspace(-1.0, 1.0, SEARCH_SIDE), 2.0 / (SEARCH_SIDE - 1)
     for _ in range(MAX_ZOOMS):
-        found = evidence_at(some, npe, forward, design.points)
+        found = laplace_evidence(some, npe, forward, design.points)
         gain = np.nan_to_num(found.log_likelihood, nan=BAD)
         best = np.maximum(best, gain.max(axis=1))
         chi2 = np.minimum(chi2, found.chi2)
@@ -63,6 +70,39 @@ def search_prior(
     values, vectors = np.linalg.eigh(np.linalg.inv(wide) - eye)
     more = (vectors * values.clip(0.0)) @ vectors.T * n_stars / n_some
     return centre, np.linalg.inv(eye + more)
+
+
+def sharpen(
+    stars: Star,
+    npe: Npe,
+    forward: Forward,
+    mean: Float[np.ndarray, " 2"],
+    covariance: Float[np.ndarray, "2 2"],
+) -> tuple[Float[np.ndarray, " 2"], Float[np.ndarray, "2 2"]]:
+    """The place that `search_prior` found, with more stars, and their width.
+
+    A first design of `exact` can then be about as wide as its posterior, within which
+    the same draws serve a star everywhere.
+    """
+    n_stars = len(stars.seen)
+    n_some = min(n_stars, SHARPEN_STARS)
+    rows = np.linspace(0, n_stars - 1, n_some).astype(int)
+    some = jax.tree.map(lambda x: np.asarray(x)[rows], stars)
+    covariance = covariance * n_stars / min(n_stars, SEARCH_STARS)
+    for _ in range(MAX_SHARPENINGS):
+        factor = SHARPEN_SIGMA * np.linalg.cholesky(covariance)
+        design = Design(np.asarray(mean, float), factor, SHARPEN_SIDE)
+        found = laplace_evidence(some, npe, forward, design.points)
+        gain = np.nan_to_num(found.log_likelihood, nan=BAD)
+        is_used = within_model(found, some.observed)
+        # a star is bounded as in the search
+        gain = np.maximum(gain, gain.max(axis=1, keepdims=True) - MAX_STAR_LOSS)
+        total = gain[is_used if is_used.any() else ~is_used].sum(axis=0, dtype=float)
+        grid, _ = fit_polynomial(design, total)
+        mean, covariance = np.asarray(grid.mean, float), np.asarray(grid.covariance)
+        if is_converged(grid, design):
+            break
+    return mean, covariance
 
 
 def is_consistent(

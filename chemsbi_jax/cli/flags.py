@@ -59,8 +59,7 @@ class InferFlags(StarFlags):
     """Model of the likelihood with --yields; the simulator is for few stars."""
     shared_errors: bool = False
     """Make a second interval, with errors that all stars share (yields, zero points,
-    population). In development: takes minutes, and often does not converge, which the
-    result then states."""
+    population)."""
     hold: str = ""
     """With --shared-errors: blocks that are exactly known, as yields,zero-points."""
     shared_priors: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None

@@ -99,8 +99,8 @@ def infer(
         limits: numbers of stars at which methods change.
         shared_errors: make a second interval, with priors on the yields, the zero
             points and the population, which all stars share. A `SharedErrors` sets
-            their scales. In development: it takes minutes and often does not converge,
-            which the result then states in place of an interval.
+            their scales. Where the stars are unlike those of galaxies of this model,
+            the result states so in place of an interval.
         options: how a path is read.
         path: file of the stars where `stars` is no path, for provenance and messages.
         checkpoint: file that keeps the progress on a large table; not deleted here.

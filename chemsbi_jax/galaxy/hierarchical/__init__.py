@@ -33,8 +33,13 @@ from chemsbi_jax.galaxy.hierarchical.result import (
 )
 from chemsbi_jax.galaxy.hierarchical.settings import BLOCKS as BLOCKS
 from chemsbi_jax.galaxy.hierarchical.settings import SharedErrors as SharedErrors
-from chemsbi_jax.galaxy.hierarchical.shared import make_layout
-from chemsbi_jax.galaxy.hierarchical.star import FactorForward, Model, make_stars
+from chemsbi_jax.galaxy.hierarchical.shared import Layout, make_layout
+from chemsbi_jax.galaxy.hierarchical.star import (
+    FactorForward,
+    Model,
+    Star,
+    make_stars,
+)
 from chemsbi_jax.galaxy.hierarchical.trained import Trained as Trained
 from chemsbi_jax.galaxy.hierarchical.trained import (
     load_shared_network as load_shared_network,
@@ -80,27 +85,20 @@ def hierarchical_posterior(
         InputError: other abundances than the eight, an unknown block or factor, or
             priors that the network was not trained for.
     """
-    if tuple(stars.abundances) != ABUNDANCES:
-        raise InputError(
-            f"Expected stars with the abundances {', '.join(ABUNDANCES)}; got "
-            f"{', '.join(stars.abundances)}. Take them with stars.select(ABUNDANCES)."
-        )
+    _require_eight(stars)
     layout = make_layout(settings, factors)
     ratio = prior_ratio(trained, settings, layout, factors)
     key_subset, key_draws, key_budget, key_check, key_fit = jax.random.split(key, 5)
-    n_stars, extra = len(stars.values), {}
-    if n_stars > most_stars:
-        rows = jax.random.choice(key_subset, n_stars, (most_stars,), replace=False)
-        stars = stars.take(np.sort(np.asarray(rows)))
-        extra = {"n_subset": most_stars}
+    extra = {}
+    if len(stars.values) > most_stars:
+        stars, extra = _subset(key_subset, stars, most_stars), {"n_subset": most_stars}
     readings = make_stars(stars, settings, trained.prior)
     model, galaxy = Model(forward, trained.prior), padded(readings, layout, ratio)
-    latents = np.asarray(draw_psi(key_draws, trained.network, galaxy, n_draws), float)
-    width = latents[:, :N_GLOBAL].std(axis=0)
-    budget = width_budget(key_budget, trained.network, galaxy, width)
-    check = predictive_check(
-        key_check, trained.network, model, galaxy, latents, settings.outlier_width
-    )
+    network, width = trained.network, settings.outlier_width
+    latents = np.asarray(draw_psi(key_draws, network, galaxy, n_draws), float)
+    whole = latents[:, :N_GLOBAL].std(axis=0)
+    budget = width_budget(key_budget, network, galaxy, whole)
+    check = predictive_check(key_check, network, model, galaxy, latents, width)
     is_trusted = check.p >= MIN_P or check.distance <= MAX_DISTANCE
     checks = {
         "converged": bool(np.isfinite(latents).all() and is_trusted),
@@ -110,11 +108,35 @@ def hierarchical_posterior(
     result = to_result(latents, budget, checks, layout, factors, trained.prior)
     if not result.is_converged:
         return result
-    centre = latents.mean(axis=0)
+    return _with_misfit(key_fit, result, readings, model, layout)
+
+
+def _require_eight(stars: Stars) -> None:
+    if tuple(stars.abundances) != ABUNDANCES:
+        raise InputError(
+            f"Expected stars with the abundances {', '.join(ABUNDANCES)}; got "
+            f"{', '.join(stars.abundances)}. Take them with stars.select(ABUNDANCES)."
+        )
+
+
+def _subset(key: Key[Array, ""], stars: Stars, n: int) -> Stars:
+    rows = jax.random.choice(key, len(stars.values), (n,), replace=False)
+    return stars.take(np.sort(np.asarray(rows)))
+
+
+def _with_misfit(
+    key: Key[Array, ""],
+    result: HierarchicalPosterior,
+    readings: Star,
+    model: Model,
+    layout: Layout,
+) -> HierarchicalPosterior:
+    """The outliers at the mean of psi, and the misfit alarm of the other stars."""
+    centre = result.latents.mean(axis=0)
     is_outlier = find_outliers(readings, model, layout, centre)
     checks = result.posterior.checks | {"outliers": np.flatnonzero(is_outlier).tolist()}
     result = result._replace(posterior=result.posterior._replace(checks=checks))
     if is_outlier.all():
         return result
-    misfit = shared_misfit(key_fit, readings, model, layout, centre, is_outlier)
+    misfit = shared_misfit(key, readings, model, layout, centre, is_outlier)
     return result._replace(misfit=misfit)

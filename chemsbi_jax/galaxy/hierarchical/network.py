@@ -14,14 +14,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flowjax.bijections import RationalQuadraticSpline
-from flowjax.distributions import Normal, Transformed
-from flowjax.flows import masked_autoregressive_flow
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, PyTree
 
 from chemsbi_jax.galaxy.hierarchical.mock import N_READINGS, Mock
 from chemsbi_jax.galaxy.hierarchical.star import Star
 from chemsbi_jax.galaxy.likelihood import IRON
+from chemsbi_jax.npe.joint_flow import new_joint_flow
 from chemsbi_jax.types import AnyArray
 
 N_INPUTS = 4 * N_READINGS - 1
@@ -58,7 +56,7 @@ class SharedNetwork(eqx.Module):
 
     star: eqx.nn.MLP
     head: eqx.nn.MLP
-    flow: Transformed
+    flow: PyTree  # of `new_joint_flow`
     centre: Float[Array, " reading"]  # of the readings
     width: Float[Array, " reading"]
 
@@ -77,13 +75,13 @@ def new_network(
     return SharedNetwork(
         mlp(N_INPUTS, size.n_features, size.star_width, 2, jax.nn.gelu, key=key_star),
         mlp(n_head, size.context, size.head_width, 2, jax.nn.gelu, key=key_head),
-        masked_autoregressive_flow(
+        new_joint_flow(
             key_flow,
-            base_dist=Normal(jnp.zeros(n_psi)),
-            transformer=RationalQuadraticSpline(knots=size.knots, interval=4),
-            cond_dim=size.context,
-            flow_layers=size.flow_layers,
-            nn_width=size.flow_width,
+            n_psi,
+            size.context,
+            size.flow_layers,
+            size.flow_width,
+            size.knots,
         ),
         jnp.asarray(centre),
         jnp.asarray(width),

@@ -7,10 +7,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float, Key
 
-from chemsbi_jax.compute.train import FitConfig, FitResult, fit
+from chemsbi_jax.compute.train import FitConfig, FitResult, clipped_adam, fit
 from chemsbi_jax.galaxy.hierarchical.mock import Mock, draw_mock
 from chemsbi_jax.galaxy.hierarchical.network import (
     NetworkSize,
@@ -69,28 +68,22 @@ def train_shared_network(
     data = (model, layout, outlier_width)
     drawn = [jax.jit(_draw)(k, data) for k in jax.random.split(key_out, N_HELD_OUT)]
     held_out = jax.tree.map(lambda *x: jnp.concatenate(x), *drawn)
+    # those of groups of 300 stars
     centre, width = _moments(held_out[1])
-    n_psi = len(layout.scale)
-    start = new_network(key_init, n_psi, centre, width, config.size)
+    start = new_network(key_init, len(layout.scale), centre, width, config.size)
     params, static = eqx.partition(start, eqx.is_inexact_array)
     n_steps = config.fit.n_epochs * config.fit.steps_per_epoch
-    rate = optax.warmup_cosine_decay_schedule(
-        0.0, config.learning_rate, n_steps // 50 + 1, n_steps
-    )
 
     def loss(params, batch, _):
-        network = jax.tree.map(jax.lax.stop_gradient, (start.centre, start.width))
-        network = eqx.tree_at(
-            lambda n: (n.centre, n.width), eqx.combine(params, static), network
-        )
+        fixed = jax.tree.map(jax.lax.stop_gradient, (start.centre, start.width))
+        network = eqx.combine(params, static)
+        network = eqx.tree_at(lambda n: (n.centre, n.width), network, fixed)
         return batch_loss(network, batch)
 
     result = fit(
         key_fit,
         params,
-        optimizer=optax.chain(
-            optax.clip_by_global_norm(MAX_GRADIENT), optax.adam(rate)
-        ),
+        optimizer=clipped_adam(config.learning_rate, n_steps, MAX_GRADIENT),
         draw=_draw,
         loss=loss,
         data=data,

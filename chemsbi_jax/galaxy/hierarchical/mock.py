@@ -134,7 +134,7 @@ def draw_stars(
     layout: Layout,
     psi: Float[AnyArray, " psi"],
     like: Star,
-    outlier_width: float,
+    outlier_width: float | Float[AnyArray, ""],
 ) -> tuple[Star, Float[Array, " star"]]:
     """Stars of one galaxy; 0 in the second array where the model has no star.
 

@@ -88,7 +88,7 @@ def new_network(
     )
 
 
-def inputs_of(network: SharedNetwork, stars: Star) -> Float[Array, "*star {N_INPUTS}"]:
+def inputs_of(network: SharedNetwork, stars: Star) -> Float[Array, "*star input"]:
     """Inputs of the network of a star: readings, errors, gaps, and which are [X/H]."""
     value = stars.values - stars.over_h * stars.values[..., IRON : IRON + 1]
     value = (value - network.centre) / network.width
@@ -118,7 +118,7 @@ def summarise(
 
 
 def _moments(
-    values: Float[Array, "star reading"], seen: Float[Array, "star reading"]
+    values: Float[AnyArray, "star reading"], seen: Float[AnyArray, "star reading"]
 ) -> Float[Array, " moment"]:
     """Means, log variances and correlations of the readings; 0 where there are none."""
     pairs = seen.T @ seen

@@ -18,6 +18,7 @@ from chemsbi_jax.galaxy.hierarchical.network import (
 from chemsbi_jax.galaxy.hierarchical.settings import BLOCKS
 from chemsbi_jax.galaxy.hierarchical.shared import Layout
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star
+from chemsbi_jax.types import AnyArray
 
 N_BUDGET = 1000  # draws of each block's width
 N_CHECKED, CHECKED_STARS = 256, 256  # mock galaxies of the check, and their stars
@@ -96,7 +97,7 @@ def predictive_check(
     model: Model,
     galaxy: Galaxy,
     psi: Float[np.ndarray, "draw psi"],
-    outlier_width: float,
+    outlier_width: float | Float[AnyArray, ""],
 ) -> Check:
     """Posterior predictive check in the features that the network reads.
 
@@ -150,7 +151,7 @@ def _mock_summaries(
     layout: Layout,
     like: Star,
     counts: Float[Array, " star"],
-    outlier_width: float,
+    outlier_width: float | Float[AnyArray, ""],
 ) -> Float[Array, "galaxy feature"]:
     def one(pair: tuple[Array, Array]) -> Array:
         stars, born = draw_stars(pair[0], model, layout, pair[1], like, outlier_width)

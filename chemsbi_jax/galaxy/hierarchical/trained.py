@@ -55,7 +55,8 @@ def save_shared_network(
         "outlier_width": trained.outlier_width,
         **spec,
     }
-    arrays = eqx.filter(trained.network, eqx.is_inexact_array)
+    # the orders of the latents in its layers are arrays of integers
+    arrays = eqx.filter(trained.network, eqx.is_array)
     save_weights(Path(folder) / FOLDER, KIND, arrays, full)
 
 
@@ -71,7 +72,7 @@ def load_shared_network(name: str | os.PathLike = "tng") -> Trained:
         scales, size = spec["scales"], NetworkSize(**spec["size"])
         nothing = np.zeros(N_READINGS, np.float32)
         empty = new_network(jax.random.key(0), len(scales), nothing, nothing, size)
-        arrays, rest = eqx.partition(empty, eqx.is_inexact_array)
+        arrays, rest = eqx.partition(empty, eqx.is_array)
         network = eqx.combine(load_arrays(folder, KIND, arrays), rest)
         prior = priors.from_spec(spec["prior"])
         outliers = spec["outlier_share"], spec["outlier_width"]

@@ -20,6 +20,7 @@ from chemsbi_jax.galaxy.hierarchical.network import (
 from chemsbi_jax.galaxy.hierarchical.shared import Layout
 from chemsbi_jax.galaxy.hierarchical.star import Model
 from chemsbi_jax.galaxy.likelihood import IRON
+from chemsbi_jax.types import AnyArray
 
 GROUPS = ((2, 1000), (8, 300), (48, 100), (96, 30), (96, 10))
 """Galaxies of a batch, and the stars of each."""
@@ -43,7 +44,7 @@ def train_shared_network(
     key: Key[Array, ""],
     model: Model,
     layout: Layout,
-    outlier_width: float,
+    outlier_width: float | Float[AnyArray, ""],
     config: SharedTraining,
     *,
     checkpoint: Path | None = None,

@@ -46,7 +46,7 @@ class Limits:
     """Stars of the exact method beside the flow, and of that subset after `exact`."""
     n_prefixes: int = 2048
     """Stars of the convergence figure of a large table."""
-    n_shared: int = 200
+    n_shared: int = 5000
     """Largest table of which all stars give the interval with shared errors; of a
     larger one, that many random stars do."""
     n_robust: int = 300

@@ -57,7 +57,7 @@ def infer_shared(
         stars: those that the model explains.
         settings: prior scales, and blocks that are held.
     """
-    networks, limits, _ = run
+    networks, limits, watch = run
     forward = factor_forward(networks)
     if forward is None:
         return SharedAnswer(None, NO_NETWORK)
@@ -75,6 +75,7 @@ def infer_shared(
         stars,
         settings,
         most_stars=limits.n_shared,
+        quiet=watch.quiet,
     )
     if not found.is_converged:
         return SharedAnswer(found, found.why_not())

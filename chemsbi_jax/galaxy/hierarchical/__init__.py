@@ -15,6 +15,7 @@ from jaxtyping import Array, Key
 from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL, YIELD_FACTORS
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.border import in_float32
+from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode
 from chemsbi_jax.galaxy.hierarchical.model_fit import find_outliers, shared_misfit
 from chemsbi_jax.galaxy.hierarchical.network import SharedNetwork as SharedNetwork
 from chemsbi_jax.galaxy.hierarchical.posterior import (
@@ -23,11 +24,7 @@ from chemsbi_jax.galaxy.hierarchical.posterior import (
     predictive_check,
     width_budget,
 )
-from chemsbi_jax.galaxy.hierarchical.result import (
-    MAX_DISTANCE,
-    MIN_P,
-    to_result,
-)
+from chemsbi_jax.galaxy.hierarchical.result import MIN_P, to_result
 from chemsbi_jax.galaxy.hierarchical.result import (
     HierarchicalPosterior as HierarchicalPosterior,
 )
@@ -48,6 +45,7 @@ from chemsbi_jax.galaxy.hierarchical.trained import prior_ratio
 from chemsbi_jax.types import Stars
 
 DEFAULT = SharedErrors()
+MISFIT_STARS = 256  # random ones, for the alarm
 
 
 @in_float32
@@ -61,6 +59,7 @@ def hierarchical_posterior(
     factors: Sequence[str] = YIELD_FACTORS,
     n_draws: int = 4000,
     most_stars: int = 5000,
+    quiet: bool = True,
 ) -> HierarchicalPosterior:
     """Posterior of the shared parameters given all stars of a galaxy.
 
@@ -76,6 +75,7 @@ def hierarchical_posterior(
         n_draws: of the posterior.
         most_stars: of more stars, that many random ones, as the shared errors make the
             width; `checks["n_subset"]` then has the number.
+        quiet: no progress bar.
 
     Returns:
         With `is_converged` False, the stars are unlike those of galaxies of the model;
@@ -99,16 +99,15 @@ def hierarchical_posterior(
     whole = latents[:, :N_GLOBAL].std(axis=0)
     budget = width_budget(key_budget, network, galaxy, whole)
     check = predictive_check(key_check, network, model, galaxy, latents, width)
-    is_trusted = check.p >= MIN_P or check.distance <= MAX_DISTANCE
     checks = {
-        "converged": bool(np.isfinite(latents).all() and is_trusted),
+        "converged": bool(np.isfinite(latents).all() and check.p >= MIN_P),
         "predictive_p": check.p,
         "predictive_distance": check.distance,
     } | extra
     result = to_result(latents, budget, checks, layout, factors, trained.prior)
     if not result.is_converged:
         return result
-    return _with_misfit(key_fit, result, readings, model, layout)
+    return _with_misfit(key_fit, result, readings, model, layout, quiet)
 
 
 def _require_eight(stars: Stars) -> None:
@@ -130,13 +129,21 @@ def _with_misfit(
     readings: Star,
     model: Model,
     layout: Layout,
+    quiet: bool,
 ) -> HierarchicalPosterior:
-    """The outliers at the mean of psi, and the misfit alarm of the other stars."""
-    centre = result.latents.mean(axis=0)
+    """The outliers at the mode of psi, and the misfit alarm of the other stars.
+
+    The mean of psi will not do: far from the mode in 38 dimensions, it fits no star.
+    """
+    key_subset, key_fit = jax.random.split(key)
+    n = len(readings.values)
+    rows = jax.random.permutation(key_subset, n)[:MISFIT_STARS]
+    rows = np.sort(np.asarray(rows))
+    readings = jax.tree.map(lambda x: x[rows], readings)
+    centre = find_shared_mode(readings, model, layout, quiet=quiet).psi
     is_outlier = find_outliers(readings, model, layout, centre)
-    checks = result.posterior.checks | {"outliers": np.flatnonzero(is_outlier).tolist()}
+    outliers = rows[is_outlier].tolist()
+    checks = result.posterior.checks | {"outliers": outliers, "n_alarm": len(rows)}
     result = result._replace(posterior=result.posterior._replace(checks=checks))
-    if is_outlier.all():
-        return result
-    misfit = shared_misfit(key, readings, model, layout, centre, is_outlier)
+    misfit = shared_misfit(key_fit, readings, model, layout, centre, is_outlier)
     return result._replace(misfit=misfit)

@@ -23,6 +23,7 @@ from chemsbi_jax.galaxy.hierarchical.star import (
 )
 
 N_MODEL_STARS = 512
+MOST_OUTLIERS = 0.3  # share of the stars
 
 
 def shared_misfit(
@@ -63,12 +64,14 @@ def find_outliers(
 ) -> np.ndarray:
     """Stars that the broad normal of the outliers explains better than the model.
 
-    At the local parameters that fit each star best, and at one psi.
+    At the local parameters that fit each star best, and at one psi. Where these would
+    be most stars, the model does not fit, and none counts as an outlier.
     """
     at = jnp.asarray(psi, jnp.float32)
     local = np.zeros((len(stars.values), N_LOCAL), np.float32)
     local = star_modes(stars, local, model, layout, at)
-    return in_blocks(_is_outlier, (stars, local), model, layout, at)
+    found = in_blocks(_is_outlier, (stars, local), model, layout, at)
+    return found if found.mean() < MOST_OUTLIERS else np.zeros_like(found)
 
 
 def _is_outlier(block, model: Model, layout: Layout, psi: Array) -> Array:

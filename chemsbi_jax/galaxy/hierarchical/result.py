@@ -16,7 +16,6 @@ from chemsbi_jax.storage.files import plain
 from chemsbi_jax.types import GalaxyPosterior
 
 MIN_P = 0.01  # of the predictive check: below it, the network is not used
-MAX_DISTANCE = 2.0  # or so far is no mock galaxy: a factor of the median distance
 QUANTILES = {"q05": 0.05, "q16": 0.16, "q50": 0.5, "q84": 0.84, "q95": 0.95}
 NOT_NARROWED = 0.9  # posterior width over the prior's
 

@@ -79,6 +79,8 @@ def refuse_transposed(file: str, table: Table) -> None:
     Raises:
         CatalogError: the first column holds the names of abundances.
     """
+    if not table.colnames:  # refused later, for want of abundances
+        return
     first = table.colnames[0]
     cells = column_of(table, first)
     is_text = cells.ndim == 1 and cells.dtype.kind in "SUO"

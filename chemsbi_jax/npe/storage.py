@@ -77,8 +77,9 @@ def load_npe(name: str | os.PathLike = "tng-any") -> Npe:
         measure = _from_spec(MEASUREMENTS, spec["measure"])
         prior = priors.from_spec(spec["prior"])
         npe = new_npe(jax.random.key(0), prior, NpeConfig(flow=flow, measure=measure))
-        if list(npe.reader.abundances) != spec["abundances"]:
-            raise ValueError(f"a network of {npe.reader.abundances}")
+        own, given = list(npe.reader.abundances), spec["abundances"]
+        if own != given:
+            raise ValueError(f"abundances is {given}, but the network reads {own}")
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(
             f"{folder / 'npe.json'}: expected a flow, a prior and measurements "

@@ -142,13 +142,13 @@ def from_sets(key, config: Config):
         made = simulate_blocks(rows, yields, cs.CLEAN, config.quiet)
         clean[labels == name] = made[:, columns].reshape(-1, *clean.shape[1:])
     noise = config.error * np.asarray(jax.random.normal(key_noise, clean.shape))
-    born = np.isfinite(clean).all(axis=-1)
-    values = np.where(born[..., None], clean + noise, 0.0)
+    born = np.all(np.isfinite(clean), axis=-1)
+    values = np.where(np.isfinite(clean), clean + noise, 0.0)
     values = np.pad(values, ((0, 0), (0, 0), (0, 1))).astype(np.float32)
     like = like_stars(config.n_stars, config.error, prior)
     stars = jax.tree.map(lambda x: np.broadcast_to(x, (len(values), *x.shape)), like)
     stars = stars._replace(values=values)
-    return np.asarray(galaxy[:, 0]), stars, born.astype(np.float32), labels
+    return np.asarray(galaxy[:, 0]), stars, np.asarray(born, np.float32), labels
 
 
 def infer(key, stars, counts, n_draws: int) -> np.ndarray:

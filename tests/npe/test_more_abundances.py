@@ -100,7 +100,7 @@ def test_weights_survive_a_round_trip_and_name_their_abundances(tmp_path):
     path = tmp_path / "npe.json"
     spec = json.loads(path.read_text())
     path.write_text(json.dumps(spec | {"abundances": list(EIGHT)}))
-    with pytest.raises(WeightsError, match="a network of"):
+    with pytest.raises(WeightsError, match="abundances is"):
         load_npe(tmp_path)
 
 

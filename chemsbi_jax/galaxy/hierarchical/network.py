@@ -3,8 +3,8 @@
 A galaxy is a set of stars: one small network reads each star. The mean of its outputs
 over the stars (Zaheer+ 2017, deep sets), the first two moments of the readings and the
 number of stars are the context of a masked autoregressive flow over the latents psi.
-The scales of the priors are part of the context, so that
-blocks can be held, or have other priors, without a new training.
+The scales of the priors are part of the context, so that blocks can be held, or have
+other priors, without a new training.
 """
 
 from collections.abc import Callable

@@ -17,6 +17,7 @@ from chemsbi_jax.galaxy.hierarchical.network import (
 )
 from chemsbi_jax.galaxy.hierarchical.settings import BLOCKS
 from chemsbi_jax.galaxy.hierarchical.shared import Layout
+from chemsbi_jax.galaxy.hierarchical.shared_density import padded_length
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star
 from chemsbi_jax.types import AnyArray
 
@@ -35,9 +36,9 @@ class Galaxy(NamedTuple):
 
 
 def padded(stars: Star, layout: Layout, ratio: np.ndarray) -> Galaxy:
-    """The galaxy with its stars filled up to 2^n by repeats that do not count."""
+    """The galaxy with its stars filled up to one of few numbers by repeats."""
     n = len(stars.values)
-    size = max(8, 1 << (n - 1).bit_length())
+    size = padded_length(n)
     rows = np.arange(size) % n
     counts = np.asarray(np.arange(size) < n, np.float32)
     return Galaxy(jax.tree.map(lambda x: x[rows], stars), counts, layout, ratio)

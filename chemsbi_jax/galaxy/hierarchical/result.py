@@ -44,7 +44,7 @@ class HierarchicalPosterior(NamedTuple):
             "of galaxies of the model with shared errors (predictive check: p = "
             f"{c['predictive_p']:.3f}, distance {c['predictive_distance']:.1f} times "
             "that of a typical galaxy). Look for abundances that the model does not "
-            "explain, and leave these out (--drop), or give larger errors."
+            "explain, and leave these out (--without), or give larger errors."
         )
 
     def prior_scales(self) -> dict[str, float]:

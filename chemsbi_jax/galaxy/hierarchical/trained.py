@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -30,7 +30,7 @@ from chemsbi_jax.storage.weights import (
 )
 
 FOLDER, KIND = "shared", "shared_errors"
-ROUNDING = 1e-3
+ROUNDING = 1e-3  # of scales that are float32
 
 
 class Trained(NamedTuple):
@@ -55,9 +55,13 @@ def save_shared_network(
         "outlier_width": trained.outlier_width,
         **spec,
     }
-    # the orders of the latents in its layers are arrays of integers
-    arrays = eqx.filter(trained.network, eqx.is_array)
+    arrays = eqx.filter(trained.network, _is_saved)
     save_weights(Path(folder) / FOLDER, KIND, arrays, full)
+
+
+def _is_saved(x: Any) -> bool:
+    """Weights, and the random orders of the latents; masks follow from the sizes."""
+    return eqx.is_array(x) and x.dtype != bool
 
 
 def load_shared_network(name: str | os.PathLike = "tng") -> Trained:
@@ -72,7 +76,7 @@ def load_shared_network(name: str | os.PathLike = "tng") -> Trained:
         scales, size = spec["scales"], NetworkSize(**spec["size"])
         nothing = np.zeros(N_READINGS, np.float32)
         empty = new_network(jax.random.key(0), len(scales), nothing, nothing, size)
-        arrays, rest = eqx.partition(empty, eqx.is_array)
+        arrays, rest = eqx.partition(empty, _is_saved)
         network = eqx.combine(load_arrays(folder, KIND, arrays), rest)
         prior = priors.from_spec(spec["prior"])
         outliers = spec["outlier_share"], spec["outlier_width"]
@@ -102,9 +106,7 @@ def prior_ratio(
             "(experiments/train_shared_errors.py)."
         )
     given = (settings.outlier_share, settings.outlier_width)
-    if "outliers" not in settings.hold and not np.allclose(
-        given, (trained.outlier_share, trained.outlier_width)
-    ):
+    if not np.allclose(given, (trained.outlier_share, trained.outlier_width)):
         raise InputError(
             f"Expected outlier_share {trained.outlier_share} and outlier_width "
             f"{trained.outlier_width} dex, as in the training of the network; got "

@@ -69,8 +69,7 @@ def train_shared_network(
     data = (model, layout, outlier_width)
     drawn = [jax.jit(_draw)(k, data) for k in jax.random.split(key_out, N_HELD_OUT)]
     held_out = jax.tree.map(lambda *x: jnp.concatenate(x), *drawn)
-    # those of groups of 300 stars
-    centre, width = _moments(held_out[1])
+    centre, width = _moments(held_out[1])  # any group will do
     start = new_network(key_init, len(layout.scale), centre, width, config.size)
     params, static = eqx.partition(start, eqx.is_inexact_array)
     n_steps = config.fit.n_epochs * config.fit.steps_per_epoch

@@ -22,9 +22,9 @@ from chemsbi_jax.galaxy.hierarchical import (
     hierarchical_posterior,
     load_shared_network,
 )
-from chemsbi_jax.galaxy.hierarchical.settings import prior_scales
-from chemsbi_jax.galaxy.hierarchical.shared import LARGEST_SHARE
+from chemsbi_jax.galaxy.hierarchical.shared import LARGEST_SHARE, make_layout
 from chemsbi_jax.galaxy.hierarchical.star import FactorForward
+from chemsbi_jax.galaxy.hierarchical.trained import prior_ratio
 from chemsbi_jax.galaxy.networks import Networks
 from chemsbi_jax.inference.checks import Run
 from chemsbi_jax.types import AnyArray, GalaxyPosterior, Stars
@@ -158,7 +158,8 @@ def read_settings(hold: str, path: Path | None) -> SharedErrors:
     held = (*content.pop("hold", ()), *(n.replace("-", "_") for n in names))
     settings = SharedErrors(**content, hold=held)
     try:
-        prior_scales(settings, YIELD_FACTORS)  # before anything long
+        layout = make_layout(settings, YIELD_FACTORS)  # before anything long
+        prior_ratio(load_shared_network(), settings, layout, YIELD_FACTORS)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return settings

@@ -70,3 +70,10 @@ def test_flags_without_the_interval_are_refused(tmp_path, flags):
     config = InferFlags(stars=tmp_path / "stars.csv", out=tmp_path, **flags)
     with pytest.raises(InputError, match="Expected --shared-errors"):
         shared_settings(config)
+
+
+def test_priors_beyond_the_training_are_refused_with_the_flags(tmp_path):
+    path = tmp_path / "priors.json"
+    path.write_text('{"zero_points": 0.3}')
+    with pytest.raises(InputError, match="zero_point_c_fe of at most 0.1"):
+        read_settings("", path)

@@ -71,13 +71,18 @@ def width_budget(
         whole: standard deviations of the galaxy's latents with the user's priors.
     """
     budget, at = {}, galaxy.layout.slices()
+    scale = np.asarray(galaxy.layout.scale)
+    indices = np.arange(len(scale))
     blocks = {name: (name,) for name in BLOCKS} | {"all": BLOCKS}
     for (name, members), k in zip(
         blocks.items(), jax.random.split(key, len(blocks)), strict=True
     ):
+        rows = np.concatenate([indices[at[member]] for member in members])
+        if not scale[rows].any():  # held already
+            budget[name] = dict.fromkeys(PARAMETERS[:N_GLOBAL], 0.0)
+            continue
         ratio = np.array(galaxy.ratio)
-        for member in members:
-            ratio[at[member]] = 0.0
+        ratio[rows] = 0.0
         held = draw_psi(k, network, galaxy._replace(ratio=ratio), N_BUDGET)
         left = np.asarray(held)[:, :N_GLOBAL].std(axis=0)
         share = np.clip(1.0 - left / whole, 0.0, 1.0)

@@ -59,7 +59,7 @@ def test_sums_tell_sets_apart(tmp_path):
 
 
 @pytest.mark.tables
-def test_columns_of_tng_are_those_of_its_tables():
-    """They are told without the tables, which an emulator does not need."""
+def test_columns_of_tng_are_those_of_its_tables(data):
+    """The names come from a constant, as an emulator does not need the tables."""
     assert abundances_of("tng") == cs.load_yields("tng").abundances
     assert columns_to_read("tng") == cs.ABUNDANCES

@@ -155,31 +155,6 @@ def test_compilation_counts_once_and_apart():
 # --- the command chemsbi
 
 
-LIGHT = """
-import contextlib, io, sys
-from chemsbi_jax.cli.main import main
-out = io.StringIO()
-with contextlib.redirect_stdout(out):
-    try:
-        main(sys.argv[1:])
-    except SystemExit as end:
-        code = end.code
-heavy = {"jax", "astropy", "matplotlib", "scipy", "xarray"} & set(sys.modules)
-print(code, sorted(heavy), len(out.getvalue()))
-"""
-
-
-def test_help_needs_no_heavy_library():
-    """JAX alone takes longer to import than a user waits for --help."""
-    done = subprocess.run(
-        [sys.executable, "-c", LIGHT, "infer", "--help"], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    code, heavy, length = done.stdout.split(maxsplit=2)[0], *done.stdout.split()[1:]
-    assert (code, heavy) == ("0", "[]")
-    assert int(length) > 1000
-
-
 def test_every_command_has_its_code():
     for kind, module in MODULES.items():
         assert callable(import_module(f"chemsbi_jax.cli.{module}").main), kind

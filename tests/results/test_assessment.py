@@ -80,7 +80,9 @@ def test_amber(checks, reason):
     assert (found.level, found.reason) == ("amber", reason)
 
 
-@pytest.mark.parametrize(("n_used", "level"), [(1, "amber"), (9, "amber"), (10, "green")])
+@pytest.mark.parametrize(
+    ("n_used", "level"), [(1, "amber"), (9, "amber"), (10, "green")]
+)
 def test_few_stars_are_amber(n_used, level):
     found = verdict(made() | {"n_stars": n_used, "n_used": n_used})
     assert found.level == level

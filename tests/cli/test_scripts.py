@@ -112,6 +112,7 @@ def test_mock_is_read_back(tmp_path):
     assert np.all(read.errors == config.sigma)
 
 
+@pytest.mark.thorough
 def test_simulations_in_blocks_are_those_of_one_call():
     yields = cs.load_yields(str(TOY))
     theta = priors.sample(jax.random.key(3), cs.paper_prior(), 50)

@@ -42,6 +42,7 @@ def test_even_noise_has_the_moments_of_the_normal():
     assert np.isfinite(even_noise(jax.random.key(3), 1)).all()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", METHODS)
 def test_many_galaxies_at_once_are_the_single_ones(method):
     npe = cs.load_npe("tng")

@@ -20,9 +20,9 @@ from helpers.gappy_stars import table, with_gaps
 from helpers.networks import untrained
 
 PRIOR = priors.paper_prior()
-# compiling the flow's product for another number of stars takes half a minute
 THOROUGH = pytest.mark.thorough
 complete, galah = (pytest.param(x, marks=THOROUGH) for x in ("complete", "galah"))
+# compiling the flow's product for another number of stars takes half a minute
 METHODS = [pytest.param("flow", marks=pytest.mark.slow), "gaussian"]
 
 

@@ -2,7 +2,9 @@
 
 A galaxy is a set of stars: one small network reads each star. The mean of its outputs
 over the stars (Zaheer+ 2017, deep sets), the first two moments of the readings and the
-number of stars are the context of a masked autoregressive flow over the latents psi.
+number of stars tell what kind of galaxy it is. A second network reads each star again
+beside this, as what a star says depends on its galaxy; the means of both are the
+context of a masked autoregressive flow over the latents psi.
 The scales of the priors are part of the context, so that blocks can be held, or have
 other priors, without a new training.
 """
@@ -36,18 +38,20 @@ class NetworkSize:
     """Widths of the networks."""
 
     star_width: int = 96
-    """Of the two layers that read a star."""
+    """Of the two layers that read a star, in both networks."""
     head_width: int = 96
-    """Of the two layers behind the mean over the stars."""
-    n_features: int = 64
-    """Means over the stars."""
+    """Of the two layers behind the means over the stars."""
+    n_features: int = 56
+    """Means over the stars, of each network."""
+    galaxy: int = 24
+    """Inputs of the second network that describe the galaxy."""
     context: int = 48
     """Inputs of the flow."""
     flow_layers: int = 4
     """Layers of the flow."""
-    flow_width: int = 56
+    flow_width: int = 44
     """Width of a layer's network."""
-    knots: int = 5
+    knots: int = 4
     """Knots of each spline."""
 
 
@@ -55,6 +59,8 @@ class SharedNetwork(eqx.Module):
     """Density of psi given the stars of a galaxy."""
 
     star: eqx.nn.MLP
+    galaxy: eqx.nn.MLP
+    second: eqx.nn.MLP  # reads a star beside the outputs of `galaxy`
     head: eqx.nn.MLP
     flow: PyTree  # of `new_joint_flow`
     centre: Float[Array, " reading"]  # of the readings
@@ -69,12 +75,19 @@ def new_network(
     size: NetworkSize,
 ) -> SharedNetwork:
     """A network before its training; `centre` and `width` standardise the readings."""
-    key_star, key_head, key_flow = jax.random.split(key, 3)
-    mlp: Callable = eqx.nn.MLP
-    n_head = size.n_features + N_MOMENTS + 1 + n_psi
+    key_star, key_galaxy, key_second, key_head, key_flow = jax.random.split(key, 5)
+
+    def mlp(key: Key[Array, ""], n_in: int, n_out: int, width: int) -> eqx.nn.MLP:
+        make: Callable = eqx.nn.MLP
+        return make(n_in, n_out, width, 2, jax.nn.gelu, key=key)
+
+    n_first = size.n_features + N_MOMENTS + 1
+    n_head = n_first + size.n_features + n_psi
     return SharedNetwork(
-        mlp(N_INPUTS, size.n_features, size.star_width, 2, jax.nn.gelu, key=key_star),
-        mlp(n_head, size.context, size.head_width, 2, jax.nn.gelu, key=key_head),
+        mlp(key_star, N_INPUTS, size.n_features, size.star_width),
+        mlp(key_galaxy, n_first, size.galaxy, size.head_width),
+        mlp(key_second, N_INPUTS + size.galaxy, size.n_features, size.star_width),
+        mlp(key_head, n_head, size.context, size.head_width),
         new_joint_flow(
             key_flow,
             n_psi,
@@ -114,7 +127,10 @@ def summarise(
     middle, scale = LOG_NUMBER
     number = (jnp.log(n) - middle) / scale
     moments = _moments(inputs[:, :N_READINGS], stars.seen * counts[:, None])
-    return jnp.concatenate([mean, moments, number[None]])
+    first = jnp.concatenate([mean, moments, number[None]])
+    galaxy = network.galaxy(first)
+    again = jax.vmap(lambda x: network.second(jnp.concatenate([x, galaxy])))(inputs)
+    return jnp.concatenate([counts @ again / n, first])
 
 
 def _moments(

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,18 +29,22 @@ from chemsbi_jax.cli.run import check_flags, run_script
 from chemsbi_jax.constants import N_GLOBAL, PARAMETERS, SHARED_FACTORS
 from chemsbi_jax.emulator import load_yield_emulator
 from chemsbi_jax.galaxy.hierarchical import (
+    BLOCKS,
     HierarchicalPosterior,
     SharedErrors,
     hierarchical_posterior,
     load_shared_network,
 )
 from chemsbi_jax.galaxy.hierarchical.mock import draw_stars
+from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode
 from chemsbi_jax.galaxy.hierarchical.shared import make_layout
+from chemsbi_jax.galaxy.hierarchical.shared_density import last_axis, log_likelihoods
 from chemsbi_jax.galaxy.hierarchical.star import Model, make_stars
 from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
-from chemsbi_jax.storage.files import whole_file
+from chemsbi_jax.storage.files import sha256_of_arrays, whole_file
 
 TRUTH = (-2.3, -2.89)
+N_GAIN = 200
 TABLES = {
     "real/bensby2014.csv": (0.07, None),
     "real/reddy2003.csv": (0.07, None),
@@ -81,7 +86,9 @@ def main(config: Config) -> dict:
     trained = load_shared_network()
     path = config.out / f"shared_errors_{config.study}.jsonl"
     flags = {k: getattr(config, k) for k in ("n_stars", "error", "n_draws", "seed")}
-    flags |= {"hold": list(config.hold)}
+    leaves = jax.tree.leaves(eqx.filter(trained.network, eqx.is_inexact_array))
+    weights = sha256_of_arrays({str(i): x for i, x in enumerate(leaves)})
+    flags |= {"hold": list(config.hold), "network": weights[:12]}
     rows = [r for r in read_rows(path) if r["flags"] == flags]
     done = {r["name"] for r in rows}
     key_infer = jax.random.key(config.seed)
@@ -92,15 +99,19 @@ def main(config: Config) -> dict:
         if name in done:
             continue
         key_i = jax.random.fold_in(key_infer, len(rows))
+        stars = stars if isinstance(stars, cs.Stars) else stars()
         found = hierarchical_posterior(
             key_i,
             trained,
             forward,
-            stars if isinstance(stars, cs.Stars) else stars(),
+            stars,
             SharedErrors(hold=config.hold),
             n_draws=config.n_draws,
         )
-        rows.append({"name": name, "flags": flags} | describe(found, truth))
+        row = {"name": name, "flags": flags} | describe(found, truth)
+        if config.study == "tables":
+            row["gain"] = gain(stars, Model(forward, prior))
+        rows.append(row)
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(rows[-1]) + "\n")
     summary = {"study": config.study, "flags": flags} | coverage(rows)
@@ -169,6 +180,22 @@ def make_galaxy(key, psi, layout, forward, prior, config: Config) -> cs.Stars:
     drawn, born = jax.jit(draw_stars)(key, model, layout, psi, like, width)
     values = np.asarray(drawn.values[:, :-1], float)
     return empty._replace(values=values).take(np.flatnonzero(np.asarray(born)))
+
+
+def gain(stars: cs.Stars, model: Model) -> float:
+    """Log likelihood at the mode of psi above that with all shared errors held [nats].
+
+    Of the first `N_GAIN` stars, without outliers.
+    """
+    total = []
+    for hold in ((), tuple(b for b in BLOCKS if b != "outliers")):
+        settings = SharedErrors(hold=hold, outlier_share=0.0)
+        layout = make_layout(settings, SHARED_FACTORS)
+        rows = make_stars(stars.take(slice(N_GAIN)), settings, model.prior)
+        mode = find_shared_mode(rows, model, layout)
+        each = log_likelihoods(last_axis(rows), mode.expansion, layout, mode.psi)
+        total.append(float(np.asarray(each, float)[: len(rows.values)].sum()))
+    return total[0] - total[1]
 
 
 def read_table(config: Config, name: str) -> cs.Stars:

@@ -87,7 +87,9 @@ def test_one_number_leaves_the_slopes(emulator):
     layout = make_layout(SharedErrors(yields=0.05), SHARED_FACTORS)
     scales = np.asarray(layout.scale)[layout.slices()["yields"]]
     np.testing.assert_allclose(scales[:N], 0.05)
-    np.testing.assert_allclose(scales[N:], [default_scale(f) for f in SHARED_FACTORS[N:]])
+    np.testing.assert_allclose(
+        scales[N:], [default_scale(f) for f in SHARED_FACTORS[N:]]
+    )
     held = make_layout(SharedErrors(yields=0.0), SHARED_FACTORS)
     np.testing.assert_array_equal(held.scale[held.slices()["yields"]], 0.0)
 

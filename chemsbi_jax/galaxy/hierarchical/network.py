@@ -52,7 +52,7 @@ class NetworkSize:
     """Inputs of the flow."""
     flow_layers: int = 2
     """Layers of the flow."""
-    flow_width: int = 72
+    flow_width: int = 66
     """Width of a layer's network."""
     knots: int = 4
     """Knots of each spline."""

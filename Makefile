@@ -7,16 +7,20 @@ STARS ?= chemsbi_jax/pretrained/stars/example_galaxy.ecsv
 OUT ?= runs/infer
 PYTEST_FLAGS ?= -n auto --dist loadfile
 
-.PHONY: infer test test-slow lint docs reproduce benchmark clean
+.PHONY: infer test test-thorough test-slow lint docs reproduce benchmark clean
 
 infer: $(READY)
 	$(BIN)/python experiments/infer.py $(STARS) --out $(OUT)
 
-# Most of the time goes into compilation: with fewer optimisations it is far shorter.
-# The slow tests compile as users do.
-test: export XLA_FLAGS ?= --xla_backend_optimization_level=1
+# Three disjoint selections: together they are all tests. Most of the time goes into
+# compilation: with fewer optimisations it is far shorter. The slow tests compile as
+# users do.
+test test-thorough: export XLA_FLAGS ?= --xla_backend_optimization_level=1
 test: $(READY)
 	$(BIN)/python -m pytest -q $(PYTEST_FLAGS)
+
+test-thorough: $(READY)
+	$(BIN)/python -m pytest -q -m "thorough and not slow" $(PYTEST_FLAGS)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -q -m slow $(PYTEST_FLAGS)

@@ -12,14 +12,14 @@ class CatalogOptions:
     """How to read a star table."""
 
     survey: Literal["auto", "none", "galah", "apogee", "sdss5"] = "auto"
-    """Survey preset for column names and quality flags; "auto" detects the
-    survey, "none" reads only the package's own column names."""
+    """Survey preset for column names and quality flags.
+    auto: detects the survey; none: only the package's own column names."""
     columns: str = ""
-    """Pairs of our name and a column, such as fe_h=FE_H,e_fe_h=FE_H_ERR, or a
-    conversion, such as age=10**logAge,fe_h=A(Fe)-7.50,e_mg_fe=sqrt(VAR_MG)."""
+    """Pairs of our name and a column, such as fe_h=FE_H,e_fe_h=FE_H_ERR.
+    Conversions: age=10**logAge,fe_h=A(Fe)-7.50,e_mg_fe=sqrt(VAR_MG)."""
     age_unit: Literal["auto", "Gyr", "Myr", "yr"] = "auto"
-    """Unit of ages and birth times whose column has none; auto: Gyr, but for 10**column
-    the unit is inferred from the size."""
+    """Unit of ages and birth times whose column has none.
+    auto: Gyr; for 10**column the unit is inferred from the size."""
     solar_from: str | None = None
     """Solar scale of the table, such as grevesse2007, if it is to be converted."""
     without: str = ""
@@ -47,8 +47,8 @@ class Limits:
     n_prefixes: int = 2048
     """Stars of the convergence figure of a large table."""
     n_shared: int = 5000
-    """Largest table of which all stars give the interval with shared errors; of a
-    larger one, that many random stars do."""
+    """Largest table of which all stars give the interval with shared errors.
+    Of a larger one, that many random stars do."""
     n_robust: int = 300
     """Stars of the robust method that runs beside a result that does not fit."""
     n_leave_out: int = 200

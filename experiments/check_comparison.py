@@ -54,8 +54,8 @@ class Config:
     sigma: float = 0.05
     """Error of every abundance [dex]."""
     elements: Literal["eight", "all"] = "eight"
-    """Abundances of the stars: the default eight, or all of the sets, which must have
-    the same."""
+    """Abundances of the stars: the default eight, or all of the sets.
+    The sets must have the same."""
     keep: str = ""
     """Abundances that are measured, as fe_h,mg_fe,o_fe,si_fe; empty: all of these."""
     n_covered: int = 0

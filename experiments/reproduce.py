@@ -69,8 +69,8 @@ class Config:
     scratch: Scratch = Scratch()
     """Sizes of --from-scratch."""
     skip_recovery: bool = False
-    """Leave out the recovery of known truths (as --from-scratch does: run again with
-    --weights OUT/weights for it)."""
+    """Leave out the recovery of known truths, as --from-scratch does.
+    To make it afterwards: --weights OUT/weights."""
     recovery_n_stars: tuple[int, ...] = (200, 1000)
     """Numbers of stars of the recovery."""
     recovery_draws: int = 20

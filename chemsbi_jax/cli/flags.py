@@ -45,26 +45,25 @@ class InferFlags(StarFlags):
     out: Path
     """Folder for the results."""
     method: Literal["auto", "flow", "gaussian", "exact"] = "auto"
-    """How the stars are combined; auto: exact for up to 5000 stars, flow for more
-    (and exact for some of them, for comparison, if the model does not fit)."""
+    """How the stars are combined.
+    auto: exact for up to 5000 stars, flow for more.
+    After a misfit, flow is compared with exact for some of the stars."""
     robust: bool = False
     """Give each abundance a model error, whose size is estimated from the stars."""
     weights: str = "auto"
-    """Networks: tng-any, tng, tng-legacy, nkt13-k10-w7, or a folder; auto: tng-any, or
-    tng if all stars have eight abundances, errors of 0.05 dex and no birth times."""
+    """Networks: tng-any, tng, tng-legacy, nkt13-k10-w7, or a folder.
+    auto: tng for eight abundances, 0.05 dex and no birth times, else tng-any."""
     yields: str | None = None
     """Yield set in place of --weights, such as nkt13+k10+w7, or a table of your own;
     its emulator is trained on first use (1 to 2 minutes) if none is shipped."""
     forward: Literal["emulator", "simulator"] = "emulator"
     """Model of the likelihood with --yields; the simulator is for few stars."""
     shared_errors: bool = True
-    """Make a second interval, with errors that all stars share (yields, zero points,
-    population)."""
+    """Make a second interval, with shared errors (yields, zero points, population)."""
     fast: bool = False
     """Leave out the second interval."""
     hold: str = ""
-    """Blocks that the second interval takes as exactly known, as
-    yields,zero-points."""
+    """Blocks that the second interval holds as known, such as yields,zero-points."""
     shared_priors: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """JSON file of prior scales of the second interval, as {"scatter": 0.02}."""
     truth: tuple[float, float] | None = None
@@ -92,8 +91,9 @@ class CompareFlags(StarFlags):
     out: Path
     """Folder for the results; an interrupted run resumes there."""
     sets: str = "all"
-    """Yield sets with commas between them, such as tng,nkt13+k10+w7; all: the complete
-    sets, and each core-collapse part with k10 and w7, if the tables are installed."""
+    """Yield sets with commas between them, such as tng,nkt13+k10+w7.
+    all: the complete sets, and each core-collapse part with k10 and w7;
+    sets whose tables are not installed are left out."""
     forward: Literal["emulator", "simulator"] = "emulator"
     """Model of the likelihood; the simulator is for few stars."""
     n_element_stars: int = 100
@@ -115,8 +115,8 @@ class NutsFlags(StarFlags):
     n_stars: int | None = None
     """Use only the first stars of the table."""
     weights: str = "auto"
-    """Networks: tng-any, tng, tng-legacy, nkt13-k10-w7, or a folder; auto: tng-any, or
-    tng if all stars have eight abundances, errors of 0.05 dex and no birth times."""
+    """Networks: tng-any, tng, tng-legacy, nkt13-k10-w7, or a folder.
+    auto: tng for eight abundances, 0.05 dex and no birth times, else tng-any."""
     forward: Literal["emulator", "simulator"] = "emulator"
     """Model of the likelihood."""
     yields: str = "tng"
@@ -218,8 +218,9 @@ class NpeFlags(CacheFlags):
     recipe: Literal["default", "reference"] = "default"
     """Ours, or that of Buck+ 2025 (masked autoregressive flow, stored simulations)."""
     stars: Literal["fixed", "any", "complete", "apogee", "galah"] = "fixed"
-    """Abundances of the training stars: fixed: all eight with one error; any: any gaps
-    and errors; or one of the kinds of stars in "any" (`npe.measurements`)."""
+    """Abundances of the training stars.
+    fixed: all eight with one error; any: any gaps and errors;
+    or one of the kinds of stars in "any" (`npe.measurements`)."""
     dated: bool | None = None
     """Whether these stars have birth times (not for fixed); None: half of them."""
     start: str | None = None

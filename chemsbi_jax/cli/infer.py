@@ -28,7 +28,7 @@ def main(config: InferFlags, limits: Limits = Limits()) -> dict:
     watch = Stopwatch(config.quiet)
     with watch("read"):
         columns = columns_to_read(config.yields, config.weights)
-        catalog = read_and_tell(config.stars, config, config.quiet, columns)
+        catalog = read_and_report(config.stars, config, config.quiet, columns)
     about = {
         "method": method_of(config),
         "weights": config.weights,
@@ -107,12 +107,12 @@ def read(
     columns: Sequence[str] = ABUNDANCES,
 ) -> Catalog:
     """Read the stars; lists the rows that are not used in `out`/dropped_rows.csv."""
-    catalog = read_and_tell(path, flags, quiet, columns)
+    catalog = read_and_report(path, flags, quiet, columns)
     save_rows(out, catalog.report)
     return catalog
 
 
-def read_and_tell(
+def read_and_report(
     path: Path,
     flags: StarFlags,
     quiet: bool,

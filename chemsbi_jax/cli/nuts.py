@@ -9,7 +9,7 @@ from jax.tree_util import Partial
 import chemsbi_jax as cs
 from chemsbi_jax import plots, results
 from chemsbi_jax.cli.flags import NutsFlags
-from chemsbi_jax.cli.infer import read_and_tell
+from chemsbi_jax.cli.infer import read_and_report
 from chemsbi_jax.cli.run import check_flags
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.any_yields import columns_to_read, needed_elements
@@ -28,7 +28,7 @@ def main(config: NutsFlags) -> dict:
     watch = Stopwatch(config.quiet)
     with watch("read"):
         columns = columns_to_read(None, config.weights)
-        catalog = read_and_tell(config.stars, config, config.quiet, columns)
+        catalog = read_and_report(config.stars, config, config.quiet, columns)
         stars = first_stars(catalog.stars, config.n_stars)
         if config.weights == "auto":
             config = replace(config, weights=choose_weights(stars))

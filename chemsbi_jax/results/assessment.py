@@ -11,6 +11,7 @@ FAR = 4.3  # prior widths, as in galaxy.amortised.product
 LARGE_NETWORK_ERROR = 2.0  # sigma, as the limit of the warning
 METHODS_DIFFER = 2.0  # sigma, as the limit of the warning
 MASS_AT_EDGE = 1e-3  # share of the posterior at the edge of its grid
+FEW_STARS = 10  # with fewer, alarm and halves detect only gross misfits
 
 
 class Verdict(NamedTuple):
@@ -36,9 +37,9 @@ def verdict(summary: Mapping) -> Verdict:
 
     Red: the result is the prior or not a number, the exact method did not converge, or
     the stars do not fit the model. Amber: a check failed, the checks or the result lack
-    some of the stars, or there is a warning. Green: else. A misfit is amber if
-    `shared_errors` has a `model_fit` of its own that is not flagged: its interval
-    allows for the misfit.
+    some of the stars, fewer than `FEW_STARS` stars are used, or there is a warning.
+    Green: else. A misfit is amber if `shared_errors` has a `model_fit` of its own that
+    is not flagged: its interval allows for the misfit.
     """
     stops = _reasons_against(summary)
     if stops:
@@ -89,6 +90,9 @@ def _doubts(summary: Mapping) -> list[str]:
     doubts = _doubts_of_checks(summary.get("checks") or {}, str(summary.get("method")))
     if explains_misfit(summary) and summary["checks"]["model_fit"]["flagged"]:
         doubts.append("the model without shared errors does not explain the stars")
+    n_used = summary.get("n_used")
+    if n_used is not None and n_used < FEW_STARS:
+        doubts.append(f"{_stars(n_used)} are too few for the checks to detect a misfit")
     rows = summary.get("catalogue") or {}
     n_dropped = sum((rows.get("dropped") or {}).values())
     if n_dropped:

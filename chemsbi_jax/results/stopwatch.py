@@ -45,12 +45,12 @@ def _compilations() -> list[tuple[float, float]]:
     """Begin and end of all compilations of this process from the first call on."""
     spans: list[tuple[float, float]] = []
 
-    def keep(event: str, duration_secs: float, **_: str | int) -> None:
+    def record(event: str, duration_secs: float, **_: str | int) -> None:
         if event in COMPILATION:
             now = time.perf_counter()
             spans.append((now - duration_secs, now))
 
-    jax.monitoring.register_event_duration_secs_listener(keep)
+    jax.monitoring.register_event_duration_secs_listener(record)
     return spans
 
 

@@ -14,6 +14,7 @@ from helpers.paths import ROOT
 from helpers.survey_tables import apogee, galah, save
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "table",
     [pytest.param(apogee, marks=pytest.mark.slow), lambda: galah(3)],

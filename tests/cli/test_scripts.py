@@ -112,6 +112,7 @@ def test_mock_is_read_back(tmp_path):
     assert np.all(read.errors == config.sigma)
 
 
+@pytest.mark.thorough
 def test_simulations_in_blocks_are_those_of_one_call():
     yields = cs.load_yields(str(TOY))
     theta = priors.sample(jax.random.key(3), cs.paper_prior(), 50)
@@ -153,31 +154,6 @@ def test_compilation_counts_once_and_apart():
 
 
 # --- the command chemsbi
-
-
-LIGHT = """
-import contextlib, io, sys
-from chemsbi_jax.cli.main import main
-out = io.StringIO()
-with contextlib.redirect_stdout(out):
-    try:
-        main(sys.argv[1:])
-    except SystemExit as end:
-        code = end.code
-heavy = {"jax", "astropy", "matplotlib", "scipy", "xarray"} & set(sys.modules)
-print(code, sorted(heavy), len(out.getvalue()))
-"""
-
-
-def test_help_needs_no_heavy_library():
-    """JAX alone takes longer to import than a user waits for --help."""
-    done = subprocess.run(
-        [sys.executable, "-c", LIGHT, "infer", "--help"], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    code, heavy, length = done.stdout.split(maxsplit=2)[0], *done.stdout.split()[1:]
-    assert (code, heavy) == ("0", "[]")
-    assert int(length) > 1000
 
 
 def test_every_command_has_its_code():

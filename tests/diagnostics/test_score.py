@@ -66,6 +66,7 @@ def test_an_untrained_network_has_no_score():
     np.testing.assert_allclose(curvature, 0.0, atol=2e-2)
 
 
+@pytest.mark.thorough
 def test_the_shipped_network_adds_up_little(tmp_path):
     """What 1000 stars add up stays below half of the width, and 3 sigma of chance."""
     script = importlib.import_module("coherent_error")

@@ -129,6 +129,7 @@ def trained(emulator):
     )
 
 
+@pytest.mark.thorough
 def test_learns_the_change(trained, theta, factors):
     network = trained[0]
     change = evaluate(theta, factors, network) - cs.emulate(theta, network.base)

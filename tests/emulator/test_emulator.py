@@ -164,6 +164,7 @@ def test_shipped_weights_cover_the_paper_prior(name):
     np.testing.assert_allclose(shipped.theta_high, high, rtol=1e-6)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "name", ["tng", pytest.param("tng-legacy", marks=pytest.mark.slow)]
 )

@@ -53,6 +53,7 @@ def test_shipped_description():
     assert sum(path.stat().st_size for path in folder.iterdir()) < 1_000_000
 
 
+@pytest.mark.thorough
 @pytest.mark.tables
 def test_shipped_weights_against_the_simulator(data, emulator):
     """Factors of 0.15 dex (iron of SNe II 0.05), on galaxies that no script draws."""

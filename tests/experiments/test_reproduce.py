@@ -68,7 +68,10 @@ def weights(tmp_path_factory):
     return str(folder)
 
 
-@pytest.mark.parametrize("name", FORMULAS)
+WRONG = [pytest.param(x, marks=pytest.mark.thorough) for x in FORMULAS if x != "right"]
+
+
+@pytest.mark.parametrize("name", ["right", *WRONG])
 def test_published_draws_combine_to_the_known_values(script, data, name):
     found = script("reproduction.inference").combine_published()
     for n, expected in FORMULAS[name].items():
@@ -141,6 +144,7 @@ def test_a_run_without_data_writes_all_files(script, weights, empty_machine, tmp
     assert all((tmp_path / name).stat().st_size > 10_000 for name in FIGURES)
 
 
+@pytest.mark.thorough
 def test_missing_weights_are_named(script, data, weights, tmp_path):
     galaxies = script("reproduction.galaxies")
     assert galaxies.try_weights(weights) == ""

@@ -33,6 +33,7 @@ def test_listing_gives_the_reason_of_missing_parts_once(script):
     assert text.endswith("not available: n1, n3: set it")
 
 
+@pytest.mark.thorough
 def test_comparison(script, tmp_path, capsys):
     flags = {"sets": f"{str(TOY)},nkt13+k10+w7", "out": tmp_path, "plots": tmp_path}
     metrics = script.main(script.Config(**flags))

@@ -20,6 +20,8 @@ from helpers.gappy_stars import table, with_gaps
 from helpers.networks import untrained
 
 PRIOR = priors.paper_prior()
+THOROUGH = pytest.mark.thorough
+complete, galah = (pytest.param(x, marks=THOROUGH) for x in ("complete", "galah"))
 # compiling the flow's product for another number of stars takes half a minute
 METHODS = [pytest.param("flow", marks=pytest.mark.slow), "gaussian"]
 
@@ -42,6 +44,7 @@ def test_even_noise_has_the_moments_of_the_normal():
     assert np.isfinite(even_noise(jax.random.key(3), 1)).all()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", METHODS)
 def test_many_galaxies_at_once_are_the_single_ones(method):
     npe = cs.load_npe("tng")
@@ -117,6 +120,7 @@ def measured(kind, n, truth=(-2.1, -2.6), dated=False, seed=0):
     return as_table(inputs[np.isfinite(inputs).all(axis=1)][:n])
 
 
+@pytest.mark.thorough
 def test_the_default_is_the_network_for_any_star(shipped):
     assert isinstance(shipped.reader, AnyStarReader)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(shipped))
@@ -127,7 +131,7 @@ def test_the_default_is_the_network_for_any_star(shipped):
     assert choose_weights(measured("complete", 3, dated=True)) == "tng-any"
 
 
-@pytest.mark.parametrize("kind", ["complete", "apogee", "galah"])
+@pytest.mark.parametrize("kind", [complete, "apogee", galah])
 def test_a_galaxy_of_any_stars(kind, shipped):
     """Away from the prior's mean, along the degeneracy."""
     truth = (-2.6, -3.3)
@@ -150,6 +154,7 @@ def poor_stars(n, elements, error, truth=(-2.1, -2.6)):
     return stars._replace(values=values, errors=errors, observed=seen)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", METHODS)
 def test_stars_that_tell_little_do_no_harm(method, shipped):
     """300 stars with one abundance, to 0.3 dex, beside 50 good ones: as without."""
@@ -179,6 +184,7 @@ def test_stars_that_all_tell_too_little_give_the_prior(method, shipped):
 @pytest.mark.parametrize("truth", [(-2.1, -2.6), (-2.6, -3.3)])
 # 3 sigma of chance and half a sigma of the network's error; posteriors of single stars
 # with such errors are not Gaussian, which costs that method three sigma by itself
+@pytest.mark.thorough
 @pytest.mark.parametrize(("method", "limit"), [("flow", 3.5), ("gaussian", 4.0)])
 def test_many_stars_with_large_errors_stay_near_the_truth(
     method, limit, truth, shipped
@@ -191,6 +197,7 @@ def test_many_stars_with_large_errors_stay_near_the_truth(
     assert (np.abs(galaxy.mean - np.array(truth)) / sd).max() < limit
 
 
+@pytest.mark.thorough
 def test_whether_a_star_counts_does_not_depend_on_its_values(shipped):
     stars = measured("galah", 40)
     fewer = stars.observed & (np.arange(40)[:, None] % 4 > 0)
@@ -206,6 +213,7 @@ def test_whether_a_star_counts_does_not_depend_on_its_values(shipped):
     assert 0 < weak[0].sum() < 40
 
 
+@pytest.mark.thorough
 def test_a_value_in_a_gap_does_not_count(shipped):
     stars = measured("galah", 20)
     filled = np.where(stars.observed, stars.values, 9.0)

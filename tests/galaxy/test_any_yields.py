@@ -55,6 +55,7 @@ def files(folder):
     return {p: p.stat().st_mtime_ns for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+@pytest.mark.thorough
 def test_an_emulator_is_trained_once_and_kept(toy, folder):
     first, rms = emulator_of(toy, "toy", recipe=TINY, quiet=True)
     before = files(folder)
@@ -74,6 +75,7 @@ def test_an_emulator_is_trained_once_and_kept(toy, folder):
     assert all(jax.tree.leaves(equal))
 
 
+@pytest.mark.thorough
 def test_two_processes_leave_one_whole_emulator(toy, folder):
     """The second one to finish finds the folder there."""
     emulator, _ = emulator_of(toy, "toy", recipe=TINY, quiet=True)

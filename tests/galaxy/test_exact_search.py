@@ -48,6 +48,7 @@ def test_a_sharper_search_has_the_mean_and_width_of_the_posterior(problem):
     np.testing.assert_allclose(np.sqrt(np.diag(width)) / sd, 1.0, atol=0.15)
 
 
+@pytest.mark.thorough
 def test_the_search_needs_no_proposals(problem):
     """The result of the exact method with the prior in place of the network's flow."""
     matrix, stars, npe, forward, sigma = problem

@@ -161,6 +161,7 @@ def density_at(model, stars, layout, psi):
     return shared_density.make_density(*shape, np.asarray(psi), covariance, N)
 
 
+@pytest.mark.thorough
 def test_coordinates_integrate_to_the_marginal(model, stars, key):
     """In a linear model the stars' coordinates are standard normals at every psi."""
     layout = make_layout(CONSTANT, SHARED_FACTORS)

@@ -87,6 +87,7 @@ def test_nuts_finds_the_closed_form(problem, npe):
     assert result.star_draws.shape[2] == 6
 
 
+@pytest.mark.thorough
 def test_chains_that_hardly_move_start_anew(problem, npe, monkeypatch):
     """With an acceptance that no chain has: each try takes smaller steps."""
     monkeypatch.setattr(chemsbi_jax.galaxy.nuts.sampler, "MIN_ACCEPT", 1.1)

@@ -49,6 +49,7 @@ def test_commands_take_the_names_from_the_yields(n, sets, tmp_path):
     assert [c for c in columns if c in names] == names
 
 
+@pytest.mark.thorough
 def test_weights_of_other_elements_are_refused_where_a_network_reads_eight(
     emulators, tmp_path
 ):

@@ -78,6 +78,7 @@ def test_elements_that_the_model_lacks_are_named(tables):
     assert ": al_fe, s_fe," in note
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("n", [4, 15])
 def test_the_chain_from_a_table_to_the_posterior(n, sets, tables, emulators, tmp_path):
     """Mock, table, emulator, files of weights, likelihood, posterior, figure."""

@@ -107,6 +107,7 @@ def test_a_second_interval_is_shown(result, tmp_path):
     assert "Shared errors" in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.thorough
 def test_a_second_interval_that_did_not_converge_is_not_shown(result, tmp_path):
     note = "The interval with shared errors did not converge: largest r-hat 2.00."
     failed = dataclasses.replace(result, shared_errors=second(False), shared_note=note)
@@ -177,6 +178,7 @@ def test_figures_have_different_content(saved):
     assert min(sizes) > 10_000
 
 
+@pytest.mark.thorough
 def test_a_path_and_a_catalogue_give_the_same(networks, stars, result, tmp_path):
     write_stars(tmp_path / "stars.ecsv", stars)
     options = {"networks": networks, "seed": 3, "quiet": True}
@@ -196,6 +198,7 @@ def test_it_is_silent_when_quiet(networks, stars, capsys):
     assert "inference ..." in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_stars_that_no_parameters_explain_leave_the_flow(networks, stars):
     # a large offset in an abundance on which no parameter acts
     values = stars.values + 3.0 * np.eye(8)[2]

@@ -72,6 +72,7 @@ def test_all_stars_count_and_some_are_checked(large, stars, tmp_path):
     assert len(list(tmp_path.glob("*.png"))) == 4
 
 
+@pytest.mark.thorough
 def test_an_interrupted_call_resumes(
     large, networks, stars, tmp_path, monkeypatch, capsys
 ):
@@ -107,6 +108,7 @@ def test_an_interval_narrower_than_the_method_is_reported():
     assert of_subset({}) == []
 
 
+@pytest.mark.thorough
 def test_an_alarm_of_many_stars_has_the_exact_method_beside(networks, stars):
     # 0.1 dex in an abundance on which no parameter acts: an offset that all stars share
     odd = stars._replace(values=stars.values + 0.1 * np.eye(8)[2])

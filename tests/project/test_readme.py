@@ -17,6 +17,8 @@ from chemsbi_jax.galaxy.amortised.flow import FAR
 from chemsbi_jax.priors import to_spec
 from helpers.paths import EXAMPLE, ROOT
 
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+WORKFLOW = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
 README = (ROOT / "README.md").read_text()
 PAGES = {"README.md": README} | {
     f"docs/{path.name}": path.read_text() for path in (ROOT / "docs").glob("*.md")
@@ -187,6 +189,14 @@ def test_two_commands():
     for page, text in PAGES.items():
         for target in set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE)):
             assert re.search(rf"^{target}:", makefile, re.MULTILINE), (page, target)
+
+
+def test_ci_calls_nothing_that_is_not_documented():
+    commands = re.findall(r"^make .*", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    assert {"make test", "make test-thorough"} < set(commands)
+    for command in commands:
+        assert re.search(rf"^{command} +#", CONTRIBUTING, re.MULTILINE), command
+        assert f"- run: {command}\n" in WORKFLOW, command
 
 
 def decimals(text: str) -> set[str]:

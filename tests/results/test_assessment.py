@@ -80,6 +80,15 @@ def test_amber(checks, reason):
     assert (found.level, found.reason) == ("amber", reason)
 
 
+@pytest.mark.parametrize(
+    ("n_used", "level"), [(1, "amber"), (9, "amber"), (10, "green")]
+)
+def test_few_stars_are_amber(n_used, level):
+    found = verdict(made() | {"n_stars": n_used, "n_used": n_used})
+    assert found.level == level
+    assert ("too few" in found.reason) == (level == "amber")
+
+
 def test_several_doubts_make_one_sentence():
     found = verdict(made(left_out=["a", "b"], weak_stars=1, mass_at_edge=1.0))
     assert found.reason == (

@@ -208,12 +208,12 @@ def _walk(chains: tuple, joint: Joint, step: Array, depth: int) -> Draws:
             max_tree_depth=depth,
         )
 
-        def go_on(state: HMCState, _: None) -> tuple[HMCState, Draws]:
+        def next_state(state: HMCState, _: None) -> tuple[HMCState, Draws]:
             state = kernel.sample(state, (), {})
             known = (state.z, state.diverging, state.num_steps, state.accept_prob)
             return state, Draws(*known, jnp.sum(state.z_grad["stars"] ** 2, axis=0))
 
-        return lax.scan(go_on, kernel.init(key, 0, at), length=CHUNK)[1]
+        return lax.scan(next_state, kernel.init(key, 0, at), length=CHUNK)[1]
 
     return lax.map(one, chains)
 

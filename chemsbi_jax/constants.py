@@ -35,6 +35,12 @@ YIELD_FACTORS = (
 )  # fmt: skip
 """Order of every vector of yield factors: log10 factors, by channel and element."""
 
+YIELD_SLOPES = tuple(f"sn2_{x}_slope" for x in ("c", "n", "o", "ne", "mg", "si"))
+"""Change of the log10 factor of SN II per dex of [Fe/H], by element."""
+
+SHARED_FACTORS = (*YIELD_FACTORS, *YIELD_SLOPES)
+"""Factors and slopes that the stars of a galaxy share."""
+
 METALS = ("C", "Fe", "Mg", "N", "Ne", "O", "Si")
 
 # Asplund, Grevesse, Sauval & Scott 2009, Table 1 (photosphere): 12 + log10(n_X / n_H)

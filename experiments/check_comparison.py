@@ -3,21 +3,24 @@
     python experiments/check_comparison.py --sets tng,nkt13+k10+w7 --out plots
 
 For mock galaxies of each set: does that set have the largest ln Z? For one galaxy of
-each set: ln Z by brute force on the simulator (prior draws of the local parameters at a
-grid of global ones), and with --nuts the posterior by NUTS. With --n-covered: is the
-truth of mock galaxies within the intervals? Writes check_comparison.md and .json.
+each set: with --n-brute ln Z by brute force on the simulator (prior draws of the local
+parameters at a grid of global ones), with --nuts the posterior by NUTS. With
+--n-covered: is the truth of mock galaxies within the intervals? Writes
+check_comparison.md and .json.
 """
 
 import sys
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import logsumexp
-from scipy.stats import chi2, norm
+from common.brute_force import brute_evidence
+from scipy.stats import chi2
 from tqdm import tqdm
 
 import chemsbi_jax as cs
@@ -36,15 +39,15 @@ from chemsbi_jax.inference.comparison import set_names
 from chemsbi_jax.simulator.blocks import simulate_blocks
 from chemsbi_jax.storage.files import whole_file
 
-GRID_SIGMA, GRID_SIDE = 3.6, 7  # of the brute force around the posterior
-
 
 @dataclass(frozen=True)
 class Config:
     """Flags of this script."""
 
     out: Path = Path("plots")
-    """Folder for the table."""
+    """Folder for the files."""
+    name: str = "check_comparison"
+    """Name of both files, without its suffix."""
     sets: str = "tng,nkt13+k10+w7,lc18r_v150+k10+w7"
     """Yield sets with commas between them, or all."""
     n_galaxies: int = 2
@@ -60,9 +63,9 @@ class Config:
     """Abundances that are measured, as fe_h,mg_fe,o_fe,si_fe; empty: all of these."""
     n_covered: int = 0
     """Mock galaxies of each set whose truth is compared with its posterior."""
-    n_brute: int = 0
-    """Stars of the brute-force evidence; 0: none."""
-    n_prior: int = 20_000
+    n_brute: tuple[int, ...] = ()
+    """Numbers of stars of the brute-force evidence."""
+    n_prior: int = 400_000
     """Prior draws of the local parameters at each point of the brute force."""
     nuts: tuple[int, ...] = ()
     """Numbers of stars that NUTS is compared with."""
@@ -73,32 +76,35 @@ class Config:
 
 
 def main(config: Config) -> dict:
-    """All checks; returns the content of check_comparison.json."""
+    """All checks; returns the content of the JSON file."""
     lowest = {"n_galaxies": 0, "n_stars": 1, "n_brute": 0, "n_prior": 100}
     check_flags(config, **lowest, n_covered=0)
     keys = jax.random.split(jax.random.key(config.seed), 4)
     models = load_models(config)
-    found = {
-        "recovery": recover(keys[0], models, config),
-        "coverage": [covered(keys[3], m, config) for m in models.values()]
-        if config.n_covered
-        else [],
-        "brute": [brute_force(keys[1], m, config) for m in models.values()]
-        if config.n_brute
-        else [],
-        "nuts": [
-            against_nuts(keys[2], m, n, config)
-            for m in models.values()
-            for n in config.nuts
-        ],
-    }
-    results.write_summary(config.out / "check_comparison.json", found)
-    text = report(found)
-    with whole_file(config.out / "check_comparison.md") as path:
-        path.write_text(text, encoding="utf-8")
+    flags = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()}
+    found = {"flags": flags, "recovery": [], "coverage": [], "brute": [], "nuts": []}
+    for row in recover(keys[0], models, config):
+        found["recovery"].append(row)
+        write(found, config)
+    for model in models.values():
+        if config.n_covered:
+            found["coverage"].append(covered(keys[3], model, config))
+        for n in config.n_brute:
+            if n > 0:
+                found["brute"].append(brute_force(keys[1], model, n, config))
+        for n in config.nuts:
+            found["nuts"].append(against_nuts(keys[2], model, n, config))
+        write(found, config)
     if not config.quiet:
-        print(text)
+        print(report(found))
     return found
+
+
+def write(found: dict, config: Config) -> None:
+    """The files, as far as the checks are done."""
+    results.write_summary(config.out / f"{config.name}.json", found)
+    with whole_file(config.out / f"{config.name}.md") as path:
+        path.write_text(report(found), encoding="utf-8")
 
 
 def load_models(config: Config) -> dict[str, YieldModel]:
@@ -132,13 +138,12 @@ def mock(key, model: YieldModel, n: int, config: Config) -> tuple[cs.Stars, np.n
     return stars, theta[0, :2]
 
 
-def recover(key, models: dict[str, YieldModel], config: Config) -> list[dict]:
-    """For each mock galaxy: ln Z of every set."""
-    rows = []
+def recover(key, models: dict[str, YieldModel], config: Config) -> Iterator[dict]:
+    """For each mock galaxy: ln Z of every set; one galaxy of each set in turn."""
     n_all = len(models) * config.n_galaxies
     bar = tqdm(total=n_all, desc="galaxies", disable=config.quiet)
-    for i, true in enumerate(models):
-        for j in range(config.n_galaxies):
+    for j in range(config.n_galaxies):
+        for i, true in enumerate(models):
             own = jax.random.fold_in(key, i * config.n_galaxies + j)
             key_mock, key_fit = jax.random.split(own)
             stars, truth = mock(key_mock, models[true], config.n_stars, config)
@@ -146,10 +151,10 @@ def recover(key, models: dict[str, YieldModel], config: Config) -> list[dict]:
             for n, m in models.items():
                 ln_z[n] = ln_z_of(key_fit, m, stars)  # key reuse: common random numbers
             best = max(ln_z, key=lambda n: ln_z[n])
-            rows.append({"true": true, "truth": truth, "best": best, "ln_z": ln_z})
+            best = best if np.isfinite(ln_z[best]) else ""  # no set explains the stars
             bar.update()
+            yield {"true": true, "truth": truth, "best": best, "ln_z": ln_z}
     bar.close()
-    return rows
 
 
 def ln_z_of(key, model: YieldModel, stars: cs.Stars) -> float:
@@ -190,45 +195,28 @@ def covered(key, model: YieldModel, config: Config) -> dict:
     }
 
 
-def brute_force(key, model: YieldModel, config: Config) -> dict:
+def brute_force(key, model: YieldModel, n: int, config: Config) -> dict:
     """Evidence by the exact method, and by prior draws on the simulator."""
     key_mock, key_fit, key_prior = jax.random.split(key, 3)
-    stars, _ = mock(key_mock, model, config.n_brute, config)
+    stars, _ = mock(key_mock, model, n, config)
     key_infer, key_evidence = jax.random.split(key_fit)
     guided = infer_guided(key_infer, model.networks, stars)
     ours = evidence_of(key_evidence, model.networks, guided)
-    mean = np.asarray(guided.posterior.mean)
-    root = np.linalg.cholesky(guided.posterior.covariance)
-    units = np.linspace(-GRID_SIGMA, GRID_SIGMA, GRID_SIDE)
-    grid = np.stack(np.meshgrid(units, units), axis=-1).reshape(-1, 2)
-    theta = np.array(priors.sample(key_prior, cs.paper_prior(), config.n_prior))
     yields = needed_elements(cs.load_yields(model.name), model.abundances)
-    total = []
-    for at in tqdm(mean + grid @ root.T, desc="brute force", disable=config.quiet):
-        theta[:, :2] = at
-        made = simulate_blocks(jnp.asarray(theta), yields, cs.CLEAN, True)
-        total.append(likelihood(made, stars).sum() + log_prior(at))
-    cell = (units[1] - units[0]) ** 2 * abs(np.linalg.det(root))
-    value = float(logsumexp(total) + np.log(cell))
-    return {"set": model.name, "n": config.n_brute, "ln_z": ours.value,
-            "error": ours.error, "brute": value}  # fmt: skip
-
-
-def likelihood(made: np.ndarray, stars: cs.Stars) -> np.ndarray:
-    """Log of the mean likelihood of each star over the simulations."""
-    seen, each = stars.observed, []
-    for values, errors, s in zip(stars.values, stars.errors, seen, strict=True):
-        away = (made[:, s] - values[s]) / errors[s]
-        constant = -np.log(errors[s]).sum() - 0.5 * s.sum() * np.log(2.0 * np.pi)
-        gain = np.nan_to_num(-0.5 * (away**2).sum(axis=1), nan=-np.inf)
-        each.append(logsumexp(gain) - np.log(len(gain)) + constant)
-    return np.array(each)
-
-
-def log_prior(at: np.ndarray) -> float:
-    """Log density of the global parameters."""
-    mean, sd = priors.moments(tuple(cs.paper_prior())[:2])
-    return float(norm.logpdf(at, mean, sd).sum())
+    used, quiet = stars.take(guided.exact.is_used), config.quiet
+    brute = brute_evidence(
+        key_prior, yields, used, guided.posterior, config.n_prior, quiet
+    )
+    return {
+        "set": model.name,
+        "n": len(used.values),
+        "ln_z": ours.value,
+        "error": ours.error,
+        "brute": brute.value,
+        "brute_error": brute.error,
+        "brute_bias": brute.bias,
+        "brute_draws": brute.effective_draws,
+    }
 
 
 def against_nuts(key, model: YieldModel, n: int, config: Config) -> dict:
@@ -245,18 +233,12 @@ def against_nuts(key, model: YieldModel, n: int, config: Config) -> dict:
 
 
 def report(found: dict) -> str:
-    """Four lists as Markdown."""
-    rows = found["recovery"]
-    lines = []
-    if rows:
-        n_right = sum(r["true"] == r["best"] for r in rows)
-        lines.append(f"Largest ln Z for the true set: {n_right} of {len(rows)}.\n")
-        for r in rows:
-            values = ", ".join(f"{k} {v:.1f}" for k, v in r["ln_z"].items())
-            lines.append(f"- {r['true']}: {values}")
+    """A table of the recovery, and three lists, as Markdown."""
+    lines = recovery_table(found["recovery"]) if found["recovery"] else []
     lines += [
         f"- {r['set']}, {r['n']} stars: ln Z {r['ln_z']:.2f} ± {r['error']:.2f}, by "
-        f"brute force {r['brute']:.2f}"
+        f"brute force on the simulator {r['brute']:.2f} ± {r['brute_error']:.2f} (at "
+        f"least {r['brute_draws']:.0f} effective draws a star)"
         for r in found["brute"]
     ]
     lines += [
@@ -272,6 +254,32 @@ def report(found: dict) -> str:
         for r in found["coverage"]
     ]
     return "\n".join(lines) + "\n"
+
+
+def recovery_table(rows: list[dict]) -> list[str]:
+    """How often each set has the largest ln Z of its galaxies, and by how much."""
+    n_right = sum(r["true"] == r["best"] for r in rows)
+    lines = [
+        "| true set | largest ln Z | median lead [nat] | least lead [nat] "
+        "| closest set (times) |",
+        "|---|---|---|---|---|",
+    ]
+    for name in dict.fromkeys(r["true"] for r in rows):
+        own = [r for r in rows if r["true"] == name]
+        right = sum(r["best"] == name for r in own)
+        others = [{k: v for k, v in r["ln_z"].items() if k != name} for r in own]
+        closest = [max(o, key=lambda k, o=o: o[k], default="") for o in others]
+        lead = [
+            r["ln_z"][name] - o.get(c, -np.inf)
+            for r, o, c in zip(own, others, closest, strict=True)
+        ]
+        often, times = Counter(closest).most_common(1)[0]
+        lines.append(
+            f"| {name} | {right} of {len(own)} | {np.median(lead):.1f} "
+            f"| {min(lead):.1f} | {often} ({times}) |"
+        )
+    share = f"{n_right} of {len(rows)} ({n_right / len(rows):.1%})"
+    return [*lines, f"| all | {share} | | | |"]
 
 
 if __name__ == "__main__":

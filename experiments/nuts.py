@@ -2,10 +2,13 @@
 
     python experiments/nuts.py STARS --out DIR
     python experiments/nuts.py --compare --out DIR   # every method against NUTS
+    python experiments/nuts.py --hierarchical --out DIR   # the second interval
 
 Writes summary.json (with a convergence block), posterior.nc and, if it converged, a
 figure beside the flow's answer. With --compare it writes compare.md and compare.json
-instead, for data sets of reproduce.py. Exit codes as in infer.py.
+instead, for data sets of reproduce.py. With --hierarchical NUTS runs over all shared
+parameters and all stars of these data sets, beside the network of shared errors, and
+writes compare_hierarchical.md and .json. Exit codes as in infer.py.
 """
 
 import sys
@@ -16,6 +19,7 @@ from typing import Annotated
 import jax
 import tyro
 from reproduction.nuts_comparison import compare_all, report_comparison
+from reproduction.shared_nuts import compare_shared, report_shared
 
 from chemsbi_jax import results
 from chemsbi_jax.cli import nuts
@@ -34,10 +38,12 @@ class Config(NutsFlags):
     """Star table: ECSV, FITS, CSV, VOTable or Parquet."""
     compare: bool = False
     """Compare flow, gaussian and exact with NUTS; needs the published tables."""
+    hierarchical: bool = False
+    """Compare the second interval, with shared errors, with NUTS."""
     compare_n_stars: tuple[int, ...] = (10, 200, 1000)
-    """Numbers of stars of --compare."""
+    """Numbers of stars of --compare and --hierarchical."""
     compare_sets: tuple[str, ...] = ("tng", "chempy-alternative", "illustris-tng")
-    """Data sets of --compare, by their names in reproduce.py."""
+    """Data sets of both, by their names in reproduce.py."""
 
 
 def main(config: Config) -> dict:
@@ -45,8 +51,10 @@ def main(config: Config) -> dict:
     check_flags(config, n_chains=1, n_warmup=1, n_draws=4, compare_n_stars=1)
     if config.compare:
         return run_comparison(config)
+    if config.hierarchical:
+        return run_hierarchical(config)
     if config.stars is None:
-        raise InputError("Expected a star table, or --compare; got neither.")
+        raise InputError("Expected a star table, --compare or --hierarchical.")
     return nuts.main(config)
 
 
@@ -69,6 +77,24 @@ def run_comparison(config: Config) -> dict:
     rows = compare_all(key, npe, forward, config, sizes, keep)
     if not config.quiet:
         print(report_comparison(rows))
+    return {"rows": rows, "warnings": [r["set"] for r in rows if not r["converged"]]}
+
+
+def run_hierarchical(config: Config) -> dict:
+    """The second interval against NUTS; returns the content of its JSON file."""
+    sizes = {"n_chains": config.n_chains, "n_warmup": config.n_warmup}
+    sizes |= {"n_draws": config.n_draws, "quiet": config.quiet}
+
+    def keep(rows: list[dict]) -> None:
+        failed = [f"{r['set']}, {r['n']}" for r in rows if not r["converged"]]
+        content = {"rows": rows, "warnings": failed}
+        results.write_summary(config.out / "compare_hierarchical.json", content)
+        with whole_file(config.out / "compare_hierarchical.md") as path:
+            path.write_text(report_shared(rows), encoding="utf-8")
+
+    rows = compare_shared(jax.random.key(config.seed), config, sizes, keep)
+    if not config.quiet:
+        print(report_shared(rows))
     return {"rows": rows, "warnings": [r["set"] for r in rows if not r["converged"]]}
 
 

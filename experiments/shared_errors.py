@@ -1,14 +1,13 @@
 """Method `hierarchical` on galaxies whose shared errors are known, and on real stars.
 
-    python experiments/shared_errors.py --study coverage --n-galaxies 40 --n-stars 100
     python experiments/shared_errors.py --study population --n-stars 200
     python experiments/shared_errors.py --study tables
 
-`coverage` draws all shared parameters from their priors for each galaxy and counts how
-often the regions of 68 and 95 % hold the truth. `population` moves the mean of each
-local parameter by one prior width. `tables` reads real and simulated star tables of
-CHEMSBI_DATA. Each galaxy is a line of shared_errors_STUDY.jsonl, from which a run that
-was stopped goes on; the summary is in shared_errors_STUDY.json and .md.
+`population` moves the mean of each local parameter by one prior width. `tables` reads
+real and simulated star tables of CHEMSBI_DATA. (shared_coverage.py has many galaxies
+whose shared parameters are drawn from their priors.) Each galaxy is a line of
+shared_errors_STUDY.jsonl, from which a run that was stopped goes on; the summary is in
+shared_errors_STUDY.json and .md.
 """
 
 import json
@@ -17,30 +16,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.tree_util import Partial
 from scipy import stats as distributions
 from tqdm import tqdm
 
 import chemsbi_jax as cs
 from chemsbi_jax import priors, results
 from chemsbi_jax.cli.run import check_flags, run_script
-from chemsbi_jax.constants import N_GLOBAL, PARAMETERS, YIELD_FACTORS
-from chemsbi_jax.emulator import emulate_yields, load_yield_emulator
+from chemsbi_jax.constants import N_GLOBAL, PARAMETERS, SHARED_FACTORS
+from chemsbi_jax.emulator import load_yield_emulator
 from chemsbi_jax.galaxy.hierarchical import (
+    BLOCKS,
     HierarchicalPosterior,
     SharedErrors,
     hierarchical_posterior,
     load_shared_network,
 )
-from chemsbi_jax.galaxy.hierarchical.mock import LIMIT, draw_stars
+from chemsbi_jax.galaxy.hierarchical.mock import draw_stars
+from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode
 from chemsbi_jax.galaxy.hierarchical.shared import make_layout
+from chemsbi_jax.galaxy.hierarchical.shared_density import last_axis, log_likelihoods
 from chemsbi_jax.galaxy.hierarchical.star import Model, make_stars
-from chemsbi_jax.storage.files import whole_file
+from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
+from chemsbi_jax.storage.files import sha256_of_arrays, whole_file
 
 TRUTH = (-2.3, -2.89)
+N_GAIN = 200
 TABLES = {
     "real/bensby2014.csv": (0.07, None),
     "real/reddy2003.csv": (0.07, None),
@@ -56,10 +60,8 @@ class Config:
 
     out: Path = Path("plots")
     """Folder for the tables."""
-    study: Literal["coverage", "population", "tables"] = "coverage"
+    study: Literal["population", "tables"] = "population"
     """Which galaxies."""
-    n_galaxies: int = 40
-    """Galaxies of the study of coverage."""
     n_stars: int = 100
     """Stars of a galaxy; of a table, the first ones."""
     error: float = 0.05
@@ -78,13 +80,15 @@ class Config:
 
 def main(config: Config) -> dict:
     """All galaxies of a study; returns the content of the JSON file."""
-    check_flags(config, n_galaxies=1, n_stars=2, n_draws=10)
+    check_flags(config, n_stars=2, n_draws=10)
     prior = cs.paper_prior()
-    forward = Partial(emulate_yields, emulator=load_yield_emulator())
+    forward = forward_with_slopes(load_yield_emulator())
     trained = load_shared_network()
     path = config.out / f"shared_errors_{config.study}.jsonl"
     flags = {k: getattr(config, k) for k in ("n_stars", "error", "n_draws", "seed")}
-    flags |= {"hold": list(config.hold)}
+    leaves = jax.tree.leaves(eqx.filter(trained.network, eqx.is_inexact_array))
+    weights = sha256_of_arrays({str(i): x for i, x in enumerate(leaves)})
+    flags |= {"hold": list(config.hold), "network": weights[:12]}
     rows = [r for r in read_rows(path) if r["flags"] == flags]
     done = {r["name"] for r in rows}
     key_infer = jax.random.key(config.seed)
@@ -95,15 +99,19 @@ def main(config: Config) -> dict:
         if name in done:
             continue
         key_i = jax.random.fold_in(key_infer, len(rows))
+        stars = stars if isinstance(stars, cs.Stars) else stars()
         found = hierarchical_posterior(
             key_i,
             trained,
             forward,
-            stars if isinstance(stars, cs.Stars) else stars(),
+            stars,
             SharedErrors(hold=config.hold),
             n_draws=config.n_draws,
         )
-        rows.append({"name": name, "flags": flags} | describe(found, truth))
+        row = {"name": name, "flags": flags} | describe(found, truth)
+        if config.study == "tables":
+            row["gain"] = gain(stars, Model(forward, prior))
+        rows.append(row)
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(rows[-1]) + "\n")
     summary = {"study": config.study, "flags": flags} | coverage(rows)
@@ -130,7 +138,7 @@ def read_rows(path: Path) -> list[dict]:
 def galaxies(config: Config, forward, prior) -> list[tuple]:
     """Name, stars (or a function that reads them) and true latents or parameters."""
     key = jax.random.key(config.seed + 1)
-    layout = make_layout(SharedErrors(), YIELD_FACTORS)
+    layout = make_layout(SharedErrors(), SHARED_FACTORS)
     n_psi = len(layout.scale)
     at = layout.slices()
     if config.study == "tables":
@@ -138,18 +146,11 @@ def galaxies(config: Config, forward, prior) -> list[tuple]:
             (name, lambda n=name: read_table(config, n), truth)
             for name, (_, truth) in TABLES.items()
         ]
-    if config.study == "population":
-        rows, keys = [], jax.random.split(key, 2 * len(PARAMETERS[N_GLOBAL:]))
-        for i, name in enumerate(PARAMETERS[N_GLOBAL:]):
-            for j, shift in enumerate((-1.0, 1.0)):
-                psi = jnp.zeros(n_psi).at[at["population"].start + i].set(shift)
-                rows.append((f"{name} {shift:+.0f}", psi, keys[2 * i + j]))
-    else:
-        rows = []
-        for i, k in enumerate(jax.random.split(key, config.n_galaxies)):
-            key_psi, key_stars = jax.random.split(k)
-            psi = jnp.clip(jax.random.normal(key_psi, (n_psi,)), -LIMIT, LIMIT)
-            rows.append((f"galaxy {i}", psi, key_stars))
+    rows, keys = [], jax.random.split(key, 2 * len(PARAMETERS[N_GLOBAL:]))
+    for i, name in enumerate(PARAMETERS[N_GLOBAL:]):
+        for j, shift in enumerate((-1.0, 1.0)):
+            psi = jnp.zeros(n_psi).at[at["population"].start + i].set(shift)
+            rows.append((f"{name} {shift:+.0f}", psi, keys[2 * i + j]))
     return [
         (
             name,
@@ -179,6 +180,22 @@ def make_galaxy(key, psi, layout, forward, prior, config: Config) -> cs.Stars:
     drawn, born = jax.jit(draw_stars)(key, model, layout, psi, like, width)
     values = np.asarray(drawn.values[:, :-1], float)
     return empty._replace(values=values).take(np.flatnonzero(np.asarray(born)))
+
+
+def gain(stars: cs.Stars, model: Model) -> float:
+    """Log likelihood at the mode of psi above that with all shared errors held [nats].
+
+    Of the first `N_GAIN` stars, without outliers.
+    """
+    total = []
+    for hold in ((), tuple(b for b in BLOCKS if b != "outliers")):
+        settings = SharedErrors(hold=hold, outlier_share=0.0)
+        layout = make_layout(settings, SHARED_FACTORS)
+        rows = make_stars(stars.take(slice(N_GAIN)), settings, model.prior)
+        mode = find_shared_mode(rows, model, layout)
+        each = log_likelihoods(last_axis(rows), mode.expansion, layout, mode.psi)
+        total.append(float(np.asarray(each, float)[: len(rows.values)].sum()))
+    return total[0] - total[1]
 
 
 def read_table(config: Config, name: str) -> cs.Stars:

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jax
-from jax.tree_util import Partial
 
 import chemsbi_jax as cs
 from chemsbi_jax import plots
 from chemsbi_jax.cli.run import check_flags, run_script, write_record
 from chemsbi_jax.compute.train import FitConfig
-from chemsbi_jax.constants import YIELD_FACTORS
-from chemsbi_jax.emulator import emulate_yields, load_yield_emulator
+from chemsbi_jax.constants import SHARED_FACTORS
+from chemsbi_jax.emulator import load_yield_emulator
 from chemsbi_jax.galaxy.hierarchical import SharedErrors
 from chemsbi_jax.galaxy.hierarchical.shared import make_layout, psi_names
 from chemsbi_jax.galaxy.hierarchical.star import Model
@@ -32,6 +31,7 @@ from chemsbi_jax.galaxy.hierarchical.training import (
     SharedTraining,
     train_shared_network,
 )
+from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
 from chemsbi_jax.results.stopwatch import Stopwatch
 
 
@@ -41,7 +41,7 @@ class Config:
 
     out: Path = Path("runs/tng")
     """Folder; the network goes into its sub-folder shared."""
-    n_epochs: int = 60
+    n_epochs: int = 150
     """Epochs of the training."""
     steps_per_epoch: int = 100
     """Steps of an epoch."""
@@ -55,8 +55,8 @@ def main(config: Config) -> dict:
     """Train the network and write it; returns the metrics."""
     check_flags(config, n_epochs=1, steps_per_epoch=1)
     watch, settings, prior = Stopwatch(config.quiet), SharedErrors(), cs.paper_prior()
-    forward = Partial(emulate_yields, emulator=load_yield_emulator())
-    layout = make_layout(settings, YIELD_FACTORS)
+    forward = forward_with_slopes(load_yield_emulator())
+    layout = make_layout(settings, SHARED_FACTORS)
     training = SharedTraining(fit=FitConfig(config.n_epochs, config.steps_per_epoch))
     folder = config.out / FOLDER
     with watch("train"):
@@ -73,7 +73,7 @@ def main(config: Config) -> dict:
         "held_out_loss": float(result.held_out_loss.min()),
         "seconds": watch.seconds,
     }
-    names = psi_names(YIELD_FACTORS)
+    names = psi_names(SHARED_FACTORS)
     scales = dict(zip(names, map(float, layout.scale), strict=True))
     outliers = settings.outlier_share, settings.outlier_width
     trained = Trained(network, prior, scales, *outliers)

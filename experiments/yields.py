@@ -3,11 +3,14 @@
     python experiments/yields.py
     python experiments/yields.py --sets tng,nkt13+k10+w7,lc18m_v150+k10+w7
     python experiments/yields.py --spread runs/yield_spread.json
+    python experiments/yields.py --slopes runs/yield_slopes.json
 
 Without a flag it lists all sets and parts, also those whose tables are not on this
 machine, with the reason. With --sets it prints the abundances of one galaxy with each
 set, and writes them as JSON and three figures. With --spread it writes the scatter of
-the published sets, element by element and channel by channel, as prior scales.
+the published sets, element by element and channel by channel, as prior scales. With
+--slopes it writes how much the factors that turn TNG into each set (those of --sets, or
+six of them) change with [Fe/H].
 """
 
 import sys
@@ -17,11 +20,15 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from tqdm import tqdm
 
 import chemsbi_jax as cs
 from chemsbi_jax import plots
 from chemsbi_jax.cli.run import check_flags, run_script, write_record
+from chemsbi_jax.constants import SHARED_FACTORS
+from chemsbi_jax.emulator import load_yield_emulator
 from chemsbi_jax.errors import InputError
+from chemsbi_jax.galaxy.hierarchical.yield_slopes import fit_slopes, slope_scales
 from chemsbi_jax.plots.yields import plot_ejecta, plot_net_yields, plot_tracks
 from chemsbi_jax.results import write_summary
 from chemsbi_jax.simulator import Yields
@@ -34,6 +41,14 @@ GALAXY = (-2.3, -2.89, -0.3, 0.55, 0.5, 6.0)
 
 
 LAST = 13.0  # Gyr, end of the tracks
+SLOPE_SETS = (
+    "alternative",
+    "nkt13+k10+w7",
+    "lc18r_v0+k10+w7",
+    "lc18r_v150+k10+wdd2",
+    "lc18i_v150+k10+w7",
+    "lc18m_v0+k10+w7",
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +59,8 @@ class Config:
     """Names with commas between them: sets such as nkt13+k10+w7, or your own files."""
     spread: Path | None = None
     """Write the scatter of the published sets to this JSON file."""
+    slopes: Path | None = None
+    """Write how the factors between the sets change with [Fe/H] to this JSON file."""
     metallicity: float = 0.01
     """Mass fraction of metals of the stars in --spread and in the figures of yields."""
     vice: Path | None = None
@@ -66,6 +83,8 @@ def main(config: Config) -> dict:
         )
     if config.spread is not None:
         metrics, text = measure_spread(config.spread, config)
+    elif config.slopes is not None:
+        metrics, text = measure_slopes(config.slopes, config)
     elif config.sets:
         metrics, text = compare(config)
     else:
@@ -186,6 +205,28 @@ def measure_spread(file: Path, config: Config) -> tuple[dict, str]:
     }
     write_summary(file, content)
     lines = [f"{s.channel:6} {s.element:2} {s.sd:.3f} dex{above(s)}" for s in found]
+    return content, "\n".join([*lines, f"written to {file}"])
+
+
+def measure_slopes(file: Path, config: Config) -> tuple[dict, str]:
+    """Factors and slopes from TNG to each set, and the slopes' root mean squares."""
+    names = config.sets.split(",") if config.sets else list(SLOPE_SETS)
+    emulator, prior, fits = load_yield_emulator(), cs.paper_prior(), []
+    for name in tqdm(names, disable=config.quiet, desc="sets"):
+        yields = cs.load_yields(name.strip(), vice=config.vice)
+        fits.append(fit_slopes(jax.random.key(1), yields, emulator, prior))
+    scales = slope_scales(fits)
+    content = {"scales": scales, "sets": {}}
+    lines = [f"{name}: rms {scale:.3f} dex per dex" for name, scale in scales.items()]
+    for name, fit in zip(names, fits, strict=True):
+        each = dict(zip(SHARED_FACTORS, fit.factors.tolist(), strict=True))
+        rms = {"constant_rms": fit.constant_rms, "sloped_rms": fit.sloped_rms}
+        content["sets"][name] = {"factors": each} | rms
+        lines.append(
+            f"{name}: rms of the abundances {fit.constant_rms:.3f} dex with constant "
+            f"factors, {fit.sloped_rms:.3f} dex with slopes"
+        )
+    write_summary(file, content)
     return content, "\n".join([*lines, f"written to {file}"])
 
 

@@ -67,6 +67,7 @@ class StarTable(NamedTuple):
     notes: tuple[str, ...] = ()  # how the ids were read
     warnings: tuple[str, ...] = ()
     abundances: tuple[str, ...] = EIGHT  # to be read, in this order
+    made: frozenset[str] = frozenset()  # our names of columns that were converted
 
     def has(self, name: str) -> bool:
         """Whether there is such a column, in any case."""

@@ -77,7 +77,8 @@ def derive(
         sigma, how = _error(source, value, pair, key)
         columns[key] = _add(table, " and ".join(pair), sigma, None)
         notes.append(f"{key} is {how} {' and '.join(pair)}.")
-    return source._replace(columns=columns, table=table), notes
+    made = frozenset(choice.conversions)
+    return source._replace(columns=columns, table=table, made=made), notes
 
 
 def _add(table: Table, name: str, values: Numbers, unit: str | None) -> str:

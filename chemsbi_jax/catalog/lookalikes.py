@@ -12,6 +12,7 @@ from chemsbi_jax.catalog.meaning import (
     element_of,
     understand,
 )
+from chemsbi_jax.catalog.time_names import ln_age
 from chemsbi_jax.catalog.unread_names import hint_of_elements, warn_of_others
 from chemsbi_jax.catalog.user_columns import (
     MOST,
@@ -24,8 +25,6 @@ from chemsbi_jax.catalog.user_columns import (
 )
 from chemsbi_jax.constants import ABUNDANCES, ALL_ABUNDANCES
 from chemsbi_jax.errors import CatalogError
-
-_TIMES = ("age", "birth_time", "log_age", "scale_factor")
 
 
 class LookAlikes(NamedTuple):
@@ -154,6 +153,8 @@ def _candidate(column: str, names: Mapping[str, str]) -> _Candidate | None:
         key = "fe_h" if element == "fe" else key
     elif quantity == "log_age":
         key, text = "age", f"10**{column}"
+    elif quantity == "ln_age":
+        key, text = "age", ln_age(column).removeprefix("age=")
     elif quantity == "scale_factor":
         key, text = "birth_time", f"cosmic_time({column})"
     elif quantity == "redshift":

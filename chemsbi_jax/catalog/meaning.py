@@ -16,8 +16,8 @@ LIMIT, FLAG, COUNT = "limit", "flag", "count"
 ABSOLUTE, ALPHA, METAL = "a", "alpha", "m"
 
 _ERRORS = ("e", "err", "error", "errors", "sigma", "sig", "unc", "uncert",
-           "uncertainty", "std", "sd", "var", "variance", "ivar", "percent", "pct",
-           "stderr", "rms")  # fmt: skip
+           "uncertainty", "std", "sd", "var", "variance", "ivar", "invvar", "percent",
+           "pct", "perc", "percentage", "stderr", "rms")  # fmt: skip
 _LOWER = ("lower", "low", "lo", "minus", "neg", "p16", "q16", "16", "em", "16th")
 _UPPER = ("upper", "up", "hi", "high", "plus", "pos", "p84", "q84", "84", "ep", "84th")
 _LIMIT = ("limit", "lim", "ul", "uplim", "upperlimit", "upperlim", "islim", "ulim")
@@ -147,7 +147,7 @@ def element_of(quantity: str) -> str:
 
 def _words(lower: str) -> list[str]:
     lower = re.sub(r"σ|±|\+/-", " sigma ", lower)
-    lower = re.sub(r"ε|ϵ", " eps ", lower)
+    lower = re.sub(r"ε|ϵ", " eps ", lower).replace("%", " percent ")
     # A(Fe), and A_Fe_ as VizieR writes it, is no [alpha/Fe]
     text = re.sub(rf"(^|_)a ?[(_]({_X})[)_]$", r"\1abs_\2", lower)
     words = [word for word in re.split(r"[^a-z0-9]+", text) if word]

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from chemsbi_jax.catalog.columns import StarTable
+from chemsbi_jax.catalog.error_words import PERCENT
 from chemsbi_jax.catalog.meaning import ABSOLUTE, understand
 from chemsbi_jax.catalog.nulls import is_apart, is_nines, is_null, is_repeated
 from chemsbi_jax.catalog.user_columns import SUN, flag, label
@@ -22,14 +23,10 @@ ENOUGH = 5  # numbers that make a distribution
 MANY = 10  # for a mere doubt
 MOST_ERROR = 1.0  # dex, of a median error
 LEAST_ERROR = 0.01
-PERCENT = 0.01 / np.log(10.0)  # dex for 1 % of a number ratio
 APART = 0.5  # dex from the next value, of a repeated value that may mean "missing"
 NULL_APART = 1.5  # dex, of one that does
 REPEATED = 0.2  # share of one exact value among numbers that else differ
 RICH = 0.6  # dex; few stars have a higher [Fe/H]
-LOG_YEARS = (7.5, 10.3)
-ERROR_WORDS = {"var": "sqrt({})", "variance": "sqrt({})", "ivar": "1/sqrt({})",
-               "percent": "{}*0.00434", "pct": "{}*0.00434"}  # fmt: skip
 
 
 class Checked(NamedTuple):
@@ -134,18 +131,18 @@ def _doubt_repeats(key: str, original: str, values: Numbers) -> tuple[str, ...]:
     known = values[np.isfinite(values)]
     if len(known) < MANY:
         return ()
-    often = _often(known)
+    most = often(known)
     apart = values[is_apart(values, APART)]
-    if often is None and not len(apart):
+    if most is None and not len(apart):
         return ()
-    value, top = often or (apart[0], int((values == apart[0]).sum()))
+    value, top = most or (apart[0], int((values == apart[0]).sum()))
     return (
         f"{original} is {value:g} in {top} of {len(known)} rows: if it stands for "
         f"'missing' there, empty these cells, or leave {label(key)} out.",
     )
 
 
-def _often(known: np.ndarray) -> tuple[float, int] | None:
+def often(known: np.ndarray) -> tuple[float, int] | None:
     """A value in a fifth of the rows, where no other comes nearly as often."""
     if len(known) < MANY:
         return None
@@ -161,16 +158,9 @@ def check_errors(source: StarTable, key: str, errors: Numbers) -> tuple[str, ...
     """Warnings about errors [dex] of a value.
 
     Raises:
-        CatalogError: they look like percent, or the column is called a variance.
+        CatalogError: they look like percent.
     """
     original = source.columns[f"e_{key}"]
-    words = set(original.lower().replace("[", "_").replace("]", "_").split("_"))
-    for word, conversion in ERROR_WORDS.items():
-        if word in words and "(" not in original and "*" not in original:
-            raise CatalogError(
-                f"{source.name}, column {original!r}: by its name it is no error in "
-                f"dex. Convert: {flag(f'e_{key}={conversion.format(original)}')}."
-            )
     known = errors[np.isfinite(errors) & (errors > 0)]
     if len(known) < ENOUGH or source.is_survey:
         return ()
@@ -227,72 +217,4 @@ def check_slopes(
                 f"{label(name)} made from {label(other)} falls with slope {slope:.2f}: "
                 f"if the column holds {label(name)}, name it with --columns {name}=..."
             )
-    return tuple(warnings)
-
-
-def check_times(
-    source: StarTable, key: str, times: Numbers, sigma: Numbers
-) -> tuple[str, ...]:
-    """Warnings about ages or birth times [Gyr] and their errors.
-
-    Raises:
-        CatalogError: they are logarithms or scale factors by name or by size.
-    """
-    original = source.columns[key]
-    known = times[np.isfinite(times)]
-    meaning = understand(original)
-    quantity = meaning.quantity if meaning and "*" not in original else ""
-    is_raw = "(" not in original and "*" not in original
-    if len(known) == 0 or source.is_survey or not is_raw:
-        return ()
-    if quantity == "scale_factor" or (
-        key == "birth_time" and len(known) >= ENOUGH and known.max() <= 1.0
-    ):
-        raise CatalogError(
-            f"{source.name}, column {original!r}: the largest value is "
-            f"{known.max():.3g}; it looks like a scale factor, and not like "
-            f"{label(key)} in Gyr. Convert it with "
-            f"{flag(f'birth_time=cosmic_time({original})')}."
-        )
-    if quantity == "log_age":
-        raise CatalogError(
-            f"{source.name}, column {original!r}: by its name it is log10 of an age. "
-            f"Convert it with {flag(f'age=10**{original}')}."
-        )
-    return _doubt_times(key, original, known, sigma[np.isfinite(sigma)])
-
-
-def _doubt_times(
-    key: str,
-    original: str,
-    known: Float[np.ndarray, " known"],
-    errors: Float[np.ndarray, " dated"],
-) -> tuple[str, ...]:
-    """Warnings of times [Gyr] that may be missing, logarithms or in another unit."""
-    warnings = []
-    repeated = _often(known)
-    if repeated is not None:
-        value, n = repeated
-        warnings.append(
-            f"{original} is {value:g} in {n} of {len(known)} rows: if it stands for "
-            "'missing' there, or is the edge of a grid of ages, empty these cells."
-        )
-    low, high = LOG_YEARS
-    if len(known) >= MANY and known.min() >= low and known.max() <= high:
-        warnings.append(
-            f"All values of {original} lie between {known.min():.2f} and "
-            f"{known.max():.2f}: read as Gyr. If they are log10 of years: "
-            f"{flag(f'age=10**{original}')}."
-        )
-    elif key == "age" and len(known) >= MANY and known.max() <= 1.2:
-        warnings.append(
-            f"All ages in {original} are below {known.max():.2f} Gyr. If they are "
-            f"log10 of Gyr: {flag(f'age=10**{original}')}; if fractions of the age of "
-            f"the Universe: {flag(f'age={original}*13.8')}."
-        )
-    if len(errors) >= ENOUGH and not 0.02 <= np.median(errors) <= 8.0:
-        warnings.append(
-            f"The median error of {original} is {np.median(errors):.3g} Gyr: check its "
-            "unit."
-        )
     return tuple(warnings)

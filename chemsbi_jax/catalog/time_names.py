@@ -2,7 +2,8 @@
 
 import re
 
-TIMES_OF_BIRTH = ("age", "birth_time", "log_age", "scale_factor", "redshift")
+TIMES_OF_BIRTH = ("age", "birth_time", "log_age", "ln_age", "scale_factor",
+                  "redshift")  # fmt: skip
 
 _AGE = ("age", "ages", "lookback", "tlookback", "lookbacktime")
 # one word with the method or the percentile: age50, StellarAge, logAge16, ageMLPP
@@ -16,6 +17,8 @@ _REST_AND_AGE = re.compile(
 )
 _BIRTH = ("birth", "birthtime", "tbirth", "tform", "form", "formation",
           "formationtime", "formtime")  # fmt: skip
+TIME_UNITS = ("gyr", "myr", "yr", "yrs", "years")
+"""Units in names of columns, as in Age(Myr)."""
 _SCALE = ("stellarformationtime", "scalefactor", "aform", "abirth", "birthscale")
 
 
@@ -34,6 +37,26 @@ def split_age(word: str) -> list[str]:
     return [match["age"], *filter(None, rest)]
 
 
+def unit_in_name(column: str) -> str:
+    """The unit of a time that its name has: Gyr, Myr, yr, or "".
+
+    >>> unit_in_name("Age(Myr)")
+    'Myr'
+    """
+    words = re.split(r"[^a-z]+", column.lower())
+    names = {"gyr": "Gyr", "myr": "Myr", "yr": "yr", "yrs": "yr", "years": "yr"}
+    return next((names[word] for word in words if word in names), "")
+
+
+def ln_age(column: str) -> str:
+    """What --columns takes for the natural logarithm of an age.
+
+    >>> ln_age("lnAge")
+    'age=10**(0.43429*lnAge)'
+    """
+    return f"age=10**(0.43429*{column})"
+
+
 def find_time(words: list[str]) -> tuple[str, list[str]] | None:
     """The quantity of `TIMES_OF_BIRTH` in the words of a name, and the other words."""
     joined = "".join(words)
@@ -44,9 +67,11 @@ def find_time(words: list[str]) -> tuple[str, list[str]] | None:
     if {"redshift", "z", "zform"} & set(words) and {*_BIRTH, "zform"} & set(words):
         return "redshift", []
     for word in words:
-        rest = [w for w in words if w != word]
-        if word in ("logage", "lgage", "lage", "logages"):
+        rest = [w for w in words if w != word and w not in TIME_UNITS]
+        if word in ("logage", "lgage", "lage", "logages", "log10age"):
             return "log_age", rest
+        if word == "lnage" or (word in _AGE and "ln" in rest):
+            return "ln_age", [w for w in rest if w != "ln"]
         if word in _AGE:
             if {"log", "lg", "log10", "logt"} & set(rest):
                 return "log_age", [w for w in rest if w not in ("log", "lg", "log10")]

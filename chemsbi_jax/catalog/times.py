@@ -5,9 +5,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from chemsbi_jax.catalog.cells import column_of
 from chemsbi_jax.catalog.columns import AUTO, TIMES, StarTable, numbers
+from chemsbi_jax.catalog.error_words import refuse_by_name
 from chemsbi_jax.catalog.meaning import ERROR, understand
-from chemsbi_jax.catalog.plausible import check_times
+from chemsbi_jax.catalog.time_checks import check_times
+from chemsbi_jax.catalog.time_names import unit_in_name
 from chemsbi_jax.catalog.values import refuse_not_positive
 from chemsbi_jax.constants import T_END
 from chemsbi_jax.errors import raise_for_rows
@@ -38,11 +41,15 @@ def read_birth_times(source: StarTable, age_unit: str = AUTO) -> Times:
     unknown = np.full(len(source.ids), np.nan)
     if name is None:
         return Times(unknown, unknown, (), ())
-    units = TIMES | {"": 1.0 if age_unit == AUTO else TIMES[age_unit.lower()]}
     column, notes = source.columns[name], []
-    times, sigma = numbers(source, name, units), unknown
+    unit, said = _unit_of(source, name, age_unit)
+    notes += said
+    times, sigma = numbers(source, name, _units(unit)), unknown
     if source.has(f"e_{name}"):
-        sigma = numbers(source, f"e_{name}", units)
+        refuse_by_name(source, name, column)
+        unit, said = _unit_of(source, f"e_{name}", age_unit, unit)
+        notes += said
+        sigma = numbers(source, f"e_{name}", _units(unit))
         if source.is_survey:
             sigma = np.where(sigma > 0, sigma, np.nan)
         e_column = source.columns[f"e_{name}"]
@@ -71,6 +78,26 @@ def read_birth_times(source: StarTable, age_unit: str = AUTO) -> Times:
     n = int(np.isfinite(times).sum())
     notes.append(f"Birth times are {T_END:.2f} Gyr - {column} ({n} stars).")
     return Times(T_END - times, sigma, tuple(notes), warnings)
+
+
+def _units(unit: str) -> dict[str, float]:
+    """`TIMES`, with the unit of columns that have none."""
+    return TIMES | {"": TIMES[unit.lower()]}
+
+
+def _unit_of(
+    source: StarTable, key: str, asked: str, of_value: str = "Gyr"
+) -> tuple[str, list[str]]:
+    """Unit of a column that has none: as asked, by its name, or that of its value."""
+    column = source.columns[key]
+    if asked != AUTO:
+        return asked, []
+    unit = "" if key in source.made else unit_in_name(column)
+    if not unit:
+        return of_value, []
+    has_own = column_of(source.table, column).unit not in (None, "")
+    is_new = unit != "Gyr" and not has_own
+    return unit, [f"{column} was taken in {unit}, by its name."] if is_new else []
 
 
 def _warn_unused(

@@ -10,6 +10,7 @@ _SUN = re.compile(  # what VizieR writes: [Sun], log(Sun), [-], ---
     r"(dex|log|lg|log10)?[\[(]?(sun|solar|solsun|h|fe|1|-{1,3})?[\])]?"
 )
 _LOG_TIME = re.compile(r"((dex|log|lg|log10)\(|\[)(yr|myr|gyr|a|year|years)[\])]")
+PERCENT = ("%", "0.01", "percent", "pct")  # 0.01: astropy, of a FITS file
 AUTO = "auto"
 """The unit of a time that has none: Gyr; that of a power of ten follows its size."""
 TIMES = {
@@ -48,6 +49,12 @@ def factor_of(
         )
     if factor is None and is_survey:
         return 1.0
+    if factor is None and short in PERCENT:
+        pattern = "e_...={}*0.00434" if units is DEX else "e_age=AGE*{}*0.01"
+        raise CatalogError(
+            f"{file}, column {column!r}: the unit is percent; convert it with "
+            f'--columns "{pattern.format(column)}".'
+        )
     if factor is None:
         accepted = ", ".join(sorted(key for key in units if key.isalpha()))
         raise CatalogError(

@@ -12,6 +12,7 @@ from chemsbi_jax.catalog.meaning import (
     element_of,
     understand,
 )
+from chemsbi_jax.catalog.time_names import ln_age
 from chemsbi_jax.constants import ABUNDANCES, ALL_ABUNDANCES
 from chemsbi_jax.errors import CatalogError
 from chemsbi_jax.yields.elements import SOLAR
@@ -124,6 +125,7 @@ def _other_quantity(
     if is_time:
         remedy = {
             "log_age": f"age=10**{column}",
+            "ln_age": ln_age(column),
             "scale_factor": f"birth_time=cosmic_time({column})",
             "redshift": f"birth_time=cosmic_time(1/(1+{column}))",
             "age": f"age={column}",
@@ -212,6 +214,7 @@ def label(quantity: str) -> str:
         "age": "an age",
         "birth_time": "a birth time since the Big Bang",
         "log_age": "log10 of an age",
+        "ln_age": "the natural logarithm of an age",
         "scale_factor": "a scale factor",
         "redshift": "a redshift",
     }

@@ -15,6 +15,7 @@ from chemsbi_jax.catalog.columns import (
     numbers,
 )
 from chemsbi_jax.catalog.error_columns import further_errors
+from chemsbi_jax.catalog.error_words import conversion_by_name, refuse_by_name
 from chemsbi_jax.catalog.layouts import how_to_split
 from chemsbi_jax.catalog.limits import find_limits
 from chemsbi_jax.catalog.lookalikes import hint_of_names
@@ -26,7 +27,7 @@ from chemsbi_jax.catalog.over_h import (
 )
 from chemsbi_jax.catalog.plausible import check_abundance, check_errors, check_slopes
 from chemsbi_jax.catalog.surveys import Survey
-from chemsbi_jax.catalog.user_columns import OVER_H, list_columns
+from chemsbi_jax.catalog.user_columns import OVER_H, flag, list_columns
 from chemsbi_jax.errors import CatalogError, raise_for_rows
 
 NULL_ERRORS = (9.9, 9.99, 9.999, 9.9999)
@@ -159,10 +160,10 @@ def _read(
     counts[_LIMITS] += int(limit_cells(source, key).sum())
     values = np.where(limits, np.nan, checked.values)
     if survey is not None and key not in survey.unflagged:
-        flag = survey.flag.format(key)
+        flags = survey.flag.format(key)
         observed = np.isfinite(values)
-        if source.has(flag):
-            bad = observed & flagged(source, flag, survey.flag_bits)
+        if source.has(flags):
+            bad = observed & flagged(source, flags, survey.flag_bits)
             values = np.where(bad, np.nan, values)
             counts[_FLAGGED] = int(bad.sum())
         else:
@@ -191,6 +192,7 @@ def _errors(
     """Errors [dex] where a value is observed, how many are the default; warnings."""
     observed, warnings = np.isfinite(values), ()
     if source.has(f"e_{name}"):
+        refuse_by_name(source, name)
         column = source.columns[f"e_{name}"]
         errors = numbers(source, f"e_{name}", DEX)
         # 9.99 is no error, whatever the value
@@ -221,7 +223,7 @@ def _like_errors(source: StarTable, name: str) -> str:
     like = further_errors(source.table.colnames, name)
     if not like:
         return f" (the table has no column e_{name})"
-    hint = f"--columns e_{name}={like[0]}"
+    hint = flag(f"e_{name}={conversion_by_name(like[0]) or like[0]}")
     return f" (no column e_{name}, but {list_columns(like)}: {hint}?)"
 
 

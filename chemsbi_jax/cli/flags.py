@@ -58,12 +58,14 @@ class InferFlags(StarFlags):
     its emulator is trained on first use (1 to 2 minutes) if none is shipped."""
     forward: Literal["emulator", "simulator"] = "emulator"
     """Model of the likelihood with --yields; the simulator is for few stars."""
-    shared_errors: bool = False
+    shared_errors: bool = True
     """Make a second interval, with shared errors (yields, zero points, population)."""
+    fast: bool = False
+    """Leave out the second interval."""
     hold: str = ""
-    """With --shared-errors: blocks that are exactly known, as yields,zero-points."""
+    """Blocks that the second interval holds as known, such as yields,zero-points."""
     shared_priors: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """With --shared-errors: JSON file of prior scales, as {"scatter": 0.02}."""
+    """JSON file of prior scales of the second interval, as {"scatter": 0.02}."""
     truth: tuple[float, float] | None = None
     """Known alpha_imf and log10_n_ia, for the figures."""
     seed: int = 0

@@ -66,12 +66,13 @@ def main(config: InferFlags, limits: Limits = Limits()) -> dict:
 
 def shared_settings(config: InferFlags) -> bool | SharedErrors:
     """Priors of the second interval; False: it is not wanted."""
-    if config.shared_errors:
+    if config.shared_errors and not config.fast:
         return read_settings(config.hold, config.shared_priors)
     if config.hold or config.shared_priors:
         raise InputError(
-            "Expected --shared-errors with --hold or --shared-priors, which only the "
-            "interval with shared errors has; got none."
+            "Expected --hold and --shared-priors without --fast and "
+            "--no-shared-errors: they are for the second interval, which these leave "
+            "out."
         )
     return False
 

@@ -51,9 +51,18 @@ def infer_guided(
     stars: Stars,
     n_draws: int = N_GALAXY_DRAWS,
     *,
+    start: GalaxyPosterior | None = None,
     quiet: bool = True,
 ) -> Guided:
     """The exact posterior, from a search of the whole prior that needs no network.
+
+    Args:
+        key: determines all draws.
+        networks: guide and forward model.
+        stars: any; they are checked.
+        n_draws: of the posterior.
+        start: first guess, in place of the search.
+        quiet: no progress bar.
 
     Raises:
         ConvergenceError: no posterior was found, in a search of the whole prior either.
@@ -61,7 +70,8 @@ def infer_guided(
     """
     key_exact, key_draws = jax.random.split(key)
     (npe, forward), stars = networks, check_stars(stars)
-    start = searched_guess(npe, forward, stars)
+    if start is None:
+        start = searched_guess(npe, forward, stars)
     result = exact_of_stars(key_exact, npe, forward, stars, start, quiet=quiet)
     require_converged(result)
     latent = draw_from_grid(key_draws, result.grid, n_draws)

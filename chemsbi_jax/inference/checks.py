@@ -40,6 +40,8 @@ from chemsbi_jax.results.stopwatch import Stopwatch
 from chemsbi_jax.storage.files import plain
 from chemsbi_jax.types import GalaxyPosterior, Stars
 
+MAX_LEFT_OUT = 0.25  # share of unexplained stars, above which the table is at fault
+
 
 class Checks(NamedTuple):
     """All checks of a result; a field that is None was not needed or not possible."""
@@ -50,6 +52,7 @@ class Checks(NamedTuple):
     halves: Halves | None
     is_prior: bool  # no star had enough information
     left_out: list[str] | None = None  # ids of the stars that no parameters explain
+    left_out_share: float | None = None  # of all stars, where it is above MAX_LEFT_OUT
     leave_out: LeaveOut | None = None
     subset: Subset | None = None
     no_exact: str | None = None  # why the exact method failed
@@ -130,7 +133,9 @@ def run_checks(
     exact = None
     if is_default and len(stars.values) > limits.max_exact:
         answer, exact = _exact_beside(keys.exact, run, some, answer, misfit)
-    robust = _robust_beside(keys.robust, run, some, galaxy, misfit)
+    share = large_share(left_out, stars)
+    explained = misfit if share is None else None
+    robust = _robust_beside(keys.robust, run, some, galaxy, explained)
     with watch("other method"):
         is_same = len(some.values) == len(stars.values) and answer.subset is None
         other = answer.flow if is_same else None
@@ -140,11 +145,12 @@ def run_checks(
         table = answer.table if is_same else None
         if table is None:
             table = prepare(keys.table, networks.npe, some)
-        same = _consistency(keys, run, some, table, part, other, misfit)
+        same = _consistency(keys, run, some, table, part, other, explained)
     checks = Checks(
         method=galaxy.checks,
         model_fit=describe_fit(misfit),
         left_out=left_out,
+        left_out_share=share,
         subset=answer.subset,
         no_exact=answer.no_exact or None,
         exact_subset=exact,
@@ -175,6 +181,16 @@ def without_left_out(
     return stars.take(is_used), [str(name) for name in stars.ids[rows]]
 
 
+def large_share(left_out: list[str] | None, stars: Stars) -> float | None:
+    """Share of the stars that no parameters explain, if it is above `MAX_LEFT_OUT`.
+
+    Then the columns or the errors of the table are wrong, and further intervals of the
+    few other stars would take minutes and say nothing.
+    """
+    share = len(left_out or []) / len(stars.values)
+    return share if share > MAX_LEFT_OUT else None
+
+
 def name_others(
     other: GalaxyPosterior, robust: Beside | None, subset: Subset | None
 ) -> dict[str, GalaxyPosterior]:
@@ -201,10 +217,14 @@ def _exact_beside(
 
 
 def _robust_beside(
-    key: Key[Array, ""], run: Run, stars: Stars, galaxy: GalaxyPosterior, misfit: Misfit
+    key: Key[Array, ""],
+    run: Run,
+    stars: Stars,
+    galaxy: GalaxyPosterior,
+    misfit: Misfit | None,
 ) -> Beside | None:
     """The robust posterior of some stars where the model does not fit."""
-    if not misfit.is_flagged or galaxy.method == "robust":
+    if misfit is None or not misfit.is_flagged or galaxy.method == "robust":
         return None
     with run.watch("robust, as the model does not fit"):
         return robust_beside(key, run.networks, stars, run.limits)
@@ -225,12 +245,12 @@ def _consistency(
     table: StarTable,
     part: GalaxyPosterior,
     other: GalaxyPosterior,
-    misfit: Misfit,
+    misfit: Misfit | None,
 ) -> dict:
     """Checks of a result against itself: fields of `Checks`."""
     culprits = None
     halves = compare_halves(keys.halves, run.networks, table)
-    if part.method == "exact" and misfit.is_flagged:
+    if misfit is not None and part.method == "exact" and misfit.is_flagged:
         culprits = leave_out(
             keys.leave_out, run.networks, stars, run.limits.n_leave_out
         )

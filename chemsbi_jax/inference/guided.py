@@ -50,6 +50,7 @@ from chemsbi_jax.inference.checks import (
     Keys,
     Run,
     count_used,
+    large_share,
     name_others,
     without_left_out,
 )
@@ -170,8 +171,9 @@ def check_guided(keys: Keys, run: Run, stars: Stars, found: GuidedAnswer) -> Che
     some, left_out = without_left_out(stars, found.guided.posterior)
     with watch("checks"):
         draws, misfit = _draw_and_check(keys, run, some, found.guided)
-    robust = None
-    if misfit.is_flagged and galaxy.method != "robust":
+    robust, share = None, large_share(left_out, stars)
+    is_flagged = misfit.is_flagged and share is None
+    if is_flagged and galaxy.method != "robust":
         with watch("robust, as the model does not fit"):
             robust = robust_beside(keys.robust, networks, some, limits)
     with watch("other checks"):
@@ -180,7 +182,7 @@ def check_guided(keys: Keys, run: Run, stars: Stars, found: GuidedAnswer) -> Che
             other = infer_guided(keys.other, networks, stars).posterior
         halves = guided_halves(keys.halves, networks, some)
         culprits = None
-        if galaxy.method == "exact" and misfit.is_flagged:
+        if galaxy.method == "exact" and is_flagged:
             culprits = leave_out(keys.leave_out, networks, some, limits.n_leave_out)
     agree = compare(galaxy, other)
     label = "exact, other draws" if galaxy.method == "exact" else "exact"
@@ -191,6 +193,7 @@ def check_guided(keys: Keys, run: Run, stars: Stars, found: GuidedAnswer) -> Che
         halves=halves,
         is_prior=count_used(stars, galaxy) == 0,
         left_out=left_out,
+        left_out_share=share,
         leave_out=culprits,
         robust=robust and describe_robust(robust),
     )

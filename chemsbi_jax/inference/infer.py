@@ -71,7 +71,7 @@ def infer(
     seed: int = 0,
     key: Key[Array, ""] | None = None,
     limits: Limits = Limits(),
-    shared_errors: bool | SharedErrors = False,
+    shared_errors: bool | SharedErrors = True,
     options: CatalogOptions = CatalogOptions(),
     path: Path | None = None,
     checkpoint: Path | None = None,
@@ -99,8 +99,9 @@ def infer(
         limits: numbers of stars at which methods change.
         shared_errors: make a second interval, with priors on the yields, the zero
             points and the population, which all stars share. A `SharedErrors` sets
-            their scales. Where the stars are unlike those of galaxies of this model,
-            the result states so in place of an interval.
+            their scales; False leaves the interval out. Where the stars are unlike
+            those of galaxies of this model, or the yields have no network of yield
+            factors, the result states so in place of an interval.
         options: how a path is read.
         path: file of the stars where `stars` is no path, for provenance and messages.
         checkpoint: file that keeps the progress on a large table; not deleted here.

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 import jax
 import numpy as np
-from jax.tree_util import Partial
 from jaxtyping import Array, Float, Key
 
-from chemsbi_jax.constants import YIELD_FACTORS
-from chemsbi_jax.emulator import emulate_yields, load_yield_emulator
+from chemsbi_jax.constants import SHARED_FACTORS
+from chemsbi_jax.emulator import load_yield_emulator
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.checks import describe_fit
 from chemsbi_jax.galaxy.hierarchical import (
@@ -25,6 +24,7 @@ from chemsbi_jax.galaxy.hierarchical import (
 from chemsbi_jax.galaxy.hierarchical.shared import LARGEST_SHARE, make_layout
 from chemsbi_jax.galaxy.hierarchical.star import FactorForward
 from chemsbi_jax.galaxy.hierarchical.trained import prior_ratio
+from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
 from chemsbi_jax.galaxy.networks import Networks
 from chemsbi_jax.inference.checks import Run
 from chemsbi_jax.types import AnyArray, GalaxyPosterior, Stars
@@ -93,7 +93,7 @@ def factor_forward(networks: Networks) -> FactorForward | None:
     same_type = jax.tree.structure(own) == jax.tree.structure(emulator.base)
     if not same_type or not jax.tree.all(jax.tree.map(_is_equal, own, emulator.base)):
         return None
-    return Partial(emulate_yields, emulator=emulator)
+    return forward_with_slopes(emulator)
 
 
 def _is_equal(a: Array, b: Array) -> bool:
@@ -158,8 +158,8 @@ def read_settings(hold: str, path: Path | None) -> SharedErrors:
     held = (*content.pop("hold", ()), *(n.replace("-", "_") for n in names))
     settings = SharedErrors(**content, hold=held)
     try:
-        layout = make_layout(settings, YIELD_FACTORS)  # before anything long
-        prior_ratio(load_shared_network(), settings, layout, YIELD_FACTORS)
+        layout = make_layout(settings, SHARED_FACTORS)  # before anything long
+        prior_ratio(load_shared_network(), settings, layout, SHARED_FACTORS)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return settings

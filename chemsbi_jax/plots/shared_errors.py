@@ -84,3 +84,26 @@ def plot_budget(budget: Mapping[str, Mapping[str, float]]) -> Figure:
     ax.set_xlabel("narrower if held [%]")
     ax.legend(frameon=False)
     return fig
+
+
+def plot_power(widths: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figure:
+    """Width of the galaxy's parameters against the number of stars.
+
+    Args:
+        widths: what was measured -> number of stars -> parameter -> posterior width in
+            units of the prior's.
+    """
+    fig = new_figure(7.0, 3.4)
+    axes = fig.subplots(1, 2, sharey=True)
+    for ax, name in zip(axes, GALAXY, strict=True):
+        for i, (measured, rows) in enumerate(widths.items()):
+            n = [int(x) for x in rows]
+            sd = [row[name] for row in rows.values()]
+            ax.plot(n, sd, "o-", color=colour(i), label=measured)
+        ax.set_xscale("log")
+        ax.set_ylim(0.0, 1.0)
+        ax.set_xlabel("number of stars")
+        ax.set_title(label(name))
+    axes[0].set_ylabel("posterior width / prior width")
+    axes[1].legend(frameon=False)
+    return fig

@@ -74,6 +74,9 @@ def _reasons_against(summary: Mapping) -> list[str]:
         reasons.append("The mean or the standard deviation is not a number.")
     if checks.get("at_rest") is False:
         reasons.append("The exact method did not converge.")
+    share = checks.get("left_out_share")
+    if share:
+        reasons.append(f"No parameters explain {share:.0%} of the stars.")
     fit = checks.get("model_fit") or {}
     if fit.get("flagged") and not explains_misfit(summary):
         reasons.append(fit.get("text") or "The model does not explain the stars.")

@@ -21,6 +21,12 @@ REMEDIES = (
         "table. Then repeat the run with --method exact; its message names the cause.",
     ),
     (
+        "of the stars, so the interval of the others",
+        "Do not use the numbers. Compare the errors and the zero points of the columns "
+        "with the description of the table, and name or convert the columns with "
+        "--columns.",
+    ),
+    (
         "Stars that no parameters explain",
         "Look at these stars in the table: a wrong unit, a code for a missing value or "
         "a blend of two stars is likely. Correct or remove them and repeat the run.",

@@ -44,6 +44,17 @@ def _of_stars(checks: Mapping) -> list[str]:
             f"checks: {len(left_out)} ({some})."
         )
         warnings.append(text)
+    share = checks.get("left_out_share")
+    if share:
+        text = (
+            f"These are {share:.0%} of the stars, so the interval of the others is no "
+            "result. Likely causes: errors that are much too small or not in dex "
+            "(percent, variances), abundances in another unit or on another scale, or "
+            "a code for missing values. Correct the columns with --columns. The "
+            "intervals with model errors (--robust) and without each abundance were "
+            "not computed."
+        )
+        warnings.append(text)
     return warnings
 
 

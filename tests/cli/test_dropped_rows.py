@@ -25,7 +25,7 @@ def test_script_lists_the_dropped_rows_of_incomplete_stars(tmp_path, table):
     path = save(table(), tmp_path)
     out = tmp_path / "out"
     command = [sys.executable, "experiments/infer.py", path, "--out", out]
-    command += ["--without", "c_fe,n_fe"]
+    command += ["--without", "c_fe,n_fe", "--fast"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert "5 rows read, 2 stars used, 3 dropped" in done.stdout

@@ -11,7 +11,7 @@ from jax.tree_util import Partial
 from scipy import stats as scipy_stats
 
 import chemsbi_jax as cs
-from chemsbi_jax.constants import ABUNDANCES, YIELD_FACTORS
+from chemsbi_jax.constants import ABUNDANCES, SHARED_FACTORS
 from chemsbi_jax.galaxy import hierarchical as h
 from chemsbi_jax.galaxy.hierarchical import (
     joint_density,
@@ -102,7 +102,7 @@ def expansion_at(model, stars, layout, psi, settings=CONSTANT):
 
 def test_marginal_likelihoods_are_those_of_the_linear_model(model, stars):
     """At the centre of the expansion, and at another psi; the gradient too."""
-    layout = make_layout(h.SharedErrors(outlier_share=0.0), YIELD_FACTORS)
+    layout = make_layout(h.SharedErrors(outlier_share=0.0), SHARED_FACTORS)
     here, there = at_random(layout, 1, 0.2), at_random(layout, 2, 0.3)
     rows, _, found = expansion_at(model, stars, layout, here)
     rows = shared_density.last_axis(rows)
@@ -128,7 +128,7 @@ def test_marginal_likelihoods_are_those_of_the_linear_model(model, stars):
 
 def test_shared_errors_of_iron_count(model, stars):
     """[X/Fe] from [X/H]: the density is that of the full covariance, here by scipy."""
-    layout = make_layout(h.SharedErrors(outlier_share=0.0), YIELD_FACTORS)
+    layout = make_layout(h.SharedErrors(outlier_share=0.0), SHARED_FACTORS)
     iron = ABUNDANCES.index("fe_h")
     errors = stars.errors.copy()
     errors[:, iron] *= np.sqrt(0.5)  # half of the variance of [X/Fe] is that of [Fe/H]
@@ -164,7 +164,7 @@ def density_at(model, stars, layout, psi):
 @pytest.mark.thorough
 def test_coordinates_integrate_to_the_marginal(model, stars, key):
     """In a linear model the stars' coordinates are standard normals at every psi."""
-    layout = make_layout(CONSTANT, YIELD_FACTORS)
+    layout = make_layout(CONSTANT, SHARED_FACTORS)
     here = np.asarray(at_random(layout, 1, 0.2))
     shared = density_at(model, stars, layout, here)
     joint = joint_density.JointDensity(shared, model)

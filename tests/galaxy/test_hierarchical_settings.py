@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import chemsbi_jax as cs
-from chemsbi_jax.constants import ABUNDANCES, YIELD_FACTORS
+from chemsbi_jax.constants import ABUNDANCES, SHARED_FACTORS
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy import hierarchical as h
 from chemsbi_jax.galaxy.hierarchical import small
@@ -34,7 +34,7 @@ def test_small_matrices(n):
 
 
 def test_held_blocks_are_at_their_defaults():
-    layout = make_layout(h.SharedErrors(hold=h.BLOCKS), YIELD_FACTORS)
+    layout = make_layout(h.SharedErrors(hold=h.BLOCKS), SHARED_FACTORS)
     shared = unpack(at_random(layout, 0), layout)
     for part in (shared.factors, shared.zero_points, shared.mean, shared.log_width):
         assert not np.asarray(part).any()
@@ -43,9 +43,9 @@ def test_held_blocks_are_at_their_defaults():
 
 
 def test_names_and_scales():
-    names = psi_names(YIELD_FACTORS)
+    names = psi_names(SHARED_FACTORS)
     settings = h.SharedErrors(yields={"sn2_o": 0.2}, zero_points={"fe_h": 0.1})
-    layout = make_layout(settings, YIELD_FACTORS)
+    layout = make_layout(settings, SHARED_FACTORS)
     assert len(names) == len(set(names)) == len(layout.scale)
     scale = dict(zip(names, np.asarray(layout.scale), strict=True))
     assert scale["sn2_o"] == pytest.approx(0.2)
@@ -63,14 +63,14 @@ def test_names_and_scales():
 )
 def test_bad_settings(settings):
     with pytest.raises(InputError, match="Expected"):
-        make_layout(settings, YIELD_FACTORS)
+        make_layout(settings, SHARED_FACTORS)
 
 
 def test_no_interval_without_convergence():
     posterior = cs.GalaxyPosterior(
         "hierarchical", np.zeros((4, 2)), np.zeros(2), np.eye(2), {"converged": False}
     )
-    names = psi_names(YIELD_FACTORS)
+    names = psi_names(SHARED_FACTORS)
     some = np.zeros((4, len(names)))
     summary = h.HierarchicalPosterior(
         posterior, names, some, some, some[0], {}
@@ -80,7 +80,7 @@ def test_no_interval_without_convergence():
 
 
 def test_all_abundances_have_a_zero_point():
-    names = psi_names(YIELD_FACTORS)
+    names = psi_names(SHARED_FACTORS)
     assert [n for n in names if n.startswith("zero")] == [
         f"zero_point_{a}" for a in ABUNDANCES
     ]

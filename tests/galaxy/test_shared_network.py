@@ -4,17 +4,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.tree_util import Partial
 from scipy import stats as distributions
 
 import chemsbi_jax as cs
-from chemsbi_jax.constants import YIELD_FACTORS
-from chemsbi_jax.emulator import emulate_yields, load_yield_emulator
+from chemsbi_jax.constants import SHARED_FACTORS
+from chemsbi_jax.emulator import load_yield_emulator
 from chemsbi_jax.errors import InputError, WeightsError
 from chemsbi_jax.galaxy import hierarchical as h
 from chemsbi_jax.galaxy.hierarchical import mock, network, posterior, trained
 from chemsbi_jax.galaxy.hierarchical.shared import make_layout, psi_names
 from chemsbi_jax.galaxy.hierarchical.star import Model, make_stars
+from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
 
 N, ERROR = 100, 0.05
 SETTINGS = h.SharedErrors()
@@ -27,7 +27,7 @@ def shipped():
 
 @pytest.fixture(scope="module")
 def forward():
-    return Partial(emulate_yields, emulator=load_yield_emulator())
+    return forward_with_slopes(load_yield_emulator())
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def model(forward, shipped):
 
 @pytest.fixture(scope="module")
 def layout():
-    return make_layout(SETTINGS, YIELD_FACTORS)
+    return make_layout(SETTINGS, SHARED_FACTORS)
 
 
 def table_of(n, prior):
@@ -120,7 +120,7 @@ def test_a_narrower_posterior_would_fail(galaxies, draws):
 
 
 def shipped_scales(shipped):
-    return [shipped.scales[name] for name in psi_names(YIELD_FACTORS)]
+    return [shipped.scales[name] for name in psi_names(SHARED_FACTORS)]
 
 
 def test_order_and_filling_up_do_not_matter(galaxies, shipped, layout):
@@ -195,9 +195,9 @@ def test_a_random_subset_of_many_stars(galaxies, shipped, forward):
     ],
 )
 def test_priors_that_were_not_trained(settings, says, shipped):
-    layout = make_layout(settings, YIELD_FACTORS)
+    layout = make_layout(settings, SHARED_FACTORS)
     with pytest.raises(InputError, match=says):
-        trained.prior_ratio(shipped, settings, layout, YIELD_FACTORS)
+        trained.prior_ratio(shipped, settings, layout, SHARED_FACTORS)
 
 
 def test_weights_come_back_the_same(shipped, tmp_path):

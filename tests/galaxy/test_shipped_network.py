@@ -96,12 +96,14 @@ def test_infer_uses_the_network_of_the_yields(networks):
         pytest.skip(str(error))
     stars = galaxy(networks, 30)
     for method in ("flow", "auto"):
-        found = cs.infer(stars, yields=SET, method=method, quiet=True)
+        found = cs.infer(
+            stars, yields=SET, method=method, shared_errors=False, quiet=True
+        )
         assert found.posterior.method == {"auto": "exact"}.get(method, method)
         assert found.provenance["npe"] == WEIGHTS
         assert found.provenance["yields"] == SET
         assert len(found.provenance["emulator_rms_dex"]) == 15
         pull = (np.asarray(found.posterior.mean) - TRUTH) / found.posterior.sd
         assert np.abs(pull).max() < 4.0
-    by_weights = cs.infer(stars, weights=WEIGHTS, quiet=True)
+    by_weights = cs.infer(stars, weights=WEIGHTS, shared_errors=False, quiet=True)
     np.testing.assert_array_equal(by_weights.posterior.mean, found.posterior.mean)

@@ -76,7 +76,7 @@ def test_text_and_html_have_interval_and_verdict(result):
 
 def second(is_converged):
     """Draws of all shared parameters from their prior, with a wide galaxy."""
-    names = psi_names(cs.constants.YIELD_FACTORS)
+    names = psi_names(cs.constants.SHARED_FACTORS)
     draws = np.random.default_rng(0).normal(size=(200, len(names)))
     mean, covariance = draws[:, :2].mean(axis=0), np.cov(draws[:, :2].T)
     checks = {"converged": is_converged}

@@ -42,7 +42,7 @@ def test_refuses_with_exit_code_2(tmp_path, content, says):
 
 
 def test_strict_turns_a_warning_into_exit_code_3(tmp_path):
-    config = InferFlags(EXAMPLE, tmp_path, strict=True)
+    config = InferFlags(EXAMPLE, tmp_path, strict=True, fast=True)
     assert exit_code({"warnings": ["misfit"]}, config) == 3
     assert exit_code({"warnings": []}, config) == 0
 
@@ -64,7 +64,9 @@ def few_stars(tmp_path_factory):
 
 @pytest.mark.slow
 def test_the_command_on_stars_of_the_model(few_stars, tmp_path):
-    summary = run_command(InferFlags(few_stars, tmp_path / "out", seed=3, quiet=True))
+    summary = run_command(
+        InferFlags(few_stars, tmp_path / "out", seed=3, fast=True, quiet=True)
+    )
     assert {p.name for p in (tmp_path / "out").iterdir()} == FILES
     assert summary["provenance"]["npe"] == "tng"
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")

@@ -12,7 +12,9 @@ def misfit_result():
     """Thirty stars with too much magnesium: no parameters of the model make them."""
     stars = cs.read_stars(EXAMPLE).take(slice(30))
     odd = stars._replace(values=stars.values + 0.2 * np.eye(8)[3])
-    return cs.infer(odd, seed=3, quiet=True, limits=cs.Limits(n_robust=10))
+    return cs.infer(
+        odd, seed=3, shared_errors=False, quiet=True, limits=cs.Limits(n_robust=10)
+    )
 
 
 @pytest.mark.slow
@@ -50,7 +52,7 @@ def neon():
 
 @pytest.mark.slow
 def test_a_table_of_neon_alone_gives_a_network_the_prior(neon):
-    found = cs.infer(neon, method="flow", quiet=True)
+    found = cs.infer(neon, method="flow", shared_errors=False, quiet=True)
     assert (found.n_stars, found.n_used) == (30, 0)
     assert any("this is the prior" in text for text in found.warnings)
     assert found.verdict.level == "red"
@@ -63,7 +65,7 @@ def test_a_table_of_neon_alone_gives_a_network_the_prior(neon):
 
 @pytest.mark.slow
 def test_the_exact_method_uses_the_information_of_neon(neon):
-    found = cs.infer(neon, quiet=True)
+    found = cs.infer(neon, shared_errors=False, quiet=True)
     assert (found.posterior.method, found.n_used) == ("exact", 30)
     # wide posteriors converge, too, and are no narrower than thirty such stars allow
     assert found.posterior.checks["at_rest"]

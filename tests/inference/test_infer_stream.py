@@ -176,7 +176,11 @@ def test_two_processes_write_what_one_writes(table, tmp_path):
 
     def start(out, *flags):
         script = [sys.executable, "experiments/infer.py", table, "--quiet"]
-        script += ["--method", "flow"]  # by default process 0 takes so few alone
+        script += [
+            "--method",
+            "flow",
+            "--fast",
+        ]  # by default process 0 takes so few alone
         return subprocess.Popen(
             [*script, "--weights", "tng", "--out", tmp_path / out, *flags],
             cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)},

@@ -67,9 +67,15 @@ def test_a_file_that_is_not_there(tmp_path):
     "flags", [{"hold": "yields"}, {"shared_priors": Path("x.json")}]
 )
 def test_flags_without_the_interval_are_refused(tmp_path, flags):
-    config = InferFlags(stars=tmp_path / "stars.csv", out=tmp_path, **flags)
-    with pytest.raises(InputError, match="Expected --shared-errors"):
-        shared_settings(config)
+    for out in ({"fast": True}, {"shared_errors": False}):
+        config = InferFlags(tmp_path / "stars.csv", tmp_path, **flags, **out)
+        with pytest.raises(InputError, match="without --fast"):
+            shared_settings(config)
+
+
+def test_fast_leaves_the_interval_out(tmp_path):
+    assert shared_settings(InferFlags(Path("x"), tmp_path, fast=True)) is False
+    assert shared_settings(InferFlags(Path("x"), tmp_path)) == SharedErrors()
 
 
 def test_priors_beyond_the_training_are_refused_with_the_flags(tmp_path):

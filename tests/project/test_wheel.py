@@ -53,7 +53,8 @@ def test_the_command_infers_from_the_shipped_stars(environment, tmp_path):
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["n_used"] == 1000
     for name, truth in {"alpha_imf": -2.1, "log10_n_ia": -2.6}.items():
-        assert abs(summary[name]["mean"] - truth) < 4.0 * summary[name]["sd"]
+        for block in (summary, summary["shared_errors"]):
+            assert abs(block[name]["mean"] - truth) < 4.0 * block[name]["sd"]
 
 
 def test_shell_completion_knows_the_commands(environment, tmp_path):

@@ -17,6 +17,7 @@ def every_warning(tmp_path):
     checks = made()["checks"] | {
         "no_exact": "The exact method failed; this is the result of the flow. Why.",
         "left_out": ["7"],
+        "left_out_share": 0.4,
         "model_fit": MISFIT
         | {"text": "The model does not explain these stars (p = 1e-09): ..."},
         "robust": robust,
@@ -44,7 +45,7 @@ def every_warning(tmp_path):
 
 def test_every_warning_has_its_own_remedy(tmp_path):
     found = every_warning(tmp_path)
-    assert len(found) == 16
+    assert len(found) == 17
     remedies = [remedy(warning) for warning in found]
     assert FALLBACK not in remedies
     assert len(set(remedies)) == len(found)

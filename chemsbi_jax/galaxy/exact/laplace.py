@@ -13,7 +13,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from chemsbi_jax import priors
-from chemsbi_jax.galaxy.exact.blocks import POINTS_PER_CALL, in_blocks
+from chemsbi_jax.galaxy.exact.blocks import BLOCK_STARS, POINTS_PER_CALL, in_blocks
 from chemsbi_jax.galaxy.exact.importance import Evidence, Star
 from chemsbi_jax.galaxy.likelihood import log_likelihood, standardised
 from chemsbi_jax.npe.model import N_LOCAL, Npe
@@ -27,7 +27,11 @@ FARTHEST = 4.5  # prior widths: the emulators end at 5
 
 
 def laplace_evidence(
-    stars: Star, npe: Npe, forward: Forward, points: Float[np.ndarray, "2 point"]
+    stars: Star,
+    npe: Npe,
+    forward: Forward,
+    points: Float[np.ndarray, "2 point"],
+    most: int = BLOCK_STARS,
 ) -> Evidence:
     """`evidence_at` by Laplace's method; the chi2 is that of the best fit.
 
@@ -36,11 +40,12 @@ def laplace_evidence(
         npe: its prior.
         forward: theta (..., 6) -> abundances [dex].
         points: global latents.
+        most: largest number of stars a call.
     """
     n_points = points.shape[1]
     columns = np.arange(n_points + -n_points % POINTS_PER_CALL) % n_points
     parts = [
-        in_blocks(_of_stars, stars, npe, forward, points[:, some])
+        in_blocks(_of_stars, stars, npe, forward, points[:, some], most=most)
         for some in columns.reshape(-1, POINTS_PER_CALL)
     ]
     value = np.concatenate([p[0] for p in parts], axis=1)[:, :n_points]

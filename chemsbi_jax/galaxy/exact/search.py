@@ -25,12 +25,12 @@ from chemsbi_jax.galaxy.likelihood import BAD, Observed
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.types import Forward
 
-SEARCH_STARS = 32  # rows of the table, evenly spread
+SEARCH_STARS = 16  # rows of the table, evenly spread; and stars a call
 SHARPEN_STARS, SHARPEN_SIDE, MAX_SHARPENINGS = 128, 5, 4  # of `sharpen`
 SHARPEN_SIGMA = 4.0  # half a side of its grids, in standard deviations
-SEARCH_SIDE = 13  # points a side
+SEARCH_SIDE = 9  # points a side
 PRIOR_HALF_SIDE = 4.0  # prior widths
-MAX_ZOOMS = 6
+MAX_ZOOMS = 8
 ZOOM_SIGMA = 2.0  # half a side of the next grid, in standard deviations
 MIN_WIDTH_CELLS = 1.0  # width of a resolved posterior
 MAX_STAR_LOSS = 50.0  # in log likelihood: 10 sigma
@@ -51,7 +51,7 @@ def search_prior(
     best, chi2 = np.full(n_some, -np.inf), np.full(n_some, np.inf)
     units, cell = np.linspace(-1.0, 1.0, SEARCH_SIDE), 2.0 / (SEARCH_SIDE - 1)
     for _ in range(MAX_ZOOMS):
-        found = laplace_evidence(some, npe, forward, design.points)
+        found = laplace_evidence(some, npe, forward, design.points, SEARCH_STARS)
         gain = np.nan_to_num(found.log_likelihood, nan=BAD)
         best = np.maximum(best, gain.max(axis=1))
         chi2 = np.minimum(chi2, found.chi2)
@@ -92,7 +92,7 @@ def sharpen(
     for _ in range(MAX_SHARPENINGS):
         factor = SHARPEN_SIGMA * np.linalg.cholesky(covariance)
         design = Design(np.asarray(mean, float), factor, SHARPEN_SIDE)
-        found = laplace_evidence(some, npe, forward, design.points)
+        found = laplace_evidence(some, npe, forward, design.points, SEARCH_STARS)
         gain = np.nan_to_num(found.log_likelihood, nan=BAD)
         is_used = within_model(found, some.observed)
         # a star is bounded as in the search

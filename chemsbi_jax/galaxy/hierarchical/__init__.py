@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
-from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL, YIELD_FACTORS
+from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL, SHARED_FACTORS
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.border import in_float32
 from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode
@@ -56,7 +56,7 @@ def hierarchical_posterior(
     stars: Stars,
     settings: SharedErrors = DEFAULT,
     *,
-    factors: Sequence[str] = YIELD_FACTORS,
+    factors: Sequence[str] = SHARED_FACTORS,
     n_draws: int = 4000,
     most_stars: int = 5000,
     quiet: bool = True,

@@ -1,5 +1,6 @@
 """Mock galaxies of known shared parameters, with errors and gaps of any survey."""
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
@@ -58,7 +59,7 @@ def draw_mock(
     key_ratio, key_psi, key_like, key_stars = jax.random.split(key, 4)
     ratio = draw_ratios(key_ratio, layout)
     psi = jnp.clip(jax.random.normal(key_psi, layout.scale.shape), -LIMIT, LIMIT)
-    scaled = Layout(layout.scale * ratio, layout.outlier_share, layout.sizes)
+    scaled = dataclasses.replace(layout, scale=layout.scale * ratio)
     like = draw_errors(key_like, n)
     stars, counts = draw_stars(key_stars, model, scaled, psi, like, outlier_width)
     return Mock(psi, ratio, stars, counts)

@@ -4,6 +4,7 @@ The first rounds have no outliers, so that no star is given up before the shared
 parameters had a chance to explain it.
 """
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
@@ -52,7 +53,9 @@ def find_shared_mode(
     stars: Star, model: Model, layout: Layout, *, quiet: bool = True
 ) -> Mode:
     """Mode of psi; every round ends at the mode of its own expansion."""
-    sober = Layout(layout.scale, jnp.zeros_like(layout.outlier_share), layout.sizes)
+    sober = dataclasses.replace(
+        layout, outlier_share=jnp.zeros_like(layout.outlier_share)
+    )
     psi = np.zeros(len(layout.scale))
     psi[layout.slices()["scatter"]] = FIRST_SCATTER
     covariance = FIRST_WIDTH**2 * np.eye(len(psi))

@@ -2,13 +2,17 @@
 
 A galaxy is a set of stars: one small network reads each star. The mean of its outputs
 over the stars (Zaheer+ 2017, deep sets), the first two moments of the readings and the
-number of stars are the context of a masked autoregressive flow over the latents psi.
+number of stars tell what kind of galaxy it is. A second network reads each star again
+beside this, as what a star says depends on its galaxy; the means of both give
+a first mean and width of each latent psi, and the context of a masked autoregressive
+flow over the rest.
 The scales of the priors are part of the context, so that blocks can be held, or have
 other priors, without a new training.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -25,6 +29,7 @@ from chemsbi_jax.types import AnyArray
 N_INPUTS = 4 * N_READINGS - 1
 N_MOMENTS = N_READINGS * (N_READINGS + 3) // 2
 SMALLEST_VARIANCE = 1e-3  # of standardised readings
+LARGEST_LOG_WIDTH = 3.0
 FARTHEST = 6.0  # standard deviations of a reading
 USUAL_ERROR, USUAL_DATE_ERROR = 0.05, 1.0  # dex, Gyr
 LOG_ERROR_SCALE = 1.15  # natural log
@@ -36,18 +41,20 @@ class NetworkSize:
     """Widths of the networks."""
 
     star_width: int = 96
-    """Of the two layers that read a star."""
-    head_width: int = 96
-    """Of the two layers behind the mean over the stars."""
-    n_features: int = 64
-    """Means over the stars."""
+    """Of the two layers that read a star, in both networks."""
+    head_width: int = 128
+    """Of the two layers behind the means over the stars."""
+    n_features: int = 56
+    """Means over the stars, of each network."""
+    galaxy: int = 24
+    """Inputs of the second network that describe the galaxy."""
     context: int = 48
     """Inputs of the flow."""
-    flow_layers: int = 4
+    flow_layers: int = 2
     """Layers of the flow."""
-    flow_width: int = 56
+    flow_width: int = 66
     """Width of a layer's network."""
-    knots: int = 5
+    knots: int = 4
     """Knots of each spline."""
 
 
@@ -55,6 +62,8 @@ class SharedNetwork(eqx.Module):
     """Density of psi given the stars of a galaxy."""
 
     star: eqx.nn.MLP
+    galaxy: eqx.nn.MLP
+    second: eqx.nn.MLP  # reads a star beside the outputs of `galaxy`
     head: eqx.nn.MLP
     flow: PyTree  # of `new_joint_flow`
     centre: Float[Array, " reading"]  # of the readings
@@ -69,12 +78,19 @@ def new_network(
     size: NetworkSize,
 ) -> SharedNetwork:
     """A network before its training; `centre` and `width` standardise the readings."""
-    key_star, key_head, key_flow = jax.random.split(key, 3)
-    mlp: Callable = eqx.nn.MLP
-    n_head = size.n_features + N_MOMENTS + 1 + n_psi
+    key_star, key_galaxy, key_second, key_head, key_flow = jax.random.split(key, 5)
+
+    def mlp(key: Key[Array, ""], n_in: int, n_out: int, width: int) -> eqx.nn.MLP:
+        make: Callable = eqx.nn.MLP
+        return make(n_in, n_out, width, 2, jax.nn.gelu, key=key)
+
+    n_first = size.n_features + N_MOMENTS + 1
+    n_head = n_first + size.n_features + n_psi
     return SharedNetwork(
-        mlp(N_INPUTS, size.n_features, size.star_width, 2, jax.nn.gelu, key=key_star),
-        mlp(n_head, size.context, size.head_width, 2, jax.nn.gelu, key=key_head),
+        mlp(key_star, N_INPUTS, size.n_features, size.star_width),
+        mlp(key_galaxy, n_first, size.galaxy, size.head_width),
+        mlp(key_second, N_INPUTS + size.galaxy, size.n_features, size.star_width),
+        mlp(key_head, n_head, size.context + 2 * n_psi, size.head_width),
         new_joint_flow(
             key_flow,
             n_psi,
@@ -114,7 +130,10 @@ def summarise(
     middle, scale = LOG_NUMBER
     number = (jnp.log(n) - middle) / scale
     moments = _moments(inputs[:, :N_READINGS], stars.seen * counts[:, None])
-    return jnp.concatenate([mean, moments, number[None]])
+    first = jnp.concatenate([mean, moments, number[None]])
+    galaxy = network.galaxy(first)
+    again = jax.vmap(lambda x: network.second(jnp.concatenate([x, galaxy])))(inputs)
+    return jnp.concatenate([counts @ again / n, first])
 
 
 def _moments(
@@ -133,19 +152,36 @@ def _moments(
     return jnp.concatenate([mean, spread, correlation[i, j]])
 
 
-def context(
+class Condition(NamedTuple):
+    """What the density of psi depends on.
+
+    The first latents of an autoregressive flow see little of its context, so all of
+    them get a mean and a width of their own before.
+    """
+
+    mean: Float[Array, " psi"]
+    log_width: Float[Array, " psi"]
+    context: Float[Array, " context"]  # of the flow
+
+
+def condition(
     network: SharedNetwork,
     summary: Float[Array, " feature"],
     ratio: Float[AnyArray, " psi"],
-) -> Float[Array, " context"]:
-    """Input of the flow, from the stars and the prior scales over the default ones."""
-    return network.head(jnp.concatenate([summary, ratio - 1.0]))
+) -> Condition:
+    """From the stars, and the prior scales over the default ones."""
+    n = len(ratio)
+    out = network.head(jnp.concatenate([summary, ratio - 1.0]))
+    log_width = LARGEST_LOG_WIDTH * jnp.tanh(out[n : 2 * n] / LARGEST_LOG_WIDTH)
+    return Condition(out[:n], log_width, out[2 * n :])
 
 
 def log_density(network: SharedNetwork, galaxy: Mock) -> Float[Array, ""]:
     """Log density of the true latents of one galaxy."""
     summary = summarise(network, galaxy.stars, galaxy.counts)
-    return network.flow.log_prob(galaxy.psi, context(network, summary, galaxy.ratio))
+    given = condition(network, summary, galaxy.ratio)
+    rest = (galaxy.psi - given.mean) * jnp.exp(-given.log_width)
+    return network.flow.log_prob(rest, given.context) - jnp.sum(given.log_width)
 
 
 @eqx.filter_jit
@@ -157,4 +193,6 @@ def sample(
     n: int,
 ) -> Float[Array, "draw psi"]:
     """Draws of psi given the summary of a galaxy's stars."""
-    return network.flow.sample(key, (n,), context(network, summary, ratio))
+    given = condition(network, summary, ratio)
+    rest = network.flow.sample(key, (n,), given.context)
+    return given.mean + jnp.exp(given.log_width) * rest

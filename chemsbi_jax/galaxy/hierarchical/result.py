@@ -110,7 +110,7 @@ def to_result(
     draws = physical(latents, layout, prior)
     galaxy = draws[:, :N_GLOBAL]
     scales = np.asarray(layout.scale, float)
-    sd, free = latents.std(axis=0), np.flatnonzero(scales > 0.0)
+    sd, free = _widths(latents, draws, layout), np.flatnonzero(scales > 0.0)
     checks = checks | {
         "width_over_prior": {names[i]: float(sd[i]) for i in free},
         "not_narrowed": [names[i] for i in free if sd[i] > NOT_NARROWED],
@@ -123,3 +123,16 @@ def to_result(
         checks,
     )
     return HierarchicalPosterior(posterior, names, draws, latents, scales, budget)
+
+
+def _widths(
+    latents: Float[np.ndarray, "draw psi"],
+    draws: Float[np.ndarray, "draw psi"],
+    layout: Layout,
+) -> Float[np.ndarray, " psi"]:
+    """Posterior widths over those of the prior."""
+    width = latents.std(axis=0)
+    yields = layout.slices()["yields"]
+    scale = np.maximum(np.asarray(layout.scale, float)[yields], 1e-9)
+    width[yields] = draws[:, yields].std(axis=0) / scale  # latents are mixed
+    return width

@@ -1,20 +1,15 @@
 """Priors of the shared parameters: one scale a block, or one a parameter."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL, PARAMETERS
+from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL, PARAMETERS, YIELD_SLOPES
 from chemsbi_jax.errors import InputError
+from chemsbi_jax.galaxy.hierarchical.yield_prior import default_scale
 
 BLOCKS = ("yields", "zero_points", "population", "scatter", "outliers")
 """Blocks of shared parameters beside the galaxy's, in the order of the latents."""
 LOCAL = PARAMETERS[N_GLOBAL:]
-DEFAULT_YIELDS = 0.15  # dex, of a factor without a published spread
-SN2_IRON = 0.05  # dex, from observed explosions (Weinberg+ 2024: 12 %)
-CHANNELS = {"sn2": "sn2", "agb": "agb", "snia": "sn_ia"}  # names in the spread's file
-SPREAD_FILE = Path(__file__).parents[2] / "pretrained" / "yield_spread.json"
 
 
 @dataclass(frozen=True)
@@ -22,8 +17,9 @@ class SharedErrors:
     """Prior scales of what all stars of a galaxy share; 0 holds a parameter."""
 
     yields: Mapping[str, float] | float | None = None
-    """Log10 yield factors [dex]: one scale, or factor -> scale; None takes the spread
-    of the published sets where it is known."""
+    """Log10 yield factors [dex]: one scale, or factor -> scale; None takes the
+    differences of the published sets (`yield_prior`). The factors of SN II have slopes
+    with [Fe/H] [dex per dex]; one scale leaves theirs, and 0 holds them too."""
     zero_points: Mapping[str, float] | float = 0.05
     """Offsets of the abundances [dex]: one scale, or abundance -> scale."""
     population_mean: float = 1.0
@@ -59,8 +55,10 @@ def prior_scales(
         raise InputError(
             f"Expected blocks to hold from {BLOCKS}; got {sorted(unknown)}."
         )
-    default = {f: _default_scale(f) for f in factors}
+    default = {f: default_scale(f) for f in factors}
     yields = default if settings.yields is None else settings.yields
+    if not isinstance(yields, Mapping) and yields > 0.0:
+        yields = {f: yields for f in factors if f not in YIELD_SLOPES}
     scales = {
         "yields": _each("yields", yields, factors, default),
         "zero_points": _each("zero_points", settings.zero_points, ABUNDANCES),
@@ -85,19 +83,3 @@ def _each(block: str, given, names: Sequence[str], default=None) -> tuple[float,
         )
     default = default or dict.fromkeys(names, 0.0)
     return tuple(float(given.get(n, default[n])) for n in names)
-
-
-def _default_scale(factor: str) -> float:
-    if factor == "sn2_fe":
-        return SN2_IRON
-    channel, element = factor.split("_")
-    spread = _published_spread().get(CHANNELS[channel], {})
-    return float(spread.get(element.capitalize(), DEFAULT_YIELDS))
-
-
-def _published_spread() -> dict[str, dict[str, float]]:
-    """Channel -> element -> dex: the shipped spread of the published sets, if any."""
-    if not SPREAD_FILE.exists():
-        return {}
-    content = json.loads(SPREAD_FILE.read_text(encoding="utf-8"))
-    return content["scales"]

@@ -17,6 +17,7 @@ from chemsbi_jax.galaxy.hierarchical.settings import (
     SharedErrors,
     prior_scales,
 )
+from chemsbi_jax.galaxy.hierarchical.yield_prior import mixing_matrix
 from chemsbi_jax.priors import Prior
 from chemsbi_jax.types import AnyArray
 
@@ -25,9 +26,13 @@ LARGEST_SHARE, NEVER = 0.5, -1e6  # of outliers, and the log of no share
 
 
 class Layout(eqx.Module):
-    """Where each block lies in psi, and the scale of its prior; 0 holds a latent."""
+    """Where each block lies in psi, and the scale of its prior; 0 holds a latent.
+
+    The yields are `scale` times correlated latents, `mixing` times those of psi.
+    """
 
     scale: Float[AnyArray, " psi"]
+    mixing: Float[AnyArray, "factor factor"]  # rows of unit length
     outlier_share: Float[AnyArray, ""]  # median of its prior
     sizes: tuple[int, ...] = eqx.field(static=True)  # of `BLOCKS`
 
@@ -63,6 +68,7 @@ def make_layout(settings: SharedErrors, factors: Sequence[str]) -> Layout:
     flat = [1.0] * N_GLOBAL + [s for block in BLOCKS for s in scales[block]]
     return Layout(
         scale=jnp.asarray(flat, jnp.float32),
+        mixing=jnp.asarray(mixing_matrix(factors), jnp.float32),
         outlier_share=jnp.asarray(settings.outlier_share, jnp.float32),
         sizes=tuple(len(scales[block]) for block in BLOCKS),
     )
@@ -95,7 +101,7 @@ def unpack(psi: Float[AnyArray, " psi"], layout: Layout) -> Shared:
     share = jnp.where(median > 0.0, share, NEVER)
     return Shared(
         galaxy=psi[:N_GLOBAL],
-        factors=values[at["yields"]],
+        factors=layout.scale[at["yields"]] * (layout.mixing @ psi[at["yields"]]),
         zero_points=jnp.append(values[at["zero_points"]], 0.0),
         mean=population[: len(LOCAL)],
         log_width=population[len(LOCAL) :],
@@ -117,6 +123,8 @@ def physical(
     at = layout.slices()
     first = jnp.asarray(psi[:, :N_GLOBAL], jnp.float32)
     values[:, :N_GLOBAL] = priors.from_normal(tuple(prior)[:N_GLOBAL], first)
+    mixed = np.asarray(psi)[:, at["yields"]] @ np.asarray(layout.mixing, float).T
+    values[:, at["yields"]] = mixed * np.asarray(layout.scale, float)[at["yields"]]
     scatter = half_normal(jnp.asarray(psi[:, at["scatter"]], jnp.float32))
     values[:, at["scatter"]] = np.asarray(layout.scale)[at["scatter"]] * scatter
     share = np.log10(max(float(layout.outlier_share), 1e-30))

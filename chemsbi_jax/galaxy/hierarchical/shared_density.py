@@ -79,14 +79,17 @@ def make_density(
         rows,
         expansion,
         np.asarray(np.arange(n_rows) < n_stars, np.float32),
-        np.asarray(_log_likelihoods(rows, expansion, layout, at)),
+        np.asarray(log_likelihoods(rows, expansion, layout, at)),
         at,
         np.asarray(np.linalg.cholesky(covariance), np.float32),
     )
 
 
 @jax.jit
-def _log_likelihoods(rows, expansion, layout: Layout, psi: AnyArray) -> Array:
+def log_likelihoods(
+    rows: Star, expansion: Expansion, layout: Layout, psi: Float[AnyArray, " psi"]
+) -> Float[Array, " star"]:
+    """Log marginal likelihood of each star (`last_axis`) at one psi, by Laplace."""
     return normals(rows, expansion, layout, psi).log_likelihood
 
 

@@ -22,7 +22,7 @@ from chemsbi_jax.galaxy.hierarchical.star import Model
 from chemsbi_jax.galaxy.likelihood import IRON
 from chemsbi_jax.types import AnyArray
 
-GROUPS = ((2, 1000), (8, 300), (48, 100), (96, 30), (96, 10))
+GROUPS = ((6, 1000), (12, 300), (24, 100), (24, 30), (32, 10))
 """Galaxies of a batch, and the stars of each."""
 N_HELD_OUT = 4  # batches
 MAX_GRADIENT = 5.0  # norm
@@ -36,7 +36,7 @@ class SharedTraining:
     """Widths."""
     learning_rate: float = 2e-3
     """Of Adam, at the start; it falls to zero along a cosine."""
-    fit: FitConfig = FitConfig(n_epochs=60, steps_per_epoch=100)
+    fit: FitConfig = FitConfig(n_epochs=150, steps_per_epoch=100)
     """Length of the training."""
 
 

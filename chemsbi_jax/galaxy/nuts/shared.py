@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 from numpyro.infer import MCMC, NUTS
 
-from chemsbi_jax.constants import YIELD_FACTORS
+from chemsbi_jax.constants import SHARED_FACTORS
 from chemsbi_jax.galaxy.hierarchical.joint_density import JointDensity
 from chemsbi_jax.galaxy.hierarchical.local_modes import N_LOCAL
 from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode
@@ -41,7 +41,7 @@ def run_shared_nuts(
     stars: Stars,
     settings: SharedErrors,
     *,
-    factors: Sequence[str] = YIELD_FACTORS,
+    factors: Sequence[str] = SHARED_FACTORS,
     n_chains: int = 4,
     n_warmup: int = 500,
     n_draws: int = 500,

@@ -1,0 +1,133 @@
+"""Mock galaxies with shared errors, and draws of their posteriors by the network."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+import chemsbi_jax as cs
+from chemsbi_jax import priors
+from chemsbi_jax.constants import N_GLOBAL, PARAMETERS, SHARED_FACTORS
+from chemsbi_jax.emulator import load_yield_emulator
+from chemsbi_jax.galaxy.hierarchical import SharedErrors, load_shared_network
+from chemsbi_jax.galaxy.hierarchical.mock import LIMIT, draw_stars
+from chemsbi_jax.galaxy.hierarchical.network import sample, summarise
+from chemsbi_jax.galaxy.hierarchical.shared import Layout, make_layout, psi_names
+from chemsbi_jax.galaxy.hierarchical.star import Model, Star, make_stars
+from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
+from chemsbi_jax.simulator.blocks import simulate_blocks
+
+NAMES = psi_names(SHARED_FACTORS)
+
+
+class Galaxies(NamedTuple):
+    """Galaxies (leading axis) and their stars."""
+
+    truth: Float[np.ndarray, "galaxy known"]  # the first latents of psi
+    stars: Star  # (galaxy, star)
+    counts: Float[np.ndarray, "galaxy star"]  # 0 where the model has no star
+    labels: np.ndarray  # yield set
+
+
+def default_model() -> tuple[Model, Layout]:
+    """The forward model of TNG with free yields, and the default priors."""
+    model = Model(forward_with_slopes(load_yield_emulator()), cs.paper_prior())
+    return model, make_layout(SharedErrors(), SHARED_FACTORS)
+
+
+def like_stars(
+    n: int,
+    error: float,
+    abundances: tuple[str, ...] = cs.ABUNDANCES,
+    e_birth_time: float | None = None,
+) -> Star:
+    """Errors of stars with some of the abundances [dex], and of birth times [Gyr]."""
+    unknown, shape = np.full(n, np.nan), (n, len(cs.ABUNDANCES))
+    seen = np.broadcast_to(np.isin(cs.ABUNDANCES, abundances), shape)
+    empty = cs.Stars(
+        np.zeros(shape),
+        np.full(shape, error),
+        np.array(seen),
+        unknown if e_birth_time is None else np.full(n, 6.0),
+        unknown if e_birth_time is None else np.full(n, e_birth_time),
+        np.arange(n).astype(str),
+    )
+    return make_stars(empty, SharedErrors(), cs.paper_prior())
+
+
+def draw_galaxies(key: Key[Array, ""], n_galaxies: int, like: Star) -> Galaxies:
+    """Galaxies whose shared parameters are all drawn from their priors."""
+    model, layout = default_model()
+    width = SharedErrors().outlier_width
+
+    @jax.jit
+    def one(key: Array) -> tuple:
+        key_psi, key_stars = jax.random.split(key)
+        psi = jax.random.normal(key_psi, layout.scale.shape)
+        psi = jnp.clip(psi, -LIMIT, LIMIT)
+        return psi, *draw_stars(key_stars, model, layout, psi, like, width)
+
+    keys = jax.random.split(key, n_galaxies)
+    psi, stars, counts = jax.lax.map(one, keys)
+    return Galaxies(
+        np.asarray(psi), stars, np.asarray(counts), np.full(n_galaxies, "tng")
+    )
+
+
+def simulate_galaxies(
+    key: Key[Array, ""],
+    names: list[str],
+    n_galaxies: int,
+    n_stars: int,
+    error: float,
+    quiet: bool,
+) -> Galaxies:
+    """Galaxies of published yield sets, in equal shares, by the simulator.
+
+    Local parameters come from the prior; there are no zero points, scatter or outliers.
+    """
+    prior = cs.paper_prior()
+    key_psi, key_local, key_noise = jax.random.split(key, 3)
+    shape = (n_galaxies, n_stars)
+    galaxy = jax.random.normal(key_psi, (n_galaxies, 1, N_GLOBAL))
+    local = jax.random.normal(key_local, (*shape, len(PARAMETERS) - N_GLOBAL))
+    first = jnp.broadcast_to(galaxy, (*shape, N_GLOBAL))
+    latents = jnp.concatenate([first, local], axis=-1)
+    theta = np.asarray(priors.from_normal(prior, latents))
+    labels = np.array([names[i % len(names)] for i in range(n_galaxies)])
+    clean = np.empty((*shape, len(cs.ABUNDANCES)))
+    for name in names:
+        yields = cs.load_yields(name)
+        columns = [yields.abundances.index(a) for a in cs.ABUNDANCES]
+        rows = theta[labels == name].reshape(-1, theta.shape[-1])
+        made = simulate_blocks(rows, yields, cs.CLEAN, quiet)
+        clean[labels == name] = made[:, columns].reshape(-1, *clean.shape[1:])
+    noise = error * np.asarray(jax.random.normal(key_noise, clean.shape))
+    born = np.all(np.isfinite(clean), axis=-1)
+    values = np.where(np.isfinite(clean), clean + noise, 0.0)
+    values = np.pad(values, ((0, 0), (0, 0), (0, 1))).astype(np.float32)
+    like = like_stars(n_stars, error)
+    stars = jax.tree.map(lambda x: np.broadcast_to(x, (n_galaxies, *x.shape)), like)
+    stars = stars._replace(values=values)
+    return Galaxies(
+        np.asarray(galaxy[:, 0]), stars, np.asarray(born, np.float32), labels
+    )
+
+
+def draw_posteriors(
+    key: Key[Array, ""], galaxies: Galaxies, n_draws: int
+) -> Float[np.ndarray, "galaxy draw psi"]:
+    """Draws of psi of every galaxy, with the default priors."""
+    network = load_shared_network().network
+    ratio = jnp.ones(len(NAMES))
+
+    @jax.jit
+    def one(row: tuple) -> Array:
+        summary = summarise(network, *row[1:])
+        return sample(row[0], network, summary, ratio, n_draws)
+
+    keys = jax.random.split(key, len(galaxies.counts))
+    rows = (keys, galaxies.stars, galaxies.counts)
+    return np.asarray(jax.lax.map(one, rows))

@@ -1,0 +1,59 @@
+"""experiments/check_comparison.py: brute force against a closed form, and its table."""
+
+import numpy as np
+import pytest
+from common.brute_force import _likelihood
+from scipy.stats import norm
+
+import chemsbi_jax as cs
+from helpers.paths import load_script
+
+N_DRAWS, SIGMA, WIDTH = 200_000, 0.05, 0.3
+
+
+@pytest.fixture
+def likelihood():
+    """Two stars with one reading each, of a model that is Gaussian around zero."""
+    random = np.random.default_rng(0)
+    made = WIDTH * random.normal(size=(N_DRAWS, 8))
+    made[::4] = np.nan  # outside the model: a quarter of the prior makes no star
+    values = np.array([0.1, -0.4])
+    table = np.full((2, 8), np.nan)
+    table[:, 1] = values
+    seen = np.isfinite(table)
+    stars = cs.Stars.complete(table, SIGMA)._replace(observed=seen)
+    return _likelihood(made, stars), values
+
+
+def test_the_mean_likelihood_is_the_closed_form(likelihood):
+    found, values = likelihood
+    expected = norm.logpdf(values, 0.0, np.hypot(WIDTH, SIGMA)).sum()
+    expected += 2.0 * np.log(0.75)
+    assert abs(found.value - found.bias - expected) < 4.0 * found.error
+    assert 1e-3 < found.error < 0.02
+
+
+def test_the_error_is_that_of_the_shared_draws(likelihood):
+    found, values = likelihood
+    # the variance of one weight over its squared mean, for each of the two stars
+    square = norm.pdf(values, 0.0, np.hypot(WIDTH, SIGMA / np.sqrt(2.0)))
+    square *= 0.75 / (2.0 * np.sqrt(np.pi) * SIGMA)
+    mean = 0.75 * norm.pdf(values, 0.0, np.hypot(WIDTH, SIGMA))
+    variances = (square / mean**2 - 1.0) / N_DRAWS
+    assert found.effective == pytest.approx(1.0 / variances.max(), rel=0.1)
+    assert found.bias == pytest.approx(-0.5 * variances.sum(), rel=0.1)
+    # no draw is near both stars: each weighs nothing, -1, where the other one counts
+    assert found.error**2 == pytest.approx(variances.sum() - 2.0 / N_DRAWS, rel=0.1)
+
+
+def test_table_of_the_recovery():
+    script = load_script("check_comparison")
+    rows = [
+        {"true": "a", "best": "a", "ln_z": {"a": 5.0, "b": 3.0, "c": -np.inf}},
+        {"true": "a", "best": "b", "ln_z": {"a": 1.0, "b": 2.5, "c": 0.0}},
+        {"true": "b", "best": "b", "ln_z": {"a": 1.0, "b": 9.0, "c": 4.0}},
+    ]
+    text = "\n".join(script.recovery_table(rows))
+    assert "| a | 1 of 2 | 0.2 | -1.5 | b (2) |" in text
+    assert "| b | 1 of 1 | 5.0 | 5.0 | c (1) |" in text
+    assert "2 of 3 (66.7%)" in text

@@ -1,0 +1,68 @@
+"""Coverage and width of the second interval: the tests can fail, the files are there."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from helpers.paths import load_script
+
+
+@pytest.fixture(scope="module")
+def script():
+    return load_script("shared_coverage")
+
+
+@pytest.fixture(scope="module")
+def calibrated(script):
+    """Truths and draws of posteriors that are right by construction."""
+    rng = np.random.default_rng(0)
+    n, n_draws, n_psi = 200, 499, len(script.NAMES)
+    centre = rng.normal(size=(n, 1, n_psi))
+    draws = centre + 0.5 * rng.normal(size=(n, n_draws, n_psi))
+    truth = centre[:, 0] + 0.5 * rng.normal(size=(n, n_psi))
+    return truth, draws
+
+
+def test_right_posteriors_pass_and_narrow_ones_fail(script, calibrated):
+    truth, draws = calibrated
+    found = script.tests(jax.random.key(0), truth, draws)
+    assert found["joint"] > 0.001
+    assert found["tarp"] > 0.001
+    assert found["least_of_all"] > 0.01 / len(script.NAMES)
+    assert found["share_inside"] > 0.9
+    narrow = found["too_narrow"]
+    assert narrow["joint"] < 0.01
+    assert narrow["least_of_all"] < 1e-4
+
+
+def test_shares_and_widths(script, calibrated):
+    content = script.count(*calibrated)
+    assert content["n"] == 200
+    assert content["inside"]["0.68"]["joint"] == pytest.approx(0.68, abs=0.12)
+    assert content["inside"]["0.95"]["alpha_imf"] == pytest.approx(0.95, abs=0.06)
+    assert content["sd"]["sn2_o"] == pytest.approx(0.5, abs=0.02)
+    assert content["median_chi2"] == pytest.approx(1.39, abs=0.5)
+
+
+@pytest.mark.thorough
+def test_a_run_with_few_galaxies(script, tmp_path):
+    config = script.Config(out=tmp_path, n_galaxies=10, n_stars=20, quiet=True)
+    script.main(config)
+    written = json.loads((tmp_path / "shared_coverage_prior_20.json").read_text())
+    assert 0.1 < written["sd"]["alpha_imf"] < 1.2
+    assert set(written["tests"]) >= {"joint", "tarp", "factors", "too_narrow"}
+
+
+@pytest.mark.thorough
+def test_power_has_a_width_for_each_case(script, tmp_path, monkeypatch):
+    monkeypatch.setattr(script, "STUDY_SIZES", (10, 100))
+    config = script.Config(
+        out=tmp_path, study="power", n_galaxies=10, n_draws=100, quiet=True
+    )
+    widths = script.main(config)["sd_over_prior"]
+    assert set(widths) == set(script.READINGS)
+    assert (tmp_path / "shared_coverage_power.png").exists()
+    each = [w["alpha_imf"] for rows in widths.values() for w in rows.values()]
+    assert 0.1 < min(each) < max(each) < 1.2

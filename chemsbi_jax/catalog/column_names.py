@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from chemsbi_jax.catalog.error_columns import Source, find_errors, unread_errors
 from chemsbi_jax.catalog.expressions import Expression
-from chemsbi_jax.catalog.lookalikes import look_alike
-from chemsbi_jax.catalog.meaning import VALUE, is_further, understand
+from chemsbi_jax.catalog.lookalikes import find_similar
+from chemsbi_jax.catalog.meaning import VALUE, is_further, meaning_of
 from chemsbi_jax.catalog.surveys import SURVEYS, Survey
 from chemsbi_jax.catalog.user_columns import (
     ID,
@@ -15,7 +15,7 @@ from chemsbi_jax.catalog.user_columns import (
     LOGG,
     OVER_H,
     VALUES,
-    Asked,
+    UserColumns,
     parse_columns,
 )
 from chemsbi_jax.constants import ABUNDANCES, ALL_ABUNDANCES
@@ -85,7 +85,7 @@ def choose_columns(
     for key in errors.of_conversions:
         chosen.pop(f"e_{key}", None)
     rules, used = preset.name if preset else survey, used | errors.columns
-    rest = look_alike(file, names, used, user, rules, without, abundances)
+    rest = find_similar(file, names, used, user, rules, without, abundances)
     renamed = found | user.columns | errors.columns
     notes += _describe(renamed, user.conversions)
     more = unread_errors(names, used, errors) if rules == "auto" else ()
@@ -103,7 +103,7 @@ def choose_columns(
 
 
 def split_columns(
-    names: Mapping[str, str], user: Asked, abundances: Sequence[str]
+    names: Mapping[str, str], user: UserColumns, abundances: Sequence[str]
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """The columns without those of elements that the model lacks; and a note of these.
 
@@ -116,7 +116,7 @@ def split_columns(
         if column in kept or not is_further(column, abundances):
             shown[lower] = column
             continue
-        meaning = understand(column)
+        meaning = meaning_of(column)
         if meaning is not None and meaning.role == VALUE:
             others.append(column)
     if not others:
@@ -127,7 +127,7 @@ def split_columns(
     )
 
 
-def _prefer(chosen: dict[str, str], user: Asked) -> dict[str, str]:
+def _prefer(chosen: dict[str, str], user: UserColumns) -> dict[str, str]:
     """Columns of the user before all others; of [X/Fe] and [X/H] only the one named."""
     asked = {*user.columns, *user.conversions}
     out = set(user.conversions)
@@ -204,7 +204,7 @@ def _hint_of_survey(names: Mapping[str, str]) -> list[str]:
 
 def _has_marks(survey: Survey, names: Mapping[str, str]) -> bool:
     """Whether a table is the survey's: all marks, and one of the flags."""
-    flags = (*(survey.flag.format(name) for name in VALUES), *survey.tells)
+    flags = (*(survey.flag.format(name) for name in VALUES), *survey.identifying)
     return all(mark in names for mark in survey.marks) and any(
         flag in names for flag in flags
     )

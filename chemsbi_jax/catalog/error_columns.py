@@ -9,9 +9,9 @@ from chemsbi_jax.catalog.meaning import (
     UPPER,
     VALUE,
     Meaning,
-    understand,
+    meaning_of,
 )
-from chemsbi_jax.catalog.user_columns import VALUES, Asked, flag
+from chemsbi_jax.catalog.user_columns import VALUES, UserColumns, flag
 from chemsbi_jax.errors import CatalogError
 
 _AFFIXES = ("e_{}", "{}_err", "{}_error", "err_{}", "error_{}", "sigma_{}", "{}_unc",
@@ -36,7 +36,7 @@ def find_errors(
     file: str,
     names: Mapping[str, str],
     used: Mapping[str, str],
-    user: Asked,
+    user: UserColumns,
     *,
     is_strict: bool,
 ) -> ErrorColumns:
@@ -52,7 +52,7 @@ def find_errors(
     Raises:
         CatalogError: two columns may be the error of one value.
     """
-    meanings = {column: understand(column) for column in names.values()}
+    meanings = {column: meaning_of(column) for column in names.values()}
     found = ErrorColumns({}, {}, {})
     for key, column in used.items():
         is_mine = key in user.columns and column.lower() != key
@@ -132,7 +132,7 @@ def suggest(
     >>> suggest([("fe_h", "m_h")], {"m_h": "m_h", "e_m_h": "e_m_h"})
     '--columns fe_h=m_h,e_fe_h=e_m_h'
     """
-    meanings = {column: understand(column) for column in names.values()}
+    meanings = {column: meaning_of(column) for column in names.values()}
     words = []
     for key, text in pairs:
         words.append(f"{key}={text}")
@@ -152,7 +152,7 @@ def further_errors(columns: Iterable[str], key: str) -> list[str]:
     >>> further_errors(["fe_h", "e_fe_h_sys", "e_mg_fe"], "fe_h")
     ['e_fe_h_sys']
     """
-    meanings = {column: understand(column) for column in columns}
+    meanings = {column: meaning_of(column) for column in columns}
     wanted = (key, ERROR)
     return [c for c, m in meanings.items() if m and (m.quantity, m.role) == wanted]
 
@@ -170,7 +170,7 @@ def unread_errors(
     sources = [s for p in errors.of_conversions.values() for s in p.values()]
     sources += errors.pairs.values()
     taken = {*used.values(), *(column for source in sources for column in source)}
-    meanings = {column: understand(column) for column in names.values()}
+    meanings = {column: meaning_of(column) for column in names.values()}
     # the errors of columns that are not read themselves
     others = {
         m._replace(role=ERROR)

@@ -11,7 +11,7 @@ from scipy.spatial import KDTree
 
 from chemsbi_jax.catalog.cells import column_of
 from chemsbi_jax.catalog.ids import IDS, read_ids, repeated
-from chemsbi_jax.catalog.meaning import is_flag, understand
+from chemsbi_jax.catalog.meaning import is_flag, meaning_of
 from chemsbi_jax.catalog.positions import positions
 
 STAR_IDS = (
@@ -85,12 +85,12 @@ def find_repeats(
         if not again.any():
             continue
         labels, is_chosen = text[left], column == id_column
-        verdict = _judge(table, columns, labels, left, numbers)
-        if verdict:
+        difference = _why_different(table, columns, labels, left, numbers)
+        if difference:
             warnings.append(
                 f"{int(again.sum())} rows have the {column} of an earlier row, but "
-                f"{verdict}, so they count as different stars. Name the column of the "
-                "stars' ids with --columns id=..."
+                f"{difference}, so they count as different stars. Name the column of "
+                "the stars' ids with --columns id=..."
             )
             continue
         reason = (
@@ -98,14 +98,14 @@ def find_repeats(
             if is_chosen
             else f"the same star as in an earlier row, by {column}"
         )
-        left = _put(found, reason, left, again, len(ids))
+        left = _record_repeats(found, reason, left, again, len(ids))
     for reason, find in (("position", _same_place), ("numbers", _same_numbers)):
         labels, warning = find(table, columns, left, numbers)
         warnings += [warning] if warning else []
         again = repeated(labels)
         if again.any():
             reason = f"the same star as in an earlier row, by its {reason}"
-            left = _put(found, reason, left, again, len(ids))
+            left = _record_repeats(found, reason, left, again, len(ids))
     warnings += _alike_by_other_columns(table, columns, id_column, left, numbers)
     return Repeats(found, tuple(warnings))
 
@@ -126,7 +126,7 @@ def _alike_by_other_columns(
     for key, column in columns.items():
         cells = column_of(table, column)
         is_id = cells.ndim == 1 and cells.dtype.kind in "SUOiu" and column != id_column
-        if key in known or is_flag(column) or understand(column) or not is_id:
+        if key in known or is_flag(column) or meaning_of(column) or not is_id:
             continue
         labels = np.asarray(cells).astype(str)[rows]
         again, n_labels = repeated(labels), len(np.unique(labels))
@@ -144,13 +144,14 @@ def _alike_by_other_columns(
     return warnings
 
 
-def _put(
+def _record_repeats(
     found: dict[str, Rows],
     reason: str,
     left: Int[np.ndarray, " row"],
     again: Bool[np.ndarray, " row"],
     n: int,
 ) -> Int[np.ndarray, " rest"]:
+    """Enter repeated rows in `found`; returns the other rows."""
     bad = np.zeros(n, bool)
     bad[left[again]] = True
     found[reason] = bad
@@ -175,7 +176,7 @@ def _columns_of_ids(
         yield column, read_ids(name, table, column).ids
 
 
-def _judge(
+def _why_different(
     table: Table,
     columns: Mapping[str, str],
     labels: np.ndarray,

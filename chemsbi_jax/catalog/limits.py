@@ -17,7 +17,7 @@ from chemsbi_jax.catalog.meaning import (
     Meaning,
     is_flag,
     is_further,
-    understand,
+    meaning_of,
 )
 
 _NONE = (
@@ -71,7 +71,7 @@ def not_followed(
     """
     found = []
     for column in names.values():
-        meaning = understand(column)
+        meaning = meaning_of(column)
         if meaning and is_further(column, source.abundances):
             meaning = None
         is_one = is_flag(column) or (

@@ -10,7 +10,7 @@ from chemsbi_jax.catalog.meaning import (
     VALUE,
     Meaning,
     element_of,
-    understand,
+    meaning_of,
 )
 from chemsbi_jax.catalog.time_names import ln_age
 from chemsbi_jax.catalog.unread_names import hint_of_elements, warn_of_others
@@ -19,7 +19,7 @@ from chemsbi_jax.catalog.user_columns import (
     OVER_H,
     SUN,
     VALUES,
-    Asked,
+    UserColumns,
     label,
     list_columns,
 )
@@ -42,11 +42,11 @@ class _Candidate(NamedTuple):
     text: str  # what --columns would take for it
 
 
-def look_alike(
+def find_similar(
     file: str,
     names: Mapping[str, str],
     used: Mapping[str, str],
-    user: Asked,
+    user: UserColumns,
     rules: str = "auto",
     without: Collection[str] = (),
     abundances: Sequence[str] = ABUNDANCES,
@@ -128,13 +128,13 @@ def _all_abundances() -> tuple[str, ...]:
 
 
 def _quantity(column: str) -> str:
-    meaning = understand(column)
+    meaning = meaning_of(column)
     return meaning.quantity if meaning and meaning.role == VALUE else ""
 
 
 def _candidate(column: str, names: Mapping[str, str]) -> _Candidate | None:
     """What a column may be, and how --columns would read it."""
-    meaning = understand(column)
+    meaning = meaning_of(column)
     if meaning is None or meaning.role != VALUE:
         return None
     if column.strip().lower().startswith("true_"):  # noise-free, of a made-up table
@@ -227,18 +227,18 @@ def _warn_of_unread(rest: list[_Candidate], names: Mapping[str, str]) -> str:
 
 
 def _find_limits(
-    names: Mapping[str, str], used: Mapping[str, str], user: Asked
+    names: Mapping[str, str], used: Mapping[str, str], user: UserColumns
 ) -> dict[str, str]:
     """Columns that mark limits of the values in use, as VizieR's l_[C/Fe]."""
     limits = {}
     marks = {
         column: meaning
         for column in names.values()
-        if (meaning := understand(column)) and meaning.role == LIMIT
+        if (meaning := meaning_of(column)) and meaning.role == LIMIT
     }
     sources = dict(used) | {k: x.columns[0] for k, x in user.conversions.items()}
     for key, column in sources.items():
-        meaning = understand(column)
+        meaning = meaning_of(column)
         if key not in VALUES or meaning is None:
             continue
         wanted = meaning._replace(role=LIMIT)

@@ -60,12 +60,12 @@ class Meaning(NamedTuple):
         return bool(_COMPETING.search(self.qualifier))
 
 
-def understand(column: str) -> Meaning | None:
+def meaning_of(column: str) -> Meaning | None:
     """The meaning of a column's name; None if it is no abundance or time.
 
-    >>> understand("e_[Fe I/H]")
+    >>> meaning_of("e_[Fe I/H]")
     Meaning(quantity='fe_h', role='error', qualifier='i')
-    >>> understand("N(Fe)")
+    >>> meaning_of("N(Fe)")
     Meaning(quantity='a_fe', role='count', qualifier='')
     """
     lower = column.strip().lower()
@@ -87,7 +87,7 @@ def understand(column: str) -> Meaning | None:
 
 def is_abundance(column: str) -> bool:
     """Whether a name is that of the value of an abundance that every model has."""
-    meaning = understand(column)
+    meaning = meaning_of(column)
     if not meaning or meaning.role != VALUE or meaning.quantity in TIMES_OF_BIRTH:
         return False
     return element_of(meaning.quantity) not in FURTHER
@@ -95,7 +95,7 @@ def is_abundance(column: str) -> bool:
 
 def is_further(column: str, abundances: Sequence[str]) -> bool:
     """Whether a column is about an element of `FURTHER` that is not among these."""
-    meaning = understand(column)
+    meaning = meaning_of(column)
     if meaning is None:
         return False
     element = element_of(meaning.quantity)
@@ -254,8 +254,9 @@ def _joined(word: str) -> tuple[str, list[str]] | None:
 
 def _find_absolute(words: list[str], lower: str) -> tuple[str, list[str]] | None:
     """A(X), log eps(X), and Gaia-ESO's MG1, FE2."""
-    said = set(_ABSOLUTE) & set(words)
-    said |= {"log"} if {"log", "e"} <= set(words) or "log" in words[:1] else set()
+    absolute_words = set(_ABSOLUTE) & set(words)
+    if {"log", "e"} <= set(words) or "log" in words[:1]:
+        absolute_words |= {"log"}
     rest = [w for w in words if w not in (*_ABSOLUTE, "log", "e", "x")]
     for i, word in enumerate(rest):
         over = _over(word)
@@ -265,7 +266,7 @@ def _find_absolute(words: list[str], lower: str) -> tuple[str, list[str]] | None
                 return f"a_{glued[1]}", [*rest[:i], *rest[i + 1 :]]
             continue
         others = [*rest[:i], *rest[i + 1 :]]
-        if said:
+        if absolute_words:
             return f"a_{over[0]}", [over[1], *others] if over[1] else others
         if over[1] in ("1", "2") and not others:
             return f"a_{over[0]}", [over[1]]

@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from chemsbi_jax.catalog.columns import StarTable
 from chemsbi_jax.catalog.error_words import PERCENT
-from chemsbi_jax.catalog.meaning import ABSOLUTE, understand
+from chemsbi_jax.catalog.meaning import ABSOLUTE, meaning_of
 from chemsbi_jax.catalog.nulls import is_apart, is_nines, is_null, is_repeated
 from chemsbi_jax.catalog.user_columns import SUN, flag, label
 from chemsbi_jax.catalog.zero_point import doubt_zero_point
@@ -55,7 +55,7 @@ def check_abundance(source: StarTable, key: str, values: Numbers) -> Checked:
     original, notes = source.columns[key], []
     known = values[np.isfinite(values)]
     _refuse_counts(source, key, known)
-    meaning = understand(original)
+    meaning = meaning_of(original)
     element = key.split("_")[0]
     is_named = bool(meaning and meaning.quantity == f"{ABSOLUTE}_{element}")
     if key.endswith("_h") and len(known) and np.median(known) > ABSOLUTE_FROM:

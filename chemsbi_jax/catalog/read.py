@@ -20,7 +20,7 @@ from chemsbi_jax.catalog.derive import derive, merge_case_pairs
 from chemsbi_jax.catalog.formats import HDU_NOTE, read_table
 from chemsbi_jax.catalog.layouts import refuse_long_layout, split_vectors
 from chemsbi_jax.catalog.limits import find_limits, not_followed
-from chemsbi_jax.catalog.meaning import understand
+from chemsbi_jax.catalog.meaning import meaning_of
 from chemsbi_jax.catalog.not_one_galaxy import refuse_summary_rows, warn_of_galaxies
 from chemsbi_jax.catalog.report import Report
 from chemsbi_jax.catalog.rows import drop_rows, find_cuts, unique_ids, warn_of_giants
@@ -117,7 +117,7 @@ def read_catalog(
     opened = _open(Path(path), options, abundances)
     source, survey = opened.source, opened.choice.survey
     stars, notes, doubts = _measure(opened, options)
-    cuts, unmade = find_cuts(source, survey if options.quality else None)
+    cuts, impossible = find_cuts(source, survey if options.quality else None)
     cuts["no abundance is observed"] = np.asarray(~stars.observed.any(axis=1))
     reasons, dropped, repeats = drop_rows(source, cuts, (stars.values, stars.errors))
     used = np.ones(len(stars.ids), bool)
@@ -131,10 +131,10 @@ def read_catalog(
     stars = stars.take(used)._replace(ids=unique_ids(stars.ids, used))
     doubts += [*repeats, *warn_of_galaxies(source)]
     doubts += warn_of_giants(source, stars, used)
-    said = (*opened.notes, *source.notes, *opened.choice.notes, *notes, *unmade)
+    notes = (*opened.notes, *source.notes, *opened.choice.notes, *notes, *impossible)
     flags = _not_followed(opened, options)
     rows = (source.name, len(used), int(used.sum()), reasons, dropped)
-    report = Report(*rows, said, _all_warnings(opened, doubts, flags), flags)
+    report = Report(*rows, notes, _all_warnings(opened, doubts, flags), flags)
     return Catalog(stars, report)
 
 
@@ -143,8 +143,7 @@ def _all_warnings(
 ) -> tuple[str, ...]:
     """Each warning once, in the order of the work."""
     first = (*opened.source.warnings, *opened.warnings, *opened.choice.warnings)
-    judges = [flag for flag in flags if not flag.lower().startswith(("snr", "s/n"))]
-    if judges:
+    if not all(flag.lower().startswith(("snr", "s/n")) for flag in flags):
         doubts = [
             f"Columns of flags or limits that were not followed: {', '.join(flags)}. "
             "Remove bad stars, and empty bad values, before you read the table.",
@@ -267,7 +266,7 @@ def _refuse_absolute(opened: _Opened) -> None:
     choice = opened.choice
     used = [c for key, c in choice.columns.items() if key in KEYS]
     used += [c for x in choice.conversions.values() for c in x.columns]
-    absolute = [c for c in used if (m := understand(c)) and m.quantity[:2] == "a_"]
+    absolute = [c for c in used if (m := meaning_of(c)) and m.quantity[:2] == "a_"]
     if absolute:
         raise CatalogError(
             f"{opened.source.name}, column {absolute[0]!r}: absolute abundances have "

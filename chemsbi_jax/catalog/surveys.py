@@ -32,7 +32,7 @@ class Survey(NamedTuple):
     name: str  # of the flag --survey
     title: str
     marks: tuple[str, ...]  # columns that identify the survey, all of them
-    tells: tuple[str, ...]  # and at least one of these, or the flag of a value
+    identifying: tuple[str, ...]  # and at least one of these, or the flag of a value
     releases: tuple[str, ...]  # columns of this release only, any of them
     columns: Mapping[str, tuple[str, ...]]  # our name -> theirs, the first one present
     error: str  # pattern of an error's column
@@ -60,7 +60,7 @@ GALAH_DR3 = Survey(
     name="galah",
     title="GALAH DR3",
     marks=("sobject_id", "fe_h"),
-    tells=("flag_sp", "flag_cannon", "snr_c3_iraf", "snr_px_ccd3"),
+    identifying=("flag_sp", "flag_cannon", "snr_c3_iraf", "snr_px_ccd3"),
     releases=("snr_c3_iraf", "snr_c2_iraf", "flag_guess", "red_flag"),
     columns=MappingProxyType(
         {"id": ("sobject_id",), "age": ("age_bstep",), "e_age": ("e_age_bstep",)}
@@ -100,7 +100,7 @@ APOGEE = Survey(
     name="apogee",
     title="APOGEE DR16/DR17 allStar",
     marks=("apogee_id", "fe_h", "fe_h_err"),
-    tells=("aspcapflag", "starflag", "extratarg"),
+    identifying=("aspcapflag", "starflag", "extratarg"),
     releases=(),
     columns=MappingProxyType({"id": ("apogee_id",)}),
     error="{}_err",
@@ -121,7 +121,7 @@ SDSS5 = Survey(
     name="sdss5",
     title="SDSS-V DR19/DR20 astra ASPCAP",
     marks=("sdss_id", "fe_h", "fe_h_flags"),
-    tells=("fe_h_flags",),
+    identifying=("fe_h_flags",),
     releases=(),
     columns=MappingProxyType({"id": ("sdss_id",)}),
     error="e_{}",

@@ -107,8 +107,8 @@ def _without_prelude(lines: list[str]) -> tuple[list[str], list[str]]:
         is_title = all(len(split(x, mark)) != len(names) for x in before)
         if not before or line.lstrip().startswith("#") or not is_title:
             break
-        told = f"{len(before)} lines before the column names were left out"
-        return lines[i:], [f"{told} ({before[0].strip()[:40]!r})."]
+        removed = f"{len(before)} lines before the column names were left out"
+        return lines[i:], [f"{removed} ({before[0].strip()[:40]!r})."]
     return lines, []
 
 

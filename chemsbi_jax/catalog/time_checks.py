@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 
 from chemsbi_jax.catalog.columns import StarTable
-from chemsbi_jax.catalog.meaning import understand
+from chemsbi_jax.catalog.meaning import meaning_of
 from chemsbi_jax.catalog.plausible import ENOUGH, MANY, Numbers, often
 from chemsbi_jax.catalog.time_names import ln_age
 from chemsbi_jax.catalog.user_columns import flag, label
@@ -23,7 +23,7 @@ def check_times(
     """
     original = source.columns[key]
     known = times[np.isfinite(times)]
-    meaning = understand(original)
+    meaning = meaning_of(original)
     quantity = meaning.quantity if meaning else ""
     if len(known) == 0 or source.is_survey or key in source.made:
         return ()

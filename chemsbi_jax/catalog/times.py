@@ -8,7 +8,7 @@ from jaxtyping import Float
 from chemsbi_jax.catalog.cells import column_of
 from chemsbi_jax.catalog.columns import AUTO, TIMES, StarTable, numbers
 from chemsbi_jax.catalog.error_words import refuse_by_name
-from chemsbi_jax.catalog.meaning import ERROR, understand
+from chemsbi_jax.catalog.meaning import ERROR, meaning_of
 from chemsbi_jax.catalog.time_checks import check_times
 from chemsbi_jax.catalog.time_names import unit_in_name
 from chemsbi_jax.catalog.values import refuse_not_positive
@@ -112,7 +112,7 @@ def _warn_unused(
     like = [
         column
         for column in source.table.colnames
-        if (meaning := understand(column))
+        if (meaning := meaning_of(column))
         and (meaning.quantity, meaning.role) == (name, ERROR)
         and column != source.columns.get(f"e_{name}")
     ]

@@ -8,8 +8,8 @@ from chemsbi_jax.catalog.meaning import (
     VALUE,
     element_of,
     joined_ambiguous,
+    meaning_of,
     other_ratio,
-    understand,
 )
 from chemsbi_jax.catalog.user_columns import flag, list_columns
 
@@ -25,7 +25,7 @@ def warn_of_others(
     alpha = [
         c
         for c in names.values()
-        if (m := understand(c))
+        if (m := meaning_of(c))
         and m.role == VALUE
         and m.quantity in ("alpha_fe", "alpha_m")
     ]

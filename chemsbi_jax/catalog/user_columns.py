@@ -10,7 +10,7 @@ from chemsbi_jax.catalog.meaning import (
     LIMIT,
     Meaning,
     element_of,
-    understand,
+    meaning_of,
 )
 from chemsbi_jax.catalog.time_names import ln_age
 from chemsbi_jax.constants import ABUNDANCES, ALL_ABUNDANCES
@@ -29,7 +29,7 @@ SUN = {element.lower(): value for element, value in SOLAR.items()}
 """Element in lower case -> 12 + log10(n_X / n_H) of the Sun, Asplund+2009."""
 
 
-class Asked(NamedTuple):
+class UserColumns(NamedTuple):
     """What the user named."""
 
     columns: dict[str, str]  # our name -> name in the table
@@ -49,7 +49,7 @@ def parse_columns(
     names: Mapping[str, str],
     text: str,
     abundances: Sequence[str] = ABUNDANCES,
-) -> Asked:
+) -> UserColumns:
     """Columns and conversions by our names; case does not matter.
 
     Args:
@@ -87,7 +87,7 @@ def parse_columns(
         notes += _check_meaning(file, key, column, names, asked)
     for key, conversion in conversions.items():
         _refuse_difference(file, key, conversion)
-    return Asked(asked, conversions, tuple(notes))
+    return UserColumns(asked, conversions, tuple(notes))
 
 
 def _check_meaning(
@@ -98,7 +98,7 @@ def _check_meaning(
     asked: Mapping[str, str],
 ) -> list[str]:
     """Refuse a column whose name contradicts the user's mapping, or return a note."""
-    meaning = understand(column)
+    meaning = meaning_of(column)
     if meaning is None or key in (ID, LOGG) or column.lower() == key:
         return []
     wanted = key.removeprefix("e_")
@@ -154,7 +154,7 @@ def _other_quantity(
 def _another(
     file: str, key: str, column: str, remedy: str, looks_like: str = ""
 ) -> CatalogError:
-    meaning = understand(column)
+    meaning = meaning_of(column)
     looks_like = looks_like or label(meaning.quantity if meaning else column)
     advice = f"Did you mean {flag(remedy)}? " if remedy else ""
     return CatalogError(
@@ -166,7 +166,7 @@ def _another(
 
 def _refuse_difference(file: str, key: str, conversion: Expression) -> None:
     """[X/Fe] as a difference of two columns would lose their common error of iron."""
-    meanings = [understand(column) for column in conversion.columns]
+    meanings = [meaning_of(column) for column in conversion.columns]
     wanted = element_of(key)
     if key not in OVER_H or len(meanings) != 2:
         return
@@ -182,7 +182,7 @@ def _refuse_difference(file: str, key: str, conversion: Expression) -> None:
 
 
 def _is(column: str, quantity: str) -> bool:
-    meaning = understand(column)
+    meaning = meaning_of(column)
     return meaning is not None and meaning.quantity == quantity
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from chemsbi_jax.catalog.expressions import cosmic_time, parse_expression
-from chemsbi_jax.catalog.meaning import understand
+from chemsbi_jax.catalog.meaning import meaning_of
 from chemsbi_jax.constants import T_END
 from chemsbi_jax.errors import CatalogError
 
@@ -50,12 +50,12 @@ NOTHING = ["Teff", "logg", "ra", "dec", "a", "e", "z", "E(B-V)", "A(Li)", "[Cr/F
 
 @pytest.mark.parametrize(("name", "meaning"), NAMES.items(), ids=NAMES)
 def test_names(name, meaning):
-    assert understand(name) == meaning
+    assert meaning_of(name) == meaning
 
 
 @pytest.mark.parametrize("name", NOTHING)
 def test_other_names_mean_nothing_here(name):
-    assert understand(name) is None
+    assert meaning_of(name) is None
 
 
 COLUMNS = {"A(Fe)": 7.3, "[Fe/H]": -0.2, "logAge": 9.7, "fe_h": 0.1, "fe_h_1": 0.4,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from _pytest.mark.expression import Expression
 
 import chemsbi_jax as cs
 from chemsbi_jax.catalog import write_stars
@@ -197,6 +198,20 @@ def test_ci_calls_nothing_that_is_not_documented():
     for command in commands:
         assert re.search(rf"^{command} +#", CONTRIBUTING, re.MULTILINE), command
         assert f"- run: {command}\n" in WORKFLOW, command
+
+
+def test_each_test_is_in_one_selection():
+    """Whatever its marks: none is left out, none runs twice."""
+    makefile = (ROOT / "Makefile").read_text()
+    expressions = re.findall(r'-m "?([a-z ]+?)"? \$\(PYTEST', makefile)
+    expressions += re.findall(r"-m '([a-z ]+)'", (ROOT / "pyproject.toml").read_text())
+    assert len(expressions) == 3
+    for marks in ((), ("slow",), ("thorough",), ("slow", "thorough")):
+        chosen = [
+            Expression.compile(text).evaluate(lambda name, marks=marks: name in marks)
+            for text in expressions
+        ]
+        assert chosen.count(True) == 1, (marks, expressions)
 
 
 def decimals(text: str) -> set[str]:

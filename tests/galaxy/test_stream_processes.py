@@ -91,6 +91,7 @@ def test_two_devices_give_what_one_gives(method, alone, table):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-9)
 
 
+@pytest.mark.thorough
 @SUBPROCESS
 def test_two_processes_give_what_one_gives(method, alone, tmp_path, table):
     with socket.socket() as probe:  # a port that is free now

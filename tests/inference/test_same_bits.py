@@ -99,6 +99,7 @@ def assert_same_bits(*made, compiles=False):
     assert here == elsewhere(*made, compiles=compiles)
 
 
+@pytest.mark.thorough
 def test_same_seed_same_bits():
     assert_same_bits(draw, train)
 

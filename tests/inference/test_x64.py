@@ -76,6 +76,7 @@ def in_process(script: str, x64: bool, cache: Path) -> str:
     return run.stdout.splitlines()[-1]
 
 
+@pytest.mark.thorough
 def test_jax_enable_x64_does_not_change_the_results(tmp_path):
     script = (
         "import json, jax.numpy as jnp; from inference import test_x64; "

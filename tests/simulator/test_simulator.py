@@ -172,7 +172,11 @@ def test_all_switches_are_tried():
     assert all(getattr(LEGACY, name) for name in accidents)
 
 
-@pytest.mark.parametrize("name", SWITCHES)
+ONE, *OTHER_SWITCHES = SWITCHES  # each compiles the simulator
+FURTHER = [pytest.param(x, marks=pytest.mark.thorough) for x in OTHER_SWITCHES]
+
+
+@pytest.mark.parametrize("name", [ONE, *FURTHER])
 def test_each_switch_changes_something(name, x64, short_run, one_segment):
     value, theta, smallest, largest = SWITCHES[name]
     toy = load_yields(TOY)

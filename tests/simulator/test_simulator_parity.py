@@ -94,11 +94,13 @@ def test_legacy_on_the_prior(legacy, prior_runs):
     assert_like_chempy(legacy[0], prior_runs)
 
 
+@pytest.mark.thorough
 def test_legacy_on_the_wide_box(legacy, box_runs):
     assert (~box_runs.ok).sum() == 292  # N or H below zero, or the 5 % rule
     assert_like_chempy(legacy[1], box_runs)
 
 
+@pytest.mark.thorough
 def test_legacy_with_the_alternative_yields(data, alternative_runs):
     with jax.enable_x64(True):
         yields = simulator.load_yields("alternative-reference")
@@ -129,6 +131,7 @@ def test_clean_has_no_failures_in_the_prior(clean, prior_runs):
     assert not prior_runs.ok.all()
 
 
+@pytest.mark.thorough
 def test_clean_is_continuous_in_birth_time(tng, clean):
     """Neighbours 6 Myr apart; the grids of the original make steps of up to 6e-4."""
     theta = np.tile([-2.3, -2.89, -0.3, 0.55, 0.5, 0.0], (len(clean), 1))
@@ -140,6 +143,7 @@ def test_clean_is_continuous_in_birth_time(tng, clean):
     assert jumps.max() < 1e-4
 
 
+@pytest.mark.thorough
 def test_single_precision(clean, prior_runs):
     """A dozen roundings of 6e-8 in 27 steps: far below any measured error."""
     with jax.enable_x64(False):

@@ -222,6 +222,7 @@ def jumps(abundances):
     return np.abs(steps[5:-5] - np.median(windows, axis=-1))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "start",
     [
@@ -263,6 +264,7 @@ def test_no_star_is_born_below_five_per_cent_of_the_mean_rate(toy):
     assert finite[time <= last_born].all()
 
 
+@pytest.mark.thorough
 def test_halving_the_step_halves_the_error(galaxies, toy, monkeypatch):
     """First order: stars form, and ejecta arrive, at the end of a step."""
     # one scan in place of three, which is compiled in half the time

@@ -26,6 +26,7 @@ complete, galah = (pytest.param(x, marks=THOROUGH) for x in ("complete", "galah"
 METHODS = [pytest.param("flow", marks=pytest.mark.slow), "gaussian"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", METHODS)
 def test_stars_that_tell_nothing_leave_the_prior(method):
     """An untrained network's posterior is the prior, of 3000 stars together too."""

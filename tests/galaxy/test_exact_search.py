@@ -68,6 +68,7 @@ def exact_posterior_from_prior(stars, npe, forward):
     return exact_of_stars(jax.random.key(1), npe, forward, stars, start)
 
 
+@pytest.mark.thorough
 def test_bad_stars_do_not_make_good_ones_unexplained(problem):
     """A null of 9.9 dex in a quarter of the stars, and a guess that it pulled away."""
     matrix, stars, npe, forward, sigma = problem

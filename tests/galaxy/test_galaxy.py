@@ -196,6 +196,7 @@ def test_star_draws(npe):
     )
 
 
+@pytest.mark.thorough
 def test_a_prior_that_is_not_normal_is_not_taken_for_one():
     """Laplace has loc and scale too, but its standard deviation is sqrt(2) scale."""
     prior = cs.paper_prior()._replace(

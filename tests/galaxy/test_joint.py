@@ -102,6 +102,7 @@ def test_chains_that_hardly_move_start_anew(problem, npe, monkeypatch):
     assert two.convergence["accepted"] > one.convergence["accepted"]
 
 
+@pytest.mark.thorough
 def test_steep_stars_get_smaller_units_and_stay_where_they_are(problem, npe):
     """Two draws of two chains; a steep star, a star that is steep once, and NaN."""
     _, stars, prior, forward = problem
@@ -139,6 +140,7 @@ def walled(theta, matrix):
     return jnp.where(inside, theta @ matrix, jnp.nan)
 
 
+@pytest.mark.thorough
 def test_no_cliff_where_the_emulator_ends(problem, npe):
     """Steps of the chains far beyond its end are no divergences."""
     matrix, stars, prior, forward = problem

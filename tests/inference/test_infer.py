@@ -191,6 +191,7 @@ def test_a_path_and_a_catalogue_give_the_same(networks, stars, result, tmp_path)
     assert by_catalog.provenance["stars"] == ""
 
 
+@pytest.mark.thorough
 def test_it_is_silent_when_quiet(networks, stars, capsys):
     cs.infer(stars, networks=networks, method="gaussian", quiet=True)
     assert capsys.readouterr() == ("", "")

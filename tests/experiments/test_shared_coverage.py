@@ -1,4 +1,4 @@
-"""Coverage and width of the second interval: the tests can fail, the files are there."""
+"""Coverage and width of the second interval: its tests can fail, files are there."""
 
 import json
 

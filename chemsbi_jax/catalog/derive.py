@@ -12,6 +12,7 @@ from chemsbi_jax.catalog.columns import AUTO, StarTable, is_mark, plain_numbers
 from chemsbi_jax.catalog.error_columns import Source
 from chemsbi_jax.catalog.expressions import Expression
 from chemsbi_jax.catalog.plausible import is_null
+from chemsbi_jax.errors import CatalogError
 
 Numbers = Float[np.ndarray, " star"]
 # magnitudes of an age by its unit; the ranges do not overlap
@@ -43,10 +44,7 @@ def _merge(
         both = f"{mark}{name}", f"{mark.lower()}{name}"
         if not _has_numbers(table, both) or _is_taken(table, mark, name):
             continue
-        upper, lower = (
-            np.ma.filled(np.ma.asarray(column_of(table, x), float), np.nan)
-            for x in both
-        )
+        upper, lower = (_numbers(table, x) for x in both)
         unit = column_of(table, both[0]).unit
         table.replace_column(both[1], Column(to_error(upper, lower), unit=unit))
         table.remove_column(both[0])
@@ -63,8 +61,19 @@ def _is_taken(table: Table, mark: str, name: str) -> bool:
 
 
 def _has_numbers(table: Table, names: Iterable[str]) -> bool:
-    columns = (column_of(table, x) for x in names)
-    return all(c.ndim == 1 and c.dtype.kind in "iuf" for c in columns)
+    for name in names:
+        try:
+            _numbers(table, name)
+        except CatalogError:  # words: another kind of column
+            return False
+    return True
+
+
+def _numbers(table: Table, name: str) -> Numbers:
+    """Numbers of a column as they stand, NaN where they mean "missing"."""
+    ids = np.arange(len(table)).astype(str)
+    values = plain_numbers(StarTable("", table, {"": name}, ids), "")
+    return np.where(is_mark(values, is_time=False), np.nan, values)
 
 
 def derive(

@@ -63,6 +63,7 @@ ERRORS = {
 }
 AGES = ("none", "Gyr", "Myr unit", "Myr in the name", "Myr", "log", "ln", "birth",
         "no error")  # fmt: skip
+SEPARATORS = {"tab": "\t", "space": " ", "vizier": "\t", "semicolon": ";", "pipe": "|"}
 NULLS = ("", "nan", "-9999", "99.99", "--", "null")
 IDS = ("words", "hashes", "numbers", "gaia", "none")
 FILES = ("csv", "tab", "space", "semicolon", "pipe", "ipac", "mrt", "savetxt",
@@ -173,7 +174,7 @@ def add_errors(table, column, cells, sigma, form):
         table[f"{column}_upper"] = np.round(cells + sigma, 3)
     elif form != "none":
         scale = {"percent": 1 / PERCENT, "% in the name": 1 / PERCENT,
-                 "natural": 100 * 0.01 / PERCENT / 100}.get(form, 1.0)  # fmt: skip
+                 "natural": 0.01 / PERCENT}.get(form, 1.0)  # fmt: skip
         stands = sigma**2 if form == "variance" else np.round(sigma * scale, 4)
         table[ERRORS[form].format(column)] = stands
 
@@ -233,7 +234,13 @@ def as_file(table, columns, kind, null, id_column):
         rows = [["quantity", *names]]
         rows += [[c, *map(str, table[c])] for c in table.colnames if c != id_column]
         return "a.csv", "\n".join(",".join(row) for row in rows).encode()
-    separators = {"tab": "\t", "space": " ", "vizier": "\t", "semicolon": ";", "pipe": "|"}
+    separators = {
+        "tab": "\t",
+        "space": " ",
+        "vizier": "\t",
+        "semicolon": ";",
+        "pipe": "|",
+    }
     separator = separators.get(kind, ",")
     decimal = "," if kind == "semicolon" else "."
     null = "nan" if kind == "space" and null == "" else null
@@ -305,7 +312,7 @@ def written(table, kind):
         table = table.copy()
         for column in table.colnames:
             table.rename_column(column, re.sub(r"\W+", "_", column))
-    table = table if kind in ("mrt", "ipac") else masked(table)
+    table = table if kind == "ipac" else masked(table)
     table.write(stream, format=form)
     content = stream.getvalue()
     return name, content if isinstance(content, bytes) else content.encode()

@@ -12,7 +12,7 @@ from chemsbi_jax.errors import CatalogError
 from helpers.drawn_layouts import READ, T_END, I, drawn_tables
 
 LAYOUTS = settings(
-    max_examples=150,
+    max_examples=100,
     deadline=None,
     derandomize=True,  # the same examples in each run
     database=None,

@@ -3,6 +3,7 @@
 import gzip
 import io
 import re
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -127,7 +128,9 @@ def make(rng, n, form, spelling, errors, ages, null, ids, file, is_limited, is_n
     if errors == "none":
         options["default_error"] = 0.07
         sigma = np.full_like(sigma, 0.07)
-    name, content = as_file(table, columns, file, null, id_column)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # astropy, of names that a format rewrites
+        name, content = as_file(table, columns, file, null, id_column)
     said = f"{form}, {spelling}, errors {errors}, ages {ages}, ids {ids}, {file}"
     answer = Known(known, sigma, *given, form != "over fe")
     return Drawn(name, content, options, answer, columns, n, said)

@@ -144,6 +144,7 @@ def found(galaxies, shipped, forward):
     return h.hierarchical_posterior(key, shipped, forward, stars, n_draws=1000)
 
 
+@pytest.mark.thorough
 def test_galaxies_of_the_model_pass_the_check(found):
     assert found.is_converged
     assert found.misfit is not None
@@ -153,6 +154,7 @@ def test_galaxies_of_the_model_pass_the_check(found):
     assert found.budget["all"]["alpha_imf"] > 0.2
 
 
+@pytest.mark.thorough
 def test_held_blocks_make_it_narrower(found, galaxies, shipped, forward):
     stars = as_table(galaxies, 0, shipped.prior)
     settings = h.SharedErrors(hold=("yields", "zero_points", "scatter"))
@@ -176,6 +178,7 @@ def test_stars_of_no_galaxy_are_refused(galaxies, shipped, forward):
     assert "unlike" in found.why_not()
 
 
+@pytest.mark.thorough
 def test_a_random_subset_of_many_stars(galaxies, shipped, forward):
     stars = as_table(galaxies, 1, shipped.prior)
     found = h.hierarchical_posterior(

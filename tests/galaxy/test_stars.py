@@ -191,6 +191,7 @@ def test_every_entrance_checks(networks):
             enter()
 
 
+@pytest.mark.thorough
 def test_numbers_that_are_not_observed_change_no_result(networks):
     npe, _ = networks
     gap = made_stars()

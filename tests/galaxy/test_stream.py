@@ -97,8 +97,11 @@ class Stop(Exception):
     """Stands for whatever ends a run."""
 
 
+FIRST, SECOND_PASS = (pytest.param(i, marks=pytest.mark.thorough) for i in (1, 7))
+
+
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("stop_at", [1, 4, 7])
+@pytest.mark.parametrize("stop_at", [FIRST, 4, SECOND_PASS])
 def test_goes_on_to_the_same_bits(method, stop_at, exact_npe, tmp_path, monkeypatch):
     stars = exact_stars((-2.1, -2.6), 333)  # six blocks; 7 is in the second pass
     whole = stream_galaxy(KEY, exact_npe, stars, method, block=64)

@@ -104,6 +104,7 @@ def test_density_reaches_the_closed_form(trained, test_stars):
     assert got.mean() > prior + 3.0  # the data do tell a lot
 
 
+@pytest.mark.thorough
 def test_going_on_with_the_galaxy_alone(trained, test_stars):
     """The density of the galaxy gains; the flow of the stars keeps its bits."""
     stars = FreshStars(jax.tree_util.Partial(linear, MIX), PRIOR)

@@ -73,6 +73,7 @@ def short_run():
         return simulate(FIDUCIAL, load_yields(TOY), SHORT)
 
 
+@pytest.mark.thorough
 def test_jitted_is_plain(x64, short_run, one_segment):
     track = onezone.evolve(jnp.asarray(FIDUCIAL), load_yields(TOY), SHORT)
     np.testing.assert_allclose(short_run, track.abundances[-1], rtol=0.0, atol=1e-12)

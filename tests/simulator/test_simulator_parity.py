@@ -89,6 +89,7 @@ def assert_like_chempy(abundances, runs):
     assert difference.max() <= 1e-4
 
 
+@pytest.mark.thorough
 def test_legacy_on_the_prior(legacy, prior_runs):
     assert (~prior_runs.ok).sum() == 6  # nitrogen below zero
     assert_like_chempy(legacy[0], prior_runs)
@@ -114,6 +115,7 @@ def test_clean_agrees_with_the_clean_reference(data, clean):
     assert np.abs(clean - runs.abundances).max() <= 1e-8
 
 
+@pytest.mark.thorough
 def test_clean_stays_close_to_chempy(clean, prior_runs):
     """The accidents are small: what they amount to was measured in the original.
 
@@ -126,6 +128,7 @@ def test_clean_stays_close_to_chempy(clean, prior_runs):
     assert np.median(difference, axis=0).min() > 1e-4  # it is not the legacy model
 
 
+@pytest.mark.thorough
 def test_clean_has_no_failures_in_the_prior(clean, prior_runs):
     assert np.isfinite(clean).all()
     assert not prior_runs.ok.all()

@@ -146,6 +146,7 @@ def returned_by_quadrature(theta, track, yields):
     return total
 
 
+@pytest.mark.thorough
 def test_returned_mass_against_quadrature(galaxies, tracks, toy):
     """The toy yields lose no mass, and a SN Ia gives its white dwarf back."""
     for i in (0, 1, 2):
@@ -185,6 +186,7 @@ def test_without_sn_ia_there_is_less_iron_and_a_flat_o_fe(galaxies, tracks, toy)
     assert (np.ptp(tracks.abundances[:, 3:, O_FE], axis=1) > 1.5 * spread).all()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "low", "high", "rises", "falls"),
     [

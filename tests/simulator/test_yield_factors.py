@@ -136,6 +136,7 @@ def slopes(yields):
     return jacobian(jnp.asarray(FIDUCIAL), jnp.zeros(len(FACTORS)), yields)
 
 
+@pytest.mark.thorough
 def test_jacobian_against_finite_differences(slopes, yields):
     step = 0.03  # dex; small against curvature, large against single precision
     steps = step * np.eye(len(FACTORS))
@@ -144,6 +145,7 @@ def test_jacobian_against_finite_differences(slopes, yields):
     np.testing.assert_allclose(slopes[1], expected, atol=2e-3)
 
 
+@pytest.mark.thorough
 def test_shares_of_an_element_add_up(slopes, yields):
     """Factors on all sources of iron: [Fe/H] moves as they do, but for feedback.
 
@@ -156,6 +158,7 @@ def test_shares_of_an_element_add_up(slopes, yields):
     assert share == pytest.approx(1.0, abs=0.03)
 
 
+@pytest.mark.thorough
 def test_gradients_are_finite(slopes):
     assert slopes[0].shape == (len(ABUNDANCES), len(PARAMETERS))
     assert all(np.isfinite(s).all() for s in slopes)

@@ -49,6 +49,7 @@ def pair(request, star):
     return shaken(flow, jax.random.key(2), by).given(star)
 
 
+@pytest.mark.thorough
 def test_flowjaxs_contract(star):
     flow = shaken(SMALL.build(jax.random.key(3), 4, 8, 2), jax.random.key(4))
     condition = jnp.concatenate([star, jnp.array([0.3, -0.7])])

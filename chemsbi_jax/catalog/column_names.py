@@ -128,10 +128,13 @@ def split_columns(
 
 
 def _prefer(chosen: dict[str, str], user: Asked) -> dict[str, str]:
-    """Columns of the user before all others; of [X/Fe] and [X/H] only the one named."""
+    """Columns of the user before all others; of [X/Fe] and [X/H] only the one named.
+
+    The same holds for age and birth time.
+    """
     asked = {*user.columns, *user.conversions}
     out = set(user.conversions)
-    for fe, h in OVER_H.items():
+    for fe, h in (*OVER_H.items(), ("age", "birth_time")):
         for mine, other in ((fe, h), (h, fe)):
             if mine in asked and other not in asked:
                 out.add(other)

@@ -1,5 +1,7 @@
 """Columns made from other columns: conversions, and errors from two columns."""
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 from astropy.table import Column, Table
 from jaxtyping import Float
@@ -10,6 +12,7 @@ from chemsbi_jax.catalog.columns import AUTO, StarTable, is_mark, plain_numbers
 from chemsbi_jax.catalog.error_columns import Source
 from chemsbi_jax.catalog.expressions import Expression
 from chemsbi_jax.catalog.plausible import is_null
+from chemsbi_jax.errors import CatalogError
 
 Numbers = Float[np.ndarray, " star"]
 # magnitudes of an age by its unit; the ranges do not overlap
@@ -17,32 +20,60 @@ UNITS_OF_AGES = ((20.0, 2e4, "Myr"), (2e7, 2e10, "yr"))
 
 
 def merge_case_pairs(table: Table) -> list[str]:
-    """Mean errors, in place of VizieR's upper and lower ones (E_x and e_x); notes."""
-    pairs = [
-        name for name in table.colnames
-        if name.startswith("E_") and f"e_{name[2:]}" in table.colnames
+    """VizieR's pairs that differ in case, as one column of errors in place; notes.
+
+    E_x and e_x are the upper and lower error, B_x and b_x the bounds of a value.
+    """
+    return [
+        *_merge(table, "E_", lambda upper, lower: 0.5 * (abs(upper) + abs(lower)),
+                "Upper and lower errors ({}): their mean was taken."),
+        *_merge(table, "B_", lambda upper, lower: 0.5 * abs(upper - lower),
+                "Bounds ({}): half their distance was taken as the error."),
     ]  # fmt: skip
-    pairs = [name for name in pairs if _has_numbers(table, name)]
-    for upper in pairs:
-        lower = f"e_{upper[2:]}"
-        both = np.stack(
-            [
-                np.ma.filled(np.ma.asarray(column_of(table, x), float), np.nan)
-                for x in (upper, lower)
-            ]
-        )
-        unit = column_of(table, upper).unit
-        table.replace_column(lower, Column(np.abs(both).mean(axis=0), unit=unit))
-        table.remove_column(upper)
-    if not pairs:
-        return []
-    listed = ", ".join(f"{name}, e_{name[2:]}" for name in pairs)
-    return [f"Upper and lower errors ({listed}): their mean was taken."]
 
 
-def _has_numbers(table: Table, name: str) -> bool:
-    columns = (column_of(table, x) for x in (name, f"e_{name[2:]}"))
-    return all(c.ndim == 1 and c.dtype.kind in "iuf" for c in columns)
+def _merge(
+    table: Table, mark: str, to_error: Callable[[Numbers, Numbers], Numbers], text: str
+) -> list[str]:
+    names = [
+        name[2:] for name in table.colnames
+        if name.startswith(mark) and f"{mark.lower()}{name[2:]}" in table.colnames
+    ]  # fmt: skip
+    listed = []
+    for name in names:
+        both = f"{mark}{name}", f"{mark.lower()}{name}"
+        if not _has_numbers(table, both) or _is_taken(table, mark, name):
+            continue
+        upper, lower = (_numbers(table, x) for x in both)
+        unit = column_of(table, both[0]).unit
+        table.replace_column(both[1], Column(to_error(upper, lower), unit=unit))
+        table.remove_column(both[0])
+        if mark == "B_":
+            table.rename_column(both[1], f"e_{name}")
+        listed.append(", ".join(both))
+    return [text.format(", ".join(listed))] if listed else []
+
+
+def _is_taken(table: Table, mark: str, name: str) -> bool:
+    """Whether bounds have no value, or the value has an error already."""
+    is_plain = name in table.colnames and f"e_{name}" not in table.colnames
+    return mark == "B_" and not is_plain
+
+
+def _has_numbers(table: Table, names: Iterable[str]) -> bool:
+    for name in names:
+        try:
+            _numbers(table, name)
+        except CatalogError:  # words: another kind of column
+            return False
+    return True
+
+
+def _numbers(table: Table, name: str) -> Numbers:
+    """Numbers of a column as they stand, NaN where they mean "missing"."""
+    ids = np.arange(len(table)).astype(str)
+    values = plain_numbers(StarTable("", table, {"": name}, ids), "")
+    return np.where(is_mark(values, is_time=False), np.nan, values)
 
 
 def derive(

@@ -13,6 +13,7 @@ from astropy.io.votable import parse as parse_votable
 from astropy.table import MaskedColumn, Table
 from astropy.utils.data import get_readable_fileobj
 
+from chemsbi_jax.catalog.hash_rows import quote_hashes
 from chemsbi_jax.catalog.meaning import is_abundance
 from chemsbi_jax.catalog.text_tables import parse_text
 from chemsbi_jax.errors import CatalogError
@@ -122,6 +123,7 @@ def _parse(path: Path, form: str, number: int | None) -> Table:
         return parse_text(text)
     if form == "mrt":
         return _parse_machine_readable(text)
+    text = quote_hashes(text) if form == "ascii.ecsv" else text
     return Table.read(text + "\n", format=form)  # a newline: text, not a path
 
 
@@ -266,9 +268,8 @@ def _format(path: Path) -> str:
         if form in ("csv", "") and _has_cells(text):
             return "csv"
     kind = f"its content is not {form.split('.')[-1]}" if form else "unknown format"
-    raise CatalogError(
-        f"{path}: not a table ({reason or kind}); give a table: {SUPPORTED}."
-    )
+    reason = reason or kind
+    raise CatalogError(f"{path}: not a table ({reason}); give a table: {SUPPORTED}.")
 
 
 def _is_ipac(text: str) -> bool:

@@ -46,17 +46,21 @@ def find_limits(
     """Rows whose value is a limit by its column of marks; and notes.
 
     Marks are `<` and `>`, 1, true or yes; blank, 0, `=` and false are none. A column
-    with any other cell is not followed.
+    with any other cell is not followed, and one of flags only with `<` and `>`.
     """
     none = np.zeros(len(source.ids), bool)
     column = source.limits.get(key)
     if column is None:
         return none, ()
     words = _words(source.table, column)
-    marked = np.isin(words, _SOME)
+    meaning = understand(column)
+    is_limit = meaning is not None and meaning.role == LIMIT
+    # 1 in a column of limits is one; in a column of flags it may mean anything
+    marked = np.isin(words, _SOME if is_limit else ())
     for mark in LIMITS:
         marked |= np.char.startswith(words, mark)
-    if not (marked | np.isin(words, _NONE)).all():
+    is_known = marked | np.isin(words, _NONE)
+    if not is_known.all() or not (is_limit or marked.any()):
         return none, ()
     return marked, (f"{column} was followed: it marks limits of {key}.",)
 

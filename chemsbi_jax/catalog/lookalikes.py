@@ -6,6 +6,7 @@ from typing import NamedTuple
 from chemsbi_jax.catalog.error_columns import suggest
 from chemsbi_jax.catalog.meaning import (
     ELEMENTS_READ,
+    FLAG,
     LIMIT,
     VALUE,
     Meaning,
@@ -234,15 +235,15 @@ def _find_limits(
     marks = {
         column: meaning
         for column in names.values()
-        if (meaning := understand(column)) and meaning.role == LIMIT
+        if (meaning := understand(column)) and meaning.role in (LIMIT, FLAG)
     }
     sources = dict(used) | {k: x.columns[0] for k, x in user.conversions.items()}
     for key, column in sources.items():
         meaning = understand(column)
         if key not in VALUES or meaning is None:
             continue
-        wanted = meaning._replace(role=LIMIT)
-        found = next((c for c, m in marks.items() if m == wanted), None)
+        wanted = [meaning._replace(role=role) for role in (LIMIT, FLAG)]
+        found = next((c for w in wanted for c, m in marks.items() if m == w), None)
         if found is not None:
             limits[key] = found
     return limits

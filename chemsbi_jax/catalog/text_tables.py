@@ -3,7 +3,6 @@
 The layout is found from the lines; astropy then parses them.
 """
 
-import csv
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from astropy.table import Table
 
+from chemsbi_jax.catalog.hash_rows import is_number, split, without_comments
 from chemsbi_jax.catalog.meaning import is_abundance
 from chemsbi_jax.errors import CatalogError
 
@@ -25,7 +25,6 @@ _DECIMAL = re.compile(
 )
 # of a drawn table; VizieR's line under the header has blanks or tabs between
 _FRAME = re.compile(r"\s*[+|=][-+|=: ]+\s*")
-_NAMES_OF_NONE = ("nan", "inf", "-inf", "+inf", "infinity")
 
 
 class Layout(NamedTuple):
@@ -53,11 +52,12 @@ def parse_text(text: str) -> Table:
     body = "\n".join([_join(layout.header, layout.delimiter), *layout.lines, ""])
     table = Table.read(
         body,
-        format="ascii.basic",
-        delimiter=layout.delimiter,
+        # of tabs, the other parsers drop the blank cells at the ends of a row
+        **({"format": "ascii.tab"} if layout.delimiter == "\t" else
+           {"format": "ascii.basic", "delimiter": layout.delimiter}),
         guess=False,
         comment="\x01",  # comments are gone; ids may begin with '#'
-    )
+    )  # fmt: skip
     for name, unit in zip(table.colnames, layout.units, strict=False):
         if unit:
             table[name].unit = unit
@@ -84,7 +84,7 @@ def find_layout(lines: Sequence[str]) -> Layout:
         units, rest = split(rest[0], delimiter), rest[2:]
     elif rest and _is_rule(split(rest[0], delimiter)):
         rest = rest[1:]
-    rest, more = _without_comments(rest, len(header), delimiter)
+    rest, more = without_comments(rest, len(header), delimiter)
     notes += more
     rest, more = _decimal_points(rest, delimiter)
     notes += more
@@ -112,19 +112,6 @@ def _without_prelude(lines: list[str]) -> tuple[list[str], list[str]]:
     return lines, []
 
 
-def split(line: str, delimiter: str) -> list[str]:
-    """Cells of a line, without blanks around them; quotes are honoured."""
-    if '"' in line:
-        (cells,) = csv.reader(
-            [line.strip(" ")], delimiter=delimiter, skipinitialspace=True
-        )
-    elif delimiter == " ":
-        cells = line.split()
-    else:
-        cells = line.split(delimiter)
-    return [cell.strip() for cell in cells]
-
-
 def _find_delimiter(lines: Sequence[str]) -> str:
     """The character that stands equally often in most lines; a space if none does."""
     sample = [line for line in lines[:_SAMPLE] if not line.lstrip().startswith("#")]
@@ -147,13 +134,20 @@ def _find_header(
 ) -> tuple[list[str], list[str], list[str]]:
     """Column names, the lines after them, and notes."""
     if not rest and comments:  # nothing but comments: the last may be a header
+        counts = [len(split(line, delimiter)) for line in comments]
+        if len(counts) > 2 and counts.count(counts[-1]) > 2 and counts[-1] > 1:
+            raise CatalogError(
+                f"all {len(counts)} lines begin with '#', as comments do; if they are "
+                "stars, put their ids into quotes, or write the column names without "
+                "'#'"
+            )
         return split(_uncomment(comments[-1]), delimiter), [], []
     cells = split(rest[0], delimiter) if rest else []
-    if not any(_is_number(cell) for cell in cells):
+    if not any(is_number(cell) for cell in cells):
         return cells, rest[1:], []
     for line in reversed(comments):
         names = split(_uncomment(line), delimiter)
-        if len(names) == len(cells) and not any(_is_number(name) for name in names):
+        if len(names) == len(cells) and not any(is_number(name) for name in names):
             return names, rest, ["The column names were read from a comment line (#)."]
     raise CatalogError(
         "no line of column names was found: the first line has numbers "
@@ -164,49 +158,6 @@ def _find_header(
 
 def _uncomment(line: str) -> str:
     return line.strip().lstrip("#").strip()
-
-
-def _without_comments(
-    lines: list[str], n_cells: int, delimiter: str
-) -> tuple[list[str], list[str]]:
-    """Rows without comments; a row whose id begins with '#' is no comment."""
-    marked = [i for i, line in enumerate(lines) if line.lstrip().startswith("#")]
-    if not marked:
-        return lines, []
-    plain = [line for line in lines if not line.lstrip().startswith("#")]
-    shapes = {_shape(split(line, delimiter)[0]) for line in plain}
-    rows, doubtful, kept = set(), 0, []
-    for i in marked:
-        cells = split(lines[i], delimiter)
-        if len(cells) != n_cells or n_cells < 2:
-            continue
-        if _shape(cells[0].lstrip("# ")) in shapes:
-            doubtful += 1
-        else:
-            rows.add(i)
-    kept = [
-        x for i, x in enumerate(lines) if i in rows or not x.lstrip().startswith("#")
-    ]
-    notes = []
-    if rows:
-        notes.append(
-            f"{len(rows)} rows begin with '#' and have a cell for each column: the '#' "
-            "was taken as part of the id."
-        )
-    if doubtful:
-        notes.append(
-            f"Warning: {doubtful} lines that begin with '#' have a cell for each "
-            "column, and were taken as comments. If they are stars, put their ids "
-            "in quotes."
-        )
-    return kept, notes
-
-
-def _shape(cell: str) -> str:
-    """Kinds of characters: 'S0012' and 'S7' are both 'A9', and '0.12' is a number."""
-    if _is_number(cell):
-        return "number"
-    return re.sub(r"[A-Za-z]+", "A", re.sub(r"\d+", "9", cell.strip('" ')))
 
 
 def _decimal_points(lines: list[str], delimiter: str) -> tuple[list[str], list[str]]:
@@ -281,13 +232,6 @@ def _count(line: str, delimiter: str) -> int:
 
 def _is_rule(cells: Sequence[str]) -> bool:
     return bool(cells) and all(re.fullmatch(r"[-=]{1,}", cell) for cell in cells)
-
-
-def _is_number(cell: str) -> bool:
-    text = cell.strip('" ').replace(",", ".")
-    if text.lower() in _NAMES_OF_NONE:
-        return True
-    return bool(re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eEdD][+-]?\d+)?", text))
 
 
 def _join(cells: Sequence[str], delimiter: str) -> str:

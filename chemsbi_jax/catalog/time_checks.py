@@ -11,6 +11,7 @@ from chemsbi_jax.catalog.user_columns import flag, label
 from chemsbi_jax.errors import CatalogError
 
 LOG_YEARS = (7.5, 10.3)
+FEW = 3  # rows
 
 
 def check_times(
@@ -49,6 +50,12 @@ def check_times(
     return _doubt_times(key, original, known, sigma[np.isfinite(sigma)])
 
 
+def _zeros(known: Float[np.ndarray, " known"]) -> tuple[float, int] | None:
+    """Exact zeros in three rows or more: no star has just been born."""
+    n = int((known == 0.0).sum())
+    return (0.0, n) if n >= FEW else None
+
+
 def _doubt_times(
     key: str,
     original: str,
@@ -57,7 +64,7 @@ def _doubt_times(
 ) -> tuple[str, ...]:
     """Warnings of times [Gyr] that may be missing, logarithms or in another unit."""
     warnings = []
-    repeated = often(known)
+    repeated = often(known) or _zeros(known)
     if repeated is not None:
         value, n = repeated
         warnings.append(

@@ -5,7 +5,7 @@ import re
 TIMES_OF_BIRTH = ("age", "birth_time", "log_age", "ln_age", "scale_factor",
                   "redshift")  # fmt: skip
 
-_AGE = ("age", "ages", "lookback", "tlookback", "lookbacktime")
+_AGE = ("age", "ages", "tage", "agegyr", "lookback", "tlookback", "lookbacktime")
 # one word with the method or the percentile: age50, StellarAge, logAge16, ageMLPP
 _AGE_AND_REST = re.compile(
     r"(?P<age>(?:log|lg)?ages?)(?P<rest>\d+|kf|mode|med|median|mean|best|iso|gyro|"

@@ -9,13 +9,17 @@ from chemsbi_jax.catalog.cells import column_of
 from chemsbi_jax.catalog.columns import AUTO, TIMES, StarTable, numbers
 from chemsbi_jax.catalog.error_words import refuse_by_name
 from chemsbi_jax.catalog.meaning import ERROR, understand
+from chemsbi_jax.catalog.nulls import is_repeated
 from chemsbi_jax.catalog.time_checks import check_times
 from chemsbi_jax.catalog.time_names import unit_in_name
+from chemsbi_jax.catalog.user_columns import flag
 from chemsbi_jax.catalog.values import refuse_not_positive
 from chemsbi_jax.constants import T_END
 from chemsbi_jax.errors import raise_for_rows
 
 MAX_SIGMA = 5.0  # of a time from the range in which a star can be born
+MOST_APART = 0.5  # Gyr, of the sum of age and birth time from the present
+Numbers = Float[np.ndarray, " star"]
 
 
 class Times(NamedTuple):
@@ -37,14 +41,45 @@ def read_birth_times(source: StarTable, age_unit: str = AUTO) -> Times:
     Raises:
         CatalogError: a time that no star has; a survey's is taken as not known.
     """
-    name = next((name for name in ("birth_time", "age") if source.has(name)), None)
     unknown = np.full(len(source.ids), np.nan)
-    if name is None:
+    there = [name for name in ("birth_time", "age") if source.has(name)]
+    if not there:
         return Times(unknown, unknown, (), ())
-    column, notes = source.columns[name], []
-    unit, said = _unit_of(source, name, age_unit)
-    notes += said
-    times, sigma = numbers(source, name, _units(unit)), unknown
+    name, doubts = there[0], ()
+    if len(there) == 2 and not source.is_survey:
+        # a birth time without an error would not be used
+        has_errors = source.has("e_birth_time") or not source.has("e_age")
+        name = "birth_time" if has_errors else "age"
+        doubts = _compare(source, name, age_unit)
+    column = source.columns[name]
+    times, sigma, notes = _read(source, name, age_unit)
+    sigma = np.where(np.isfinite(times), sigma, np.nan)
+    warnings = check_times(source, name, times, sigma) + _warn_unused(
+        source, name, times, sigma
+    )
+    warnings = (*doubts, *warnings)
+    if name == "birth_time":
+        return Times(times, sigma, tuple(notes), warnings)
+    n = int(np.isfinite(times).sum())
+    notes.append(f"Birth times are {T_END:.2f} Gyr - {column} ({n} stars).")
+    return Times(T_END - times, sigma, tuple(notes), warnings)
+
+
+def _read(
+    source: StarTable, name: str, age_unit: str
+) -> tuple[Numbers, Numbers, list[str]]:
+    """Times and errors [Gyr] of a column, without those that no star has; notes."""
+    column = source.columns[name]
+    unit, notes = _unit_of(source, name, age_unit)
+    times, sigma = numbers(source, name, _units(unit)), np.full(len(source.ids), np.nan)
+    if not source.is_survey:
+        nulls = is_repeated(times, times < 0.0)
+        times = np.where(nulls, np.nan, times)
+        if nulls.any():
+            notes.append(
+                f"{column}: {nulls.sum()} negative values that repeat were taken as "
+                "missing."
+            )
     if source.has(f"e_{name}"):
         refuse_by_name(source, name, column)
         unit, said = _unit_of(source, f"e_{name}", age_unit, unit)
@@ -69,15 +104,23 @@ def read_birth_times(source: StarTable, age_unit: str = AUTO) -> Times:
             f"and {T_END:.1f} Gyr; correct it, or leave the cell empty if it is not "
             "known.",
         )  # fmt: skip
-    sigma = np.where(np.isfinite(times), sigma, np.nan)
-    warnings = check_times(source, name, times, sigma) + _warn_unused(
-        source, name, times, sigma
+    return times, sigma, notes
+
+
+def _compare(source: StarTable, name: str, age_unit: str) -> tuple[str, ...]:
+    """A warning where a table's birth times and ages do not add up to the present."""
+    of_birth, ages = (_read(source, key, age_unit)[0] for key in ("birth_time", "age"))
+    both = np.isfinite(of_birth) & np.isfinite(ages)
+    birth_time, age = source.columns["birth_time"], source.columns["age"]
+    middle = float(np.median((of_birth + ages)[both])) if both.any() else T_END
+    if abs(middle - T_END) < MOST_APART:
+        return ()
+    key = "age" if name == "birth_time" else "birth_time"
+    return (
+        f"{birth_time} and {age} contradict each other: their sum is {middle:.2f} Gyr "
+        f"in the median, and not {T_END:.2f} Gyr. {source.columns[name]} was read; for "
+        f"the other column: {flag(f'{key}={source.columns[key]}')}.",
     )
-    if name == "birth_time":
-        return Times(times, sigma, tuple(notes), warnings)
-    n = int(np.isfinite(times).sum())
-    notes.append(f"Birth times are {T_END:.2f} Gyr - {column} ({n} stars).")
-    return Times(T_END - times, sigma, tuple(notes), warnings)
 
 
 def _units(unit: str) -> dict[str, float]:

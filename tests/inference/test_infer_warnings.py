@@ -65,6 +65,7 @@ def test_each_failed_check_has_a_warning(result):
         "mass_at_edge": 0.1,
         "no_exact": "It failed.",
         "left_out": ["HIP 1"],
+        "left_out_share": 0.4,
         "model_fit": {"flagged": True, "text": "It does not fit."},
         "model_error_dex": {"o_fe": 0.1, "c_fe": 0.2},
     }

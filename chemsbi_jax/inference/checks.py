@@ -129,22 +129,18 @@ def run_checks(
         )
         n_draws, is_prior = limits.n_star_draws, count_used(stars, galaxy) == 0
         draws, misfit = sample_and_check(keys.fit, networks, some, galaxy, n_draws)
-    misfit = not_tested() if is_prior else misfit
+    misfit, share = not_tested() if is_prior else misfit, large_share(left_out, stars)
     exact = None
     if is_default and len(stars.values) > limits.max_exact:
         answer, exact = _exact_beside(keys.exact, run, some, answer, misfit)
-    share = large_share(left_out, stars)
     explained = misfit if share is None else None
     robust = _robust_beside(keys.robust, run, some, galaxy, explained)
     with watch("other method"):
         is_same = len(some.values) == len(stars.values) and answer.subset is None
-        other = answer.flow if is_same else None
-        if other is None:
-            other = _other_method(keys.other, run, some, galaxy.method)
+        known = answer if is_same else Answer(galaxy)
+        other = known.flow or _other_method(keys.other, run, some, galaxy.method)
     with watch("other checks"):
-        table = answer.table if is_same else None
-        if table is None:
-            table = prepare(keys.table, networks.npe, some)
+        table = known.table or prepare(keys.table, networks.npe, some)
         same = _consistency(keys, run, some, table, part, other, explained)
     checks = Checks(
         method=galaxy.checks,

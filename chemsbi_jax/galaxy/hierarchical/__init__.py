@@ -24,7 +24,7 @@ from chemsbi_jax.galaxy.hierarchical.posterior import (
     predictive_check,
     width_budget,
 )
-from chemsbi_jax.galaxy.hierarchical.result import MIN_P, to_result
+from chemsbi_jax.galaxy.hierarchical.result import to_result
 from chemsbi_jax.galaxy.hierarchical.result import (
     HierarchicalPosterior as HierarchicalPosterior,
 )
@@ -100,7 +100,7 @@ def hierarchical_posterior(
     budget = width_budget(key_budget, network, galaxy, whole)
     check = predictive_check(key_check, network, model, galaxy, latents, width)
     checks = {
-        "converged": bool(np.isfinite(latents).all() and check.p >= MIN_P),
+        "converged": bool(np.isfinite(latents).all() and check.is_near),
         "predictive_p": check.p,
         "predictive_distance": check.distance,
     } | extra

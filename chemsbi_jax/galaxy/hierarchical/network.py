@@ -3,16 +3,14 @@
 A galaxy is a set of stars: one small network reads each star. The mean of its outputs
 over the stars (Zaheer+ 2017, deep sets), the first two moments of the readings and the
 number of stars tell what kind of galaxy it is. A second network reads each star again
-beside this, as what a star says depends on its galaxy; the means of both give
-a first mean and width of each latent psi, and the context of a masked autoregressive
-flow over the rest.
+beside this, as what a star says depends on its galaxy; the means of both are the
+context of a masked autoregressive flow over the latents psi.
 The scales of the priors are part of the context, so that blocks can be held, or have
 other priors, without a new training.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -29,7 +27,6 @@ from chemsbi_jax.types import AnyArray
 N_INPUTS = 4 * N_READINGS - 1
 N_MOMENTS = N_READINGS * (N_READINGS + 3) // 2
 SMALLEST_VARIANCE = 1e-3  # of standardised readings
-LARGEST_LOG_WIDTH = 3.0
 FARTHEST = 6.0  # standard deviations of a reading
 USUAL_ERROR, USUAL_DATE_ERROR = 0.05, 1.0  # dex, Gyr
 LOG_ERROR_SCALE = 1.15  # natural log
@@ -42,7 +39,7 @@ class NetworkSize:
 
     star_width: int = 96
     """Of the two layers that read a star, in both networks."""
-    head_width: int = 128
+    head_width: int = 96
     """Of the two layers behind the means over the stars."""
     n_features: int = 56
     """Means over the stars, of each network."""
@@ -50,9 +47,9 @@ class NetworkSize:
     """Inputs of the second network that describe the galaxy."""
     context: int = 48
     """Inputs of the flow."""
-    flow_layers: int = 2
+    flow_layers: int = 4
     """Layers of the flow."""
-    flow_width: int = 66
+    flow_width: int = 44
     """Width of a layer's network."""
     knots: int = 4
     """Knots of each spline."""
@@ -90,7 +87,7 @@ def new_network(
         mlp(key_star, N_INPUTS, size.n_features, size.star_width),
         mlp(key_galaxy, n_first, size.galaxy, size.head_width),
         mlp(key_second, N_INPUTS + size.galaxy, size.n_features, size.star_width),
-        mlp(key_head, n_head, size.context + 2 * n_psi, size.head_width),
+        mlp(key_head, n_head, size.context, size.head_width),
         new_joint_flow(
             key_flow,
             n_psi,
@@ -152,36 +149,19 @@ def _moments(
     return jnp.concatenate([mean, spread, correlation[i, j]])
 
 
-class Condition(NamedTuple):
-    """What the density of psi depends on.
-
-    The first latents of an autoregressive flow see little of its context, so all of
-    them get a mean and a width of their own before.
-    """
-
-    mean: Float[Array, " psi"]
-    log_width: Float[Array, " psi"]
-    context: Float[Array, " context"]  # of the flow
-
-
-def condition(
+def context(
     network: SharedNetwork,
     summary: Float[Array, " feature"],
     ratio: Float[AnyArray, " psi"],
-) -> Condition:
-    """From the stars, and the prior scales over the default ones."""
-    n = len(ratio)
-    out = network.head(jnp.concatenate([summary, ratio - 1.0]))
-    log_width = LARGEST_LOG_WIDTH * jnp.tanh(out[n : 2 * n] / LARGEST_LOG_WIDTH)
-    return Condition(out[:n], log_width, out[2 * n :])
+) -> Float[Array, " context"]:
+    """Input of the flow, from the stars and the prior scales over the default ones."""
+    return network.head(jnp.concatenate([summary, ratio - 1.0]))
 
 
 def log_density(network: SharedNetwork, galaxy: Mock) -> Float[Array, ""]:
     """Log density of the true latents of one galaxy."""
     summary = summarise(network, galaxy.stars, galaxy.counts)
-    given = condition(network, summary, galaxy.ratio)
-    rest = (galaxy.psi - given.mean) * jnp.exp(-given.log_width)
-    return network.flow.log_prob(rest, given.context) - jnp.sum(given.log_width)
+    return network.flow.log_prob(galaxy.psi, context(network, summary, galaxy.ratio))
 
 
 @eqx.filter_jit
@@ -193,6 +173,4 @@ def sample(
     n: int,
 ) -> Float[Array, "draw psi"]:
     """Draws of psi given the summary of a galaxy's stars."""
-    given = condition(network, summary, ratio)
-    rest = network.flow.sample(key, (n,), given.context)
-    return given.mean + jnp.exp(given.log_width) * rest
+    return network.flow.sample(key, (n,), context(network, summary, ratio))

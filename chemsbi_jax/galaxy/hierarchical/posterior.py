@@ -23,6 +23,7 @@ from chemsbi_jax.types import AnyArray
 
 N_BUDGET = 1000  # draws of each block's width
 N_CHECKED, CHECKED_STARS = 256, 256  # mock galaxies of the check, and their stars
+MAX_DISTANCE = 3.0  # beyond it, the network is not used
 N_DIRECTIONS = 12  # of the summaries, those that vary most
 
 
@@ -95,6 +96,11 @@ class Check(NamedTuple):
 
     p: float  # share of mock galaxies that are farther from the mean of all
     distance: float  # of the stars, over the median of the mock galaxies
+
+    @property
+    def is_near(self) -> bool:
+        """Whether the network can be trusted for such stars."""
+        return self.distance <= MAX_DISTANCE
 
 
 def predictive_check(

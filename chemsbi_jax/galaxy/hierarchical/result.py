@@ -15,7 +15,7 @@ from chemsbi_jax.priors import Prior
 from chemsbi_jax.storage.files import plain
 from chemsbi_jax.types import GalaxyPosterior
 
-MIN_P = 0.01  # of the predictive check: below it, the network is not used
+MIN_P = 0.05  # of the predictive check: below it, there is a warning
 QUANTILES = {"q05": 0.05, "q16": 0.16, "q50": 0.5, "q84": 0.84, "q95": 0.95}
 NOT_NARROWED = 0.9  # posterior width over the prior's
 
@@ -45,6 +45,18 @@ class HierarchicalPosterior(NamedTuple):
             f"{c['predictive_p']:.3f}, distance {c['predictive_distance']:.1f} times "
             "that of a typical galaxy). Look for abundances that the model does not "
             "explain, and leave these out (--without), or give larger errors."
+        )
+
+    def doubt(self) -> str:
+        """A sentence where the stars are unusual for the model; else empty."""
+        c = self.posterior.checks
+        if not self.is_converged or c.get("predictive_p", 1.0) >= MIN_P:
+            return ""
+        return (
+            "The stars are unusual for galaxies of the model with shared errors "
+            f"(predictive check: p = {c['predictive_p']:.3f}, distance "
+            f"{c['predictive_distance']:.1f} times that of a typical galaxy). The "
+            "interval with shared errors may be too narrow."
         )
 
     def prior_scales(self) -> dict[str, float]:

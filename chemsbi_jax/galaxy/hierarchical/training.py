@@ -22,7 +22,7 @@ from chemsbi_jax.galaxy.hierarchical.star import Model
 from chemsbi_jax.galaxy.likelihood import IRON
 from chemsbi_jax.types import AnyArray
 
-GROUPS = ((6, 1000), (12, 300), (24, 100), (24, 30), (32, 10))
+GROUPS = ((4, 1000), (8, 300), (24, 100), (32, 30), (48, 10))
 """Galaxies of a batch, and the stars of each."""
 N_HELD_OUT = 4  # batches
 MAX_GRADIENT = 5.0  # norm

@@ -24,10 +24,10 @@ from chemsbi_jax.galaxy.hierarchical.posterior import (
     predictive_check,
     width_budget,
 )
-from chemsbi_jax.galaxy.hierarchical.result import to_result
 from chemsbi_jax.galaxy.hierarchical.result import (
     HierarchicalPosterior as HierarchicalPosterior,
 )
+from chemsbi_jax.galaxy.hierarchical.result import to_result
 from chemsbi_jax.galaxy.hierarchical.settings import BLOCKS as BLOCKS
 from chemsbi_jax.galaxy.hierarchical.settings import SharedErrors as SharedErrors
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, make_layout

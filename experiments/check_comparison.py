@@ -92,6 +92,7 @@ def main(config: Config) -> dict:
         for n in config.n_brute:
             if n > 0:
                 found["brute"].append(brute_force(keys[1], model, n, config))
+                write(found, config)
         for n in config.nuts:
             found["nuts"].append(against_nuts(keys[2], model, n, config))
         write(found, config)

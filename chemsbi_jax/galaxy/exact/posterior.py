@@ -203,12 +203,18 @@ def _refine(
     n_rounds: int,
     bar: tqdm,
 ) -> Round:
-    """Rounds from a first guess, until they converge; at most `n_rounds`."""
+    """Rounds from a first guess, until they converge; at most `n_rounds`.
+
+    A posterior that is well within its design is not lost: it only needs more points,
+    or wider ones, and gets further rounds.
+    """
     side = points_per_side(len(stars.seen))
     design = Design(mean, design_factor(covariance, REACH_SIGMA), side)
     last = evaluate_design(stars, npe, forward, design)
     bar.update()
-    while not last.is_converged and last.n_rounds < n_rounds:
+    while not last.is_converged:
+        if last.n_rounds >= (MAX_ROUNDS if last.is_settled else n_rounds):
+            break
         design, reach = _next_design(last)
         last = evaluate_design(
             last.stars, npe, forward, design, reach, last.n_rounds + 1

@@ -49,7 +49,9 @@ def n_shared(layout: Layout) -> int:
     return N_GLOBAL + layout.sizes[0]
 
 
-def inputs_from(expansion: Expansion, psi: Float[AnyArray, " psi"]) -> Array:
+def inputs_from(
+    expansion: Expansion, psi: Float[AnyArray, " psi"]
+) -> Float[AnyArray, " input"]:
     """Whitened shared inputs z at one psi."""
     return expansion.whiten @ (psi[: len(expansion.centre)] - expansion.centre)
 
@@ -129,8 +131,8 @@ def _derivatives(block, model: Model, layout: Layout, psi: AnyArray, widen: Arra
     n = len(widen)
 
     def one(star: Star, local: AnyArray):
-        def value(x: Array) -> Array:
-            at = psi.at[:n].add(widen @ x[:n])
+        def value(x: Array) -> AnyArray:
+            at = jnp.asarray(psi).at[:n].add(widen @ x[:n])
             return predict(star, model, layout, at, local + x[n:])
 
         zero = jnp.zeros(n + N_LOCAL)

@@ -63,7 +63,8 @@ class JointDensity(NamedTuple):
         shared = unpack(psi, density.layout)
         normal = normals(density.star, density.expansion, density.layout, psi)
         local = normal.mode + solve_upper(normal.root, noise)
-        log_det = -sum(jnp.log(normal.root[i][i]) for i in range(N_LOCAL))
+        diagonal = jnp.stack([normal.root[i][i] for i in range(N_LOCAL)])
+        log_det = -jnp.log(diagonal).sum(axis=0)
         each = jax.vmap(_of_one, in_axes=(-1, None, None, -1, -1, 0))
         return each(density.star, shared, self.model, local, noise, log_det)
 

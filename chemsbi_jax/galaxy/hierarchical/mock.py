@@ -136,7 +136,7 @@ def draw_stars(
     psi: Float[AnyArray, " psi"],
     like: Star,
     outlier_width: float | Float[AnyArray, ""],
-) -> tuple[Star, Float[Array, " star"]]:
+) -> tuple[Star, Float[AnyArray, " star"]]:
     """Stars of one galaxy; 0 in the second array where the model has no star.
 
     Args:

@@ -27,6 +27,7 @@ from chemsbi_jax.galaxy.hierarchical.shared_density import (
     to_psi,
 )
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star
+from chemsbi_jax.types import AnyArray
 
 SOBER_ROUNDS, ROUNDS = 8, 12  # at most, without and with outliers
 FIRST_SCATTER = 1.5  # prior widths: no star is far off at the start
@@ -103,7 +104,7 @@ def star_modes(
     return in_blocks(_modes, (stars, local), model, layout, at)
 
 
-def _modes(block, model: Model, layout: Layout, psi: Array) -> Array:
+def _modes(block, model: Model, layout: Layout, psi: Array) -> AnyArray:
     shared = unpack(psi, layout)
     return jax.vmap(lambda star, x: find_mode(star, model, shared, x))(*block)
 
@@ -146,10 +147,10 @@ def inverse_curvature(
 
 
 @jax.jit
-def _value_and_slope(density: SharedDensity, at: Array) -> tuple[Array, Array]:
+def _value_and_slope(density: SharedDensity, at: Array) -> tuple[AnyArray, AnyArray]:
     return density.value_and_slope(at)
 
 
 @jax.jit
-def _slopes(density: SharedDensity, at: Array) -> Array:
+def _slopes(density: SharedDensity, at: Array) -> AnyArray:
     return lax.map(lambda x: density.value_and_slope(x)[1], at)

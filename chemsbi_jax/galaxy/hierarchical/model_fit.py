@@ -21,6 +21,7 @@ from chemsbi_jax.galaxy.hierarchical.star import (
     offsets,
     readings,
 )
+from chemsbi_jax.types import AnyArray
 
 N_MODEL_STARS = 512
 MOST_OUTLIERS = 0.3  # share of the stars
@@ -86,11 +87,13 @@ def _is_outlier(block, model: Model, layout: Layout, psi: Array) -> Array:
     return jax.vmap(one)(*block)
 
 
-def _measure(block, model: Model, layout: Layout, psi: Array) -> tuple[Array, Array]:
+def _measure(
+    block, model: Model, layout: Layout, psi: Array
+) -> tuple[AnyArray, AnyArray]:
     """Values of stars of the population, and whether the model has such a star."""
     shared = unpack(psi, layout)
 
-    def one(key: Array, star: Star) -> tuple[Array, Array]:
+    def one(key: Array, star: Star) -> tuple[AnyArray, AnyArray]:
         key_local, key_noise = jax.random.split(key)
         normal = jax.random.normal(key_local, (N_LOCAL,))
         local = shared.mean + jnp.exp(shared.log_width) * normal

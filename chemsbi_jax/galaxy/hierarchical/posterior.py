@@ -162,7 +162,7 @@ def _mock_summaries(
     model: Model,
     layout: Layout,
     like: Star,
-    counts: Float[Array, " star"],
+    counts: Float[AnyArray, " star"],
     outlier_width: float | Float[AnyArray, ""],
 ) -> Float[Array, "galaxy feature"]:
     def one(pair: tuple[Array, Array]) -> Array:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from chemsbi_jax.galaxy.hierarchical.expansion import Expansion, inputs_from
 from chemsbi_jax.galaxy.hierarchical.shared import Layout
@@ -88,7 +88,7 @@ def make_density(
 @jax.jit
 def log_likelihoods(
     rows: Star, expansion: Expansion, layout: Layout, psi: Float[AnyArray, " psi"]
-) -> Float[Array, " star"]:
+) -> Float[AnyArray, " star"]:
     """Log marginal likelihood of each star (`last_axis`) at one psi, by Laplace."""
     return normals(rows, expansion, layout, psi).log_likelihood
 

@@ -28,7 +28,7 @@ def solve_lower(
     root: Float[AnyArray, "n n"], right: Float[AnyArray, "*b n"]
 ) -> Float[AnyArray, "*b n"]:
     """Solution x of root x = right, for vectors along the last axis."""
-    x: list[Array] = []
+    x: list[AnyArray] = []
     for i in range(root.shape[0]):
         rest = right[..., i] - sum(root[i, k] * x[k] for k in range(i))
         x.append(rest / root[i, i])
@@ -40,7 +40,7 @@ def solve_upper(
 ) -> Float[AnyArray, "*b n"]:
     """Solution x of root^T x = right, for vectors along the last axis."""
     n = root.shape[0]
-    x: dict[int, Array] = {}
+    x: dict[int, AnyArray] = {}
     for i in reversed(range(n)):
         rest = right[..., i] - sum(root[k, i] * x[k] for k in range(i + 1, n))
         x[i] = rest / root[i, i]

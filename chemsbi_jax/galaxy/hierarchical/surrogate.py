@@ -118,7 +118,9 @@ def factorise(rows: Root) -> Root:
     return root
 
 
-def solve_upper(root: Root, right: list[Array] | Array) -> Float[AnyArray, "4 *b star"]:
+def solve_upper(
+    root: Root, right: list[Array] | AnyArray
+) -> Float[AnyArray, "4 *b star"]:
     """Solution x of root^T x = right."""
     n = len(root)
     x: dict[int, Array] = {}

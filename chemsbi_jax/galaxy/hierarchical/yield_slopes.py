@@ -1,6 +1,6 @@
 """How much the factors between published yield sets change with [Fe/H]."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -87,7 +87,8 @@ def _solve(
         found = np.asarray(_slope(theta, pad(x), emulator), float)[:, used]
         return found.reshape(-1, len(SHARED_FACTORS))[:, : len(start)]
 
-    found = least_squares(rest, start, jac=slope, bounds=(-box, box))
+    jac: Any = slope  # scipy's types allow a name alone
+    found = least_squares(rest, start, jac=jac, bounds=(-box, box))
     return found.x, float(np.sqrt(np.mean(found.fun**2)))
 
 

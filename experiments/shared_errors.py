@@ -261,8 +261,9 @@ def coverage(rows: list[dict]) -> dict:
 def table(rows: list[dict], summary: dict) -> str:
     """Markdown: one line a galaxy, and the coverage below."""
     lines = [
-        "| stars | alpha_imf | log10_n_ia | distance [sd] | chi2 | predictive p |",
-        "|---|---|---|---|---|---|",
+        "| stars | alpha_imf | log10_n_ia | distance [sd] | chi2 | predictive p "
+        "| gain [nats] |",
+        "|---|---|---|---|---|---|---|",
     ]
     for r in rows:
         pairs = [f"{m:.3f} ± {s:.3f}" for m, s in zip(r["mean"], r["sd"], strict=True)]
@@ -271,9 +272,9 @@ def table(rows: list[dict], summary: dict) -> str:
         away = ", ".join(f"{x:+.2f}" for x in r.get("away", ()))
         chi2 = f"{r['chi2']:.2f}" if "chi2" in r else ""
         checks = f"{r['checks']['predictive_p']:.3f}"
-        lines.append(
-            f"| {r['name']} | {' | '.join(pairs)} | {away} | {chi2} | {checks} |"
-        )
+        gained = f"{r['gain']:.0f}" if "gain" in r else ""
+        cells = (r["name"], *pairs, away, chi2, checks, gained)
+        lines.append(f"| {' | '.join(cells)} |")
     if summary.get("n"):
         inside = {k: v["joint"] for k, v in summary["inside"].items()}
         lines.append(

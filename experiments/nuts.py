@@ -54,7 +54,7 @@ def main(config: Config) -> dict:
     if config.hierarchical:
         return run_hierarchical(config)
     if config.stars is None:
-        raise InputError("Expected a star table, --compare or --hierarchical.")
+        raise InputError("Expected a star table, or --compare, or --hierarchical.")
     return nuts.main(config)
 
 

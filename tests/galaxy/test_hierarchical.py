@@ -23,7 +23,7 @@ from chemsbi_jax.galaxy.hierarchical.shared import make_layout, unpack
 from chemsbi_jax.galaxy.hierarchical.star import Model, make_stars
 from chemsbi_jax.priors import Prior
 
-N, ERROR = 20, 0.05
+N, ERROR, N_FACTORS = 20, 0.05, len(SHARED_FACTORS)
 PRIOR = Prior(*(dist.Normal(0.0, 1.0) for _ in range(6)))
 CONSTANT = h.SharedErrors(population_width=0.0, scatter=0.0, outlier_share=0.0)
 """What is left is linear and Gaussian."""
@@ -44,7 +44,7 @@ def slopes():
     by_theta = 0.3 * rng.normal(size=(6, 8))
     return Line(
         jnp.asarray(by_theta, jnp.float32),
-        jnp.asarray(0.7 * rng.normal(size=(11, 8)), jnp.float32),
+        jnp.asarray(0.7 * rng.normal(size=(N_FACTORS, 8)), jnp.float32),
     )
 
 
@@ -58,7 +58,7 @@ def stars(model):
     rng = np.random.default_rng(4)
     theta = rng.normal(size=(N, 6))
     theta[:, :2] = 0.4, -0.3
-    factors = np.broadcast_to(0.1 * rng.normal(size=11), (N, 11))
+    factors = np.broadcast_to(0.1 * rng.normal(size=N_FACTORS), (N, N_FACTORS))
     clean = np.asarray(model.forward(jnp.asarray(theta), jnp.asarray(factors)))
     values = clean + ERROR * rng.normal(size=clean.shape)
     observed = np.ones((N, 8), bool)

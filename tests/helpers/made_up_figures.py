@@ -8,6 +8,7 @@ from chemsbi_jax.plots.reproduction import plot_recovery
 from chemsbi_jax.plots.shared_errors import (
     plot_both_intervals,
     plot_budget,
+    plot_power,
     plot_yield_factors,
 )
 from chemsbi_jax.plots.simulations import plot_simulations
@@ -106,6 +107,7 @@ MORE_FIGURES = {
         {"sn2_mg": {"mean": 0.1, "sd": 0.05}}, {"sn2_mg": 0.2}
     ),
     "budget": lambda: plot_budget({"yields": SHARES, "all": SHARES}),
+    "power": lambda: plot_power({"Fe, Mg": {"10": SHARES, "100": SHARES}}),
 }
 
 

@@ -25,7 +25,7 @@ def stars():
 
 @pytest.fixture(scope="session")
 def result(networks, stars):
-    return cs.infer(stars, networks=networks, seed=3, quiet=True)
+    return cs.infer(stars, networks=networks, seed=3, shared_errors=False, quiet=True)
 
 
 @pytest.fixture(scope="session")

@@ -15,10 +15,11 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from chemsbi_jax.constants import ABUNDANCES, YIELD_FACTORS
 from chemsbi_jax.emulator import YieldEmulator, emulate, emulate_yields
+from chemsbi_jax.types import AnyArray
 
 SLOPE = "_slope"  # end of the name of a slope
 DEFAULT_YIELDS = 0.15  # dex, of a factor without published differences
@@ -85,10 +86,10 @@ def forward_with_slopes(emulator: YieldEmulator) -> Partial:
 
 
 def emulate_with_slopes(
-    theta: Float[Array, "*batch param"],
-    shared: Float[Array, "*batch shared"],
+    theta: Float[AnyArray, "*#batch param"],
+    shared: Float[AnyArray, "*#batch shared"],
     emulator: YieldEmulator,
-) -> Float[Array, "*batch element"]:
+) -> Float[AnyArray, "*batch element"]:
     """Abundances [dex] with factors that depend on [Fe/H], as `emulate_yields`.
 
     The metallicity that counts is [Fe/H] of the star by the yields of the emulator
@@ -97,7 +98,8 @@ def emulate_with_slopes(
 
     Args:
         theta: parameters (..., 6).
-        shared: in the order of `SHARED_FACTORS`, (..., 17).
+        shared: in the order of `SHARED_FACTORS`, (..., 17); leading axes broadcast
+            with those of `theta`.
         emulator: `load_yield_emulator`.
     """
     n = len(YIELD_FACTORS)

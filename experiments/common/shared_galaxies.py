@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +14,11 @@ from chemsbi_jax.constants import N_GLOBAL, PARAMETERS, SHARED_FACTORS
 from chemsbi_jax.emulator import load_yield_emulator
 from chemsbi_jax.galaxy.hierarchical import SharedErrors, load_shared_network
 from chemsbi_jax.galaxy.hierarchical.mock import LIMIT, draw_stars
-from chemsbi_jax.galaxy.hierarchical.network import sample, summarise
+from chemsbi_jax.galaxy.hierarchical.network import (
+    SharedNetwork,
+    sample,
+    summarise,
+)
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, make_layout, psi_names
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star, make_stars
 from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
@@ -59,21 +64,24 @@ def like_stars(
 
 def draw_galaxies(key: Key[Array, ""], n_galaxies: int, like: Star) -> Galaxies:
     """Galaxies whose shared parameters are all drawn from their priors."""
-    model, layout = default_model()
+    keys = jax.random.split(key, n_galaxies)
+    psi, stars, counts = _draw(keys, *default_model(), like)
+    return Galaxies(
+        np.asarray(psi), stars, np.asarray(counts), np.full(n_galaxies, "tng")
+    )
+
+
+@jax.jit
+def _draw(keys: Key[Array, " galaxy"], model: Model, layout: Layout, like: Star):
     width = SharedErrors().outlier_width
 
-    @jax.jit
     def one(key: Array) -> tuple:
         key_psi, key_stars = jax.random.split(key)
         psi = jax.random.normal(key_psi, layout.scale.shape)
         psi = jnp.clip(psi, -LIMIT, LIMIT)
         return psi, *draw_stars(key_stars, model, layout, psi, like, width)
 
-    keys = jax.random.split(key, n_galaxies)
-    psi, stars, counts = jax.lax.map(one, keys)
-    return Galaxies(
-        np.asarray(psi), stars, np.asarray(counts), np.full(n_galaxies, "tng")
-    )
+    return jax.lax.map(one, keys)
 
 
 def simulate_galaxies(
@@ -120,14 +128,17 @@ def draw_posteriors(
     key: Key[Array, ""], galaxies: Galaxies, n_draws: int
 ) -> Float[np.ndarray, "galaxy draw psi"]:
     """Draws of psi of every galaxy, with the default priors."""
-    network = load_shared_network().network
+    keys = jax.random.split(key, len(galaxies.counts))
+    rows = (keys, galaxies.stars, galaxies.counts)
+    return np.asarray(_sample(rows, load_shared_network().network, n_draws))
+
+
+@eqx.filter_jit
+def _sample(rows: tuple, network: SharedNetwork, n_draws: int):
     ratio = jnp.ones(len(NAMES))
 
-    @jax.jit
     def one(row: tuple) -> Array:
         summary = summarise(network, *row[1:])
         return sample(row[0], network, summary, ratio, n_draws)
 
-    keys = jax.random.split(key, len(galaxies.counts))
-    rows = (keys, galaxies.stars, galaxies.counts)
-    return np.asarray(jax.lax.map(one, rows))
+    return jax.lax.map(one, rows)

@@ -203,6 +203,12 @@ def test_priors_that_were_not_trained(settings, says, shipped):
         trained.prior_ratio(shipped, settings, layout, SHARED_FACTORS)
 
 
+def test_the_order_of_the_parameters_survives_a_pytree(shipped):
+    """With jax_enable_x64, the arguments of public functions are mapped so."""
+    again = jax.tree.map(lambda x: x, shipped)
+    assert tuple(again.scales) == psi_names(SHARED_FACTORS)
+
+
 def test_weights_come_back_the_same(shipped, tmp_path):
     """Of a network whose first weights had another key, too: orders are saved."""
     size = network.NetworkSize()

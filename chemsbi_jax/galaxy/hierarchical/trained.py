@@ -1,6 +1,7 @@
 """The network of shared parameters on disk, with the priors of its training."""
 
 import os
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -73,7 +74,8 @@ def load_shared_network(name: str | os.PathLike = "tng") -> Trained:
     folder = weights_folder(name) / FOLDER
     spec = load_spec(folder, KIND)
     try:
-        scales, size = spec["scales"], NetworkSize(**spec["size"])
+        # an ordered one, as JAX sorts the keys of other dictionaries in a PyTree
+        scales, size = OrderedDict(spec["scales"]), NetworkSize(**spec["size"])
         nothing = np.zeros(N_READINGS, np.float32)
         empty = new_network(jax.random.key(0), len(scales), nothing, nothing, size)
         arrays, rest = eqx.partition(empty, _is_saved)

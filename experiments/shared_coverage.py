@@ -20,11 +20,13 @@ from typing import Literal
 
 import jax
 import numpy as np
+from common.published_sets import PUBLISHED_SETS
 from common.shared_galaxies import (
     NAMES,
     Galaxies,
     draw_galaxies,
     draw_posteriors,
+    empty_stars,
     like_stars,
     simulate_galaxies,
 )
@@ -41,18 +43,6 @@ from chemsbi_jax.plots.shared_errors import plot_power
 LEVELS = (0.68, 0.95)
 CONFIDENCE = 0.99  # of the bands
 TOO_NARROW = 0.8  # a posterior of this width must be rejected
-SETS = ",".join(
-    (
-        "alternative",
-        "nkt13+k10+w7",
-        "lc18r_v0+k10+w7",
-        "lc18r_v150+k10+wdd2",
-        "lc18i_v150+k10+w7",
-        "lc18m_v0+k10+w7",
-    )
-)
-
-
 STUDY_SIZES = (10, 30, 100, 300, 1000)
 READINGS = {
     "Fe, Mg": (("fe_h", "mg_fe"), None),
@@ -74,7 +64,7 @@ class Config:
     """Folder for the tables and the figure."""
     study: Literal["prior", "sets", "power"] = "prior"
     """Where the galaxies come from, and what is measured."""
-    sets: str = SETS
+    sets: str = ",".join(PUBLISHED_SETS)
     """Yield sets of the galaxies of `sets`."""
     n_galaxies: int = 200
     """Galaxies, of all sets together; of `power`, of each case."""
@@ -110,7 +100,7 @@ def coverage(key, config: Config) -> dict:
     key_galaxies, key_infer, key_count = jax.random.split(key, 3)
     n = config.n_galaxies
     if config.study == "prior":
-        like = like_stars(config.n_stars, config.error)
+        like = like_stars(empty_stars(config.n_stars, config.error))
         galaxies = draw_galaxies(key_galaxies, n, like)
     else:
         names = config.sets.split(",")
@@ -150,8 +140,8 @@ def count(truth: np.ndarray, draws: np.ndarray) -> dict:
 def tests(key, truth: np.ndarray, draws: np.ndarray) -> dict:
     """P values, and whether whole curves of coverage are inside bands of 99 %.
 
-    The factors' latents are mixed; psi has one test for each. `too_narrow` are the same
-    tests of posteriors that are 20 % too narrow, which must not be inside.
+    Each latent of psi has a test of its own. `too_narrow` has the same tests of
+    posteriors that are 20 % too narrow: these must fail.
     """
     key_first, key_narrow = jax.random.split(key)
     middle = draws.mean(axis=1, keepdims=True)
@@ -186,7 +176,8 @@ def power(key, config: Config) -> dict:
         key_galaxies, key_infer = jax.random.split(k)
         abundances, e_birth_time = READINGS[label]
         # all cases have as many rows, so that they share one compiled program
-        like = like_stars(max(STUDY_SIZES), config.error, abundances, e_birth_time)
+        each = max(STUDY_SIZES), config.error, abundances, e_birth_time
+        like = like_stars(empty_stars(*each))
         galaxies: Galaxies = draw_galaxies(key_galaxies, config.n_galaxies, like)
         counts = galaxies.counts * (np.arange(max(STUDY_SIZES)) < n)
         galaxies = galaxies._replace(counts=counts)

@@ -10,6 +10,7 @@ shared_errors_STUDY.jsonl, from which a run that was stopped goes on; the summar
 shared_errors_STUDY.json and .md.
 """
 
+import itertools
 import json
 import sys
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from common.shared_galaxies import empty_stars, like_stars
 from scipy import stats as distributions
 from tqdm import tqdm
 
@@ -115,6 +117,7 @@ def main(config: Config) -> dict:
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(rows[-1]) + "\n")
     summary = {"study": config.study, "flags": flags} | coverage(rows)
+    summary["agreement"] = agreement(rows)
     stem = config.out / f"shared_errors_{config.study}"
     results.write_summary(stem.with_suffix(".json"), summary)
     with whole_file(stem.with_suffix(".md")) as file:
@@ -146,19 +149,14 @@ def galaxies(config: Config, forward, prior) -> list[tuple]:
             (name, lambda n=name: read_table(config, n), truth)
             for name, (_, truth) in TABLES.items()
         ]
-    rows, keys = [], jax.random.split(key, 2 * len(PARAMETERS[N_GLOBAL:]))
+    found, keys = [], jax.random.split(key, 2 * len(PARAMETERS[N_GLOBAL:]))
     for i, name in enumerate(PARAMETERS[N_GLOBAL:]):
         for j, shift in enumerate((-1.0, 1.0)):
             psi = jnp.zeros(n_psi).at[at["population"].start + i].set(shift)
-            rows.append((f"{name} {shift:+.0f}", psi, keys[2 * i + j]))
-    return [
-        (
-            name,
-            make_galaxy(k, psi, layout, forward, prior, config),
-            true_parameters(psi, prior),
-        )
-        for name, psi, k in rows
-    ]
+            stars = make_galaxy(keys[2 * i + j], psi, layout, forward, prior, config)
+            label = f"{name} {shift:+.0f}"
+            found.append((label, stars, true_parameters(psi, prior)))
+    return found
 
 
 def true_parameters(psi, prior) -> list[float]:
@@ -170,14 +168,10 @@ def true_parameters(psi, prior) -> list[float]:
 
 def make_galaxy(key, psi, layout, forward, prior, config: Config) -> cs.Stars:
     """Mock stars of known shared parameters; fewer where the model has no star."""
-    n = config.n_stars
-    observed, unknown = np.ones((n, len(cs.ABUNDANCES)), bool), np.full(n, np.nan)
-    errors, ids = np.full(observed.shape, config.error), np.arange(n).astype(str)
-    empty = cs.Stars(0.0 * errors, errors, observed, unknown, unknown, ids)
-    settings, model = SharedErrors(), Model(forward, prior)
-    like = make_stars(empty, settings, prior)
-    width = settings.outlier_width
-    drawn, born = jax.jit(draw_stars)(key, model, layout, psi, like, width)
+    empty, model = empty_stars(config.n_stars, config.error), Model(forward, prior)
+    width = SharedErrors().outlier_width
+    draw = jax.jit(draw_stars)
+    drawn, born = draw(key, model, layout, psi, like_stars(empty), width)
     values = np.asarray(drawn.values[:, :-1], float)
     return empty._replace(values=values).take(np.flatnonzero(np.asarray(born)))
 
@@ -258,6 +252,23 @@ def coverage(rows: list[dict]) -> dict:
     }
 
 
+def agreement(rows: list[dict]) -> dict[str, float]:
+    """chi2 of the difference of each pair of real tables, of two parameters."""
+    real = [r for r in rows if r["converged"] and "chi2" not in r]
+    found = {}
+    for one, other in itertools.combinations(real, 2):
+        away = np.subtract(one["mean"], other["mean"])
+        covariance = _covariance(one) + _covariance(other)
+        pair = f"{one['name']}, {other['name']}"
+        found[pair] = float(away @ np.linalg.solve(covariance, away))
+    return found
+
+
+def _covariance(row: dict) -> np.ndarray:
+    correlation = np.array([[1.0, row["correlation"]], [row["correlation"], 1.0]])
+    return np.outer(row["sd"], row["sd"]) * correlation
+
+
 def table(rows: list[dict], summary: dict) -> str:
     """Markdown: one line a galaxy, and the coverage below."""
     lines = [
@@ -280,6 +291,8 @@ def table(rows: list[dict], summary: dict) -> str:
         lines.append(
             f"\n{summary['n']} galaxies with a truth; share inside regions: {inside}."
         )
+    for pair, chi2 in summary["agreement"].items():
+        lines.append(f"\nDifference of {pair}: chi2 {chi2:.1f} of two parameters.")
     return "\n".join(lines) + "\n"
 
 

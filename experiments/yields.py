@@ -20,6 +20,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from common.published_sets import PUBLISHED_SETS
 from tqdm import tqdm
 
 import chemsbi_jax as cs
@@ -41,14 +42,6 @@ GALAXY = (-2.3, -2.89, -0.3, 0.55, 0.5, 6.0)
 
 
 LAST = 13.0  # Gyr, end of the tracks
-SLOPE_SETS = (
-    "alternative",
-    "nkt13+k10+w7",
-    "lc18r_v0+k10+w7",
-    "lc18r_v150+k10+wdd2",
-    "lc18i_v150+k10+w7",
-    "lc18m_v0+k10+w7",
-)
 
 
 @dataclass(frozen=True)
@@ -69,6 +62,8 @@ class Config:
     """Folder for the numbers."""
     plots: Path = Path("plots")
     """Folder for the figures."""
+    seed: int = 0
+    """Random seed of the stars of --slopes."""
     quiet: bool = False
     """Nothing on the screen."""
 
@@ -210,11 +205,13 @@ def measure_spread(file: Path, config: Config) -> tuple[dict, str]:
 
 def measure_slopes(file: Path, config: Config) -> tuple[dict, str]:
     """Factors and slopes from TNG to each set, and the slopes' root mean squares."""
-    names = config.sets.split(",") if config.sets else list(SLOPE_SETS)
+    names = config.sets.split(",") if config.sets else list(PUBLISHED_SETS)
     emulator, prior, fits = load_yield_emulator(), cs.paper_prior(), []
+    key = jax.random.key(config.seed)
     for name in tqdm(names, disable=config.quiet, desc="sets"):
         yields = cs.load_yields(name.strip(), vice=config.vice)
-        fits.append(fit_slopes(jax.random.key(1), yields, emulator, prior))
+        # key reuse: the sets are compared at the same stars
+        fits.append(fit_slopes(key, yields, emulator, prior))
     scales = slope_scales(fits)
     content = {"scales": scales, "sets": {}}
     lines = [f"{name}: rms {scale:.3f} dex per dex" for name, scale in scales.items()]

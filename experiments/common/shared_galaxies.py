@@ -42,16 +42,16 @@ def default_model() -> tuple[Model, Layout]:
     return model, make_layout(SharedErrors(), SHARED_FACTORS)
 
 
-def like_stars(
+def empty_stars(
     n: int,
     error: float,
     abundances: tuple[str, ...] = cs.ABUNDANCES,
     e_birth_time: float | None = None,
-) -> Star:
-    """Errors of stars with some of the abundances [dex], and of birth times [Gyr]."""
+) -> cs.Stars:
+    """Stars of zeros, with errors of some abundances [dex] and of birth times [Gyr]."""
     unknown, shape = np.full(n, np.nan), (n, len(cs.ABUNDANCES))
     seen = np.broadcast_to(np.isin(cs.ABUNDANCES, abundances), shape)
-    empty = cs.Stars(
+    return cs.Stars(
         np.zeros(shape),
         np.full(shape, error),
         np.array(seen),
@@ -59,7 +59,11 @@ def like_stars(
         unknown if e_birth_time is None else np.full(n, e_birth_time),
         np.arange(n).astype(str),
     )
-    return make_stars(empty, SharedErrors(), cs.paper_prior())
+
+
+def like_stars(stars: cs.Stars) -> Star:
+    """What the hierarchical model takes of the errors and gaps of stars."""
+    return make_stars(stars, SharedErrors(), cs.paper_prior())
 
 
 def draw_galaxies(key: Key[Array, ""], n_galaxies: int, like: Star) -> Galaxies:
@@ -116,7 +120,7 @@ def simulate_galaxies(
     born = np.all(np.isfinite(clean), axis=-1)
     values = np.where(np.isfinite(clean), clean + noise, 0.0)
     values = np.pad(values, ((0, 0), (0, 0), (0, 1))).astype(np.float32)
-    like = like_stars(n_stars, error)
+    like = like_stars(empty_stars(n_stars, error))
     stars = jax.tree.map(lambda x: np.broadcast_to(x, (n_galaxies, *x.shape)), like)
     stars = stars._replace(values=values)
     return Galaxies(

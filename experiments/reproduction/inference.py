@@ -1,7 +1,7 @@
 """The inference of `reproduce.py`: four formulas, NUTS summaries, and recovery."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from tqdm import tqdm
 import chemsbi_jax as cs
 from chemsbi_jax import priors
 from chemsbi_jax.constants import N_GLOBAL
+from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.amortised.gaussian import combine_gaussians
 from chemsbi_jax.storage.files import sha256
 from reproduction.formulas import marginal_product, wrong_sign
@@ -85,6 +86,25 @@ def first(stars: cs.Stars, n: int) -> cs.Stars:
 def fitting_numbers(numbers: Sequence[int], n_stars: int) -> list[int]:
     """Those numbers of stars that the table has; its length instead of larger ones."""
     return sorted({min(n, n_stars) for n in numbers})
+
+
+def each_sample(
+    galaxies: Mapping, names: Sequence[str], numbers: Sequence[int]
+) -> Iterator[tuple[str, cs.Stars]]:
+    """Name and first stars of each data set, for each number of stars that it has.
+
+    Raises:
+        InputError: a data set that is unknown, or not on the machine.
+    """
+    for name in names:
+        if name not in galaxies or galaxies[name].stars is None:
+            raise InputError(
+                f"Expected data sets among {tuple(galaxies)} that are on the machine "
+                f"(experiments/download.py); got {name!r}."
+            )
+        stars = galaxies[name].stars
+        for n in fitting_numbers(numbers, len(stars.values)):
+            yield name, first(stars, n)
 
 
 def chi2(posterior: cs.GalaxyPosterior, truth: Sequence[float]) -> float:

@@ -8,11 +8,10 @@ import numpy as np
 
 import chemsbi_jax as cs
 from chemsbi_jax.diagnostics import c2st
-from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.nuts.sampler import run_nuts
 from chemsbi_jax.results.stopwatch import Stopwatch
 from reproduction.galaxies import load_galaxies
-from reproduction.inference import first, fitting_numbers
+from reproduction.inference import each_sample
 
 METHODS = ("flow", "gaussian", "exact")
 N_DRAWS = 4000
@@ -36,18 +35,11 @@ def compare_all(
     key_data, key_nuts = jax.random.split(key)
     galaxies = load_galaxies(key_data, max(config.compare_n_stars), config.seed)
     rows = []
-    for name in config.compare_sets:
-        if name not in galaxies or galaxies[name].stars is None:
-            raise InputError(
-                f"Expected data sets among {tuple(galaxies)} that are on the machine "
-                f"(experiments/download.py); got {name!r}."
-            )
-        stars = galaxies[name].stars
-        for n in fitting_numbers(config.compare_n_stars, len(stars.values)):
-            some = first(stars, n)
-            # key reuse: each set by itself has independent chains
-            rows += compare_one(key_nuts, npe, forward, name, some, sizes)  # key reuse:
-            keep(rows)
+    samples = each_sample(galaxies, config.compare_sets, config.compare_n_stars)
+    for name, stars in samples:
+        # key reuse: each set by itself has independent chains
+        rows += compare_one(key_nuts, npe, forward, name, stars, sizes)  # key reuse:
+        keep(rows)
     return rows
 
 

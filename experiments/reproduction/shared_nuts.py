@@ -11,7 +11,6 @@ import chemsbi_jax as cs
 from chemsbi_jax import priors
 from chemsbi_jax.constants import GLOBAL_PARAMETERS, N_GLOBAL
 from chemsbi_jax.emulator import load_yield_emulator
-from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.hierarchical import (
     SharedErrors,
     hierarchical_posterior,
@@ -20,7 +19,7 @@ from chemsbi_jax.galaxy.hierarchical import (
 from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
 from chemsbi_jax.galaxy.nuts.shared import run_shared_nuts
 from reproduction.galaxies import load_galaxies
-from reproduction.inference import first
+from reproduction.inference import each_sample
 
 LARGEST_R_HAT = 1.05
 
@@ -39,16 +38,12 @@ def compare_shared(
     key_data, key_runs = jax.random.split(key)
     galaxies = load_galaxies(key_data, max(config.compare_n_stars), config.seed)
     rows = []
-    for name in config.compare_sets:
-        if name not in galaxies or galaxies[name].stars is None:
-            raise InputError(
-                f"Expected data sets with stars from {sorted(galaxies)}; got {name}."
-            )
-        for n in config.compare_n_stars:
-            stars = first(galaxies[name].stars, n)
-            key_row = jax.random.fold_in(key_runs, len(rows))
-            rows.append({"set": name, "n": n} | _compare(key_row, stars, sizes))
-            keep(rows)
+    samples = each_sample(galaxies, config.compare_sets, config.compare_n_stars)
+    for i, (name, stars) in enumerate(samples):
+        key_row = jax.random.fold_in(key_runs, i)
+        about = {"set": name, "n": len(stars.values)}
+        rows.append(about | _compare(key_row, stars, sizes))
+        keep(rows)
     return rows
 
 

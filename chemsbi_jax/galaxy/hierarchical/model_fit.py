@@ -45,7 +45,7 @@ def shared_misfit(
         stars: `make_stars`.
         model: forward model and prior.
         layout: of psi.
-        psi: latents of the shared parameters, such as their posterior mean.
+        psi: latents of the shared parameters, such as their mode.
         is_outlier: (star,) stars that are left out, as outliers have any abundances.
     """
     at = jnp.asarray(psi, jnp.float32)

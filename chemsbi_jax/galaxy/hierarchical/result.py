@@ -29,7 +29,7 @@ class HierarchicalPosterior(NamedTuple):
     latents: Float[np.ndarray, "draw psi"]  # standard normal in the prior
     scales: Float[np.ndarray, " psi"]  # of the prior; 0: held
     budget: dict  # block -> parameter -> share of the width that goes if it is held
-    misfit: Misfit | None = None  # of the stars at the posterior mean
+    misfit: Misfit | None = None  # of the stars at the mode of psi
 
     @property
     def is_converged(self) -> bool:

@@ -24,7 +24,7 @@ from chemsbi_jax.types import AnyArray
 SLOPE = "_slope"  # end of the name of a slope
 DEFAULT_YIELDS = 0.15  # dex, of a factor without published differences
 SN2_IRON = 0.05  # dex, from observed explosions (Weinberg+ 2024: 12 %)
-# dex per dex of [Fe/H]: rms over published sets (experiments/yields.py --slopes)
+# dex per dex of [Fe/H]: about the rms that experiments/yields.py --slopes prints
 SLOPES = {"c": 0.20, "n": 0.30, "o": 0.12, "ne": 0.15, "mg": 0.17, "si": 0.19}
 SHRINK = 0.7  # of the correlations: the sets are few
 CHANNELS = {"sn2": "sn2", "agb": "agb", "snia": "sn_ia"}  # names in the file

@@ -210,8 +210,7 @@ def measure_slopes(file: Path, config: Config) -> tuple[dict, str]:
     key = jax.random.key(config.seed)
     for name in tqdm(names, disable=config.quiet, desc="sets"):
         yields = cs.load_yields(name.strip(), vice=config.vice)
-        # key reuse: the sets are compared at the same stars
-        fits.append(fit_slopes(key, yields, emulator, prior))
+        fits.append(fit_slopes(key, yields, emulator, prior))  # key reuse: same stars
     scales = slope_scales(fits)
     content = {"scales": scales, "sets": {}}
     lines = [f"{name}: rms {scale:.3f} dex per dex" for name, scale in scales.items()]

@@ -46,11 +46,12 @@ def plot_yield_factors(
     factors: Mapping[str, Mapping[str, float]],
     prior: Mapping[str, float] | None = None,
 ) -> Figure:
-    """Inferred log10 yield factors with errors of 1 sigma.
+    """Inferred log10 yield factors, and their slopes, with errors of 1 sigma.
 
     Args:
-        factors: name -> its "mean" and "sd" [dex], as in `shared_errors` of a summary.
-        prior: name -> prior scale [dex], drawn as a band.
+        factors: name -> its "mean" and "sd" [dex; slopes: dex per dex of [Fe/H]], as in
+            `shared_errors` of a summary.
+        prior: name -> prior scale in the same unit, drawn as a band.
     """
     fig = new_figure(5.0, 0.6 + 0.3 * len(factors))
     ax = fig.subplots()
@@ -63,7 +64,7 @@ def plot_yield_factors(
     ax.errorbar(mean, rows, xerr=sd, fmt="o", color=colour(0))
     ax.set_yticks(rows, [name.replace("_", " ") for name in factors])
     ax.invert_yaxis()
-    ax.set_xlabel("log10 yield factor [dex]")
+    ax.set_xlabel("log10 yield factor [dex], or slope [dex per dex of [Fe/H]]")
     return fig
 
 

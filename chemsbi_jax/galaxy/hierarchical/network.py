@@ -3,31 +3,35 @@
 A galaxy is a set of stars: one small network reads each star. The mean of its outputs
 over the stars (Zaheer+ 2017, deep sets), the first two moments of the readings and the
 number of stars tell what kind of galaxy it is. A second network reads each star again
-beside this, as what a star says depends on its galaxy; the means of both are the
-context of a masked autoregressive flow over the latents psi.
+beside this, as what a star says depends on its galaxy. The means of both give a first
+mean and width of each latent psi, and the context of a masked autoregressive flow over
+the rest. Both networks have each star also in the units of its galaxy (`moments`).
 The scales of the priors are part of the context, so that blocks can be held, or have
 other priors, without a new training.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 
 from chemsbi_jax.galaxy.hierarchical.mock import N_READINGS, Mock
+from chemsbi_jax.galaxy.hierarchical.moments import (
+    FARTHEST,
+    N_MOMENTS,
+    find_moments,
+)
 from chemsbi_jax.galaxy.hierarchical.star import Star
 from chemsbi_jax.galaxy.likelihood import IRON
 from chemsbi_jax.npe.joint_flow import new_joint_flow
 from chemsbi_jax.types import AnyArray
 
-N_INPUTS = 4 * N_READINGS - 1
-N_MOMENTS = N_READINGS * (N_READINGS + 3) // 2
-SMALLEST_VARIANCE = 1e-3  # of standardised readings
-FARTHEST = 6.0  # standard deviations of a reading
+N_INPUTS = 5 * N_READINGS - 1
+LARGEST_LOG_WIDTH = 3.0
 USUAL_ERROR, USUAL_DATE_ERROR = 0.05, 1.0  # dex, Gyr
 LOG_ERROR_SCALE = 1.15  # natural log
 LOG_NUMBER = (4.0, 2.0)  # middle and scale of the log of the number of stars
@@ -39,7 +43,7 @@ class NetworkSize:
 
     star_width: int = 96
     """Of the two layers that read a star, in both networks."""
-    head_width: int = 96
+    head_width: int = 112
     """Of the two layers behind the means over the stars."""
     n_features: int = 56
     """Means over the stars, of each network."""
@@ -47,9 +51,9 @@ class NetworkSize:
     """Inputs of the second network that describe the galaxy."""
     context: int = 48
     """Inputs of the flow."""
-    flow_layers: int = 4
+    flow_layers: int = 3
     """Layers of the flow."""
-    flow_width: int = 44
+    flow_width: int = 52
     """Width of a layer's network."""
     knots: int = 4
     """Knots of each spline."""
@@ -87,7 +91,7 @@ def new_network(
         mlp(key_star, N_INPUTS, size.n_features, size.star_width),
         mlp(key_galaxy, n_first, size.galaxy, size.head_width),
         mlp(key_second, N_INPUTS + size.galaxy, size.n_features, size.star_width),
-        mlp(key_head, n_head, size.context, size.head_width),
+        mlp(key_head, n_head, size.context + 2 * n_psi, size.head_width),
         new_joint_flow(
             key_flow,
             n_psi,
@@ -121,47 +125,50 @@ def summarise(
 ) -> Float[Array, " feature"]:
     """Mean features and moments of the stars of one galaxy, and their number."""
     inputs = inputs_of(network, stars)
+    seen = stars.seen * counts[:, None]
+    moments = find_moments(inputs[:, :N_READINGS], seen)
+    inputs = jnp.concatenate([inputs, moments.stars], axis=-1)
     features = jax.vmap(network.star)(inputs)
     n = jnp.maximum(jnp.sum(counts), 1.0)
     mean = counts @ features / n
     middle, scale = LOG_NUMBER
     number = (jnp.log(n) - middle) / scale
-    moments = _moments(inputs[:, :N_READINGS], stars.seen * counts[:, None])
-    first = jnp.concatenate([mean, moments, number[None]])
+    first = jnp.concatenate([mean, moments.values, number[None]])
     galaxy = network.galaxy(first)
     again = jax.vmap(lambda x: network.second(jnp.concatenate([x, galaxy])))(inputs)
     return jnp.concatenate([counts @ again / n, first])
 
 
-def _moments(
-    values: Float[AnyArray, "star reading"], seen: Float[AnyArray, "star reading"]
-) -> Float[Array, " moment"]:
-    """Means, log variances and correlations of the readings; 0 where there are none."""
-    pairs = seen.T @ seen
-    total = jnp.maximum(jnp.diag(pairs), 1.0)
-    mean = jnp.sum(seen * values, axis=0) / total
-    rest = seen * (values - mean)
-    covariance = rest.T @ rest / jnp.maximum(pairs, 1.0)
-    variance = jnp.diag(covariance) + SMALLEST_VARIANCE
-    correlation = covariance / jnp.sqrt(variance[:, None] * variance)
-    i, j = np.triu_indices(N_READINGS, 1)
-    spread = jnp.where(jnp.diag(pairs) > 0.0, jnp.log(variance), 0.0)
-    return jnp.concatenate([mean, spread, correlation[i, j]])
+class Condition(NamedTuple):
+    """What the density of psi depends on.
+
+    The first latents of an autoregressive flow see little of its context, so all of
+    them get a mean and a width of their own before.
+    """
+
+    mean: Float[Array, " psi"]
+    log_width: Float[Array, " psi"]
+    context: Float[Array, " context"]  # of the flow
 
 
-def context(
+def condition(
     network: SharedNetwork,
     summary: Float[Array, " feature"],
     ratio: Float[AnyArray, " psi"],
-) -> Float[Array, " context"]:
-    """Input of the flow, from the stars and the prior scales over the default ones."""
-    return network.head(jnp.concatenate([summary, ratio - 1.0]))
+) -> Condition:
+    """From the stars, and the prior scales over the default ones."""
+    n = len(ratio)
+    out = network.head(jnp.concatenate([summary, ratio - 1.0]))
+    log_width = LARGEST_LOG_WIDTH * jnp.tanh(out[n : 2 * n] / LARGEST_LOG_WIDTH)
+    return Condition(out[:n], log_width, out[2 * n :])
 
 
 def log_density(network: SharedNetwork, galaxy: Mock) -> Float[Array, ""]:
     """Log density of the true latents of one galaxy."""
     summary = summarise(network, galaxy.stars, galaxy.counts)
-    return network.flow.log_prob(galaxy.psi, context(network, summary, galaxy.ratio))
+    given = condition(network, summary, galaxy.ratio)
+    rest = (galaxy.psi - given.mean) * jnp.exp(-given.log_width)
+    return network.flow.log_prob(rest, given.context) - jnp.sum(given.log_width)
 
 
 @eqx.filter_jit
@@ -173,4 +180,6 @@ def sample(
     n: int,
 ) -> Float[Array, "draw psi"]:
     """Draws of psi given the summary of a galaxy's stars."""
-    return network.flow.sample(key, (n,), context(network, summary, ratio))
+    given = condition(network, summary, ratio)
+    rest = network.flow.sample(key, (n,), given.context)
+    return given.mean + jnp.exp(given.log_width) * rest

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Float, PyTree
+from jaxtyping import Float
 
 from chemsbi_jax import priors
 from chemsbi_jax.errors import InputError, WeightsError
@@ -62,23 +62,7 @@ def save_shared_network(
 
 def _is_saved(x: Any) -> bool:
     """Weights, and the random orders of the latents; masks follow from the sizes."""
-    is_array = eqx.is_array(x) or isinstance(x, jax.ShapeDtypeStruct)
-    return is_array and x.dtype != bool
-
-
-def _shapes_and_masks(n_psi: int, size: NetworkSize) -> tuple[PyTree, PyTree]:
-    """Shapes of the saved arrays of a network, and the rest of it.
-
-    First weights are not drawn: their many small programs compile for seconds.
-    """
-
-    def blank() -> SharedNetwork:
-        nothing = np.zeros(N_READINGS, np.float32)
-        return new_network(jax.random.key(0), n_psi, nothing, nothing, size)
-
-    shapes = eqx.filter(eqx.filter_eval_shape(blank), _is_saved)
-    rest = eqx.filter_jit(lambda: eqx.filter(blank(), _is_saved, inverse=True))()
-    return shapes, rest
+    return eqx.is_array(x) and x.dtype != bool
 
 
 def load_shared_network(name: str | os.PathLike = "tng") -> Trained:
@@ -92,8 +76,10 @@ def load_shared_network(name: str | os.PathLike = "tng") -> Trained:
     try:
         # an ordered one, as JAX sorts the keys of other dictionaries in a PyTree
         scales, size = OrderedDict(spec["scales"]), NetworkSize(**spec["size"])
-        arrays, masks = _shapes_and_masks(len(scales), size)
-        network = eqx.combine(load_arrays(folder, KIND, arrays), masks)
+        nothing = np.zeros(N_READINGS, np.float32)
+        empty = new_network(jax.random.key(0), len(scales), nothing, nothing, size)
+        arrays, rest = eqx.partition(empty, _is_saved)
+        network = eqx.combine(load_arrays(folder, KIND, arrays), rest)
         prior = priors.from_spec(spec["prior"])
         outliers = spec["outlier_share"], spec["outlier_width"]
     except (LookupError, TypeError, ValueError, AttributeError) as error:

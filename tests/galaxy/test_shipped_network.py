@@ -48,7 +48,9 @@ def test_emulator_and_network_are_of_one_training(networks):
     assert networks.npe.reader.abundances == tuple(npe["abundances"])
 
 
-@pytest.mark.parametrize("kind", ["complete", "apogee"])
+@pytest.mark.parametrize(
+    "kind", ["complete", pytest.param("apogee", marks=pytest.mark.thorough)]
+)
 def test_the_network_finds_the_truth(networks, kind):
     """The truth is one prior width from the prior's mean in both parameters."""
     stars = galaxy(networks, 60, kind)

@@ -48,9 +48,8 @@ def test_emulator_and_network_are_of_one_training(networks):
     assert networks.npe.reader.abundances == tuple(npe["abundances"])
 
 
-@pytest.mark.parametrize(
-    "kind", ["complete", pytest.param("apogee", marks=pytest.mark.thorough)]
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("kind", ["complete", "apogee"])
 def test_the_network_finds_the_truth(networks, kind):
     """The truth is one prior width from the prior's mean in both parameters."""
     stars = galaxy(networks, 60, kind)

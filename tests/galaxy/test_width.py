@@ -15,7 +15,7 @@ from chemsbi_jax.inference.text import _interval
 from chemsbi_jax.types import GalaxyPosterior
 from helpers.paths import EXAMPLE, load_script
 
-N = 40
+N = 200
 THOROUGH = pytest.mark.thorough
 
 

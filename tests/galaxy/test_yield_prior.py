@@ -118,9 +118,8 @@ def test_factors_beyond_the_training_are_its_end(emulator):
 
 
 @pytest.mark.tables
-@pytest.mark.parametrize(
-    "name", [pytest.param("tng", marks=pytest.mark.thorough), "alternative"]
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", ["tng", "alternative"])
 def test_slopes_between_sets(data, emulator, name):
     yields = cs.load_yields(name)
     fit = fit_slopes(jax.random.key(0), yields, emulator, cs.paper_prior(), 300)

@@ -1,5 +1,6 @@
 """Shared fixtures; the published tables are found through CHEMSBI_DATA."""
 
+import ctypes
 import gc
 import os
 import resource
@@ -43,6 +44,10 @@ def pytest_runtest_teardown():
     if pages * resource.getpagesize() > MAX_MEMORY:
         jax.clear_caches()
         gc.collect()
+        # glibc keeps what is free: without this, the caches go after each further test
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 @pytest.fixture

@@ -184,10 +184,10 @@ def test_box_of_the_factors_holds_the_published_sets():
 
 
 @pytest.fixture
-def folder(trained, tmp_path):
+def folder(emulator, tmp_path):
     for path in weights_folder("tng").glob("emulator.*"):
         shutil.copy(path, tmp_path)
-    em.save_yield_emulator(tmp_path, trained[0], {"yields": "tng", "physics": "clean"})
+    em.save_yield_emulator(tmp_path, emulator, {"yields": "tng", "physics": "clean"})
     return tmp_path
 
 
@@ -195,10 +195,10 @@ def edit(path, **changes):
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-def test_same_bits_from_disk(folder, trained):
+def test_same_bits_from_disk(folder, emulator):
     again = cs.load_yield_emulator(folder)
-    assert jax.tree.structure(again) == jax.tree.structure(trained[0])
-    jax.tree.map(np.testing.assert_array_equal, again, trained[0])
+    assert jax.tree.structure(again) == jax.tree.structure(emulator)
+    jax.tree.map(np.testing.assert_array_equal, again, emulator)
 
 
 @pytest.mark.parametrize(

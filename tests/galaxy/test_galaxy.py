@@ -161,6 +161,7 @@ def mock_galaxy(truth, n, seed):
     return as_stars(values)
 
 
+@pytest.mark.thorough
 def test_shipped_network_recovers_and_wrong_formulas_fail(npe):
     """200 stars at the truths where a pull to the prior mean shows."""
     for seed, truth in enumerate(TRUTHS):

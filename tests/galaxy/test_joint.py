@@ -11,14 +11,18 @@ from jax.tree_util import Partial
 from scipy.stats import norm, truncnorm
 
 import chemsbi_jax.galaxy.nuts.sampler
+from chemsbi_jax.galaxy.exact.triangular_map import prior_chart
 from chemsbi_jax.galaxy.likelihood import log_likelihood, observe
 from chemsbi_jax.galaxy.nuts.convergence import check_convergence
-from chemsbi_jax.galaxy.nuts.coordinates import EDGE, make_joint, to_theta
+from chemsbi_jax.galaxy.nuts.coordinates import EDGE, Joint, make_joint, to_theta
 from chemsbi_jax.galaxy.nuts.sampler import (
     STEEP_MAX,
     STEEP_MEAN,
     Chains,
     Draws,
+    _draw_until_converged,
+    _is_sound,
+    _last,
     _shrink_steep_stars,
     run_nuts,
 )
@@ -68,6 +72,32 @@ def closed_form(matrix, values):
     return covariance @ first.T @ inverse @ values.sum(axis=0), covariance
 
 
+def test_chains_find_the_closed_form(problem):
+    """Without the maps that `run_nuts` fits, whose programs take longer to compile."""
+    matrix, stars, prior, forward = problem
+    mean, covariance = closed_form(matrix, stars.values)
+    curvature = np.eye(4) + matrix[2:] @ matrix[2:].T / SIGMA**2  # of each star
+    units = jnp.asarray(np.linalg.cholesky(np.linalg.inv(curvature)), jnp.float32)
+    joint = Joint(
+        forward=forward,
+        prior=prior,
+        observed=observe(stars),
+        charts=prior_chart(N_STARS),
+        stretch=jnp.broadcast_to(units, (N_STARS, 4, 4)),
+        centre=jnp.asarray(mean, jnp.float32),
+        scale=jnp.linalg.cholesky(jnp.asarray(covariance, jnp.float32)),
+    )
+    at = {"galaxy": jnp.zeros((2, 2)), "stars": jnp.zeros((2, 4, N_STARS))}
+    chains = Chains(joint, 0.25, 4, True)
+    key_warm_up, key_draws = jax.random.split(jax.random.key(1))
+    at = _last(chains.draw(key_warm_up, at, 100))
+    everyone = np.ones(N_STARS, bool)
+    drawn, result = _draw_until_converged(key_draws, chains, at, 300, everyone)
+    assert _is_sound(drawn)
+    assert_closed_form(result, mean, covariance)
+
+
+@pytest.mark.thorough
 def test_nuts_finds_the_closed_form(problem, npe):
     matrix, stars, prior, forward = problem
     mean, covariance = closed_form(matrix, stars.values)
@@ -77,6 +107,10 @@ def test_nuts_finds_the_closed_form(problem, npe):
     )
     # too few for 400 effective draws: the chains go on
     assert len(result.posterior.draws) > 380
+    assert_closed_form(result, mean, covariance)
+
+
+def assert_closed_form(result, mean, covariance):
     assert result.convergence["converged"]
     sd = np.sqrt(np.diag(covariance))
     # 400 effective draws or more: 5 standard errors are 0.25 sigma

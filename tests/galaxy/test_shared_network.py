@@ -17,6 +17,7 @@ from chemsbi_jax.galaxy.hierarchical.star import Model, make_stars
 from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
 
 N, ERROR = 100, 0.05
+N_DRAWS = 100  # of each galaxy: a draw takes a millisecond
 SETTINGS = h.SharedErrors()
 
 
@@ -82,7 +83,7 @@ def draws(galaxies, shipped):
     @jax.jit
     def one(row):
         summary = network.summarise(shipped.network, *row[1:])
-        return network.sample(row[0], shipped.network, summary, ratio, 400)
+        return network.sample(row[0], shipped.network, summary, ratio, N_DRAWS)
 
     keys = jax.random.split(jax.random.key(1), len(psi))
     return np.asarray(jax.lax.map(one, (keys, stars, counts)))

@@ -48,6 +48,7 @@ def test_emulator_and_network_are_of_one_training(networks):
     assert networks.npe.reader.abundances == tuple(npe["abundances"])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["complete", "apogee"])
 def test_the_network_finds_the_truth(networks, kind):
     """The truth is one prior width from the prior's mean in both parameters."""

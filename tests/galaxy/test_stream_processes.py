@@ -82,6 +82,7 @@ def alone(table):
     return cache(lambda method: result(start(table, method))[0])
 
 
+@pytest.mark.thorough
 @SUBPROCESS
 def test_two_devices_give_what_one_gives(method, alone, table):
     found, _ = result(start(table, method, setup=TWO_DEVICES))

@@ -15,7 +15,8 @@ from chemsbi_jax.inference.text import _interval
 from chemsbi_jax.types import GalaxyPosterior
 from helpers.paths import EXAMPLE, load_script
 
-N = 40
+N = 200
+THOROUGH = pytest.mark.thorough
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,10 @@ def test_the_bound_follows_from_the_errors(networks, stars):
     np.testing.assert_allclose(narrowest(prior, exact), 3e-7, rtol=1e-5)
 
 
-@pytest.mark.parametrize("weights", ["tng-any", "tng", "tng-legacy"])
+@pytest.mark.parametrize(
+    "weights",
+    ["tng-any", *(pytest.param(w, marks=THOROUGH) for w in ("tng", "tng-legacy"))],
+)
 def test_no_emulator_is_steeper_than_the_bound(weights):
     """Up to four prior widths from the mean of the prior."""
     import jax
@@ -108,7 +112,7 @@ def test_infer_galaxy_and_infer_refuse_it(networks, tmp_path, key):
         cs.infer(table, method="flow", networks=networks, quiet=True)
 
 
-@pytest.mark.parametrize("has_results", [False, True])
+@pytest.mark.parametrize("has_results", [pytest.param(False, marks=THOROUGH), True])
 def test_the_script_ends_with_code_2_and_writes_nothing(
     tmp_path, monkeypatch, capsys, has_results
 ):

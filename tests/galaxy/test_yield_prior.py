@@ -118,6 +118,7 @@ def test_factors_beyond_the_training_are_its_end(emulator):
 
 
 @pytest.mark.tables
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["tng", "alternative"])
 def test_slopes_between_sets(data, emulator, name):
     yields = cs.load_yields(name)

@@ -45,12 +45,16 @@ def sets(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tables(sets):
-    """The table of a mock galaxy of each set."""
-    paths = {n: path.with_suffix(".ecsv") for n, path in sets.items()}
-    for n, path in paths.items():
-        flags = MockFlags(path, TRUTH, N, yields=str(sets[n]), quiet=True)
-        mock_command.main(flags)
-    return paths
+    """The table of a mock galaxy of each set, made when it is first needed."""
+
+    class Tables(dict):
+        def __missing__(self, n):
+            path = sets[n].with_suffix(".ecsv")
+            flags = MockFlags(path, TRUTH, N, yields=str(sets[n]), quiet=True)
+            mock_command.main(flags)
+            return self.setdefault(n, path)
+
+    return Tables()
 
 
 @pytest.fixture(scope="session")

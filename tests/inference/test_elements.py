@@ -42,7 +42,10 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / "emulators"
 
 
-@pytest.mark.parametrize("n", [4, 15])
+FOUR = pytest.param(4, marks=pytest.mark.thorough)  # compiles another simulator
+
+
+@pytest.mark.parametrize("n", [FOUR, 15])
 def test_a_table_keeps_all_columns_of_its_set(n, sets, tables):
     names = cs.load_yields(sets[n]).abundances
     assert len(names) == n

@@ -75,6 +75,7 @@ def test_a_set_of_fifteen_elements(full):
     assert {k: first[k] for k in OTHERS} == pytest.approx(expected, abs=0.001)
 
 
+@pytest.mark.thorough
 def test_a_set_of_four_elements(full):
     few = select_elements(full, ("O", "Fe", "H", "He", "Mg"))
     assert few.elements == ("Fe", "H", "He", "Mg", "O")

@@ -16,6 +16,7 @@ from jax.tree_util import Partial
 
 import chemsbi_jax as cs
 from chemsbi_jax.galaxy import stream_galaxy
+from chemsbi_jax.galaxy.hierarchical import load_shared_network
 from chemsbi_jax.npe.flow import SplineFlow
 from chemsbi_jax.npe.measurements import AnyErrors
 from chemsbi_jax.npe.model import log_prob
@@ -74,6 +75,20 @@ def in_process(script: str, x64: bool, cache: Path) -> str:
     )
     assert run.returncode == 0, run.stderr
     return run.stdout.splitlines()[-1]
+
+
+def test_the_network_of_shared_errors_has_32_bits():
+    """Otherwise JAX warns of float64 at each use, which is an error in the tests."""
+    with jax.enable_x64(True):
+        network, _, scales, *_ = load_shared_network()
+    assert all(
+        x.dtype.itemsize <= 4
+        for x in jax.tree.leaves(eqx.filter(network, eqx.is_array))
+    )
+    n = len(scales)
+    context = jnp.zeros(network.flow.cond_shape)
+    draws = eqx.filter_eval_shape(network.flow.sample, jax.random.key(0), (3,), context)
+    assert draws.shape == (3, n)
 
 
 @pytest.mark.thorough

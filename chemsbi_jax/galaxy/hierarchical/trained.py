@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from chemsbi_jax import priors
 from chemsbi_jax.errors import InputError, WeightsError
+from chemsbi_jax.galaxy.border import in_float32
 from chemsbi_jax.galaxy.hierarchical.mock import LARGEST_RATIO, N_READINGS
 from chemsbi_jax.galaxy.hierarchical.network import (
     NetworkSize,
@@ -65,6 +66,7 @@ def _is_saved(x: Any) -> bool:
     return eqx.is_array(x) and x.dtype != bool
 
 
+@in_float32  # flowjax keeps numbers of the default type outside of the arrays
 def load_shared_network(name: str | os.PathLike = "tng") -> Trained:
     """The network of shared parameters of a yield set: shipped, or in a folder.
 

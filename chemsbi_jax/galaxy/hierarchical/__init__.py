@@ -95,7 +95,7 @@ def hierarchical_posterior(
     readings = make_stars(stars, settings, trained.prior)
     model, galaxy = Model(forward, trained.prior), padded(readings, layout, ratio)
     network, width = trained.network, settings.outlier_width
-    latents = np.asarray(draw_psi(key_draws, network, galaxy, n_draws), float)
+    latents = draw_psi(key_draws, network, galaxy, n_draws)
     whole = latents[:, :N_GLOBAL].std(axis=0)
     budget = width_budget(key_budget, network, galaxy, whole)
     check = predictive_check(key_check, network, model, galaxy, latents, width)

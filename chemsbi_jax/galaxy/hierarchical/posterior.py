@@ -21,7 +21,7 @@ from chemsbi_jax.galaxy.hierarchical.shared_density import padded_length
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star
 from chemsbi_jax.types import AnyArray
 
-N_BUDGET = 1000  # draws of each block's width
+N_AT_ONCE = 1000  # draws of one program, and of each block's width
 N_CHECKED, CHECKED_STARS = 256, 256  # mock galaxies of the check, and their stars
 MAX_DISTANCE = 3.0  # beyond it, the network is not used
 N_DIRECTIONS = 12  # of the summaries, those that vary most
@@ -45,13 +45,24 @@ def padded(stars: Star, layout: Layout, ratio: np.ndarray) -> Galaxy:
     return Galaxy(jax.tree.map(lambda x: x[rows], stars), counts, layout, ratio)
 
 
-@eqx.filter_jit
 def draw_psi(
     key: Key[Array, ""], network: SharedNetwork, galaxy: Galaxy, n: int
+) -> Float[np.ndarray, "draw psi"]:
+    """Draws of the latents of all shared parameters, in float64.
+
+    Each call of the one program makes `N_AT_ONCE` draws, for any `n`.
+    """
+    keys = jax.random.split(key, -(-n // N_AT_ONCE))
+    parts = [np.asarray(_draw(k, network, galaxy), float) for k in keys]
+    return np.concatenate(parts)[:n]
+
+
+@eqx.filter_jit
+def _draw(
+    key: Key[Array, ""], network: SharedNetwork, galaxy: Galaxy
 ) -> Float[Array, "draw psi"]:
-    """Draws of the latents of all shared parameters."""
     summary = summarise(network, galaxy.stars, galaxy.counts)
-    return sample(key, network, summary, galaxy.ratio, n)
+    return sample(key, network, summary, galaxy.ratio, N_AT_ONCE)
 
 
 def width_budget(
@@ -84,8 +95,8 @@ def width_budget(
             continue
         ratio = np.array(galaxy.ratio)
         ratio[rows] = 0.0
-        held = draw_psi(k, network, galaxy._replace(ratio=ratio), N_BUDGET)
-        left = np.asarray(held)[:, :N_GLOBAL].std(axis=0)
+        held = draw_psi(k, network, galaxy._replace(ratio=ratio), N_AT_ONCE)
+        left = held[:, :N_GLOBAL].std(axis=0)
         share = np.clip(1.0 - left / whole, 0.0, 1.0)
         budget[name] = dict(zip(PARAMETERS, share.tolist(), strict=False))
     return budget

@@ -108,19 +108,19 @@ def _closest(row: dict) -> tuple[str, float]:
 
 def _about_fits(rows: list[dict]) -> list[str]:
     """How many sets were fitted, and how well Laplace's method gives their ln Z."""
-    pairs = [
-        (r["ln_z"][n], r["rough"][n])
+    differences = [
+        r["rough"][n] - r["ln_z"][n]
         for r in rows
         for n in r["rough"]
         if np.isfinite(r["ln_z"][n])
     ]
     n_fitted = sum(sum(r["is_fitted"].values()) for r in rows)
     n_all = sum(len(r["rough"]) for r in rows)
-    if not pairs:
-        return [f"Fitted: {n_fitted} of {n_all} pairs of galaxy and set."]
-    differences = np.diff(np.array(pairs))[:, 0]
+    text = f"Fitted: {n_fitted} of {n_all} pairs of galaxy and set."
+    if not differences:
+        return [text]
+    middle, low, high = (np.quantile(differences, q) for q in (0.5, 0.0, 1.0))
     return [
-        f"Fitted: {n_fitted} of {n_all} pairs of galaxy and set. ln Z by Laplace's "
-        f"method less ln Z: median {np.median(differences):+.1f}, "
-        f"{differences.min():+.1f} to {differences.max():+.1f} nat."
+        f"{text} ln Z by Laplace's method less ln Z: median {middle:+.1f}, "
+        f"{low:+.1f} to {high:+.1f} nat."
     ]

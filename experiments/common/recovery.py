@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 from jaxtyping import Array, Key
+from scipy.special import softmax
 
 import chemsbi_jax as cs
 from chemsbi_jax.galaxy.any_yields import YieldModel
@@ -97,17 +98,32 @@ def recovery_table(rows: list[dict]) -> list[str]:
 
 def _closest(row: dict) -> tuple[str, float]:
     """The set with the largest ln Z beside the true one, and its ln Z."""
-    others = {
-        name: row["ln_z"][name] if row["is_fitted"][name] else rough
-        for name, rough in row["rough"].items()
-        if name != row["true"]
-    }
+    others = _all_ln_z(row)
+    others.pop(row["true"])
     name = max(others, key=lambda n: others[n], default="")
     return name, others.get(name, -np.inf)
 
 
+def _all_ln_z(row: dict) -> dict[str, float]:
+    """Set -> ln Z, by Laplace's method where the set is not fitted."""
+    return {
+        name: row["ln_z"][name] if row["is_fitted"][name] else rough
+        for name, rough in row["rough"].items()
+    }
+
+
+def _expected_share(rows: list[dict]) -> float:
+    """Share of galaxies with the right set that the probabilities themselves expect.
+
+    It is the mean probability of the chosen set, for equal prior probabilities. No rule
+    is right more often, so a low share is a limit of the data.
+    """
+    each = [softmax([*_all_ln_z(r).values()]).max() for r in rows if r["best"]]
+    return float(np.sum(each)) / len(rows)
+
+
 def _about_fits(rows: list[dict]) -> list[str]:
-    """How many sets were fitted, and how well Laplace's method gives their ln Z."""
+    """Expected share, number of fits, and how well Laplace's method gives ln Z."""
     differences = [
         r["rough"][n] - r["ln_z"][n]
         for r in rows
@@ -116,7 +132,10 @@ def _about_fits(rows: list[dict]) -> list[str]:
     ]
     n_fitted = sum(sum(r["is_fitted"].values()) for r in rows)
     n_all = sum(len(r["rough"]) for r in rows)
-    text = f"Fitted: {n_fitted} of {n_all} pairs of galaxy and set."
+    text = (
+        f"Expected from the probabilities of the sets: {_expected_share(rows):.1%}. "
+        f"Fitted: {n_fitted} of {n_all} pairs of galaxy and set."
+    )
     if not differences:
         return [text]
     middle, low, high = (np.quantile(differences, q) for q in (0.5, 0.0, 1.0))

@@ -59,6 +59,8 @@ def test_table_of_the_recovery():
     assert "| a | 1 of 2 | 0.2 | -1.5 | b (2) |" in text
     assert "| b | 1 of 1 | 5.0 | 5.0 | c (1) |" in text
     assert "2 of 3 (66.7%)" in text
+    # 0.88 of two sets, 0.77 and 0.99 of three: exp(ln Z) over their sum
+    assert "Expected from the probabilities of the sets: 88.0%" in text
     # set c of the first galaxy has no posterior: no difference
     assert "Fitted: 9 of 9 pairs" in text
     assert "median -0.5, -0.5 to -0.5 nat" in text

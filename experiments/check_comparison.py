@@ -10,7 +10,6 @@ check_comparison.md and .json.
 """
 
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from common.brute_force import brute_evidence
+from common.recovery import fits_of_sets, recovery_table
 from scipy.stats import chi2
 from tqdm import tqdm
 
@@ -61,6 +61,9 @@ class Config:
     The sets must have the same."""
     keep: str = ""
     """Abundances that are measured, as fe_h,mg_fe,o_fe,si_fe; empty: all of these."""
+    margin: float = 50.0
+    """A set is fitted if its ln Z by Laplace's method is at most so far below the
+    largest one of a galaxy [nat]; the others count with that ln Z."""
     n_covered: int = 0
     """Mock galaxies of each set whose truth is compared with its posterior."""
     n_brute: tuple[int, ...] = ()
@@ -77,7 +80,9 @@ class Config:
 
 def main(config: Config) -> dict:
     """All checks; returns the content of the JSON file."""
-    lowest = {"n_galaxies": 0, "n_stars": 1, "n_brute": 0, "n_prior": 100}
+    lowest = {"n_galaxies": 0, "n_stars": 1, "n_prior": 100, "margin": 0}
+    if config.n_brute:  # `check_flags` takes no numbers at all for a mistake
+        lowest["n_brute"] = 1
     check_flags(config, **lowest, n_covered=0)
     keys = jax.random.split(jax.random.key(config.seed), 4)
     models = load_models(config)
@@ -90,9 +95,8 @@ def main(config: Config) -> dict:
         if config.n_covered:
             found["coverage"].append(covered(keys[3], model, config))
         for n in config.n_brute:
-            if n > 0:
-                found["brute"].append(brute_force(keys[1], model, n, config))
-                write(found, config)
+            found["brute"].append(brute_force(keys[1], model, n, config))
+            write(found, config)
         for n in config.nuts:
             found["nuts"].append(against_nuts(keys[2], model, n, config))
         write(found, config)
@@ -148,26 +152,10 @@ def recover(key, models: dict[str, YieldModel], config: Config) -> Iterator[dict
             own = jax.random.fold_in(key, i * config.n_galaxies + j)
             key_mock, key_fit = jax.random.split(own)
             stars, truth = mock(key_mock, models[true], config.n_stars, config)
-            ln_z = {}
-            for n, m in models.items():
-                ln_z[n] = ln_z_of(key_fit, m, stars)  # key reuse: common random numbers
-            best = max(ln_z, key=lambda n: ln_z[n])
-            best = best if np.isfinite(ln_z[best]) else ""  # no set explains the stars
+            fits = fits_of_sets(key_fit, models, stars, config.margin)
             bar.update()
-            yield {"true": true, "truth": truth, "best": best, "ln_z": ln_z}
+            yield {"true": true, "truth": truth, **fits._asdict()}
     bar.close()
-
-
-def ln_z_of(key, model: YieldModel, stars: cs.Stars) -> float:
-    """Evidence of the stars; -inf if the set leaves some out or has no posterior."""
-    key_infer, key_evidence = jax.random.split(key)
-    try:
-        guided = infer_guided(key_infer, model.networks, stars)
-    except cs.InputError:
-        return -np.inf
-    if not guided.exact.is_used.all():
-        return -np.inf
-    return evidence_of(key_evidence, model.networks, guided).value
 
 
 def covered(key, model: YieldModel, config: Config) -> dict:
@@ -255,32 +243,6 @@ def report(found: dict) -> str:
         for r in found["coverage"]
     ]
     return "\n".join(lines) + "\n"
-
-
-def recovery_table(rows: list[dict]) -> list[str]:
-    """How often each set has the largest ln Z of its galaxies, and by how much."""
-    n_right = sum(r["true"] == r["best"] for r in rows)
-    lines = [
-        "| true set | largest ln Z | median lead [nat] | least lead [nat] "
-        "| closest set (times) |",
-        "|---|---|---|---|---|",
-    ]
-    for name in dict.fromkeys(r["true"] for r in rows):
-        own = [r for r in rows if r["true"] == name]
-        right = sum(r["best"] == name for r in own)
-        others = [{k: v for k, v in r["ln_z"].items() if k != name} for r in own]
-        closest = [max(o, key=lambda k, o=o: o[k], default="") for o in others]
-        lead = [
-            r["ln_z"][name] - o.get(c, -np.inf)
-            for r, o, c in zip(own, others, closest, strict=True)
-        ]
-        often, times = Counter(closest).most_common(1)[0]
-        lines.append(
-            f"| {name} | {right} of {len(own)} | {np.median(lead):.1f} "
-            f"| {min(lead):.1f} | {often} ({times}) |"
-        )
-    share = f"{n_right} of {len(rows)} ({n_right / len(rows):.1%})"
-    return [*lines, f"| all | {share} | | | |"]
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from chemsbi_jax.diagnostics.misfit import Misfit
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.border import in_float32
 from chemsbi_jax.galaxy.exact.evidence import LogEvidence, log_evidence
+from chemsbi_jax.galaxy.exact.start import laplace_log_evidence, searched_guess
 from chemsbi_jax.galaxy.guided import (
     Guided,
     check_guided_fit,
@@ -18,6 +19,7 @@ from chemsbi_jax.galaxy.guided import (
     joint_draws,
 )
 from chemsbi_jax.galaxy.networks import Networks
+from chemsbi_jax.galaxy.star_checks import check_stars
 from chemsbi_jax.types import GalaxyPosterior, Stars
 
 MIN_LEFT = 1  # abundances that a star keeps when one is left out
@@ -33,6 +35,13 @@ class SetFit(NamedTuple):
     misfit: Misfit
     # abundance -> log predictive density of its values given all others, a star [nat]
     left_out_element: dict[str, float]
+
+
+class RoughFit(NamedTuple):
+    """The fit of one yield set by Laplace's method."""
+
+    guess: GalaxyPosterior  # `start` of `infer_guided`, which else searches for it
+    ln_z: float  # of all stars; natural log
 
 
 @in_float32
@@ -73,6 +82,19 @@ def fit_set(
     some = stars.take(rows)
     elements = leave_out_elements(keys["elements"], networks, some, start)
     return SetFit(guided.posterior, is_used, evidence, misfit, elements)
+
+
+@in_float32
+def rough_fit(networks: Networks, stars: Stars) -> RoughFit:
+    """Place and ln Z of a set by Laplace's method, without draws.
+
+    Args:
+        networks: guide, of which only the prior counts, and forward model of the set.
+        stars: any; they are checked.
+    """
+    (npe, forward), stars = networks, check_stars(stars)
+    guess = searched_guess(npe, forward, stars)
+    return RoughFit(guess, laplace_log_evidence(npe, forward, stars, guess))
 
 
 @in_float32

@@ -1,5 +1,7 @@
 """experiments/check_comparison.py: brute force against a closed form, and its table."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from common.brute_force import _likelihood
@@ -49,11 +51,43 @@ def test_the_error_is_that_of_the_shared_draws(likelihood):
 def test_table_of_the_recovery():
     script = load_script("check_comparison")
     rows = [
-        {"true": "a", "best": "a", "ln_z": {"a": 5.0, "b": 3.0, "c": -np.inf}},
-        {"true": "a", "best": "b", "ln_z": {"a": 1.0, "b": 2.5, "c": 0.0}},
-        {"true": "b", "best": "b", "ln_z": {"a": 1.0, "b": 9.0, "c": 4.0}},
+        _row("a", {"a": 5.0, "b": 3.0, "c": -np.inf}),
+        _row("a", {"a": 1.0, "b": 2.5, "c": 0.0}),
+        _row("b", {"a": 1.0, "b": 9.0, "c": 4.0}),
     ]
     text = "\n".join(script.recovery_table(rows))
     assert "| a | 1 of 2 | 0.2 | -1.5 | b (2) |" in text
     assert "| b | 1 of 1 | 5.0 | 5.0 | c (1) |" in text
     assert "2 of 3 (66.7%)" in text
+    # 0.88 of two sets, 0.77 and 0.99 of three: exp(ln Z) over their sum
+    assert "Expected from the probabilities of the sets: 88.0%" in text
+    # set c of the first galaxy has no posterior: no difference
+    assert "Fitted: 9 of 9 pairs" in text
+    assert "median -0.5, -0.5 to -0.5 nat" in text
+
+
+def test_a_set_that_is_not_fitted_counts_with_its_rough_evidence():
+    script = load_script("check_comparison")
+    row = _row("a", {"a": 5.0, "b": 3.0, "c": -np.inf})
+    row["is_fitted"]["c"] = False
+    row["rough"]["c"] = 4.0  # closer than b, which is fitted
+    text = "\n".join(script.recovery_table([row]))
+    assert "| a | 1 of 1 | 1.0 | 1.0 | c (1) |" in text
+    assert "Fitted: 2 of 3 pairs" in text
+
+
+def test_the_script_runs_without_any_brute_force(tmp_path):
+    script = load_script("check_comparison")
+    config = script.Config(tmp_path, sets="tng", n_galaxies=0, quiet=True)
+    assert script.main(config)["brute"] == []
+    with pytest.raises(cs.InputError, match="Expected --n-brute from 1"):
+        script.main(replace(config, n_brute=(10, 0)))
+
+
+def _row(true: str, ln_z: dict[str, float]) -> dict:
+    """One galaxy for which all sets were fitted; Laplace's values are 0.5 less."""
+    rough = {name: value - 0.5 for name, value in ln_z.items()}
+    best = max(ln_z, key=lambda name: ln_z[name])
+    fitted = dict.fromkeys(ln_z, True)
+    return {"true": true, "best": best, "ln_z": ln_z, "rough": rough,
+            "is_fitted": fitted}  # fmt: skip

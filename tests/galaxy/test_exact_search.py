@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import multivariate_normal
 
 from chemsbi_jax.errors import ConvergenceError, InputError
 from chemsbi_jax.galaxy.exact.importance import Evidence
@@ -12,7 +13,11 @@ from chemsbi_jax.galaxy.exact.posterior import (
 )
 from chemsbi_jax.galaxy.exact.prior_flow import without_proposals
 from chemsbi_jax.galaxy.exact.search import search_prior, sharpen, within_model
-from chemsbi_jax.galaxy.exact.start import exact_of_stars, searched_guess
+from chemsbi_jax.galaxy.exact.start import (
+    exact_of_stars,
+    laplace_log_evidence,
+    searched_guess,
+)
 from chemsbi_jax.galaxy.likelihood import observe
 from chemsbi_jax.types import GalaxyPosterior
 from helpers.quadratic_galaxy import N_STARS, closed_form, galaxy_of
@@ -61,6 +66,19 @@ def test_the_search_needs_no_proposals(problem):
     assert np.all(np.abs(np.asarray(result.grid.mean) - mean) < 0.3 * sd)
     ratio = np.sqrt(np.diag(result.grid.covariance)) / sd
     np.testing.assert_allclose(ratio, 1.0, atol=0.15)
+
+
+def test_the_evidence_of_laplaces_method_is_the_closed_form(problem):
+    """All readings of all stars are one normal vector; the galaxy's part is shared."""
+    matrix, stars, npe, forward, sigma = problem
+    start = searched_guess(npe, forward, stars)
+    found = laplace_log_evidence(npe, forward, stars, start)
+    own = matrix[2:].T @ matrix[2:] + sigma**2 * np.eye(8)
+    shared = np.kron(np.ones((N_STARS, N_STARS)), matrix[:2].T @ matrix[:2])
+    covariance = np.kron(np.eye(N_STARS), own) + shared
+    values = stars.values.ravel()
+    expected = multivariate_normal.logpdf(values, np.zeros_like(values), covariance)
+    assert found == pytest.approx(expected, abs=0.05)  # a polynomial between points
 
 
 def exact_posterior_from_prior(stars, npe, forward):

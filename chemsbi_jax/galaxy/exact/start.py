@@ -10,13 +10,23 @@ from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.galaxy.amortised.flow import grid_posterior, is_far
 from chemsbi_jax.galaxy.amortised.gaussian import gaussian_product
 from chemsbi_jax.galaxy.amortised.uninformative import pad_informative
+from chemsbi_jax.galaxy.exact.evidence import gaussian_constants
 from chemsbi_jax.galaxy.exact.importance import Star
-from chemsbi_jax.galaxy.exact.posterior import Exact, exact_posterior
+from chemsbi_jax.galaxy.exact.laplace import laplace_evidence
+from chemsbi_jax.galaxy.exact.polynomial import Design, log_integral
+from chemsbi_jax.galaxy.exact.posterior import (
+    REACH_SIGMA,
+    Exact,
+    design_factor,
+    exact_posterior,
+)
 from chemsbi_jax.galaxy.exact.search import search_prior, sharpen
 from chemsbi_jax.galaxy.exact.triangular_map import prior_chart
-from chemsbi_jax.galaxy.likelihood import observe
+from chemsbi_jax.galaxy.likelihood import BAD, observe
 from chemsbi_jax.npe.model import Npe, features
 from chemsbi_jax.types import AnyArray, Forward, GalaxyPosterior, Stars
+
+ROUGH_SIDE = 5  # points a side, of `laplace_log_evidence`
 
 
 def exact_of_stars(
@@ -59,16 +69,50 @@ def searched_guess(npe: Npe, forward: Forward, stars: Stars) -> GalaxyPosterior:
 
     A flow of other yields would be off by up to several prior widths.
     """
-    observed, n_stars = observe(stars), len(stars.values)
-    blank = np.zeros((n_stars, 1), np.float32)  # features: no network proposes
-    keys = np.zeros((n_stars, 1, 1), np.uint32)  # no draws
-    table = Star(keys, blank, observed, prior_chart(n_stars))
+    table = _without_proposals(stars)
     place = search_prior(table, npe, forward)
     mean, covariance = sharpen(table, npe, forward, *place)
     shift, scale = priors.moments(tuple(npe.prior)[:N_GLOBAL])
     mean = shift + scale * np.asarray(mean, float)
     covariance = np.outer(scale, scale) * np.asarray(covariance, float)
     return GalaxyPosterior("guess", np.empty((0, N_GLOBAL)), mean, covariance, {})
+
+
+def laplace_log_evidence(
+    npe: Npe, forward: Forward, stars: Stars, guess: GalaxyPosterior
+) -> float:
+    """Evidence (ln Z) of all stars by Laplace's method for the local parameters.
+
+    `log_evidence` without its draws: one evaluation of the design around the guess. The
+    error is that of Gaussian posteriors of the local parameters.
+
+    Args:
+        npe: prior.
+        forward: theta (..., 6) -> abundances [dex].
+        stars: checked; none is left out.
+        guess: `searched_guess`, the place and the width of the design.
+
+    Returns:
+        Natural log, of densities of dex; -inf where the model is undefined.
+    """
+    table = _without_proposals(stars)
+    mean, covariance = _to_latents(npe, guess)
+    design = Design(mean, design_factor(covariance, REACH_SIGMA), ROUGH_SIDE)
+    found = laplace_evidence(table, npe, forward, design.points)
+    gain = np.nan_to_num(np.asarray(found.log_likelihood, float), nan=BAD)
+    total = gain.sum(axis=0)
+    if total.max() < 0.5 * BAD:
+        return -np.inf
+    level = gaussian_constants(table.observed).sum()
+    return float(log_integral(design, total) + level)
+
+
+def _without_proposals(stars: Stars) -> Star:
+    """The stars for Laplace's method, which needs neither draws nor a network."""
+    n_stars = len(stars.values)
+    blank = np.zeros((n_stars, 1), np.float32)
+    keys = np.zeros((n_stars, 1, 1), np.uint32)
+    return Star(keys, blank, observe(stars), prior_chart(n_stars))
 
 
 def _guess(

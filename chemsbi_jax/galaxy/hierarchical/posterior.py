@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
-from chemsbi_jax.galaxy.hierarchical.mock import LIMIT, draw_stars
+from chemsbi_jax.galaxy.hierarchical.mock import LIMIT, N_READINGS, draw_stars
+from chemsbi_jax.galaxy.hierarchical.moments import N_MOMENTS
 from chemsbi_jax.galaxy.hierarchical.network import (
     SharedNetwork,
     sample,
@@ -23,8 +24,11 @@ from chemsbi_jax.types import AnyArray
 
 N_AT_ONCE = 1000  # draws of one program, and of each block's width
 N_CHECKED, CHECKED_STARS = 256, 256  # mock galaxies of the check, and their stars
-MAX_DISTANCE = 3.0  # beyond it, the network is not used
+MAX_DISTANCE = 2.5  # beyond it, the network is not used
 N_DIRECTIONS = 12  # of the summaries, those that vary most
+# mean readings of a galaxy in its summary, which ends with the number of its stars
+MEANS = slice(-1 - N_MOMENTS, -1 - N_MOMENTS + N_READINGS)
+SMALLEST_WIDTH = 1e-6  # what no star has does not vary
 
 
 class Galaxy(NamedTuple):
@@ -122,10 +126,12 @@ def predictive_check(
     psi: Float[np.ndarray, "draw psi"],
     outlier_width: float | Float[AnyArray, ""],
 ) -> Check:
-    """Posterior predictive check in the features that the network reads.
+    """Posterior predictive check in the features of the network and in mean readings.
 
     Galaxies of drawn psi, with the errors and gaps of the stars, show which features
-    the stars of such a galaxy have. A network can't be trusted beyond them.
+    the stars of such a galaxy have. A network can't be trusted beyond them. The mean
+    readings have a check of their own: the network may cut off what is far from its
+    training. The larger distance counts, and twice the smaller p.
 
     Args:
         key: determines the mock galaxies.
@@ -144,13 +150,18 @@ def predictive_check(
     args = model, galaxy.layout, like, counts, outlier_width
     mocks = np.asarray(_mock_summaries(network, keys, drawn, *args))
     own = np.asarray(_summary(network, like, counts))
-    return _compare(own[:-1], mocks[:, :-1])
+    parts = slice(None, -1), MEANS
+    checks = [_compare(own[part], mocks[:, part]) for part in parts]
+    p = min(1.0, len(checks) * min(check.p for check in checks))
+    return Check(p, max(check.distance for check in checks))
 
 
 def _compare(own: np.ndarray, mocks: np.ndarray) -> Check:
     """Mahalanobis distances in the directions in which half of the mocks vary most."""
     half = len(mocks) // 2
-    centre, width = mocks[:half].mean(axis=0), mocks[:half].std(axis=0) + 1e-9
+    varies = mocks[:half].std(axis=0) > SMALLEST_WIDTH
+    own, mocks = own[varies], mocks[:, varies]
+    centre, width = mocks[:half].mean(axis=0), mocks[:half].std(axis=0)
     units = (mocks - centre) / width
     _, values, axes = np.linalg.svd(units[:half], full_matrices=False)
     scale = values[:N_DIRECTIONS] / np.sqrt(half)

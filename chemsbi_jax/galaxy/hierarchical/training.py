@@ -36,7 +36,7 @@ class SharedTraining:
     """Widths."""
     learning_rate: float = 2e-3
     """Of Adam, at the start; it falls to zero along a cosine."""
-    fit: FitConfig = FitConfig(n_epochs=150, steps_per_epoch=100)
+    fit: FitConfig = FitConfig(n_epochs=100, steps_per_epoch=100)
     """Length of the training."""
 
 

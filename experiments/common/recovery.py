@@ -44,9 +44,9 @@ def fits_of_sets(
     least = max(rough.values()) - margin
     near = {name: value >= least for name, value in rough.items()}
     ln_z = {name: -np.inf for name in models}
-    for name in [n for n in models if near[n]]:
-        # key reuse: common random numbers
-        ln_z[name] = _ln_z(key, models[name], stars, fits[name])
+    for n in [n for n in models if near[n]]:
+        fit = fits[n]
+        ln_z[n] = _ln_z(key, models[n], stars, fit)  # key reuse: common random numbers
     best = max(ln_z, key=lambda n: ln_z[n])
     return FitsOfSets(best if np.isfinite(ln_z[best]) else "", ln_z, rough, near)
 

@@ -62,8 +62,8 @@ class Config:
     keep: str = ""
     """Abundances that are measured, as fe_h,mg_fe,o_fe,si_fe; empty: all of these."""
     margin: float = 50.0
-    """A set is fitted if its ln Z by Laplace's method is at most so far below the
-    largest one of a galaxy [nat]; the others count with that ln Z."""
+    """Largest distance of a fitted set from the best one in ln Z [nat];
+    other sets have ln Z by Laplace's method."""
     n_covered: int = 0
     """Mock galaxies of each set whose truth is compared with its posterior."""
     n_brute: tuple[int, ...] = ()

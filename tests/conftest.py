@@ -44,7 +44,8 @@ def pytest_runtest_teardown():
     if pages * resource.getpagesize() > MAX_MEMORY:
         jax.clear_caches()
         gc.collect()
-        # glibc keeps what is free: without this, the caches go after each further test
+        # glibc keeps free memory: without this, the process stays above the limit and
+        # its caches are dropped after each further test
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)

@@ -30,8 +30,7 @@ def fits_of_sets(
 ) -> FitsOfSets:
     """`exact` for the sets that come into question by Laplace's method.
 
-    A fit of a set that misfits takes ten times as long as one of the right set, and
-    ends hundreds of nats below it.
+    A fit of a set that misfits takes several times as long as one of the right set.
 
     Args:
         key: determines the draws; the same for all sets.
@@ -41,14 +40,24 @@ def fits_of_sets(
     """
     fits = {name: rough_fit(m.networks, stars) for name, m in models.items()}
     rough = {name: fit.ln_z for name, fit in fits.items()}
-    least = max(rough.values()) - margin
-    near = {name: value >= least for name, value in rough.items()}
+    near = within_margin(rough, margin)
     ln_z = {name: -np.inf for name in models}
-    for n in [n for n in models if near[n]]:
-        fit = fits[n]
-        ln_z[n] = _ln_z(key, models[n], stars, fit)  # key reuse: common random numbers
+    for n, fit in fits.items():
+        if near[n]:
+            ln_z[n] = _ln_z(key, models[n], stars, fit)  # key reuse: same for all sets
+    return FitsOfSets(best_of(ln_z), ln_z, rough, near)
+
+
+def within_margin(rough: dict[str, float], margin: float) -> dict[str, bool]:
+    """Set -> whether its ln Z is at most `margin` [nat] below the largest one."""
+    least = max(rough.values()) - margin
+    return {name: value >= least for name, value in rough.items()}
+
+
+def best_of(ln_z: dict[str, float]) -> str:
+    """The set with the largest ln Z; "" if none is finite."""
     best = max(ln_z, key=lambda n: ln_z[n])
-    return FitsOfSets(best if np.isfinite(ln_z[best]) else "", ln_z, rough, near)
+    return best if np.isfinite(ln_z[best]) else ""
 
 
 def _ln_z(
@@ -84,7 +93,7 @@ def recovery_table(rows: list[dict]) -> list[str]:
         right = sum(r["best"] == name for r in own)
         seconds = [_closest(r) for r in own]
         lead = [
-            r["ln_z"][name] - ln_z for r, (_, ln_z) in zip(own, seconds, strict=True)
+            _all_ln_z(r)[name] - ln_z for r, (_, ln_z) in zip(own, seconds, strict=True)
         ]
         often, times = Counter(n for n, _ in seconds).most_common(1)[0]
         lines.append(

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from common import recovery
 from common.brute_force import _likelihood
 from scipy.stats import norm
 
@@ -91,3 +92,14 @@ def _row(true: str, ln_z: dict[str, float]) -> dict:
     fitted = dict.fromkeys(ln_z, True)
     return {"true": true, "best": best, "ln_z": ln_z, "rough": rough,
             "is_fitted": fitted}  # fmt: skip
+
+
+def test_only_sets_within_the_margin_are_fitted():
+    rough = {"best": 0.0, "near": -50.0, "far": -50.1, "none": -np.inf}
+    expected = {"best": True, "near": True, "far": False, "none": False}
+    assert recovery.within_margin(rough, 50.0) == expected
+
+
+def test_the_best_set_has_the_largest_finite_evidence():
+    assert recovery.best_of({"a": -3.0, "b": 2.0, "c": -np.inf}) == "b"
+    assert recovery.best_of({"a": -np.inf, "b": -np.inf}) == ""

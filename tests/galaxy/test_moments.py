@@ -45,6 +45,17 @@ def test_what_no_star_has_is_zero_and_gaps_do_not_count(values):
     assert not np.any(found.stars[:, place])
 
 
+def test_a_gap_counts_as_the_mean_of_its_reading(values):
+    seen = jnp.ones_like(values).at[:150, 4].set(0.0)
+    found = find_moments(values, seen)
+    place = list(PLACES).index(4)
+    given = np.asarray(values)[150:, 4]
+    np.testing.assert_allclose(found.values[place], given.mean(), atol=1e-4)
+    alone = find_moments(values, seen * (jnp.arange(N_READINGS) == 4))
+    width = np.exp(2.0 * alone.values[N_READINGS + place])
+    np.testing.assert_allclose(width, given.std(), rtol=1e-3)
+
+
 def test_a_galaxy_without_stars_has_finite_moments():
     nothing = jnp.zeros((5, N_READINGS))
     found = find_moments(nothing, nothing)

@@ -11,13 +11,20 @@ from chemsbi_jax.constants import SHARED_FACTORS
 from chemsbi_jax.emulator import load_yield_emulator
 from chemsbi_jax.errors import InputError, WeightsError
 from chemsbi_jax.galaxy import hierarchical as h
-from chemsbi_jax.galaxy.hierarchical import mock, network, posterior, trained
+from chemsbi_jax.galaxy.hierarchical import (
+    mock,
+    moments,
+    network,
+    posterior,
+    trained,
+)
 from chemsbi_jax.galaxy.hierarchical.shared import make_layout, psi_names
 from chemsbi_jax.galaxy.hierarchical.star import Model, make_stars
 from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
 
 N, ERROR = 100, 0.05
-N_DRAWS = 100  # of each galaxy: a draw takes a millisecond
+N_DRAWS = 100  # of each galaxy
+INSIDE = 67 / 101  # share of the ranks 0 to 100 within 34 of the middle
 SETTINGS = h.SharedErrors()
 
 
@@ -102,7 +109,7 @@ def n_inside(rank):
 def test_regions_hold_the_truth_as_often_as_they_say(galaxies, draws, shipped):
     """Galaxies beyond the training; 99.9 % bands of a binomial."""
     rank = ranks(galaxies[0], draws)
-    low, high = distributions.binom.ppf([0.0005, 0.9995], len(rank), 0.68)
+    low, high = distributions.binom.ppf([0.0005, 0.9995], len(rank), INSIDE)
     free = np.flatnonzero(np.asarray(shipped_scales(shipped)) > 0.0)
     inside = n_inside(rank)[free]
     assert ((inside >= low) & (inside <= high)).all()
@@ -116,7 +123,7 @@ def test_a_narrower_posterior_would_fail(galaxies, draws):
     """Half of the width: the test above would fail for both galaxy parameters."""
     middle = draws.mean(axis=1, keepdims=True)
     rank = ranks(galaxies[0], middle + 0.5 * (draws - middle))
-    low = distributions.binom.ppf(0.0005, len(rank), 0.68)
+    low = distributions.binom.ppf(0.0005, len(rank), INSIDE)
     assert (n_inside(rank)[:2] < low).all()
 
 
@@ -136,6 +143,24 @@ def test_order_and_filling_up_do_not_matter(galaxies, shipped, layout):
     plain = network.summarise(shipped.network, stars, jnp.ones(N))
     np.testing.assert_allclose(first, second, atol=1e-4)
     np.testing.assert_allclose(first, plain, atol=1e-4)
+
+
+def test_the_predictive_check_reads_the_mean_readings(galaxies, shipped):
+    _, stars, _ = jax.tree.map(lambda x: np.asarray(x[0]), galaxies)
+    summary = network.summarise(shipped.network, stars, jnp.ones(N))
+    inputs = network.inputs_of(shipped.network, stars)[:, : mock.N_READINGS]
+    expected = np.asarray(inputs).mean(axis=0)[moments.PLACES]
+    np.testing.assert_allclose(summary[posterior.MEANS], expected, atol=1e-5)
+
+
+def test_any_number_of_draws(galaxies, shipped, layout):
+    _, stars, _ = jax.tree.map(lambda x: np.asarray(x[0]), galaxies)
+    ratio = np.ones(len(layout.scale), np.float32)
+    galaxy = posterior.padded(stars, layout, ratio)
+    n = posterior.N_AT_ONCE + 7
+    draws = posterior.draw_psi(jax.random.key(3), shipped.network, galaxy, n)
+    assert draws.shape == (n, len(ratio))
+    assert len(np.unique(draws[:, 0])) > 0.99 * n  # no part twice
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@
 The stars of a galaxy lie close to a surface in the space of their readings: chemical
 evolution gives few directions of wide scatter, and the errors set the width of the
 others. The triangular factor of the covariance separates these directions: each
-reading, less what the readings before it predict linearly. In these units, the networks
-get how far the surface bends and how thick it is.
+reading, less what the readings before it predict linearly. In these units, the inputs
+of the networks show the curvature and the thickness of the surface.
 """
 
 from typing import NamedTuple
@@ -24,7 +24,8 @@ PLACES = np.array([*map(ABUNDANCES.index, ORDER), N_READINGS - 1])
 N_MOMENTS = N_READINGS * (N_READINGS + 3) // 2
 SMALLEST_VARIANCE = 1e-4  # of standardised readings
 FARTHEST = 6.0  # standard deviations
-STEEPEST = 10.0  # of a linear prediction
+STEEPEST = 10.0  # slope of a linear prediction
+LOG_WIDTH_WEIGHT, SLOPE_WEIGHT = 0.5, 0.3  # so that inputs are of order 1
 
 
 class Moments(NamedTuple):
@@ -37,7 +38,7 @@ class Moments(NamedTuple):
 def find_moments(
     values: Float[AnyArray, "star reading"], seen: Float[AnyArray, "star reading"]
 ) -> Moments:
-    """Means, log widths beside the readings before, and slopes on these.
+    """Means, log widths given the preceding readings, and regression slopes on these.
 
     A gap counts as the mean of its reading; what no star has is 0.
 
@@ -58,5 +59,6 @@ def find_moments(
     slopes = slopes * is_given[:, None] * is_given
     i, j = np.tril_indices(N_READINGS, -1)
     stars = solve_lower(root, rest)
-    parts = mean, 0.5 * is_given * jnp.log(width), 0.3 * slopes[i, j]
+    log_width = LOG_WIDTH_WEIGHT * is_given * jnp.log(width)
+    parts = mean, log_width, SLOPE_WEIGHT * slopes[i, j]
     return Moments(jnp.concatenate(parts), jnp.clip(stars, -FARTHEST, FARTHEST))

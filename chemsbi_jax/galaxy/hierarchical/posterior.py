@@ -28,7 +28,7 @@ MAX_DISTANCE = 2.5  # beyond it, the network is not used
 N_DIRECTIONS = 12  # of the summaries, those that vary most
 # mean readings of a galaxy in its summary, which ends with the number of its stars
 MEANS = slice(-1 - N_MOMENTS, -1 - N_MOMENTS + N_READINGS)
-SMALLEST_WIDTH = 1e-6  # what no star has does not vary
+SMALLEST_WIDTH = 1e-6  # of a feature; what no star has is the same in all galaxies
 
 
 class Galaxy(NamedTuple):
@@ -109,7 +109,7 @@ def width_budget(
 class Check(NamedTuple):
     """Are the stars like those of galaxies of the posterior?"""
 
-    p: float  # share of mock galaxies that are farther from the mean of all
+    p: float  # twice the smaller share of mock galaxies that are farther, at most 1
     distance: float  # of the stars, over the median of the mock galaxies
 
     @property

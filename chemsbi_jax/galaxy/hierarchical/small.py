@@ -1,4 +1,4 @@
-"""Linear algebra of 4 x 4 matrices, written out.
+"""Linear algebra of small matrices (4 x 4, 9 x 9), written out.
 
 A library call for each star and each psi takes longer than its work.
 """

@@ -32,7 +32,7 @@ from chemsbi_jax.npe.joint_flow import new_joint_flow
 from chemsbi_jax.types import AnyArray
 
 N_INPUTS = 5 * N_READINGS - 1
-LARGEST_LOG_WIDTH = 3.0
+LARGEST_LOG_WIDTH = 3.0  # natural log, of a latent before the flow
 USUAL_ERROR, USUAL_DATE_ERROR = 0.05, 1.0  # dex, Gyr
 LOG_ERROR_SCALE = 1.15  # natural log
 LOG_NUMBER = (4.0, 2.0)  # middle and scale of the log of the number of stars

@@ -17,6 +17,7 @@ from chemsbi_jax.galaxy.hierarchical.local_modes import N_LOCAL
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, unpack
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star
 from chemsbi_jax.galaxy.hierarchical.tangent import Tangent, tangents
+from chemsbi_jax.types import AnyArray
 
 SOBER_ROUNDS, ROUNDS = 8, 12  # at most, without and with outliers
 FIRST_SCATTER = 1.5  # prior widths: no star is far off at the start
@@ -76,7 +77,7 @@ def _middle(layout: Layout) -> Float[np.ndarray, " psi"]:
 
 def look_at(
     stars: Star,
-    local: Float[np.ndarray, "star 4"],
+    local: Float[AnyArray, "star 4"],
     model: Model,
     layout: Layout,
     psi: Float[np.ndarray, " psi"],

@@ -41,7 +41,7 @@ class Tangent(NamedTuple):
 
 def tangents(
     stars: Star,
-    local: Float[np.ndarray, "star 4"],
+    local: Float[AnyArray, "star 4"],
     model: Model,
     layout: Layout,
     psi: Float[AnyArray, " psi"],
@@ -61,7 +61,7 @@ def tangents(
 
 def star_modes(
     stars: Star,
-    local: Float[np.ndarray, "star 4"],
+    local: Float[AnyArray, "star 4"],
     model: Model,
     layout: Layout,
     psi: Float[AnyArray, " psi"],

@@ -8,6 +8,7 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 from jax.tree_util import Partial
+from numpyro.diagnostics import split_gelman_rubin
 from scipy import stats as scipy_stats
 
 import chemsbi_jax as cs
@@ -18,6 +19,7 @@ from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode, look_at
 from chemsbi_jax.galaxy.hierarchical.shared import make_layout, unpack
 from chemsbi_jax.galaxy.hierarchical.star import Model, make_stars
 from chemsbi_jax.galaxy.hierarchical.tangent import tangents
+from chemsbi_jax.galaxy.nuts.shared import ChainSizes, run_shared_nuts
 from chemsbi_jax.priors import Prior
 
 N, ERROR, N_FACTORS = 20, 0.05, len(SHARED_FACTORS)
@@ -207,3 +209,19 @@ def test_coordinates_have_an_inverse(model, stars, key):
     psi, local = joint.values(at)
     np.testing.assert_allclose(joint.coordinates(psi, local), at, atol=1e-3)
     np.testing.assert_allclose(psi, joint.psi(at[:, : len(here)]), atol=1e-5)
+
+
+@pytest.mark.thorough
+def test_nuts_finds_the_normal_posterior_of_a_linear_model(model, stars, key):
+    layout = make_layout(CONSTANT, SHARED_FACTORS)
+    expected = find_shared_mode(rows_of(stars)[0], model, layout)
+    sizes = ChainSizes(n_chains=2, n_warmup=200, n_draws=400, max_tree_depth=6)
+    found = run_shared_nuts(key, model.forward, PRIOR, stars, CONSTANT, sizes=sizes)
+    assert found.n_divergent == 0
+    draws = found.psi[..., :2]
+    assert (split_gelman_rubin(draws) < 1.1).all()
+    widths = np.sqrt(np.diag(expected.covariance))[:2]
+    away = (draws.mean(axis=(0, 1)) - expected.psi[:2]) / widths
+    # 100 independent draws give a mean to 0.1 and a width to 7 %
+    np.testing.assert_allclose(away, 0.0, atol=0.4)
+    np.testing.assert_allclose(draws.std(axis=(0, 1)) / widths, 1.0, atol=0.25)

@@ -94,7 +94,7 @@ class JointDensity(NamedTuple):
         shared = unpack(self.psi(of_psi), self.layout)
         local = self.local + self.shear @ (self.factor @ of_psi)
         local = local + jnp.sum(self.root * noise, axis=1)
-        every = jnp.arange(N_LOCAL)
+        every = np.arange(N_LOCAL)
         log_det = jnp.log(self.root[every, every]).sum(axis=0)
         each = jax.vmap(_of_one, in_axes=(0, None, None, -1, -1, 0))
         return each(self.stars, shared, self.model, local, noise, log_det)

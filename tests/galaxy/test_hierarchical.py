@@ -215,7 +215,7 @@ def test_coordinates_have_an_inverse(model, stars, key):
 def test_nuts_finds_the_normal_posterior_of_a_linear_model(model, stars, key):
     layout = make_layout(CONSTANT, SHARED_FACTORS)
     expected = find_shared_mode(rows_of(stars)[0], model, layout)
-    sizes = ChainSizes(n_chains=2, n_warmup=200, n_draws=400, max_tree_depth=6)
+    sizes = ChainSizes(n_chains=2, n_warmup=100, n_draws=200, max_tree_depth=5)
     found = run_shared_nuts(key, model.forward, PRIOR, stars, CONSTANT, sizes=sizes)
     assert found.n_divergent == 0
     draws = found.psi[..., :2]

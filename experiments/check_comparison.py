@@ -18,7 +18,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common.brute_force import brute_evidence
+from common.brute_force import GRID_SIDE, brute_evidence
 from common.recovery import fits_of_sets, recovery_table
 from scipy.stats import chi2
 from tqdm import tqdm
@@ -32,6 +32,7 @@ from chemsbi_jax.galaxy.any_yields import (
     model_of_yields,
     needed_elements,
 )
+from chemsbi_jax.galaxy.grid import GridPosterior
 from chemsbi_jax.galaxy.guided import infer_guided
 from chemsbi_jax.galaxy.nuts.sampler import run_nuts
 from chemsbi_jax.galaxy.set_fit import evidence_of
@@ -193,8 +194,9 @@ def brute_force(key, model: YieldModel, n: int, config: Config) -> dict:
     ours = evidence_of(key_evidence, model.networks, guided)
     yields = needed_elements(cs.load_yields(model.name), model.abundances)
     used, quiet = stars.take(guided.exact.is_used), config.quiet
+    shape = GridPosterior(*(np.asarray(x, float) for x in guided.exact.grid))
     brute = brute_evidence(
-        key_prior, yields, used, guided.posterior, config.n_prior, quiet
+        key_prior, yields, used, guided.posterior, shape, config.n_prior, quiet
     )
     return {
         "set": model.name,
@@ -205,6 +207,7 @@ def brute_force(key, model: YieldModel, n: int, config: Config) -> dict:
         "brute_error": brute.error,
         "brute_bias": brute.bias,
         "brute_draws": brute.effective_draws,
+        "brute_grid_error": brute.grid_error,
     }
 
 
@@ -227,7 +230,8 @@ def report(found: dict) -> str:
     lines += [
         f"- {r['set']}, {r['n']} stars: ln Z {r['ln_z']:.2f} ± {r['error']:.2f}, by "
         f"brute force on the simulator {r['brute']:.2f} ± {r['brute_error']:.2f} (at "
-        f"least {r['brute_draws']:.0f} effective draws a star)"
+        f"least {r['brute_draws']:.0f} effective draws a star; error of the sum over "
+        f"{GRID_SIDE**2} points {r['brute_grid_error']:+.3f})"
         for r in found["brute"]
     ]
     lines += [

@@ -6,16 +6,21 @@ import numpy as np
 import pytest
 from common import recovery
 from common.brute_force import GRID_STEP, _likelihood, grid_error
+from common.guides import against_flow, flow_line
 from scipy.special import logsumexp
 from scipy.stats import norm
 
 import chemsbi_jax as cs
+from chemsbi_jax.galaxy.any_yields import YieldModel
+from chemsbi_jax.galaxy.exact.prior_flow import without_proposals
 from chemsbi_jax.galaxy.grid import (
     GRID_WIDTH,
     N_GRID,
     GridPosterior,
     moments_on_grid,
 )
+from chemsbi_jax.galaxy.networks import Networks
+from helpers import linear_galaxy
 from helpers.paths import load_script
 
 N_DRAWS, SIGMA, WIDTH = 200_000, 0.05, 0.3
@@ -129,6 +134,27 @@ def _row(true: str, ln_z: dict[str, float]) -> dict:
     fitted = dict.fromkeys(ln_z, True)
     return {"true": true, "best": best, "ln_z": ln_z, "rough": rough,
             "is_fitted": fitted}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def linear():
+    """A set whose network is exact."""
+    return YieldModel("linear", linear_galaxy.networks(), cs.ABUNDANCES, "", {})
+
+
+def test_the_exact_method_without_its_network_agrees(linear, key):
+    row = against_flow(key, linear, linear_galaxy.make_stars(20), 2)
+    assert np.abs(row["shift"]).max() < 0.1
+    np.testing.assert_allclose(row["width"], 1.0, atol=0.05)
+    assert 0.0 < row["scatter"].max() < 0.1
+    assert "linear, 20 stars: exact without less exact with the" in flow_line(row)
+
+
+def test_a_set_without_a_network_is_refused(linear, key):
+    npe, forward = linear.networks
+    blind = linear._replace(networks=Networks(without_proposals(npe), forward))
+    with pytest.raises(cs.InputError, match="Leave out --flow"):
+        against_flow(key, blind, linear_galaxy.make_stars(20), 2)
 
 
 def test_only_sets_within_the_margin_are_fitted():

@@ -1,7 +1,7 @@
 """Types that the layers share."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict
 
 import jax
 import numpy as np
@@ -144,6 +144,44 @@ def shared_variance(stars: Stars) -> Float[np.ndarray, "star element"] | None:
     return np.where(smaller, shared, 0.0)
 
 
+class GalaxyChecks(TypedDict, total=False):
+    """Numbers of a method about its own posterior, with the keys of `summary.json`."""
+
+    prior_widths: float  # distance of the mean from the prior's, in its widths
+    left_out: list[int]  # rows of stars that no parameters explain
+
+    # "flow" and "gaussian"
+    weak_stars: int  # left out: too little information
+    guarded_stars: int  # "gaussian": weaker than the prior in some direction
+    network_error_sigma: list[float]  # shift by the mean score, in posterior widths
+    passes: int  # over a table that is read in blocks
+
+    # posteriors on a grid: "flow", "exact" and "robust"
+    ess: float  # effective number of draws
+    grid_points: float  # effective number of grid points
+    mass_at_edge: float  # probability on the edge of the grid
+
+    # "exact" and "robust"
+    at_rest: bool  # the rounds converged
+    rounds: int
+    polynomial_rms: float  # residual of the fitted log density [nats]
+    effective_draws_median: float  # over the stars
+    effective_draws_p01: float  # first percentile over the stars
+    model_error_dex: dict[str, float]  # "robust": abundance -> rms
+
+    # "hierarchical"
+    converged: bool
+    predictive_p: float
+    predictive_distance: float
+    outliers: list[int]  # rows
+    n_alarm: int  # stars of the misfit alarm
+    n_subset: int  # random stars of a larger table
+    width_over_prior: dict[str, float]  # shared parameter -> ratio
+    not_narrowed: list[str]  # shared parameters
+
+    weights: dict[str, float]  # "stacking": yield set -> weight
+
+
 class GalaxyPosterior(NamedTuple):
     """Posterior of (alpha_imf, log10_n_ia), in this order, given all stars."""
 
@@ -151,7 +189,7 @@ class GalaxyPosterior(NamedTuple):
     draws: Float[AnyArray, "draw 2"]
     mean: Float[AnyArray, " 2"]
     covariance: Float[AnyArray, "2 2"]
-    checks: dict  # name of the check -> its numbers, as JSON would have them
+    checks: GalaxyChecks
 
     @property
     def sd(self) -> Float[np.ndarray, " 2"]:

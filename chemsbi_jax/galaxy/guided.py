@@ -32,7 +32,7 @@ from chemsbi_jax.galaxy.infer import N_GALAXY_DRAWS
 from chemsbi_jax.galaxy.networks import Networks
 from chemsbi_jax.galaxy.result import to_posterior
 from chemsbi_jax.galaxy.star_checks import check_stars
-from chemsbi_jax.types import GalaxyPosterior, Stars
+from chemsbi_jax.types import GalaxyChecks, GalaxyPosterior, Stars
 
 N_REFERENCE = 500  # stars of the model that the residuals are compared with
 
@@ -75,7 +75,7 @@ def infer_guided(
     result = exact_of_stars(key_exact, npe, forward, stars, start, quiet=quiet)
     require_converged(result)
     latent = draw_from_grid(key_draws, result.grid, n_draws)
-    checks = {"ess": float(n_draws), **result.checks}
+    checks: GalaxyChecks = {"ess": float(n_draws), **result.checks}
     posterior = to_posterior("exact", npe, latent, result.grid, checks)
     return Guided(posterior, result)
 

@@ -30,7 +30,7 @@ from chemsbi_jax.galaxy.star_checks import check_stars, require_columns
 from chemsbi_jax.galaxy.width import require_width
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.options import Limits
-from chemsbi_jax.types import AMORTISED, Forward, GalaxyPosterior, Stars
+from chemsbi_jax.types import AMORTISED, Forward, GalaxyChecks, GalaxyPosterior, Stars
 
 N_GALAXY_DRAWS = 4000
 STREAM_FROM = Limits().stream_from  # stars; more do not fit in the memory at once
@@ -248,7 +248,7 @@ def infer_exact(
     result = exact_of_stars(key_exact, npe, forward, stars, start, quiet=quiet)
     require_converged(result)
     latent = draw_from_grid(key_draws, result.grid, n_draws)
-    checks = {"ess": float(n_draws), **result.checks}
+    checks: GalaxyChecks = {"ess": float(n_draws), **result.checks}
     return to_posterior("exact", npe, latent, result.grid, checks)
 
 
@@ -268,7 +268,7 @@ def _infer_robust(
     require_converged(result)
     latent = draw_from_grid(key_draws, result.grid, n_draws)
     sizes = zip(stars.abundances, found.model_error.tolist(), strict=True)
-    checks = {
+    checks: GalaxyChecks = {
         "ess": float(n_draws),
         **result.checks,
         # those that the first pass left out, by their row in the table

@@ -1,6 +1,5 @@
 """From the latents of a galaxy to its parameters."""
 
-from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 import equinox as eqx
@@ -11,7 +10,7 @@ from chemsbi_jax import priors
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.galaxy.grid import GridPosterior
 from chemsbi_jax.npe.model import Npe
-from chemsbi_jax.types import AnyArray, GalaxyPosterior
+from chemsbi_jax.types import AnyArray, GalaxyChecks, GalaxyPosterior
 
 
 @runtime_checkable
@@ -34,7 +33,7 @@ def to_posterior(
     npe: Npe,
     latent: Float[AnyArray, "draw 2"],
     result: Moments,
-    checks: Mapping,
+    checks: GalaxyChecks,
 ) -> GalaxyPosterior:
     """From latents to theta; exact where the prior of Lambda is normal."""
     prior = tuple(npe.prior)[:N_GLOBAL]
@@ -53,7 +52,7 @@ def to_posterior(
 _from_normal = eqx.filter_jit(priors.from_normal)
 
 
-def grid_checks(grid: GridPosterior, n_draws: int) -> dict:
+def grid_checks(grid: GridPosterior, n_draws: int) -> GalaxyChecks:
     """How well the grid holds the posterior."""
     weights = np.exp(np.asarray(grid.log_weights, float))
     edge = weights.sum() - weights[1:-1, 1:-1].sum()
@@ -66,7 +65,7 @@ def grid_checks(grid: GridPosterior, n_draws: int) -> dict:
 
 def mean_error(
     grid: GridPosterior, score: Float[AnyArray, " 2"] | None, n_stars: int
-) -> dict:
+) -> GalaxyChecks:
     """Shift of the result by the mean error of the network, in units of its sigma."""
     if score is None:
         return {}

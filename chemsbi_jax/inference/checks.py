@@ -180,7 +180,7 @@ def without_left_out(
     """Stars that some parameters explain, and the ids of the others."""
     rows = galaxy.checks.get("left_out")
     if not rows:
-        return stars, rows
+        return stars, None if rows is None else []
     is_used = np.ones(len(stars.values), bool)
     is_used[rows] = False
     return stars.take(is_used), [str(name) for name in stars.ids[rows]]

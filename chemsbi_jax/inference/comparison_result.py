@@ -14,7 +14,7 @@ from chemsbi_jax.inference.comparison_text import markdown
 from chemsbi_jax.inference.loo import BAD_K, stacking_weights
 from chemsbi_jax.results import write_summary
 from chemsbi_jax.storage.files import whole_file
-from chemsbi_jax.types import GalaxyPosterior
+from chemsbi_jax.types import GalaxyChecks, GalaxyPosterior
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -132,7 +132,7 @@ class YieldComparison:
             random.choice(np.asarray(r.draws, float), n)
             for r, n in zip(self.fitted, counts, strict=True)
         ]
-        checks = {"weights": self.weights}
+        checks: GalaxyChecks = {"weights": self.weights}
         return GalaxyPosterior(
             "stacking", np.concatenate(draws), mean, covariance, checks
         )

@@ -17,15 +17,15 @@ from chemsbi_jax.galaxy.exact.polynomial import (
 from chemsbi_jax.galaxy.exact.start import exact_of_stars
 from chemsbi_jax.galaxy.exact.triangular_map import prior_chart
 from chemsbi_jax.priors import Prior
-from chemsbi_jax.types import GalaxyPosterior
+from chemsbi_jax.types import GalaxyChecks, GalaxyPosterior
 from helpers.networks import untrained
 from helpers.quadratic_galaxy import N_STARS, closed_form, galaxy_of, model
 
 
 def test_posteriors_as_wide_as_the_prior_come_to_rest():
     rng = np.random.default_rng(4)
-    matrix, sigma = 0.5 * rng.normal(size=(6, 8)), 20.0
-    values = rng.normal(size=(9, 6)) @ matrix + sigma * rng.normal(size=(9, 8))
+    matrix, sigma, n = 0.5 * rng.normal(size=(6, 8)), 40.0, N_STARS
+    values = rng.normal(size=(n, 6)) @ matrix + sigma * rng.normal(size=(n, 8))
     mean, covariance = closed_form(matrix, values, sigma)
     prior = Prior(*(dist.Normal(0.0, 1.0) for _ in range(6)))
     npe = untrained(prior)
@@ -41,7 +41,8 @@ def test_posteriors_as_wide_as_the_prior_come_to_rest():
 
 def test_one_abundance_gives_the_wide_and_bent_posterior():
     rng = np.random.default_rng(7)
-    matrix, sigma, n = 0.3 * rng.normal(size=(6, 8)), 0.2, 10
+    # as many stars as in the other tests, which share their programs
+    matrix, sigma, n = 0.3 * rng.normal(size=(6, 8)), 1.0, N_STARS
     width = np.hypot(sigma, np.linalg.norm(matrix[2:, 0]))
     one = np.arange(8) == 6
     values = np.where(one, 0.4 + width * rng.normal(size=(n, 1)), np.nan)
@@ -130,6 +131,7 @@ def test_robust_finds_the_error_of_the_model(problem):
     wrong = stars._replace(values=values)
     key = jax.random.key(2)
     robust = cs.infer_galaxy(key, npe, wrong, "robust", forward=forward)
+    assert robust.checks.keys() <= GalaxyChecks.__annotations__.keys()
     sizes = np.array(list(robust.checks["model_error_dex"].values())) / sigma
     # 40 stars: an rms is known to 11 %
     assert 2.5 < sizes[3] < 5.5

@@ -50,7 +50,7 @@ from chemsbi_jax.galaxy.result import grid_checks, mean_error, to_posterior
 from chemsbi_jax.galaxy.star_checks import check_stars
 from chemsbi_jax.npe.model import Npe, features
 from chemsbi_jax.storage.files import package_version
-from chemsbi_jax.types import Forward, GalaxyPosterior, Stars
+from chemsbi_jax.types import Forward, GalaxyChecks, GalaxyPosterior, Stars
 
 BLOCK_STARS = 8192  # stars between two steps of the progress bar
 GUESS_STARS = 8192  # drawn from the table to place the first grid
@@ -144,7 +144,7 @@ def _stream_gaussian(
     noise = np.asarray(jax.random.normal(key_draws, (n_draws, N_GLOBAL)), float)
     latent = jnp.asarray(mean + noise @ np.linalg.cholesky(covariance).T)
     product = StreamedGaussian(mean, covariance)
-    checks = {"guarded_stars": int(total[-1])}
+    checks: GalaxyChecks = {"guarded_stars": int(total[-1])}
     return to_posterior("gaussian", blocks.npe, latent, product, checks)
 
 

@@ -18,7 +18,7 @@ from chemsbi_jax.galaxy.amortised.uninformative import pad_informative
 from chemsbi_jax.galaxy.grid import draw_from_grid
 from chemsbi_jax.galaxy.result import grid_checks, mean_error, to_posterior
 from chemsbi_jax.npe.model import Npe
-from chemsbi_jax.types import Forward, GalaxyPosterior, Stars
+from chemsbi_jax.types import Forward, GalaxyChecks, GalaxyPosterior, Stars
 
 Rows = Bool[np.ndarray, " row"]
 
@@ -71,7 +71,7 @@ def multiply_gaussians(
     noise = np.asarray(jax.random.normal(key, (n_draws, N_GLOBAL)))
     root = np.linalg.cholesky(np.asarray(product.covariance))
     latent = np.asarray(product.mean) + noise @ root.T
-    checks = {
+    checks: GalaxyChecks = {
         "guarded_stars": int(np.asarray(product.is_guarded).sum()),
         "weak_stars": table.n_weak,
     }

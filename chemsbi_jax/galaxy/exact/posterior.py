@@ -34,7 +34,7 @@ from chemsbi_jax.galaxy.exact.triangular_map import prior_chart
 from chemsbi_jax.galaxy.grid import GridPosterior
 from chemsbi_jax.galaxy.likelihood import Observed
 from chemsbi_jax.npe.model import Npe
-from chemsbi_jax.types import Forward
+from chemsbi_jax.types import Forward, GalaxyChecks
 
 # half a side of the designs in standard deviations: at the posterior, where that cuts
 # off a bent one, and of designs that look for it where the last one had it at the edge
@@ -56,7 +56,7 @@ class Exact(NamedTuple):
     grid: GridPosterior
     stars: Star  # with their maps
     is_used: Bool[np.ndarray, " star"]  # False: no parameters explain the star
-    checks: dict
+    checks: GalaxyChecks
     design: Design  # of the last round
     found: Evidence  # of the stars at its points
 
@@ -253,7 +253,7 @@ def _sum_of_stars(
     return np.asarray(found.log_likelihood, float)[rows].sum(axis=0)
 
 
-def _checks(best: Round) -> dict:
+def _checks(best: Round) -> GalaxyChecks:
     effective = effective_draws(best.found, best.design)[best.is_used]
     return {
         "at_rest": best.is_converged,

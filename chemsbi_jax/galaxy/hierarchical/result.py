@@ -13,7 +13,7 @@ from chemsbi_jax.galaxy.hierarchical.settings import LOCAL
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, physical, psi_names
 from chemsbi_jax.priors import Prior
 from chemsbi_jax.storage.files import plain
-from chemsbi_jax.types import GalaxyPosterior
+from chemsbi_jax.types import GalaxyChecks, GalaxyPosterior
 
 MIN_P = 0.05  # of the predictive check: below it, there is a warning
 QUANTILES = {"q05": 0.05, "q16": 0.16, "q50": 0.5, "q84": 0.84, "q95": 0.95}
@@ -123,16 +123,17 @@ def to_result(
     galaxy = draws[:, :N_GLOBAL]
     scales = np.asarray(layout.scale, float)
     sd, free = _widths(latents, draws, layout), np.flatnonzero(scales > 0.0)
-    checks = checks | {
-        "width_over_prior": {names[i]: float(sd[i]) for i in free},
-        "not_narrowed": [names[i] for i in free if sd[i] > NOT_NARROWED],
-    }
+    full = GalaxyChecks(
+        **checks,
+        width_over_prior={names[i]: float(sd[i]) for i in free},
+        not_narrowed=[names[i] for i in free if sd[i] > NOT_NARROWED],
+    )
     posterior = GalaxyPosterior(
         "hierarchical",
         galaxy,
         galaxy.mean(axis=0),
         np.cov(galaxy, rowvar=False),
-        checks,
+        full,
     )
     return HierarchicalPosterior(posterior, names, draws, latents, scales, budget)
 

@@ -23,6 +23,7 @@ from chemsbi_jax.galaxy.hierarchical.network import (
 )
 from chemsbi_jax.galaxy.hierarchical.settings import SharedErrors
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, psi_names
+from chemsbi_jax.npe.joint_flow import with_spline
 from chemsbi_jax.priors import Prior
 from chemsbi_jax.storage.weights import (
     load_arrays,
@@ -66,6 +67,30 @@ def _is_saved(x: Any) -> bool:
     return eqx.is_array(x) and x.dtype != bool
 
 
+def _parts_of_network(
+    n_psi: int, size: NetworkSize
+) -> tuple[SharedNetwork, SharedNetwork]:
+    """Shapes of the saved arrays, and everything else of a network.
+
+    First weights, which the saved ones replace, are not drawn: operation by operation
+    they need some hundred programs, whose compilation takes 5 to 10 s.
+    """
+    nothing = np.zeros(N_READINGS, np.float32)
+
+    def new() -> SharedNetwork:
+        return new_network(jax.random.key(0), n_psi, nothing, nothing, size)
+
+    def masks() -> SharedNetwork:
+        return eqx.filter(new(), lambda x: eqx.is_array(x) and x.dtype == bool)
+
+    shapes, static = eqx.partition(
+        eqx.filter_eval_shape(new),
+        lambda x: isinstance(x, jax.ShapeDtypeStruct) and x.dtype != bool,
+    )
+    rest = eqx.combine(jax.jit(masks)(), static)
+    return shapes, with_spline(rest, size.knots)
+
+
 @in_float32  # flowjax keeps numbers of the default type outside of the arrays
 def load_shared_network(name: str | os.PathLike = "tng") -> Trained:
     """The network of shared parameters of a yield set: shipped, or in a folder.
@@ -78,10 +103,8 @@ def load_shared_network(name: str | os.PathLike = "tng") -> Trained:
     try:
         # an ordered one, as JAX sorts the keys of other dictionaries in a PyTree
         scales, size = OrderedDict(spec["scales"]), NetworkSize(**spec["size"])
-        nothing = np.zeros(N_READINGS, np.float32)
-        empty = new_network(jax.random.key(0), len(scales), nothing, nothing, size)
-        arrays, rest = eqx.partition(empty, _is_saved)
-        network = eqx.combine(load_arrays(folder, KIND, arrays), rest)
+        shapes, rest = _parts_of_network(len(scales), size)
+        network = eqx.combine(load_arrays(folder, KIND, shapes), rest)
         prior = priors.from_spec(spec["prior"])
         outliers = spec["outlier_share"], spec["outlier_width"]
     except (LookupError, TypeError, ValueError, AttributeError) as error:

@@ -22,7 +22,7 @@ from chemsbi_jax.galaxy.nuts.convergence import check_convergence
 from chemsbi_jax.galaxy.nuts.coordinates import Joint, make_joint, to_theta
 from chemsbi_jax.galaxy.star_checks import check_stars, require_columns
 from chemsbi_jax.npe.model import N_LOCAL, Npe
-from chemsbi_jax.types import AnyArray, Forward, GalaxyPosterior, Stars
+from chemsbi_jax.types import AnyArray, Forward, GalaxyChecks, GalaxyPosterior, Stars
 
 # batches of draws; from the fourth on, the convergence criteria are tested
 MIN_BATCHES, MAX_BATCHES = 4, 20
@@ -243,7 +243,7 @@ def _collect(drawn: Draws, joint: Joint, counts: np.ndarray) -> NutsResult:
     flat = theta.reshape(-1, N_GLOBAL)
     convergence = check_convergence(theta, np.asarray(drawn.diverging))
     convergence["gradients_per_draw"] = float(drawn.num_steps.mean())
-    checks = {"left_out": np.flatnonzero(~counts).tolist()}
+    checks: GalaxyChecks = {"left_out": np.flatnonzero(~counts).tolist()}
     posterior = GalaxyPosterior(
         "nuts", flat, flat.mean(axis=0), np.cov(flat, rowvar=False), checks
     )

@@ -1,0 +1,45 @@
+"""A network of shared errors that is read equals the one that was written."""
+
+import equinox as eqx
+import numpy as np
+import pytest
+
+from chemsbi_jax.galaxy.hierarchical import mock
+from chemsbi_jax.galaxy.hierarchical.network import NetworkSize, new_network
+from chemsbi_jax.galaxy.hierarchical.trained import (
+    Trained,
+    load_shared_network,
+    save_shared_network,
+)
+from chemsbi_jax.priors import paper_prior
+
+SIZE = NetworkSize(
+    n_features=4,
+    star_width=4,
+    galaxy=3,
+    head_width=4,
+    context=5,
+    flow_layers=2,
+    flow_width=6,
+    knots=3,
+)
+
+
+@pytest.mark.thorough
+def test_reading_gives_the_network_that_was_made(key, tmp_path):
+    """Masks, static parts and splines too, although reading draws no first weights."""
+    made = new_network(
+        key, 3, np.zeros(mock.N_READINGS), np.ones(mock.N_READINGS), SIZE
+    )
+    scales = dict.fromkeys(("a", "b", "c"), 0.1)
+    trained = Trained(made, paper_prior(), scales, 0.01, 0.3)
+    save_shared_network(tmp_path, trained, SIZE, {})
+
+    read = load_shared_network(tmp_path).network
+
+    assert eqx.tree_equal(
+        eqx.filter(made, eqx.is_array), eqx.filter(read, eqx.is_array)
+    )
+    psi, context = np.linspace(-1.0, 1.0, 3), np.linspace(-0.5, 0.5, SIZE.context)
+    density = eqx.filter_jit(lambda flow: flow.log_prob(psi, context))
+    np.testing.assert_array_equal(density(made.flow), density(read.flow))

@@ -41,18 +41,17 @@ def find_shared_mode(
     stars: Star,
     model: Model,
     layout: Layout,
-    start: Float[np.ndarray, " psi"] | None = None,
     *,
     quiet: bool = True,
 ) -> Place:
-    """Mode of psi, from the middle of the prior or from a first guess.
+    """Mode of psi, from the middle of the prior.
 
     A step that makes the density smaller is tried again with a fraction of its length.
     """
     sober = dataclasses.replace(
         layout, outlier_share=jnp.zeros_like(layout.outlier_share)
     )
-    psi = _middle(layout) if start is None else np.asarray(start, float)
+    psi = _middle(layout)
     local, total = np.zeros((len(stars.values), N_LOCAL), np.float32), 0
     with tqdm(total=ROUNDS, desc="mode", unit="round", disable=quiet) as bar:
         for now, most in ((sober, SOBER_ROUNDS), (layout, ROUNDS)):

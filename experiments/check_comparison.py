@@ -4,9 +4,9 @@
 
 For mock galaxies of each set: does that set have the largest ln Z? For one galaxy of
 each set: with --n-brute ln Z by brute force on the simulator (prior draws of the local
-parameters at a grid of global ones), with --nuts the posterior by NUTS. With
---n-covered: is the truth of mock galaxies within the intervals? Writes
-check_comparison.md and .json.
+parameters at a grid of global ones), with --nuts the posterior by NUTS, with --flow
+the exact method with the set's network as a guide. With --n-covered: is the truth of
+mock galaxies within the intervals? Writes check_comparison.md and .json.
 """
 
 import sys
@@ -18,7 +18,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common.brute_force import brute_evidence
+from common.brute_force import GRID_SIDE, brute_evidence
+from common.guides import against_flow, flow_line
 from common.recovery import fits_of_sets, recovery_table
 from scipy.stats import chi2
 from tqdm import tqdm
@@ -32,6 +33,7 @@ from chemsbi_jax.galaxy.any_yields import (
     model_of_yields,
     needed_elements,
 )
+from chemsbi_jax.galaxy.grid import GridPosterior
 from chemsbi_jax.galaxy.guided import infer_guided
 from chemsbi_jax.galaxy.nuts.sampler import run_nuts
 from chemsbi_jax.galaxy.set_fit import evidence_of
@@ -72,6 +74,10 @@ class Config:
     """Prior draws of the local parameters at each point of the brute force."""
     nuts: tuple[int, ...] = ()
     """Numbers of stars that NUTS is compared with."""
+    flow: tuple[int, ...] = ()
+    """Numbers of stars of the exact method without its network beside that with it."""
+    n_seeds: int = 4
+    """Repeats of this comparison with other draws."""
     seed: int = 0
     """Of everything random."""
     quiet: bool = False
@@ -81,13 +87,15 @@ class Config:
 def main(config: Config) -> dict:
     """All checks; returns the content of the JSON file."""
     lowest = {"n_galaxies": 0, "n_stars": 1, "n_prior": 100, "margin": 0}
-    if config.n_brute:  # `check_flags` takes no numbers at all for a mistake
-        lowest["n_brute"] = 1
-    check_flags(config, **lowest, n_covered=0)
-    keys = jax.random.split(jax.random.key(config.seed), 4)
+    for name in ("n_brute", "flow"):
+        if getattr(config, name):  # `check_flags` takes no numbers at all for a mistake
+            lowest[name] = 1
+    check_flags(config, **lowest, n_covered=0, n_seeds=2)
+    keys = jax.random.split(jax.random.key(config.seed), 5)
     models = load_models(config)
     flags = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()}
-    found = {"flags": flags, "recovery": [], "coverage": [], "brute": [], "nuts": []}
+    found = {"flags": flags, "recovery": [], "coverage": [], "brute": [], "nuts": [],
+             "flow": []}  # fmt: skip
     for row in recover(keys[0], models, config):
         found["recovery"].append(row)
         write(found, config)
@@ -99,6 +107,10 @@ def main(config: Config) -> dict:
             write(found, config)
         for n in config.nuts:
             found["nuts"].append(against_nuts(keys[2], model, n, config))
+        for n in config.flow:
+            key_mock, key_fits = jax.random.split(keys[4])
+            stars, _ = mock(key_mock, model, n, config)
+            found["flow"].append(against_flow(key_fits, model, stars, config.n_seeds))
         write(found, config)
     if not config.quiet:
         print(report(found))
@@ -193,8 +205,9 @@ def brute_force(key, model: YieldModel, n: int, config: Config) -> dict:
     ours = evidence_of(key_evidence, model.networks, guided)
     yields = needed_elements(cs.load_yields(model.name), model.abundances)
     used, quiet = stars.take(guided.exact.is_used), config.quiet
+    shape = GridPosterior(*(np.asarray(x, float) for x in guided.exact.grid))
     brute = brute_evidence(
-        key_prior, yields, used, guided.posterior, config.n_prior, quiet
+        key_prior, yields, used, guided.posterior, shape, config.n_prior, quiet
     )
     return {
         "set": model.name,
@@ -205,6 +218,7 @@ def brute_force(key, model: YieldModel, n: int, config: Config) -> dict:
         "brute_error": brute.error,
         "brute_bias": brute.bias,
         "brute_draws": brute.effective_draws,
+        "brute_grid_error": brute.grid_error,
     }
 
 
@@ -227,7 +241,8 @@ def report(found: dict) -> str:
     lines += [
         f"- {r['set']}, {r['n']} stars: ln Z {r['ln_z']:.2f} ± {r['error']:.2f}, by "
         f"brute force on the simulator {r['brute']:.2f} ± {r['brute_error']:.2f} (at "
-        f"least {r['brute_draws']:.0f} effective draws a star)"
+        f"least {r['brute_draws']:.0f} effective draws a star; error of the sum over "
+        f"{GRID_SIDE**2} points {r['brute_grid_error']:+.3f})"
         for r in found["brute"]
     ]
     lines += [
@@ -242,6 +257,7 @@ def report(found: dict) -> str:
         f"{np.round(r['pull_rms'], 2)}, effective draws {r['effective_draws']:.0f}"
         for r in found["coverage"]
     ]
+    lines += [flow_line(r) for r in found["flow"]]
     return "\n".join(lines) + "\n"
 
 

@@ -27,6 +27,7 @@ from chemsbi_jax.cli.flags import NutsFlags
 from chemsbi_jax.cli.nuts import exit_code, load_models
 from chemsbi_jax.cli.run import check_flags, run_script
 from chemsbi_jax.errors import InputError
+from chemsbi_jax.galaxy.nuts.shared import ChainSizes
 from chemsbi_jax.storage.files import whole_file
 
 
@@ -82,8 +83,7 @@ def run_comparison(config: Config) -> dict:
 
 def run_hierarchical(config: Config) -> dict:
     """The second interval against NUTS; returns the content of its JSON file."""
-    sizes = {"n_chains": config.n_chains, "n_warmup": config.n_warmup}
-    sizes |= {"n_draws": config.n_draws, "quiet": config.quiet}
+    sizes = ChainSizes(config.n_chains, config.n_warmup, config.n_draws)
 
     def keep(rows: list[dict]) -> None:
         failed = [f"{r['set']}, {r['n']}" for r in rows if not r["converged"]]
@@ -92,7 +92,8 @@ def run_hierarchical(config: Config) -> dict:
         with whole_file(config.out / "compare_hierarchical.md") as path:
             path.write_text(report_shared(rows), encoding="utf-8")
 
-    rows = compare_shared(jax.random.key(config.seed), config, sizes, keep)
+    key = jax.random.key(config.seed)
+    rows = compare_shared(key, config, sizes, config.quiet, keep)
     if not config.quiet:
         print(report_shared(rows))
     return {"rows": rows, "warnings": [r["set"] for r in rows if not r["converged"]]}

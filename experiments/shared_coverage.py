@@ -24,6 +24,7 @@ from common.published_sets import PUBLISHED_SETS
 from common.shared_galaxies import (
     NAMES,
     Galaxies,
+    draw_by_nuts,
     draw_galaxies,
     draw_posteriors,
     empty_stars,
@@ -38,11 +39,13 @@ from chemsbi_jax.cli.run import check_flags, run_script
 from chemsbi_jax.constants import GLOBAL_PARAMETERS, N_GLOBAL, SHARED_FACTORS
 from chemsbi_jax.diagnostics.coverage import central_coverage, ellipsoid_coverage
 from chemsbi_jax.diagnostics.tarp import tarp
+from chemsbi_jax.galaxy.nuts.shared import ChainSizes
 from chemsbi_jax.plots.shared_errors import plot_power
 
 LEVELS = (0.68, 0.95)
 CONFIDENCE = 0.99  # of the bands
 TOO_NARROW = 0.8  # a posterior of this width must be rejected
+N_CHAINS, N_WARMUP, TREE_DEPTH = 2, 150, 7  # of NUTS
 STUDY_SIZES = (10, 30, 100, 300, 1000)
 READINGS = {
     "Fe, Mg": (("fe_h", "mg_fe"), None),
@@ -64,6 +67,8 @@ class Config:
     """Folder for the tables and the figure."""
     study: Literal["prior", "sets", "power"] = "prior"
     """Where the galaxies come from, and what is measured."""
+    by: Literal["network", "nuts"] = "network"
+    """What draws the posteriors of prior and sets; NUTS takes about a minute each."""
     sets: str = ",".join(PUBLISHED_SETS)
     """Yield sets of the galaxies of `sets`."""
     n_galaxies: int = 200
@@ -88,6 +93,7 @@ def main(config: Config) -> dict:
     flags = vars(config) | {"out": str(config.out)}
     content = {"study": config.study, "flags": flags} | content
     number = "" if config.study == "power" else f"_{config.n_stars}"
+    number += "_nuts" if config.by == "nuts" else ""
     path = config.out / f"shared_coverage_{config.study}{number}.json"
     results.write_summary(path, content)
     if not config.quiet and config.study != "power":
@@ -106,13 +112,23 @@ def coverage(key, config: Config) -> dict:
         names = config.sets.split(",")
         size = config.n_stars, config.error, config.quiet
         galaxies = simulate_galaxies(key_galaxies, names, n, *size)
-    draws = draw_posteriors(key_infer, galaxies, config.n_draws)
-    content = count(galaxies.truth, draws)
+    draws, about = draw(key_infer, galaxies, config)
+    content = count(galaxies.truth, draws) | about
     if config.study == "prior":
         return content | {"tests": tests(key_count, galaxies.truth, draws)}
     each = {s: np.flatnonzero(galaxies.labels == s) for s in sorted(set(names))}
     sets = {s: count(galaxies.truth[i], draws[i]) for s, i in each.items()}
     return content | {"sets": sets}
+
+
+def draw(key, galaxies: Galaxies, config: Config) -> tuple[np.ndarray, dict]:
+    """Draws of psi of every galaxy, and the convergence of chains."""
+    if config.by == "network":
+        return draw_posteriors(key, galaxies, config.n_draws), {}
+    sizes = ChainSizes(N_CHAINS, N_WARMUP, -(-config.n_draws // N_CHAINS), TREE_DEPTH)
+    draws, r_hats = draw_by_nuts(key, galaxies, sizes, config.quiet)
+    quantiles = np.quantile(r_hats, (0.5, 0.9)).tolist()
+    return draws, {"r_hat": dict(zip(("median", "90 %"), quantiles, strict=True))}
 
 
 def count(truth: np.ndarray, draws: np.ndarray) -> dict:
@@ -124,7 +140,7 @@ def count(truth: np.ndarray, draws: np.ndarray) -> dict:
     chi2 = np.array(
         [d @ np.linalg.solve(np.cov(x.T), d) for d, x in zip(away, galaxy, strict=True)]
     )
-    inside = {}
+    rms, inside = np.sqrt((away**2).mean(axis=0)), {}
     for level in LEVELS:
         each = (np.abs(rank - 0.5) < level / 2).mean(axis=0).tolist()
         joint = float(np.mean(chi2 < distributions.chi2.ppf(level, 2)))
@@ -133,6 +149,7 @@ def count(truth: np.ndarray, draws: np.ndarray) -> dict:
         "n": len(truth),
         "inside": inside,
         "median_chi2": float(np.median(chi2)),
+        "rms_error": dict(zip(GLOBAL_PARAMETERS, rms.tolist(), strict=True)),
         "sd": dict(zip(NAMES, draws.std(axis=1).mean(axis=0).tolist(), strict=True)),
     }
 
@@ -200,7 +217,8 @@ def report(content: dict) -> None:
         print(
             f"{name}: {row['n']} galaxies; {'; '.join(parts)}; median chi2 "
             f"{row['median_chi2']:.2f}; widths {row['sd']['alpha_imf']:.3f}, "
-            f"{row['sd']['log10_n_ia']:.3f} of the prior"
+            f"{row['sd']['log10_n_ia']:.3f} of the prior; rms errors "
+            f"{row['rms_error']['alpha_imf']:.3f}, {row['rms_error']['log10_n_ia']:.3f}"
         )
     for name, row in _tests_of(content).items():
         each = ", ".join(f"{k} {p:.3g}" for k, p in row["each"].items())

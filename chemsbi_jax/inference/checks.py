@@ -109,7 +109,13 @@ class Checked(NamedTuple):
 
 
 def run_checks(
-    keys: Keys, run: Run, stars: Stars, answer: Answer, *, is_default: bool
+    keys: Keys,
+    run: Run,
+    stars: Stars,
+    answer: Answer,
+    *,
+    is_default: bool,
+    has_shared: bool = False,
 ) -> Checked:
     """Compare the result with the model, with another method, and with its halves.
 
@@ -120,6 +126,8 @@ def run_checks(
         answer: the result.
         is_default: whether "auto" chose the method; then the exact method runs beside
             the flow's answer where that may be wrong.
+        has_shared: whether there is an interval with shared errors. It has a model
+            error of each abundance, too; `robust` runs where there is none.
     """
     (networks, limits, watch), galaxy = run, answer.posterior
     with watch("checks"):
@@ -134,7 +142,8 @@ def run_checks(
     if is_default and len(stars.values) > limits.max_exact:
         answer, exact = _exact_beside(keys.exact, run, some, answer, misfit)
     explained = misfit if share is None else None
-    robust = _robust_beside(keys.robust, run, some, galaxy, explained)
+    doubted = None if has_shared else explained
+    robust = _robust_beside(keys.robust, run, some, galaxy, doubted)
     with watch("other method"):
         is_same = len(some.values) == len(stars.values) and answer.subset is None
         known = answer if is_same else Answer(galaxy)

@@ -221,6 +221,8 @@ def _read(
 
 def _settings(stars: Stars, seed: int, forward: str, n_element_stars: int) -> dict:
     """All that decides the record of a set beside the set itself."""
+    if set(measured_in(stars)) <= set(ABUNDANCES):  # further columns have only gaps
+        stars = stars.select(ABUNDANCES)
     arrays = {k: v for k, v in stars.arrays().items() if k != "ids"}
     if stars.abundances != ABUNDANCES:
         arrays["abundances"] = np.array(stars.abundances)
@@ -262,7 +264,24 @@ def _load(path: Path, name: str, stars: Stars, settings: dict) -> SetRecord | No
     ]
     if differs:
         raise InputError(
-            f"{path} holds another comparison: {'; '.join(differs)}. Choose an empty "
-            "folder, or delete this file."
+            f"{path} holds another comparison: {'; '.join(differs)}. "
+            f"{_other_abundances(record, stars)}Choose an empty folder, or delete this "
+            "file."
         )
     return record
+
+
+def _other_abundances(record: SetRecord, stars: Stars) -> str:
+    """Which abundances only the record or only the stars have; empty if none."""
+    then, now = list(record.residual), measured_in(stars)
+    gone = [a for a in then if a not in now]
+    new = [a for a in now if a not in then] if then else []  # no posterior: no names
+    if not gone and not new:
+        return ""
+    reason = "A comparison reads the abundances that all of its sets have. "
+    if gone:
+        return f"{reason}That one used {', '.join(gone)}, too. "
+    return (
+        f"{reason}This one uses {', '.join(new)}, too; --without {','.join(new)} "
+        "leaves them out. "
+    )

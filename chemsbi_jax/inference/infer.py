@@ -121,7 +121,9 @@ def infer(
     is_seeded = key is None  # key reuse: no random numbers
     keys = split_key(jax.random.key(seed) if is_seeded else key)
     run = Run(problem.networks, limits, watch)
-    answer, checked = _answer_and_check(keys, problem, run, method, checkpoint)
+    answer, shared, checked = _answer_and_check(
+        keys, problem, run, (method, checkpoint), shared_errors
+    )
     return Inference(
         posterior=answer.posterior,
         **checked._asdict(),
@@ -133,7 +135,7 @@ def infer(
         limits=limits,
         key=keys.figures,
         watch=watch,
-        **_shared(keys, problem, run, answer, shared_errors)._asdict(),
+        **shared._asdict(),
     )
 
 
@@ -234,21 +236,30 @@ def _answer_and_check(
     keys: Keys,
     problem: Problem,
     run: Run,
-    method: Literal["auto"] | Method,
-    checkpoint: Path | None,
-) -> tuple[Answer, Checked]:
-    _, limits, watch = run
-    stars = problem.stars
+    by: tuple[Literal["auto"] | Method, Path | None],
+    wanted: bool | SharedErrors,
+) -> tuple[Answer, SharedAnswer, Checked]:
+    (method, checkpoint), stars = by, problem.stars
     if problem.is_guided:
-        with watch("inference"):
+        with run.watch("inference"):
             found = answer_guided(keys.answer, run, stars, method)
         _require_width(found.answer, problem)
-        return found.answer, check_guided(keys, run, stars, found)
-    answer = _answer(keys, problem, method, limits, checkpoint, watch)
+        shared = _shared(keys, problem, run, found.answer, wanted)
+        return found.answer, shared, check_guided(keys, run, stars, found)
+    answer = _answer(keys, problem, method, run.limits, checkpoint, run.watch)
     if answer is None:
         raise RuntimeError("Only process 0 may call `infer`; use `infer_as_worker`.")
     _require_width(answer, problem)
-    return answer, run_checks(keys, run, stars, answer, is_default=method == "auto")
+    shared = _shared(keys, problem, run, answer, wanted)
+    checked = run_checks(
+        keys,
+        run,
+        stars,
+        answer,
+        is_default=method == "auto",
+        has_shared=shared.is_interval,
+    )
+    return answer, shared, checked
 
 
 def _require_width(answer: Answer, problem: Problem) -> None:

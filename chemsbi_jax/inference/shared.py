@@ -45,6 +45,11 @@ class SharedAnswer(NamedTuple):
     shared_errors: HierarchicalPosterior | None
     shared_note: str  # a sentence about it; empty: nothing to say
 
+    @property
+    def is_interval(self) -> bool:
+        """Whether there is a second interval that can be quoted."""
+        return self.shared_errors is not None and self.shared_errors.is_converged
+
 
 def infer_shared(
     key: Key[Array, ""], run: Run, stars: Stars, settings: SharedErrors

@@ -5,18 +5,21 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
+from scipy.interpolate import RegularGridInterpolator
 from scipy.special import logsumexp
 from scipy.stats import norm
 from tqdm import tqdm
 
 import chemsbi_jax as cs
 from chemsbi_jax import priors
+from chemsbi_jax.galaxy.grid import GRID_WIDTH, N_GRID, STEP, GridPosterior
 from chemsbi_jax.simulator.blocks import simulate_blocks
 from chemsbi_jax.yields import Yields
 
-# points of the global parameters along each axis of the posterior: the sum over a
-# Gaussian with this distance of 1.7 sigma has an error below 1 %
-GRID_SIGMA, GRID_SIDE = 3.4, 5
+# points of the global parameters along each axis of the posterior, at this distance
+# [sigma] from one another: the sum over a Gaussian is 0.4 % too small
+GRID_STEP, GRID_SIDE = 1.7, 3
+LOWEST = -60.0  # log weight of the cells that a cubic interpolation need not resolve
 
 
 class BruteEvidence(NamedTuple):
@@ -26,6 +29,7 @@ class BruteEvidence(NamedTuple):
     error: float  # standard deviation by the draws, which all stars share
     bias: float  # what was subtracted
     effective_draws: float  # smallest number of a star at the posterior's mean
+    grid_error: float  # of the sum over the points, by the shape of the posterior
 
 
 class _Likelihood(NamedTuple):
@@ -42,6 +46,7 @@ def brute_evidence(
     yields: Yields,
     stars: cs.Stars,
     posterior: cs.GalaxyPosterior,
+    shape: GridPosterior,
     n_prior: int,
     quiet: bool,
 ) -> BruteEvidence:
@@ -51,14 +56,14 @@ def brute_evidence(
         key: determines the prior draws of the local parameters.
         yields: those of the simulator; its abundances are the columns of the stars.
         stars: with Gaussian errors.
-        posterior: it gives the place and the shape of the grid.
+        posterior: it gives the place and the axes of the grid.
+        shape: the same posterior in latents, for `grid_error`.
         n_prior: draws of the local parameters.
         quiet: no progress bar.
     """
     mean, covariance = np.asarray(posterior.mean), np.asarray(posterior.covariance)
     root = np.linalg.cholesky(covariance)
-    units = np.linspace(-GRID_SIGMA, GRID_SIGMA, GRID_SIDE)
-    grid = np.stack(np.meshgrid(units, units), axis=-1).reshape(-1, 2)
+    grid = _points()
     theta = np.array(priors.sample(key, cs.paper_prior(), n_prior))
     total, each = [], []
     for at in tqdm(mean + grid @ root.T, desc="brute force", disable=quiet):
@@ -67,9 +72,34 @@ def brute_evidence(
         each.append(_likelihood(made, stars))
         total.append(each[-1].value - each[-1].bias + _log_prior(at))
     centre = each[len(each) // 2]
-    cell = (units[1] - units[0]) ** 2 * abs(np.linalg.det(root))
-    value = float(logsumexp(total) + np.log(cell))
-    return BruteEvidence(value, centre.error, centre.bias, centre.effective)
+    value = float(logsumexp(total) + np.log(GRID_STEP**2 * np.linalg.det(root)))
+    return BruteEvidence(
+        value, centre.error, centre.bias, centre.effective, grid_error(shape)
+    )
+
+
+def grid_error(shape: GridPosterior) -> float:
+    """Log of the sum of a normalised posterior over the points of the brute force.
+
+    Zero for a sum without error. The posterior is interpolated on its own grid, which
+    has 48 x 48 points.
+    """
+    mean, covariance = np.asarray(shape.mean), np.asarray(shape.covariance)
+    root, factor = np.linalg.cholesky(covariance), np.asarray(shape.factor)
+    axis = np.linspace(-GRID_WIDTH, GRID_WIDTH, N_GRID)
+    weights = np.maximum(np.asarray(shape.log_weights, float), LOWEST)
+    log_density = RegularGridInterpolator((axis, axis), weights, method="cubic")
+    away = mean + _points() @ root.T - np.asarray(shape.origin)
+    at_points = log_density(np.linalg.solve(factor, away.T).T)
+    own_cell = STEP**2 * abs(np.linalg.det(factor))
+    cell = GRID_STEP**2 * np.linalg.det(root)
+    return float(logsumexp(at_points) + np.log(cell / own_cell))
+
+
+def _points() -> Float[np.ndarray, "point 2"]:
+    """Points of the grid in standard deviations; that in the middle is the mean."""
+    units = GRID_STEP * (np.arange(GRID_SIDE) - GRID_SIDE // 2)
+    return np.stack(np.meshgrid(units, units), axis=-1).reshape(-1, 2)
 
 
 def _likelihood(

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
+from numpyro.diagnostics import split_gelman_rubin
+from tqdm import tqdm
 
 import chemsbi_jax as cs
 from chemsbi_jax import priors
@@ -22,6 +24,7 @@ from chemsbi_jax.galaxy.hierarchical.network import (
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, make_layout, psi_names
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star, make_stars
 from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
+from chemsbi_jax.galaxy.nuts.shared import ChainSizes, sample_shared
 from chemsbi_jax.simulator.blocks import simulate_blocks
 
 NAMES = psi_names(SHARED_FACTORS)
@@ -135,6 +138,33 @@ def draw_posteriors(
     keys = jax.random.split(key, len(galaxies.counts))
     rows = (keys, galaxies.stars, galaxies.counts)
     return np.asarray(_sample(rows, load_shared_network().network, n_draws))
+
+
+def draw_by_nuts(
+    key: Key[Array, ""], galaxies: Galaxies, sizes: ChainSizes, quiet: bool
+) -> tuple[Float[np.ndarray, "galaxy draw psi"], Float[np.ndarray, " galaxy"]]:
+    """The same by NUTS, and the larger r-hat of the galaxy's two parameters."""
+    model, layout = default_model()
+    draws, r_hats = [], []
+    numbers = tqdm(range(len(galaxies.counts)), desc="galaxies", disable=quiet)
+    for i in numbers:
+        stars = jax.tree.map(lambda x, i=i: np.asarray(x[i]), galaxies.stars)
+        stars = hide(stars, galaxies.counts[i])
+        found = sample_shared(jax.random.fold_in(key, i), stars, model, layout, sizes)
+        draws.append(found.psi.reshape(-1, found.psi.shape[-1]))
+        r_hats.append(split_gelman_rubin(found.psi[..., :N_GLOBAL]).max())
+    return np.array(draws), np.array(r_hats)
+
+
+def hide(stars: Star, counts: Float[np.ndarray, " star"]) -> Star:
+    """Stars without readings where the model has no star: they do not count."""
+    seen = stars.seen * counts[:, None]
+    return stars._replace(
+        values=stars.values * seen,
+        variance=np.where(seen > 0.0, stars.variance, 1.0).astype(np.float32),
+        seen=seen,
+        log_broad=np.where(counts > 0.0, stars.log_broad, 0.0).astype(np.float32),
+    )
 
 
 @eqx.filter_jit

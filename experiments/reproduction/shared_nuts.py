@@ -17,7 +17,7 @@ from chemsbi_jax.galaxy.hierarchical import (
     load_shared_network,
 )
 from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
-from chemsbi_jax.galaxy.nuts.shared import run_shared_nuts
+from chemsbi_jax.galaxy.nuts.shared import ChainSizes, run_shared_nuts
 from reproduction.galaxies import load_galaxies
 from reproduction.inference import each_sample
 
@@ -25,14 +25,15 @@ LARGEST_R_HAT = 1.05
 
 
 def compare_shared(
-    key, config, sizes: dict, keep: Callable[[list[dict]], None]
+    key, config, sizes: ChainSizes, quiet: bool, keep: Callable[[list[dict]], None]
 ) -> list[dict]:
     """One row for each data set and number of stars.
 
     Args:
         key: determines all random numbers.
         config: flags of nuts.py.
-        sizes: of the chains, for `run_shared_nuts`.
+        sizes: lengths of the chains.
+        quiet: no progress bars.
         keep: gets all rows so far, whenever there are more of them.
     """
     key_data, key_runs = jax.random.split(key)
@@ -42,17 +43,19 @@ def compare_shared(
     for i, (name, stars) in enumerate(samples):
         key_row = jax.random.fold_in(key_runs, i)
         about = {"set": name, "n": len(stars.values)}
-        rows.append(about | _compare(key_row, stars, sizes))
+        rows.append(about | _compare(key_row, stars, sizes, quiet))
         keep(rows)
     return rows
 
 
-def _compare(key, stars: cs.Stars, sizes: dict) -> dict:
+def _compare(key, stars: cs.Stars, sizes: ChainSizes, quiet: bool) -> dict:
     """Means and widths of the galaxy's parameters by NUTS and by the network."""
     key_nuts, key_network = jax.random.split(key)
     forward, prior = forward_with_slopes(load_yield_emulator()), cs.paper_prior()
     start = time.perf_counter()
-    chains = run_shared_nuts(key_nuts, forward, prior, stars, SharedErrors(), **sizes)
+    chains = run_shared_nuts(
+        key_nuts, forward, prior, stars, SharedErrors(), sizes=sizes, quiet=quiet
+    )
     seconds = time.perf_counter() - start
     trained = load_shared_network()
     found = hierarchical_posterior(key_network, trained, forward, stars)

@@ -5,10 +5,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from common import recovery
-from common.brute_force import _likelihood
+from common.brute_force import GRID_STEP, _likelihood, grid_error
+from common.guides import against_flow, flow_line
+from scipy.special import logsumexp
 from scipy.stats import norm
 
 import chemsbi_jax as cs
+from chemsbi_jax.galaxy.any_yields import YieldModel
+from chemsbi_jax.galaxy.exact.prior_flow import without_proposals
+from chemsbi_jax.galaxy.grid import (
+    GRID_WIDTH,
+    N_GRID,
+    GridPosterior,
+    moments_on_grid,
+)
+from chemsbi_jax.galaxy.networks import Networks
+from helpers import linear_galaxy
 from helpers.paths import load_script
 
 N_DRAWS, SIGMA, WIDTH = 200_000, 0.05, 0.3
@@ -47,6 +59,36 @@ def test_the_error_is_that_of_the_shared_draws(likelihood):
     assert found.bias == pytest.approx(-0.5 * variances.sum(), rel=0.1)
     # no draw is near both stars: each weighs nothing, -1, where the other one counts
     assert found.error**2 == pytest.approx(variances.sum() - 2.0 / N_DRAWS, rel=0.1)
+
+
+def test_the_error_of_the_grid_is_that_of_the_sum_over_its_points():
+    # a Gaussian: the sum of the nine densities in closed form
+    centre = np.array([0.5, -0.2])
+    root = np.array([[0.3, 0.0], [0.2, 0.1]])
+    one = GRID_STEP * norm.pdf(GRID_STEP * np.arange(-1, 2)).sum()
+    found = grid_error(_shape(lambda x: norm.logpdf(x).sum(axis=-1), centre, root))
+    assert found == pytest.approx(2.0 * np.log(one), abs=2e-3)
+    # two peaks at 2 sigma of each: neither is near a point of the grid
+    peaks = _shape(
+        lambda x: (
+            np.logaddexp(*(norm.logpdf(x[..., 0], m, 0.5) for m in (-2.0, 2.0)))
+            + norm.logpdf(x[..., 1])
+        ),
+        centre,
+        root,
+    )
+    assert abs(grid_error(peaks)) > 0.1
+
+
+def _shape(log_density, centre, root) -> GridPosterior:
+    """A density, in grid units, as the exact method returns it."""
+    axis = np.linspace(-GRID_WIDTH, GRID_WIDTH, N_GRID)
+    points = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1)
+    weights = log_density(points)
+    weights = weights - logsumexp(weights)
+    mean, covariance = moments_on_grid(weights, axis)
+    moved = centre + root @ mean
+    return GridPosterior(moved, root @ covariance @ root.T, centre, root, weights)
 
 
 def test_table_of_the_recovery():
@@ -92,6 +134,27 @@ def _row(true: str, ln_z: dict[str, float]) -> dict:
     fitted = dict.fromkeys(ln_z, True)
     return {"true": true, "best": best, "ln_z": ln_z, "rough": rough,
             "is_fitted": fitted}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def linear():
+    """A set whose network is exact."""
+    return YieldModel("linear", linear_galaxy.networks(), cs.ABUNDANCES, "", {})
+
+
+def test_the_exact_method_without_its_network_agrees(linear, key):
+    row = against_flow(key, linear, linear_galaxy.make_stars(20), 2)
+    assert np.abs(row["shift"]).max() < 0.1
+    np.testing.assert_allclose(row["width"], 1.0, atol=0.05)
+    assert 0.0 < row["scatter"].max() < 0.1
+    assert "linear, 20 stars: exact without less exact with the" in flow_line(row)
+
+
+def test_a_set_without_a_network_is_refused(linear, key):
+    npe, forward = linear.networks
+    blind = linear._replace(networks=Networks(without_proposals(npe), forward))
+    with pytest.raises(cs.InputError, match="Leave out --flow"):
+        against_flow(key, blind, linear_galaxy.make_stars(20), 2)
 
 
 def test_only_sets_within_the_margin_are_fitted():

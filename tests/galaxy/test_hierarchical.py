@@ -8,19 +8,18 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 from jax.tree_util import Partial
+from numpyro.diagnostics import split_gelman_rubin
 from scipy import stats as scipy_stats
 
 import chemsbi_jax as cs
 from chemsbi_jax.constants import ABUNDANCES, SHARED_FACTORS
 from chemsbi_jax.galaxy import hierarchical as h
-from chemsbi_jax.galaxy.hierarchical import (
-    joint_density,
-    mode,
-    shared_density,
-    surrogate,
-)
+from chemsbi_jax.galaxy.hierarchical.joint_density import make_joint_density
+from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode, look_at
 from chemsbi_jax.galaxy.hierarchical.shared import make_layout, unpack
 from chemsbi_jax.galaxy.hierarchical.star import Model, make_stars
+from chemsbi_jax.galaxy.hierarchical.tangent import tangents
+from chemsbi_jax.galaxy.nuts.shared import ChainSizes, run_shared_nuts
 from chemsbi_jax.priors import Prior
 
 N, ERROR, N_FACTORS = 20, 0.05, len(SHARED_FACTORS)
@@ -90,57 +89,72 @@ def at_random(layout, seed, size=0.5):
     return size * jax.random.normal(jax.random.key(seed), layout.scale.shape)
 
 
-def expansion_at(model, stars, layout, psi, settings=CONSTANT):
-    """All stars along the last axis, and their expansion around one psi."""
-    rows = make_stars(stars, settings, PRIOR)
-    start = np.zeros((N, 4), np.float32)
-    local, found = mode.expand_at(
-        rows, start, model, layout, np.asarray(psi, float), np.eye(len(psi))
-    )
-    return rows, local, found
-
-
-@jax.jit
-def log_likelihoods(psi, rows, expansion, layout):
-    """Of each star, with those that fill up the last block."""
-    return surrogate.normals(rows, expansion, layout, psi).log_likelihood
-
-
-@jax.jit
-def slope_of_sum(psi, rows, expansion, layout):
-    def total(psi):
-        return log_likelihoods(psi, rows, expansion, layout)[:N].sum()
-
-    return jax.grad(total)(psi)
+def rows_of(stars, settings=CONSTANT):
+    """Stars of the likelihood, and first guesses of their local latents."""
+    return make_stars(stars, settings, PRIOR), np.zeros((N, 4), np.float32)
 
 
 def test_marginal_likelihoods_are_those_of_the_linear_model(model, stars):
-    """At the centre of the expansion, and at another psi."""
     layout = make_layout(h.SharedErrors(outlier_share=0.0), SHARED_FACTORS)
-    here, there = at_random(layout, 1, 0.2), at_random(layout, 2, 0.3)
-    rows, _, found = expansion_at(model, stars, layout, here)
-    rows = shared_density.last_axis(rows)
-    for psi in (here, there):
+    for psi in (at_random(layout, 1, 0.2), at_random(layout, 2, 0.3)):
         expected = [log_normal(model, stars, i, psi, layout) for i in range(N)]
         # float32: a few hundred nats of chi2
-        each = log_likelihoods(psi, rows, found, layout)[:N]
+        each = tangents(*rows_of(stars), model, layout, psi).log_likelihood
         np.testing.assert_allclose(each, expected, rtol=2e-4, atol=0.02)
 
 
-@pytest.mark.thorough
-def test_slopes_of_marginal_likelihoods_are_differences(model, stars):
+def test_scores_are_differences(model, stars):
     layout = make_layout(h.SharedErrors(outlier_share=0.0), SHARED_FACTORS)
-    here, there = at_random(layout, 1, 0.2), at_random(layout, 2, 0.3)
-    rows, _, found = expansion_at(model, stars, layout, here)
-    slope = slope_of_sum(there, shared_density.last_axis(rows), found, layout)
-    for i in (0, 5, 15, 22, 30):
-        step = 1e-3 * np.eye(len(there))[i]
+    psi = at_random(layout, 2, 0.3)
+    score = tangents(*rows_of(stars), model, layout, psi).score.sum(axis=0)
+    for i in (0, 5, 15, 22, 30, 33, 38):  # every block
+        step = 1e-3 * np.eye(len(psi))[i]
         two = [
-            sum(log_normal(model, stars, k, there + s * step, layout) for k in range(N))
+            sum(log_normal(model, stars, k, psi + s * step, layout) for k in range(N))
             for s in (1.0, -1.0)
         ]
         expected = (two[0] - two[1]) / 2e-3
-        np.testing.assert_allclose(slope[i], expected, rtol=5e-3, atol=0.5)
+        np.testing.assert_allclose(score[i], expected, rtol=5e-3, atol=0.5)
+
+
+@pytest.mark.thorough
+def test_information_is_the_variance_of_scores(model, stars):
+    """Over many data sets of one psi, by what the score of a star is in each."""
+    layout = make_layout(h.SharedErrors(outlier_share=0.0), SHARED_FACTORS)
+    psi, n = at_random(layout, 2, 0.3), 2000
+    shared = jax.tree.map(lambda x: np.asarray(x, float), unpack(psi, layout))
+    slopes = jax.tree.map(np.asarray, model.forward.keywords["slopes"])
+    rng = np.random.default_rng(6)
+    local = shared.mean + np.exp(shared.log_width) * rng.normal(size=(n, 4))
+    theta = np.concatenate([np.tile(shared.galaxy, (n, 1)), local], axis=1)
+    clean = line(theta, shared.factors, slopes) + shared.zero_points[:8]
+    noise = np.sqrt(ERROR**2 + shared.variance[:8]) * rng.normal(size=(n, 8))
+    unknown, everything = np.full(n, np.nan), np.ones((n, 8), bool)
+    many = cs.Stars(
+        clean + noise, np.full((n, 8), ERROR), everything, unknown, unknown,
+        np.arange(n).astype(str),
+    )  # fmt: skip
+    rows = make_stars(many, CONSTANT, PRIOR)
+    found = tangents(rows, np.zeros((n, 4), np.float32), model, layout, psi)
+    expected = found.information.mean(axis=0)
+    scores = found.score / np.sqrt(np.maximum(np.diag(expected), 1e-6))
+    used = np.diag(expected) > 0.01
+    ratio = (scores[:, used] ** 2).mean(axis=0)
+    # sums of squares: 3 % at one standard deviation, more for the spreads
+    np.testing.assert_allclose(ratio, 1.0, atol=0.2)
+    np.testing.assert_allclose(scores[:, used].mean(axis=0), 0.0, atol=0.1)
+
+
+def test_mode_of_a_linear_model_is_that_of_least_squares(model, stars):
+    """With all widths held, the posterior of psi is normal."""
+    layout = make_layout(CONSTANT, SHARED_FACTORS)
+    found = find_shared_mode(rows_of(stars)[0], model, layout)
+    assert found.size < 0.1
+    before = look_at(*rows_of(stars), model, layout, np.zeros(len(found.psi)))
+    # one step of Fisher scoring from anywhere ends at the mode
+    away = found.psi - before.psi - before.step
+    widths = np.sqrt(np.diag(found.covariance))
+    np.testing.assert_allclose(away / widths, 0.0, atol=0.2)
 
 
 def test_shared_errors_of_iron_count(model, stars):
@@ -152,9 +166,7 @@ def test_shared_errors_of_iron_count(model, stars):
     shared = stars._replace(errors=errors, fe_covariance=errors[:, iron] ** 2)
     psi = at_random(layout, 1, 0.2)
     psi = psi.at[layout.slices()["scatter"]].set(-30.0)  # none
-    rows, _, expansion = expansion_at(model, shared, layout, psi)
-    rows = shared_density.last_axis(rows)
-    found = log_likelihoods(psi, rows, expansion, layout)[1]
+    found = tangents(*rows_of(shared), model, layout, psi).log_likelihood[1]
     p = jax.tree.map(lambda x: np.asarray(x, float), unpack(psi, layout))
     slopes = model.forward.keywords["slopes"]
     a, b = np.asarray(slopes.by_theta, float), np.asarray(slopes.by_factors, float)
@@ -170,24 +182,46 @@ def test_shared_errors_of_iron_count(model, stars):
     np.testing.assert_allclose(found, expected, rtol=2e-4, atol=0.02)
 
 
-def density_at(model, stars, layout, psi):
-    """Density of psi around one place."""
-    rows, _, expansion = expansion_at(model, stars, layout, psi)
-    shape = shared_density.last_axis(rows), expansion, layout
-    covariance = 0.01 * np.eye(len(psi))
-    return shared_density.make_density(*shape, np.asarray(psi), covariance, N)
+def test_coordinates_integrate_to_the_marginal(model, stars, key):
+    """In a linear model the stars' coordinates are standard normals at every psi."""
+    key_psi, key_noise = jax.random.split(key)
+    layout = make_layout(CONSTANT, SHARED_FACTORS)
+    here = np.asarray(at_random(layout, 1, 0.2))
+    rows, start = rows_of(stars)
+    place = look_at(rows, start, model, layout, here)
+    joint = make_joint_density(rows, model, layout, place)
+    at = 2.0 * jax.random.normal(key_psi, here.shape)
+    noise = jax.random.normal(key_noise, (4, N))
+    found = jax.jit(joint.of_stars)(at, noise)
+    found = found - scipy_stats.norm.logpdf(noise).sum(axis=0)
+    psi = joint.psi(at)
+    expected = [log_normal(model, stars, i, psi, layout) for i in range(N)]
+    np.testing.assert_allclose(found, expected, rtol=2e-4, atol=0.03)
+
+
+def test_coordinates_have_an_inverse(model, stars, key):
+    layout = make_layout(h.SharedErrors(), SHARED_FACTORS)
+    rows, start = rows_of(stars, h.SharedErrors())
+    here = np.asarray(at_random(layout, 1, 0.2))
+    place = look_at(rows, start, model, layout, here)
+    joint = make_joint_density(rows, model, layout, place)
+    at = np.asarray(jax.random.normal(key, (3, len(here) + 4 * N)))
+    psi, local = joint.values(at)
+    np.testing.assert_allclose(joint.coordinates(psi, local), at, atol=1e-3)
+    np.testing.assert_allclose(psi, joint.psi(at[:, : len(here)]), atol=1e-5)
 
 
 @pytest.mark.thorough
-def test_coordinates_integrate_to_the_marginal(model, stars, key):
-    """In a linear model the stars' coordinates are standard normals at every psi."""
+def test_nuts_finds_the_normal_posterior_of_a_linear_model(model, stars, key):
     layout = make_layout(CONSTANT, SHARED_FACTORS)
-    here = np.asarray(at_random(layout, 1, 0.2))
-    shared = density_at(model, stars, layout, here)
-    joint = joint_density.JointDensity(shared, model)
-    at = 2.0 * jax.random.normal(key, here.shape)
-    psi = shared.psi(at)
-    noise = jax.random.normal(key, (4, shared.star.values.shape[-1]))
-    found = joint.of_stars(at, noise) - scipy_stats.norm.logpdf(noise).sum(axis=0)
-    expected = [log_normal(model, stars, i, psi, layout) for i in range(N)]
-    np.testing.assert_allclose(found[:N], expected, rtol=2e-4, atol=0.02)
+    expected = find_shared_mode(rows_of(stars)[0], model, layout)
+    sizes = ChainSizes(n_chains=2, n_warmup=100, n_draws=200, max_tree_depth=5)
+    found = run_shared_nuts(key, model.forward, PRIOR, stars, CONSTANT, sizes=sizes)
+    assert found.n_divergent == 0
+    draws = found.psi[..., :2]
+    assert (split_gelman_rubin(draws) < 1.1).all()
+    widths = np.sqrt(np.diag(expected.covariance))[:2]
+    away = (draws.mean(axis=(0, 1)) - expected.psi[:2]) / widths
+    # 100 independent draws give a mean to 0.1 and a width to 7 %
+    np.testing.assert_allclose(away, 0.0, atol=0.4)
+    np.testing.assert_allclose(draws.std(axis=(0, 1)) / widths, 1.0, atol=0.25)

@@ -224,6 +224,50 @@ def test_a_done_set_is_not_repeated(stars, tmp_path):
         compare_yields(stars, [TOY], **options, quiet=True)
 
 
+@pytest.fixture
+def done(stars, tmp_path):
+    """Folder of a comparison of the stars, whose record has one abundance more."""
+    from chemsbi_jax.galaxy.any_yields import yields_checksum
+    from chemsbi_jax.inference import comparison as module
+
+    def write(stars: cs.Stars, measured: list[str]) -> None:
+        settings = module._settings(stars, 0, "simulator", 0)
+        record = make_record(str(TOY), [-2.5, -2.9], 10.0, n=N)._replace(
+            sha256=yields_checksum(TOY),
+            settings=settings,
+            residual=dict.fromkeys(measured, 0.0),
+        )
+        path = module._path(tmp_path, str(TOY))
+        path.write_text(json.dumps(record._asdict()))
+
+    return write
+
+
+def test_further_columns_without_values_are_no_other_stars(stars, done, tmp_path):
+    """One set alone has 15 columns, and together with another one eight."""
+    options = {"forward": "simulator", "folder": tmp_path, "n_element_stars": 0}
+    done(stars.select((*cs.ABUNDANCES, "na_fe", "s_fe")), list(cs.ABUNDANCES))
+    found = compare_yields(stars, [TOY], **options, quiet=True)
+    assert found.records[0].ln_z == 10.0
+
+
+def test_the_refusal_names_the_abundances_that_differ(stars, done, tmp_path):
+    options = {"forward": "simulator", "folder": tmp_path, "n_element_stars": 0}
+    fewer = stars.observed.copy()
+    fewer[:, 4] = False  # n_fe
+    without = stars._replace(observed=fewer)
+    measured = [a for a in cs.ABUNDANCES if a != "n_fe"]
+    done(without, measured)
+    with pytest.raises(InputError, match="uses n_fe, too; --without n_fe leaves"):
+        compare_yields(stars, [TOY], **options, quiet=True)
+    done(stars, list(cs.ABUNDANCES))
+    with pytest.raises(InputError, match="That one used n_fe, too"):
+        compare_yields(without, [TOY], **options, quiet=True)
+    with pytest.raises(InputError) as error:  # nothing about abundances
+        compare_yields(stars, [TOY], seed=1, **options, quiet=True)
+    assert "abundances" not in str(error.value)
+
+
 def test_random_rows(key):
     assert random_rows(key, 5, 9).tolist() == [0, 1, 2, 3, 4]
     rows = random_rows(key, 50, 9)

@@ -1,9 +1,9 @@
 """The joint density of psi and all stars, in coordinates that are nearly normal.
 
-psi is whitened. Each star's local latents are a normal deviate away from the mode that
-the expansion of its readings has at this psi, in units of the width there: coordinates
-that follow psi, so that psi is not tied to them. The density itself is that of the
-forward model; the expansion only sets the coordinates.
+psi is whitened by its information. The local latents of each star are a normal deviate
+away from a place that moves linearly with psi, as the mode of a linearised star does
+(`tangent`), in units of the width there. The density itself is that of the forward
+model; the linear terms only set the coordinates.
 
 An outlier's local latents are not constrained, so their density given that it is one
 may be any normalised density (a pseudo-prior, Carlin & Chib 1995): the standard normal
@@ -15,12 +15,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.stats import norm
 from jaxtyping import Array, Float
 
 from chemsbi_jax.galaxy.hierarchical.local_modes import N_LOCAL, inputs_at
-from chemsbi_jax.galaxy.hierarchical.shared import Shared, unpack
-from chemsbi_jax.galaxy.hierarchical.shared_density import SharedDensity
+from chemsbi_jax.galaxy.hierarchical.mode import Place
+from chemsbi_jax.galaxy.hierarchical.shared import Layout, Shared, unpack
 from chemsbi_jax.galaxy.hierarchical.star import (
     BAD,
     Model,
@@ -30,49 +31,95 @@ from chemsbi_jax.galaxy.hierarchical.star import (
     readings,
     with_outliers,
 )
-from chemsbi_jax.galaxy.hierarchical.surrogate import normals, solve_upper
 from chemsbi_jax.types import AnyArray
 
 
 class JointDensity(NamedTuple):
     """Posterior density of the coordinates of psi and of all stars."""
 
-    shared: SharedDensity  # the coordinates
+    stars: Star
     model: Model
+    layout: Layout
+    centre: Float[AnyArray, " psi"]
+    factor: Float[AnyArray, "psi psi"]  # lower triangle
+    local: Float[AnyArray, "4 star"]  # modes at the centre
+    shear: Float[AnyArray, "4 star psi"]  # their change with psi
+    root: Float[AnyArray, "4 4 star"]  # lower Cholesky factors of their covariances
+
+    def psi(self, at: Float[AnyArray, "*b psi"]) -> Float[AnyArray, "*b psi"]:
+        """Shared latents from their coordinates."""
+        return self.centre + at @ self.factor.T
+
+    def values(
+        self, at: Float[np.ndarray, "chain all"]
+    ) -> tuple[Float[np.ndarray, "chain psi"], Float[np.ndarray, "chain 4 star"]]:
+        """Shared and local latents of coordinates, on the host."""
+        of_psi, noise = np.split(np.asarray(at, float), [len(self.centre)], axis=1)
+        noise = noise.reshape(len(at), N_LOCAL, -1)
+        psi = np.asarray(self.psi(of_psi))
+        local = self._modes(psi) + np.einsum("ijs,cjs->cis", self.root, noise)
+        return psi, local
+
+    def coordinates(
+        self,
+        psi: Float[np.ndarray, "chain psi"],
+        local: Float[np.ndarray, "chain 4 star"],
+    ) -> Float[np.ndarray, "chain all"]:
+        """Coordinates of shared and local latents, on the host."""
+        of_psi = np.linalg.solve(np.asarray(self.factor, float), (psi - self.centre).T)
+        root = np.moveaxis(np.asarray(self.root, float), -1, 0)
+        away = np.moveaxis(local - self._modes(psi), 1, 2)[..., None]
+        noise = np.moveaxis(np.linalg.solve(root, away)[..., 0], 2, 1)
+        return np.concatenate([of_psi.T, noise.reshape(len(psi), -1)], axis=1)
+
+    def _modes(self, psi: np.ndarray) -> Float[np.ndarray, "chain 4 star"]:
+        away = np.asarray(psi - self.centre, float)
+        return self.local + np.einsum("ksp,cp->cks", self.shear, away)
 
     def split(self, at: Float[AnyArray, " all"]) -> tuple[Array, Array]:
         """Coordinates of psi, and of the stars (4, star)."""
-        n = self.shared.centre.shape[0]
+        n = self.centre.shape[0]
         return jnp.asarray(at[:n]), jnp.reshape(at[n:], (N_LOCAL, -1))
 
     def value(self, at: Float[AnyArray, " all"]) -> Float[AnyArray, ""]:
         """Log density of the coordinates, up to a constant."""
         of_psi, noise = self.split(at)
         each = self.of_stars(of_psi, noise)
-        psi = self.shared.psi(of_psi)
-        rest = norm.logpdf(noise).sum(axis=0)
-        # differences from the centre keep the digits of a sum in float32
-        gain = jnp.where(self.shared.counts > 0.0, each - self.shared.first, rest)
-        return jnp.sum(gain) - 0.5 * jnp.sum(psi**2)
+        return jnp.sum(each) - 0.5 * jnp.sum(self.psi(of_psi) ** 2)
 
     def of_stars(
         self, of_psi: Float[AnyArray, " psi"], noise: Float[AnyArray, "4 star"]
     ) -> Float[AnyArray, " star"]:
         """Log of likelihood times population of each star in its coordinates."""
-        density, psi = self.shared, self.shared.psi(of_psi)
-        shared = unpack(psi, density.layout)
-        normal = normals(density.star, density.expansion, density.layout, psi)
-        local = normal.mode + solve_upper(normal.root, noise)
-        diagonal = jnp.stack([normal.root[i][i] for i in range(N_LOCAL)])
-        log_det = -jnp.log(diagonal).sum(axis=0)
-        each = jax.vmap(_of_one, in_axes=(-1, None, None, -1, -1, 0))
-        return each(density.star, shared, self.model, local, noise, log_det)
+        shared = unpack(self.psi(of_psi), self.layout)
+        local = self.local + self.shear @ (self.factor @ of_psi)
+        local = local + jnp.sum(self.root * noise, axis=1)
+        every = np.arange(N_LOCAL)
+        log_det = jnp.log(self.root[every, every]).sum(axis=0)
+        each = jax.vmap(_of_one, in_axes=(0, None, None, -1, -1, 0))
+        return each(self.stars, shared, self.model, local, noise, log_det)
 
-    def value_and_slope(
-        self, at: Float[AnyArray, " all"]
-    ) -> tuple[Float[AnyArray, ""], Float[AnyArray, " all"]]:
-        """Log density of the coordinates, and its gradient."""
-        return jax.value_and_grad(self.value)(at)
+
+def make_joint_density(
+    stars: Star, model: Model, layout: Layout, place: Place
+) -> JointDensity:
+    """The density in coordinates around one place of psi."""
+    found = place.stars
+    return JointDensity(
+        stars,
+        model,
+        layout,
+        *(
+            np.ascontiguousarray(x, np.float32)
+            for x in (
+                place.psi,
+                np.linalg.cholesky(place.covariance),
+                found.local.T,
+                found.shear.transpose(1, 0, 2),
+                found.root.transpose(1, 2, 0),
+            )
+        ),
+    )
 
 
 def _of_one(

@@ -9,7 +9,6 @@ from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.diagnostics.misfit import Misfit, misfit_test
 from chemsbi_jax.galaxy.hierarchical.blocks import in_blocks
 from chemsbi_jax.galaxy.hierarchical.local_modes import N_LOCAL, inputs_at
-from chemsbi_jax.galaxy.hierarchical.mode import star_modes
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, Shared, unpack
 from chemsbi_jax.galaxy.hierarchical.star import (
     BAD,
@@ -21,6 +20,7 @@ from chemsbi_jax.galaxy.hierarchical.star import (
     offsets,
     readings,
 )
+from chemsbi_jax.galaxy.hierarchical.tangent import star_modes
 from chemsbi_jax.types import AnyArray
 
 N_MODEL_STARS = 512

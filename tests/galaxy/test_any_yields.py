@@ -33,7 +33,7 @@ from helpers.paths import TOY
 FEW = ("H", "He", "Fe", "O")
 TINY = Recipe(
     n_simulations=400,
-    n_test=50,
+    n_test=400,  # as many: one program of the simulator
     config=EmulatorConfig(
         hidden=(4,), batch_size=16, fit=FitConfig(n_epochs=1, steps_per_epoch=5)
     ),

@@ -18,7 +18,6 @@ from chemsbi_jax.simulator import CLEAN, load_yields, onezone, simulate
 from helpers.paths import TOY
 
 N_DRAWS = 1000
-N_QUICK = 150  # of the default run
 STEP = 1e-7
 MAX_KINKS = 3
 SFE, BIRTH_TIME = PARAMETERS.index("log10_sfe"), PARAMETERS.index("birth_time")
@@ -42,8 +41,8 @@ def yields_of(request):
     return load
 
 
-def draws(key, n=N_DRAWS):
-    return np.asarray(priors.sample(key, priors.paper_prior(), n))
+def draws(key):
+    return np.asarray(priors.sample(key, priors.paper_prior(), N_DRAWS))
 
 
 @jax.jit
@@ -64,7 +63,7 @@ def gradient_of_weighted_sum(theta, yields, weights):
 
 def one_sided_differences(theta, yields):
     """Slopes (param, star, element) to the right and to the left of each theta."""
-    middle = np.asarray(simulate(np.concatenate([theta, theta]), yields))[: len(theta)]
+    middle = np.asarray(simulate(np.concatenate([theta, theta]), yields))[:N_DRAWS]
     right, left = [], []
     for direction in np.eye(len(PARAMETERS)):
         both = np.concatenate([theta + STEP * direction, theta - STEP * direction])
@@ -74,19 +73,10 @@ def one_sided_differences(theta, yields):
     return np.stack(right), np.stack(left)
 
 
-@pytest.mark.parametrize(
-    ("name", "n"),
-    [
-        pytest.param(TOY, N_QUICK, id="toy, few"),
-        pytest.param(TOY, N_DRAWS, id="toy", marks=pytest.mark.thorough),
-        pytest.param(
-            "tng", N_DRAWS, id="tng", marks=[pytest.mark.slow, pytest.mark.tables]
-        ),
-    ],
-)
-def test_gradients_over_the_prior(name, n, yields_of, key, monkeypatch):
+@cases
+def test_gradients_over_the_prior(name, yields_of, key, monkeypatch):
     with jax.enable_x64(True):
-        yields, theta = yields_of(name), draws(key, n)
+        yields, theta = yields_of(name), draws(key)
         if name == TOY:  # one scan in place of three, compiled in half the time
             monkeypatch.setattr(onezone, "_segments", lambda n, n_segments: [(0, n)])
         right, left = one_sided_differences(theta, yields)

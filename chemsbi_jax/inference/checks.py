@@ -109,13 +109,7 @@ class Checked(NamedTuple):
 
 
 def run_checks(
-    keys: Keys,
-    run: Run,
-    stars: Stars,
-    answer: Answer,
-    *,
-    is_default: bool,
-    has_shared: bool = False,
+    keys: Keys, run: Run, stars: Stars, answer: Answer, *, is_default: bool
 ) -> Checked:
     """Compare the result with the model, with another method, and with its halves.
 
@@ -126,8 +120,6 @@ def run_checks(
         answer: the result.
         is_default: whether "auto" chose the method; then the exact method runs beside
             the flow's answer where that may be wrong.
-        has_shared: whether there is an interval with shared errors. It has a model
-            error of each abundance, too; `robust` runs where there is none.
     """
     (networks, limits, watch), galaxy = run, answer.posterior
     with watch("checks"):
@@ -142,8 +134,7 @@ def run_checks(
     if is_default and len(stars.values) > limits.max_exact:
         answer, exact = _exact_beside(keys.exact, run, some, answer, misfit)
     explained = misfit if share is None else None
-    doubted = None if has_shared else explained
-    robust = _robust_beside(keys.robust, run, some, galaxy, doubted)
+    robust = _robust_beside(keys.robust, run, some, galaxy, explained)
     with watch("other method"):
         is_same = len(some.values) == len(stars.values) and answer.subset is None
         known = answer if is_same else Answer(galaxy)
@@ -229,7 +220,8 @@ def _robust_beside(
     misfit: Misfit | None,
 ) -> Beside | None:
     """The robust posterior of some stars where the model does not fit."""
-    if misfit is None or not misfit.is_flagged or galaxy.method == "robust":
+    is_wanted = run.limits.n_robust > 0 and galaxy.method != "robust"
+    if misfit is None or not misfit.is_flagged or not is_wanted:
         return None
     with run.watch("robust, as the model does not fit"):
         return robust_beside(key, run.networks, stars, run.limits)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -121,12 +122,11 @@ def infer(
     is_seeded = key is None  # key reuse: no random numbers
     keys = split_key(jax.random.key(seed) if is_seeded else key)
     run = Run(problem.networks, limits, watch)
-    answer, shared, checked = _answer_and_check(
-        keys, problem, run, (method, checkpoint), shared_errors
-    )
+    by = method, checkpoint
+    answer, shared, checked = _answer_and_check(keys, problem, run, by, shared_errors)
     return Inference(
         posterior=answer.posterior,
-        **checked._asdict(),
+        **checked._asdict() | shared._asdict(),
         networks=problem.networks,
         n_stars=len(problem.stars.values),
         n_used=count_used(problem.stars, answer.posterior),
@@ -135,7 +135,6 @@ def infer(
         limits=limits,
         key=keys.figures,
         watch=watch,
-        **shared._asdict(),
     )
 
 
@@ -251,14 +250,9 @@ def _answer_and_check(
         raise RuntimeError("Only process 0 may call `infer`; use `infer_as_worker`.")
     _require_width(answer, problem)
     shared = _shared(keys, problem, run, answer, wanted)
-    checked = run_checks(
-        keys,
-        run,
-        stars,
-        answer,
-        is_default=method == "auto",
-        has_shared=shared.is_interval,
-    )
+    if shared.is_interval:  # it has a model error of each abundance, too
+        run = run._replace(limits=replace(run.limits, n_robust=0))
+    checked = run_checks(keys, run, stars, answer, is_default=method == "auto")
     return answer, shared, checked
 
 

@@ -108,6 +108,7 @@ def main(config: Config) -> dict:
         for n in config.nuts:
             found["nuts"].append(against_nuts(keys[2], model, n, config))
         for n in config.flow:
+            # common random numbers: rows differ by their number of stars alone
             key_mock, key_fits = jax.random.split(keys[4])
             stars, _ = mock(key_mock, model, n, config)
             found["flow"].append(against_flow(key_fits, model, stars, config.n_seeds))

@@ -2,6 +2,7 @@
 
     python experiments/shared_coverage.py --n-stars 100
     python experiments/shared_coverage.py --study sets --n-stars 100
+    python experiments/shared_coverage.py --study sets --by nuts --n-galaxies 30
     python experiments/shared_coverage.py --study power
 
 `prior` draws all shared parameters from their priors. `sets` makes the stars with other
@@ -39,6 +40,7 @@ from chemsbi_jax.cli.run import check_flags, run_script
 from chemsbi_jax.constants import GLOBAL_PARAMETERS, N_GLOBAL, SHARED_FACTORS
 from chemsbi_jax.diagnostics.coverage import central_coverage, ellipsoid_coverage
 from chemsbi_jax.diagnostics.tarp import tarp
+from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.nuts.shared import ChainSizes
 from chemsbi_jax.plots.shared_errors import plot_power
 
@@ -68,7 +70,8 @@ class Config:
     study: Literal["prior", "sets", "power"] = "prior"
     """Where the galaxies come from, and what is measured."""
     by: Literal["network", "nuts"] = "network"
-    """What draws the posteriors of prior and sets; NUTS takes about a minute each."""
+    """What draws the posteriors of sets; NUTS takes about a minute a galaxy, and its
+    file ends with _nuts."""
     sets: str = ",".join(PUBLISHED_SETS)
     """Yield sets of the galaxies of `sets`."""
     n_galaxies: int = 200
@@ -88,6 +91,11 @@ class Config:
 def main(config: Config) -> dict:
     """Draw galaxies, infer each, count; returns the content of the JSON file."""
     check_flags(config, n_galaxies=10, n_stars=2, n_draws=50)
+    if config.by == "nuts" and config.study != "sets":
+        raise InputError(
+            f"Expected --study sets with --by nuts; got --study {config.study}. The "
+            "tests of the others need independent draws: leave out --by."
+        )
     key = jax.random.key(config.seed)
     content = power(key, config) if config.study == "power" else coverage(key, config)
     flags = vars(config) | {"out": str(config.out)}

@@ -40,6 +40,7 @@ from chemsbi_jax.galaxy.hierarchical import (
 from chemsbi_jax.galaxy.hierarchical.mock import draw_stars
 from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode
 from chemsbi_jax.galaxy.hierarchical.shared import make_layout
+from chemsbi_jax.galaxy.hierarchical.shared_density import last_axis, log_likelihoods
 from chemsbi_jax.galaxy.hierarchical.star import Model, make_stars
 from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
 from chemsbi_jax.storage.files import sha256_of_arrays, whole_file
@@ -186,7 +187,8 @@ def gain(stars: cs.Stars, model: Model) -> float:
         layout = make_layout(settings, SHARED_FACTORS)
         rows = make_stars(stars.take(slice(N_GAIN)), settings, model.prior)
         mode = find_shared_mode(rows, model, layout)
-        total.append(float(np.asarray(mode.stars.log_likelihood, float).sum()))
+        each = log_likelihoods(last_axis(rows), mode.expansion, layout, mode.psi)
+        total.append(float(np.asarray(each, float)[: len(rows.values)].sum()))
     return total[0] - total[1]
 
 

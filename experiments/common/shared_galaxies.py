@@ -143,7 +143,14 @@ def draw_posteriors(
 def draw_by_nuts(
     key: Key[Array, ""], galaxies: Galaxies, sizes: ChainSizes, quiet: bool
 ) -> tuple[Float[np.ndarray, "galaxy draw psi"], Float[np.ndarray, " galaxy"]]:
-    """The same by NUTS, and the larger r-hat of the galaxy's two parameters."""
+    """The same by NUTS, and the larger r-hat of the galaxy's two parameters.
+
+    Args:
+        key: determines all random numbers.
+        galaxies: with the default priors.
+        sizes: lengths of the chains.
+        quiet: no progress bar.
+    """
     model, layout = default_model()
     draws, r_hats = [], []
     numbers = tqdm(range(len(galaxies.counts)), desc="galaxies", disable=quiet)
@@ -157,7 +164,11 @@ def draw_by_nuts(
 
 
 def hide(stars: Star, counts: Float[np.ndarray, " star"]) -> Star:
-    """Stars without readings where the model has no star: they do not count."""
+    """Stars without readings where the model has no star.
+
+    By NUTS such a star still counts as one that was born, which changes nothing as
+    long as nearly all stars of the population are.
+    """
     seen = stars.seen * counts[:, None]
     return stars._replace(
         values=stars.values * seen,

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from chemsbi_jax.errors import InputError
 from helpers.paths import load_script
 
 
@@ -66,3 +67,18 @@ def test_power_has_a_width_for_each_case(script, tmp_path, monkeypatch):
     assert (tmp_path / "shared_coverage_power.png").exists()
     each = [w["alpha_imf"] for rows in widths.values() for w in rows.values()]
     assert 0.1 < min(each) < max(each) < 1.2
+
+
+def test_nuts_is_for_other_sets_alone(script):
+    with pytest.raises(InputError, match="--study sets with --by nuts"):
+        script.main(script.Config(study="power", by="nuts", quiet=True))
+
+
+def test_hidden_stars_have_no_readings(script):
+    stars = script.like_stars(script.empty_stars(6, 0.05))
+    stars = stars._replace(values=stars.values + 0.2)
+    found = script.hide(stars, np.array([1.0, 1.0, 0.0, 1.0, 0.0, 1.0], np.float32))
+    assert not found.seen[[2, 4]].any()
+    assert not found.values[[2, 4]].any()
+    np.testing.assert_array_equal(found.variance[[2, 4]], 1.0)
+    np.testing.assert_array_equal(found.values[0], stars.values[0] * stars.seen[0])

@@ -20,7 +20,7 @@ from jax.scipy.stats import norm
 from jaxtyping import Array, Float
 
 from chemsbi_jax.galaxy.hierarchical.local_modes import N_LOCAL, inputs_at
-from chemsbi_jax.galaxy.hierarchical.mode import Place
+from chemsbi_jax.galaxy.hierarchical.place import Place
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, Shared, unpack
 from chemsbi_jax.galaxy.hierarchical.star import (
     BAD,
@@ -103,7 +103,14 @@ class JointDensity(NamedTuple):
 def make_joint_density(
     stars: Star, model: Model, layout: Layout, place: Place
 ) -> JointDensity:
-    """The density in coordinates around one place of psi."""
+    """The density in coordinates around one place of psi.
+
+    Args:
+        stars: `make_stars`.
+        model: forward model and prior.
+        layout: of psi.
+        place: `look_at` with the same stars, model and layout.
+    """
     found = place.stars
     return JointDensity(
         stars,

@@ -23,8 +23,14 @@ from chemsbi_jax.types import AnyArray
 N_LOCAL = 4
 N_STEPS = 12  # of Gauss and Newton, damped
 MAX_STEP = 1.5  # prior widths
-# first places of the search, in widths of the population: its middle and two corners
-STARTS = ((0.0, 0.0, 0.0, 0.0), (1.0, 0.0, -1.0, -1.0), (-1.0, 0.0, 1.0, 1.0))
+# first places of the search, in widths of the population: its middle and four corners
+STARTS = (
+    (0.0, 0.0, 0.0, 0.0),
+    (1.0, 0.0, -1.0, -1.0),
+    (-1.0, 0.0, 1.0, 1.0),
+    (1.0, 0.0, 1.0, 1.0),
+    (-1.0, 0.0, -1.0, -1.0),
+)
 
 
 def inputs_at(

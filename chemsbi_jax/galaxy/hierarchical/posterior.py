@@ -18,6 +18,7 @@ from chemsbi_jax.galaxy.hierarchical.network import (
 )
 from chemsbi_jax.galaxy.hierarchical.settings import BLOCKS
 from chemsbi_jax.galaxy.hierarchical.shared import Layout
+from chemsbi_jax.galaxy.hierarchical.shared_density import padded_length
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star
 from chemsbi_jax.types import AnyArray
 
@@ -46,12 +47,6 @@ def padded(stars: Star, layout: Layout, ratio: np.ndarray) -> Galaxy:
     rows = np.arange(size) % n
     counts = np.asarray(np.arange(size) < n, np.float32)
     return Galaxy(jax.tree.map(lambda x: x[rows], stars), counts, layout, ratio)
-
-
-def padded_length(n_stars: int) -> int:
-    """8, 16, 32, or the next 2^n or 3/2 of it: few sizes to compile for."""
-    power = max(8, 1 << (n_stars - 1).bit_length())
-    return power * 3 // 4 if n_stars <= power * 3 // 4 and power > 32 else power
 
 
 def draw_psi(

@@ -17,7 +17,8 @@ from chemsbi_jax.galaxy.hierarchical.joint_density import (
     make_joint_density,
 )
 from chemsbi_jax.galaxy.hierarchical.local_modes import N_LOCAL
-from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode, look_at
+from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode
+from chemsbi_jax.galaxy.hierarchical.place import look_at
 from chemsbi_jax.galaxy.hierarchical.settings import SharedErrors
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, make_layout, psi_names
 from chemsbi_jax.galaxy.hierarchical.star import FactorForward, Model, Star, make_stars
@@ -100,9 +101,19 @@ def sample_shared(
     *,
     quiet: bool = True,
 ) -> Chains:
-    """Chains of `run_shared_nuts`; one compilation for all galaxies of one size."""
+    """Chains of `run_shared_nuts`; one compilation for all galaxies of one size.
+
+    Args:
+        key: determines all random numbers.
+        stars: `make_stars`.
+        model: forward model and prior.
+        layout: of psi.
+        sizes: lengths of the chains.
+        quiet: no progress bar.
+    """
     key_start, key_first, key_run = jax.random.split(key, 3)
-    place = find_shared_mode(stars, model, layout, quiet=quiet)
+    mode = find_shared_mode(stars, model, layout, quiet=quiet)
+    place = look_at(stars, mode.local, model, layout, mode.psi)
     density = make_joint_density(stars, model, layout, place)
     n_psi = len(place.psi)
     shape = sizes.n_chains, n_psi + N_LOCAL * len(stars.values)

@@ -5,6 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from common.shared_galaxies import hide
 
 from chemsbi_jax.errors import InputError
 from helpers.paths import load_script
@@ -77,7 +78,7 @@ def test_nuts_is_for_other_sets_alone(script):
 def test_hidden_stars_have_no_readings(script):
     stars = script.like_stars(script.empty_stars(6, 0.05))
     stars = stars._replace(values=stars.values + 0.2)
-    found = script.hide(stars, np.array([1.0, 1.0, 0.0, 1.0, 0.0, 1.0], np.float32))
+    found = hide(stars, np.array([1.0, 1.0, 0.0, 1.0, 0.0, 1.0], np.float32))
     assert not found.seen[[2, 4]].any()
     assert not found.values[[2, 4]].any()
     np.testing.assert_array_equal(found.variance[[2, 4]], 1.0)

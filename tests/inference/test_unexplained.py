@@ -25,3 +25,18 @@ def test_many_unexplained_stars_end_the_checks_early(networks, stars):
     assert "percent, variances" in told
     assert result.verdict.level == "red"
     assert "No parameters explain 33% of the stars" in result.verdict.reason
+
+
+def test_robust_stays_out_where_it_is_not_wanted(networks, stars):
+    """As where there is an interval with shared errors: its limit is 0 then."""
+    values = stars.values.copy()
+    values[:, 1] += 0.25 * np.where(np.arange(len(values)) % 2, 1.0, -1.0)
+    bad = stars._replace(values=values)
+    robust = {}
+    for n in (0, 10):
+        limits = cs.Limits(n_robust=n)
+        found = cs.infer(bad, networks=networks, seed=3, limits=limits, quiet=True)
+        assert found.checks.model_fit.flagged
+        robust[n] = found.checks.robust
+    assert robust[0] is None
+    assert robust[10]["n_stars"] == 10

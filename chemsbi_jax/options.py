@@ -50,8 +50,8 @@ class Limits:
     """Largest table of which all stars give the interval with shared errors.
     Of a larger one, that many random stars do."""
     n_robust: int = 300
-    """Stars of the robust method that runs beside a result that does not fit, where
-    there is no interval with shared errors; 0 leaves it out."""
+    """Stars of the robust method that runs beside a result that does not fit;
+    only where there is no interval with shared errors; 0 leaves it out."""
     n_leave_out: int = 200
     """Stars whose posterior is repeated without each abundance."""
     n_star_draws: int = 100

@@ -8,9 +8,10 @@
 `prior` draws all shared parameters from their priors. `sets` makes the stars with other
 published yield sets, in equal shares, and infers with TNG and its yield factors: local
 parameters from the prior, without zero points, scatter and outliers. These two write
-shared_coverage_STUDY_N.json with the shares of galaxies inside the regions of 68 and
-95 %, of both galaxy parameters, jointly, and of each other shared parameter, and with
-tests against bands that hold with 99 % confidence. `power` writes the widths for
+shared_coverage_STUDY_N.json (_nuts at the end of the name with --by nuts) with the
+shares of galaxies inside the regions of 68 and 95 %, of both galaxy parameters,
+jointly, and of each other shared parameter, and with tests against bands that hold
+with 99 % confidence. `power` writes the widths for
 different numbers of stars, elements and birth times, as JSON and as a figure.
 """
 
@@ -70,8 +71,7 @@ class Config:
     study: Literal["prior", "sets", "power"] = "prior"
     """Where the galaxies come from, and what is measured."""
     by: Literal["network", "nuts"] = "network"
-    """What draws the posteriors of sets; NUTS takes about a minute a galaxy, and its
-    file ends with _nuts."""
+    """What draws the posteriors of sets; NUTS takes about a minute a galaxy."""
     sets: str = ",".join(PUBLISHED_SETS)
     """Yield sets of the galaxies of `sets`."""
     n_galaxies: int = 200

@@ -19,7 +19,6 @@ class Place(NamedTuple):
     psi: Float[np.ndarray, " psi"]
     stars: Tangent
     covariance: Float[np.ndarray, "psi psi"]  # inverse of the information
-    step: Float[np.ndarray, " psi"]  # of Fisher scoring from here
 
 
 def look_at(
@@ -29,7 +28,7 @@ def look_at(
     layout: Layout,
     psi: Float[np.ndarray, " psi"],
 ) -> Place:
-    """Information of psi at one place, and one step of Fisher scoring from there.
+    """Stars that are linearised at one psi, and the information of psi there.
 
     Args:
         stars: `make_stars`.
@@ -44,7 +43,6 @@ def look_at(
     inlier = np.asarray(found.log_likelihood, float) + np.log1p(-np.exp(log_outliers))
     outlier = log_outliers + np.asarray(stars.log_broad, float)
     weight = expit(inlier - outlier)  # probability that a star is no outlier
-    score = weight @ np.asarray(found.score, float) - psi
     information = np.tensordot(weight, np.asarray(found.information, float), 1)
     covariance = np.linalg.inv(information + np.eye(len(psi)))
-    return Place(psi, found, covariance, covariance @ score)
+    return Place(psi, found, covariance)

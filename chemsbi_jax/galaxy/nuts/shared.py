@@ -162,6 +162,7 @@ def _steps(state: HMCState, density: JointDensity, at: Array, sizes):
     """`BLOCK` steps of all chains."""
 
     def one(state: HMCState, x: Array):
+        # key reuse: numpyro's kernel needs a first state, which is not used
         _, step = _kernel(state.rng_key, density, x, sizes)
 
         def body(state: HMCState, _):

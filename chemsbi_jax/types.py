@@ -176,6 +176,11 @@ class GalaxyChecks(TypedDict, total=False):
     outliers: list[int]  # rows
     n_alarm: int  # stars of the misfit alarm
     n_subset: int  # random stars of a larger table
+    sampler: str  # of the draws: "network" or "nuts"
+    r_hat: float  # "nuts": the largest of the two parameters
+    n_effective: float  # the smallest of them, of the chains
+    divergences: int
+    n_nuts: int  # random stars of NUTS
     width_over_prior: dict[str, float]  # shared parameter -> ratio
     not_narrowed: list[str]  # shared parameters
 

@@ -27,7 +27,7 @@ from chemsbi_jax.cli.flags import NutsFlags
 from chemsbi_jax.cli.nuts import exit_code, load_models
 from chemsbi_jax.cli.run import check_flags, run_script
 from chemsbi_jax.errors import InputError
-from chemsbi_jax.galaxy.nuts.shared import ChainSizes
+from chemsbi_jax.galaxy.hierarchical.chains import ChainSizes
 from chemsbi_jax.storage.files import whole_file
 
 

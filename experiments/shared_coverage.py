@@ -42,7 +42,7 @@ from chemsbi_jax.constants import GLOBAL_PARAMETERS, N_GLOBAL, SHARED_FACTORS
 from chemsbi_jax.diagnostics.coverage import central_coverage, ellipsoid_coverage
 from chemsbi_jax.diagnostics.tarp import tarp
 from chemsbi_jax.errors import InputError
-from chemsbi_jax.galaxy.nuts.shared import ChainSizes
+from chemsbi_jax.galaxy.hierarchical.chains import ChainSizes
 from chemsbi_jax.plots.shared_errors import plot_power
 
 LEVELS = (0.68, 0.95)

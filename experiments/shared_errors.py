@@ -40,7 +40,6 @@ from chemsbi_jax.galaxy.hierarchical import (
 from chemsbi_jax.galaxy.hierarchical.mock import draw_stars
 from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode
 from chemsbi_jax.galaxy.hierarchical.shared import make_layout
-from chemsbi_jax.galaxy.hierarchical.shared_density import last_axis, log_likelihoods
 from chemsbi_jax.galaxy.hierarchical.star import Model, make_stars
 from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
 from chemsbi_jax.storage.files import sha256_of_arrays, whole_file
@@ -101,6 +100,7 @@ def main(config: Config) -> dict:
         if name in done:
             continue
         key_i = jax.random.fold_in(key_infer, len(rows))
+        key_i, key_gain = jax.random.split(key_i)
         stars = stars if isinstance(stars, cs.Stars) else stars()
         found = hierarchical_posterior(
             key_i,
@@ -112,7 +112,7 @@ def main(config: Config) -> dict:
         )
         row = {"name": name, "flags": flags} | describe(found, truth)
         if config.study == "tables":
-            row["gain"] = gain(stars, Model(forward, prior))
+            row["gain"] = gain(key_gain, stars, Model(forward, prior))
         rows.append(row)
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(rows[-1]) + "\n")
@@ -176,19 +176,19 @@ def make_galaxy(key, psi, layout, forward, prior, config: Config) -> cs.Stars:
     return empty._replace(values=values).take(np.flatnonzero(np.asarray(born)))
 
 
-def gain(stars: cs.Stars, model: Model) -> float:
+def gain(key, stars: cs.Stars, model: Model) -> float:
     """Log likelihood at the mode of psi above that with all shared errors held [nats].
 
     Of the first `N_GAIN` stars, without outliers.
     """
     total = []
-    for hold in ((), tuple(b for b in BLOCKS if b != "outliers")):
+    holds = (), tuple(b for b in BLOCKS if b != "outliers")
+    for hold, key_mode in zip(holds, jax.random.split(key), strict=True):
         settings = SharedErrors(hold=hold, outlier_share=0.0)
         layout = make_layout(settings, SHARED_FACTORS)
         rows = make_stars(stars.take(slice(N_GAIN)), settings, model.prior)
-        mode = find_shared_mode(rows, model, layout)
-        each = log_likelihoods(last_axis(rows), mode.expansion, layout, mode.psi)
-        total.append(float(np.asarray(each, float)[: len(rows.values)].sum()))
+        mode = find_shared_mode(key_mode, rows, model, layout)
+        total.append(mode.value + 0.5 * float((mode.psi**2).sum()))
     return total[0] - total[1]
 
 

@@ -67,10 +67,10 @@ def main(config: InferFlags, limits: Limits = Limits()) -> dict:
 def shared_settings(config: InferFlags) -> bool | SharedErrors:
     """Priors of the second interval; False: it is not wanted."""
     if config.shared_errors and not config.fast:
-        return read_settings(config.hold, config.shared_priors)
-    if config.hold or config.shared_priors:
+        return read_settings(config.hold, config.shared_priors, config.sampler)
+    if config.hold or config.shared_priors or config.sampler:
         raise InputError(
-            "Expected --hold and --shared-priors without --fast and "
+            "Expected --hold, --shared-priors and --sampler without --fast and "
             "--no-shared-errors: they are for the second interval, which these leave "
             "out."
         )

@@ -21,6 +21,7 @@ from chemsbi_jax.galaxy.hierarchical import (
     hierarchical_posterior,
     load_shared_network,
 )
+from chemsbi_jax.galaxy.hierarchical.settings import SAMPLERS
 from chemsbi_jax.galaxy.hierarchical.shared import LARGEST_SHARE, make_layout
 from chemsbi_jax.galaxy.hierarchical.star import FactorForward
 from chemsbi_jax.galaxy.hierarchical.trained import prior_ratio
@@ -84,7 +85,9 @@ def infer_shared(
     )
     if not found.is_converged:
         return SharedAnswer(found, found.why_not())
-    n_subset = found.posterior.checks.get("n_subset")
+    checks = found.posterior.checks
+    by_nuts = checks.get("n_nuts") if checks.get("sampler") == "nuts" else None
+    n_subset = by_nuts or checks.get("n_subset")
     note = (
         f"The interval with shared errors is from {n_subset} random stars of {n_stars}."
     )
@@ -140,13 +143,16 @@ def shared_figures(
     yield "width_budget", plots.plot_budget(found.budget)
 
 
-def read_settings(hold: str, path: Path | None) -> SharedErrors:
+def read_settings(
+    hold: str, path: Path | None, sampler: str | None = None
+) -> SharedErrors:
     """Prior scales from flags: blocks to hold, and a JSON file of `SharedErrors`.
 
     Args:
         hold: names of blocks with commas between them, such as yields,zero-points.
         path: a JSON object with fields of `SharedErrors`, such as
             {"yields": {"sn2_fe": 0.1}, "scatter": 0.02}; None for the defaults.
+        sampler: of `SAMPLERS`; None takes that of the file.
 
     Raises:
         InputError: the file or a name in it can't be read.
@@ -161,6 +167,8 @@ def read_settings(hold: str, path: Path | None) -> SharedErrors:
         )
     content = {} if path is None else _read_priors(path)
     held = (*content.pop("hold", ()), *(n.replace("-", "_") for n in names))
+    if sampler is not None:
+        content["sampler"] = sampler
     settings = SharedErrors(**content, hold=held)
     try:
         layout = make_layout(settings, SHARED_FACTORS)  # before anything long
@@ -199,6 +207,7 @@ _EXPECTED = {
     "outlier_share": f"a share from 0 to {LARGEST_SHARE}",
     "outlier_width": "a number above 0 [dex]",
     "hold": f"a list of names from {', '.join(BLOCKS)}",
+    "sampler": " or ".join(SAMPLERS),
 }
 """Field of `SharedErrors` -> its values in JSON, where it is not one number."""
 
@@ -207,6 +216,8 @@ def _is_allowed(name: str, value: object) -> bool:
     """Whether a value of the JSON file has the type that its field needs."""
     if name == "hold":
         return isinstance(value, list) and all(isinstance(n, str) for n in value)
+    if name == "sampler":
+        return value in SAMPLERS
     if name == "outlier_share":
         return _is_number(value) and 0.0 <= value <= LARGEST_SHARE
     if name == "outlier_width":

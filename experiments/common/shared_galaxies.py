@@ -15,6 +15,7 @@ from chemsbi_jax import priors
 from chemsbi_jax.constants import N_GLOBAL, PARAMETERS, SHARED_FACTORS
 from chemsbi_jax.emulator import load_yield_emulator
 from chemsbi_jax.galaxy.hierarchical import SharedErrors, load_shared_network
+from chemsbi_jax.galaxy.hierarchical.chains import ChainSizes
 from chemsbi_jax.galaxy.hierarchical.mock import LIMIT, draw_stars
 from chemsbi_jax.galaxy.hierarchical.network import (
     SharedNetwork,
@@ -24,7 +25,7 @@ from chemsbi_jax.galaxy.hierarchical.network import (
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, make_layout, psi_names
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star, make_stars
 from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
-from chemsbi_jax.galaxy.nuts.shared import ChainSizes, sample_shared
+from chemsbi_jax.galaxy.nuts.shared import sample_shared
 from chemsbi_jax.simulator.blocks import simulate_blocks
 
 NAMES = psi_names(SHARED_FACTORS)

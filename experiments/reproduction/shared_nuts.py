@@ -16,8 +16,9 @@ from chemsbi_jax.galaxy.hierarchical import (
     hierarchical_posterior,
     load_shared_network,
 )
+from chemsbi_jax.galaxy.hierarchical.chains import ChainSizes
 from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
-from chemsbi_jax.galaxy.nuts.shared import ChainSizes, run_shared_nuts
+from chemsbi_jax.galaxy.nuts.shared import run_shared_nuts
 from reproduction.galaxies import load_galaxies
 from reproduction.inference import each_sample
 

@@ -14,15 +14,16 @@ from scipy import stats as scipy_stats
 import chemsbi_jax as cs
 from chemsbi_jax.constants import ABUNDANCES, SHARED_FACTORS
 from chemsbi_jax.galaxy import hierarchical as h
+from chemsbi_jax.galaxy.hierarchical.chains import ChainSizes
 from chemsbi_jax.galaxy.hierarchical.joint_density import make_joint_density
-from chemsbi_jax.galaxy.hierarchical.mode import expand_at, find_shared_mode
+from chemsbi_jax.galaxy.hierarchical.marginal import place_density
+from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode, inverse_curvature
 from chemsbi_jax.galaxy.hierarchical.place import look_at
+from chemsbi_jax.galaxy.hierarchical.sampling import sample_psi
 from chemsbi_jax.galaxy.hierarchical.shared import make_layout, unpack
-from chemsbi_jax.galaxy.hierarchical.shared_density import last_axis
 from chemsbi_jax.galaxy.hierarchical.star import Model, make_stars
-from chemsbi_jax.galaxy.hierarchical.surrogate import normals
 from chemsbi_jax.galaxy.hierarchical.tangent import tangents
-from chemsbi_jax.galaxy.nuts.shared import ChainSizes, run_shared_nuts
+from chemsbi_jax.galaxy.nuts.shared import run_shared_nuts
 from chemsbi_jax.priors import Prior
 
 N, ERROR, N_FACTORS = 20, 0.05, len(SHARED_FACTORS)
@@ -106,40 +107,26 @@ def test_marginal_likelihoods_are_those_of_the_linear_model(model, stars):
         np.testing.assert_allclose(each, expected, rtol=2e-4, atol=0.02)
 
 
-def expansion_at(model, stars, layout, psi):
-    """All stars along the last axis, and their expansion around one psi."""
-    rows, start = rows_of(stars)
-    here = np.asarray(psi, float)
-    found = expand_at(rows, start, model, layout, here, np.eye(len(psi)))[1]
-    return last_axis(rows), found
-
-
-@jax.jit
-def expanded(psi, rows, expansion, layout):
-    """Log likelihood of each star by the expansion, with those that fill up."""
-    return normals(rows, expansion, layout, psi).log_likelihood
-
-
-def test_the_expansion_has_the_marginal_likelihoods(model, stars):
-    """At its centre, and at another psi."""
-    layout = make_layout(h.SharedErrors(outlier_share=0.0), SHARED_FACTORS)
-    here, there = at_random(layout, 1, 0.2), at_random(layout, 2, 0.3)
-    found = expansion_at(model, stars, layout, here)
-    for psi in (here, there):
+def test_points_give_the_marginal_likelihoods(model, stars, key):
+    """At the centre of the coordinates, and at another psi."""
+    key_nodes, key_at = jax.random.split(key)
+    settings = h.SharedErrors(outlier_share=0.0)
+    layout = make_layout(settings, SHARED_FACTORS)
+    here = np.asarray(at_random(layout, 1, 0.2))
+    density, _ = place_density(
+        key_nodes, *rows_of(stars, settings), model, layout, here, 256
+    )
+    assert len(density.counts) > N  # filled up to a length with a program
+    assert density.counts.sum() == N
+    for at in (np.zeros(len(here)), jax.random.normal(key_at, here.shape)):
+        psi = density.joint.psi(jnp.asarray(at))
         expected = [log_normal(model, stars, i, psi, layout) for i in range(N)]
-        each = expanded(psi, *found, layout)[:N]
-        np.testing.assert_allclose(each, expected, rtol=2e-4, atol=0.02)
-
-
-@pytest.mark.thorough
-def test_slopes_of_the_expansion_are_differences(model, stars):
-    layout = make_layout(h.SharedErrors(outlier_share=0.0), SHARED_FACTORS)
-    here, there = at_random(layout, 1, 0.2), at_random(layout, 2, 0.3)
-    found = expansion_at(model, stars, layout, here)
-    total = jax.jit(jax.grad(lambda psi: expanded(psi, *found, layout)[:N].sum()))
-    score = tangents(*rows_of(stars), model, layout, there).score.sum(axis=0)
-    scale = np.abs(score).max()
-    np.testing.assert_allclose(total(there) / scale, score / scale, atol=5e-3)
+        each = jax.jit(density.of_stars)(at)[:N]
+        # 256 points of a normal integrand that is .8 times as wide: 1 %
+        np.testing.assert_allclose(each, expected, rtol=2e-4, atol=0.06)
+        total = jax.jit(density.value)(at)
+        alone = each.sum() - 0.5 * (psi**2).sum()
+        np.testing.assert_allclose(total, alone, rtol=1e-5)
 
 
 def test_scores_are_differences(model, stars):
@@ -186,17 +173,21 @@ def test_information_is_the_variance_of_scores(model, stars):
 
 
 @pytest.mark.thorough
-def test_mode_of_a_linear_model_is_that_of_least_squares(model, stars):
+def test_mode_of_a_linear_model_is_that_of_least_squares(model, stars, key):
     """With all widths held, the posterior of psi is normal."""
+    key_mode, key_nodes = jax.random.split(key)
     layout = make_layout(CONSTANT, SHARED_FACTORS)
-    found = find_shared_mode(rows_of(stars)[0], model, layout)
+    found = find_shared_mode(key_mode, rows_of(stars)[0], model, layout)
     assert found.step < 0.35
     before = look_at(*rows_of(stars), model, layout, np.zeros(len(found.psi)))
     # one step of Fisher scoring from anywhere ends at the mode
     score = before.stars.score.sum(axis=0) - before.psi
     away = found.psi - before.psi - before.covariance @ score
-    widths = np.sqrt(np.diag(found.covariance))
+    widths = np.sqrt(np.diag(before.covariance))
     np.testing.assert_allclose(away / widths, 0.0, atol=0.2)
+    density, _ = place_density(key_nodes, *rows_of(stars), model, layout, found.psi, 64)
+    curved = inverse_curvature(density, np.zeros(len(widths)))
+    np.testing.assert_allclose(np.sqrt(np.diag(curved)) / widths, 1.0, atol=0.1)
 
 
 def test_shared_errors_of_iron_count(model, stars):
@@ -256,9 +247,11 @@ def test_coordinates_have_an_inverse(model, stars, key):
 @pytest.mark.thorough
 def test_nuts_finds_the_normal_posterior_of_a_linear_model(model, stars, key):
     layout = make_layout(CONSTANT, SHARED_FACTORS)
-    expected = find_shared_mode(rows_of(stars)[0], model, layout)
+    key_mode, key_run = jax.random.split(key)
+    mode = find_shared_mode(key_mode, rows_of(stars)[0], model, layout).psi
+    expected = look_at(*rows_of(stars), model, layout, mode)
     sizes = ChainSizes(n_chains=2, n_warmup=100, n_draws=200, max_tree_depth=5)
-    found = run_shared_nuts(key, model.forward, PRIOR, stars, CONSTANT, sizes=sizes)
+    found = run_shared_nuts(key_run, model.forward, PRIOR, stars, CONSTANT, sizes=sizes)
     assert found.n_divergent == 0
     draws = found.psi[..., :2]
     assert (split_gelman_rubin(draws) < 1.1).all()
@@ -267,3 +260,22 @@ def test_nuts_finds_the_normal_posterior_of_a_linear_model(model, stars, key):
     # 100 independent draws give a mean to 0.1 and a width to 7 %
     np.testing.assert_allclose(away, 0.0, atol=0.4)
     np.testing.assert_allclose(draws.std(axis=(0, 1)) / widths, 1.0, atol=0.25)
+
+
+@pytest.mark.thorough
+def test_nuts_without_the_stars_finds_the_normal_posterior(model, stars, key):
+    """`sample_psi`: all parameters of psi that the stars narrow, not only two."""
+    key_mode, key_run = jax.random.split(key)
+    layout = make_layout(CONSTANT, SHARED_FACTORS)
+    rows, local = rows_of(stars)
+    mode = find_shared_mode(key_mode, rows, model, layout).psi
+    expected = look_at(rows, local, model, layout, mode)
+    sizes = ChainSizes(2, 75, 200, 4, is_dense=True, acceptance=0.8, first_step=0.3)
+    found = sample_psi(key_run, rows, model, layout, sizes=sizes, n_nodes=16)
+    assert found.is_converged
+    draws = found.psi.reshape(-1, len(mode))
+    widths = np.sqrt(np.diag(expected.covariance))
+    away = (draws.mean(axis=0) - expected.psi) / widths
+    # the curvature of the prior alone in most directions: 1 of its widths there
+    np.testing.assert_allclose(away, 0.0, atol=0.45)
+    np.testing.assert_allclose(draws.std(axis=0) / widths, 1.0, atol=0.3)

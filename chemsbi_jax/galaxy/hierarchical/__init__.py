@@ -3,10 +3,12 @@
 Yield factors, zero points, population, scatter and outliers have priors beside the two
 parameters of the galaxy, and each star's four local parameters are integrated out. A
 network that was trained on galaxies drawn from these priors gives the posterior at once
-(neural posterior estimation of a hierarchical model, with a set of stars as data).
+(neural posterior estimation of a hierarchical model, with a set of stars as data). NUTS
+on the likelihood (`sampling`) takes minutes and uses all that the stars say.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -28,6 +30,7 @@ from chemsbi_jax.galaxy.hierarchical.result import (
     HierarchicalPosterior as HierarchicalPosterior,
 )
 from chemsbi_jax.galaxy.hierarchical.result import to_result
+from chemsbi_jax.galaxy.hierarchical.sampling import by_nuts
 from chemsbi_jax.galaxy.hierarchical.settings import BLOCKS as BLOCKS
 from chemsbi_jax.galaxy.hierarchical.settings import SharedErrors as SharedErrors
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, make_layout
@@ -43,6 +46,18 @@ from chemsbi_jax.galaxy.hierarchical.trained import (
 )
 from chemsbi_jax.galaxy.hierarchical.trained import prior_ratio
 from chemsbi_jax.types import Stars
+
+
+class Keys(NamedTuple):
+    """One key for each random step."""
+
+    subset: Key[Array, ""]
+    draws: Key[Array, ""]
+    budget: Key[Array, ""]
+    check: Key[Array, ""]
+    fit: Key[Array, ""]
+    nuts: Key[Array, ""]
+
 
 DEFAULT = SharedErrors()
 MISFIT_STARS = 256  # random ones, for the alarm
@@ -88,17 +103,20 @@ def hierarchical_posterior(
     _require_eight(stars)
     layout = make_layout(settings, factors)
     ratio = prior_ratio(trained, settings, layout, factors)
-    key_subset, key_draws, key_budget, key_check, key_fit = jax.random.split(key, 5)
+    keys = Keys(*jax.random.split(key, len(Keys._fields)))
     extra = {}
     if len(stars.values) > most_stars:
-        stars, extra = _subset(key_subset, stars, most_stars), {"n_subset": most_stars}
+        stars, extra = _subset(keys.subset, stars, most_stars), {"n_subset": most_stars}
     readings = make_stars(stars, settings, trained.prior)
     model, galaxy = Model(forward, trained.prior), padded(readings, layout, ratio)
     network, width = trained.network, settings.outlier_width
-    latents = draw_psi(key_draws, network, galaxy, n_draws)
+    latents = draw_psi(keys.draws, network, galaxy, n_draws)
     whole = latents[:, :N_GLOBAL].std(axis=0)
-    budget = width_budget(key_budget, network, galaxy, whole)
-    check = predictive_check(key_check, network, model, galaxy, latents, width)
+    budget = width_budget(keys.budget, network, galaxy, whole)
+    if settings.sampler == "nuts":
+        latents, nuts = by_nuts(keys.nuts, readings, model, layout, latents, quiet)
+        extra |= nuts
+    check = predictive_check(keys.check, network, model, galaxy, latents, width)
     checks = {
         "converged": bool(np.isfinite(latents).all() and check.is_near),
         "predictive_p": check.p,
@@ -107,7 +125,7 @@ def hierarchical_posterior(
     result = to_result(latents, budget, checks, layout, factors, trained.prior)
     if not result.is_converged:
         return result
-    return _with_misfit(key_fit, result, readings, model, layout, quiet)
+    return _with_misfit(keys.fit, result, readings, model, layout, quiet)
 
 
 def _require_eight(stars: Stars) -> None:
@@ -135,12 +153,14 @@ def _with_misfit(
 
     The mean of psi will not do: far from the mode in 38 dimensions, it fits no star.
     """
-    key_subset, key_fit = jax.random.split(key)
+    key_subset, key_mode, key_fit = jax.random.split(key, 3)
     n = len(readings.values)
     rows = jax.random.permutation(key_subset, n)[:MISFIT_STARS]
     rows = np.sort(np.asarray(rows))
     readings = jax.tree.map(lambda x: x[rows], readings)
-    centre = find_shared_mode(readings, model, layout, quiet=quiet).psi
+    start = result.latents.mean(axis=0)
+    mode = find_shared_mode(key_mode, readings, model, layout, start, quiet=quiet)
+    centre = mode.psi
     is_outlier = find_outliers(readings, model, layout, centre)
     outliers = rows[is_outlier].tolist()
     checks = result.posterior.checks | {"outliers": outliers, "n_alarm": len(rows)}

@@ -40,3 +40,9 @@ def in_blocks(
 
 # at the first call, as JAX starts with it
 _on_all_devices = cache(spread)
+
+
+def padded_length(n_stars: int) -> int:
+    """8, 16, 32, or the next 2^n or 3/2 of it: few sizes to compile for."""
+    power = max(8, 1 << (n_stars - 1).bit_length())
+    return power * 3 // 4 if n_stars <= power * 3 // 4 and power > 32 else power

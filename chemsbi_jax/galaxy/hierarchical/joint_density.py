@@ -50,6 +50,12 @@ class JointDensity(NamedTuple):
         """Shared latents from their coordinates."""
         return self.centre + at @ self.factor.T
 
+    def from_coordinates(
+        self, at: Float[np.ndarray, "*b psi"]
+    ) -> Float[np.ndarray, "*b psi"]:
+        """Shared latents from their coordinates, in float64."""
+        return np.asarray(self.centre, float) + at @ np.asarray(self.factor, float).T
+
     def values(
         self, at: Float[np.ndarray, "chain all"]
     ) -> tuple[Float[np.ndarray, "chain psi"], Float[np.ndarray, "chain 4 star"]]:
@@ -66,11 +72,18 @@ class JointDensity(NamedTuple):
         local: Float[np.ndarray, "chain 4 star"],
     ) -> Float[np.ndarray, "chain all"]:
         """Coordinates of shared and local latents, on the host."""
-        of_psi = np.linalg.solve(np.asarray(self.factor, float), (psi - self.centre).T)
+        of_psi = self.coordinates_of(psi)
         root = np.moveaxis(np.asarray(self.root, float), -1, 0)
         away = np.moveaxis(local - self._modes(psi), 1, 2)[..., None]
         noise = np.moveaxis(np.linalg.solve(root, away)[..., 0], 2, 1)
-        return np.concatenate([of_psi.T, noise.reshape(len(psi), -1)], axis=1)
+        return np.concatenate([of_psi, noise.reshape(len(psi), -1)], axis=1)
+
+    def coordinates_of(
+        self, psi: Float[np.ndarray, "chain psi"]
+    ) -> Float[np.ndarray, "chain psi"]:
+        """Coordinates of shared latents, in float64."""
+        away = psi - np.asarray(self.centre, float)
+        return np.linalg.solve(np.asarray(self.factor, float), away.T).T
 
     def _modes(self, psi: np.ndarray) -> Float[np.ndarray, "chain 4 star"]:
         away = np.asarray(psi - self.centre, float)
@@ -91,13 +104,27 @@ class JointDensity(NamedTuple):
         self, of_psi: Float[AnyArray, " psi"], noise: Float[AnyArray, "4 star"]
     ) -> Float[AnyArray, " star"]:
         """Log of likelihood times population of each star in its coordinates."""
-        shared = unpack(self.psi(of_psi), self.layout)
+        # relative to the pseudo-prior, the mixture has the form of the marginal one
+        mixed = jax.vmap(with_outliers, in_axes=(0, None, 0))
+        relative = self.relative(of_psi, noise)
+        total = mixed(self.stars, self.shared(of_psi), relative)
+        return total + norm.logpdf(noise).sum(axis=0)
+
+    def shared(self, of_psi: Float[AnyArray, " psi"]) -> Shared:
+        """Shared parameters of coordinates."""
+        return unpack(self.psi(of_psi), self.layout)
+
+    def relative(
+        self, of_psi: Float[AnyArray, " psi"], noise: Float[AnyArray, "4 star"]
+    ) -> Float[AnyArray, " star"]:
+        """Log density of each star as an inlier, over that of standard normals."""
         local = self.local + self.shear @ (self.factor @ of_psi)
         local = local + jnp.sum(self.root * noise, axis=1)
         every = np.arange(N_LOCAL)
         log_det = jnp.log(self.root[every, every]).sum(axis=0)
-        each = jax.vmap(_of_one, in_axes=(0, None, None, -1, -1, 0))
-        return each(self.stars, shared, self.model, local, noise, log_det)
+        each = jax.vmap(_of_one, in_axes=(0, None, None, -1))
+        found = each(self.stars, self.shared(of_psi), self.model, local)
+        return found + log_det - norm.logpdf(noise).sum(axis=0)
 
 
 def make_joint_density(
@@ -130,16 +157,9 @@ def make_joint_density(
 
 
 def _of_one(
-    star: Star,
-    shared: Shared,
-    model: Model,
-    local: Float[AnyArray, " 4"],
-    noise: Float[AnyArray, " 4"],
-    log_det: Float[AnyArray, ""],
+    star: Star, shared: Shared, model: Model, local: Float[AnyArray, " 4"]
 ) -> Float[AnyArray, ""]:
+    """Log of likelihood times population of an inlier."""
     value, bad = readings(star, model, inputs_at(shared, local))
     gain = log_likelihood(star, shared, value) + log_population(shared, local)
-    pseudo = norm.logpdf(noise).sum()
-    # relative to the pseudo-prior, the mixture has the form of the marginal one
-    relative = jnp.where(bad, BAD, gain + log_det - pseudo)
-    return with_outliers(star, shared, relative) + pseudo
+    return jnp.where(bad, BAD, gain)

@@ -1,4 +1,4 @@
-"""The mode of psi: each round expands the readings anew where the last one ended.
+"""The mode of psi: each round linearises the stars anew where the last one ended.
 
 The first rounds have no outliers, so that no star is given up before the shared
 parameters had a chance to explain it.
@@ -11,113 +11,99 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 from scipy.optimize import minimize
 from tqdm import tqdm
 
-from chemsbi_jax.galaxy.hierarchical.expansion import Expansion, expand
 from chemsbi_jax.galaxy.hierarchical.local_modes import N_LOCAL
+from chemsbi_jax.galaxy.hierarchical.marginal import MarginalDensity, place_density
 from chemsbi_jax.galaxy.hierarchical.shared import Layout
-from chemsbi_jax.galaxy.hierarchical.shared_density import (
-    SharedDensity,
-    last_axis,
-    make_density,
-    padded_length,
-    to_psi,
-)
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star
-from chemsbi_jax.galaxy.hierarchical.tangent import star_modes
 from chemsbi_jax.types import AnyArray
 
-SOBER_ROUNDS, ROUNDS = 8, 12  # at most, without and with outliers
+SOBER_ROUNDS, ROUNDS = 3, 12  # at most, without and with outliers
 FIRST_SCATTER = 1.5  # prior widths: no star is far off at the start
-FIRST_WIDTH = 0.3  # of psi, in prior widths, before there is a curvature
 REACH = 3.0  # widths of a round in each whitened coordinate
 CLOSE = 0.35  # widths of a round that ends the search, as rms over the coordinates
-N_EVALUATIONS = 80
-DIFFERENCE = 0.1  # widths, of the gradients that make the curvature
-FLATTEST = 0.02  # curvature in whitened coordinates
+N_NODES = 8  # of a star's integral
+N_EVALUATIONS = 40
+DIFFERENCE = 0.2  # widths, of the gradients that make the curvature
+FLATTEST = 0.3  # curvature in whitened coordinates
 
 
 class Mode(NamedTuple):
-    """The mode of psi, with the curvature there."""
+    """The mode of psi."""
 
     psi: Float[np.ndarray, " psi"]
-    covariance: Float[np.ndarray, "psi psi"]
     local: Float[np.ndarray, "star 4"]  # modes of the stars
-    expansion: Expansion
-    step: float  # of the last round, in posterior widths
+    value: float  # log posterior density there, up to a constant [nats]
+    step: float  # of the last round, in widths of a linearised galaxy
     rounds: int
 
 
 def find_shared_mode(
-    stars: Star, model: Model, layout: Layout, *, quiet: bool = True
+    key: Key[Array, ""],
+    stars: Star,
+    model: Model,
+    layout: Layout,
+    start: Float[np.ndarray, " psi"] | None = None,
+    *,
+    quiet: bool = True,
 ) -> Mode:
-    """Mode of psi; every round ends at the mode of its own expansion."""
+    """Mode of psi; the stars are integrated out.
+
+    Args:
+        key: determines the points of the stars' integrals.
+        stars: `make_stars`.
+        model: forward model and prior.
+        layout: of psi.
+        start: psi of the first round; None takes the middle of the prior, with more
+            scatter.
+        quiet: no progress bar.
+    """
     sober = dataclasses.replace(
         layout, outlier_share=jnp.zeros_like(layout.outlier_share)
     )
+    psi = _first(layout) if start is None else np.asarray(start, float)
+    local = np.zeros((len(stars.values), N_LOCAL), np.float32)
+    keys, step, value = jax.random.split(key, ROUNDS), np.inf, -np.inf
+    for i in tqdm(range(ROUNDS), desc="mode", unit="round", disable=quiet):
+        now = sober if i < SOBER_ROUNDS else layout
+        density, local = place_density(keys[i], stars, local, model, now, psi, N_NODES)
+        psi, value, step = _climb(density)
+        if step < CLOSE and i >= SOBER_ROUNDS:
+            break
+    return Mode(psi, local, value, step, i + 1)
+
+
+def _first(layout: Layout) -> Float[np.ndarray, " psi"]:
     psi = np.zeros(len(layout.scale))
     psi[layout.slices()["scatter"]] = FIRST_SCATTER
-    covariance = FIRST_WIDTH**2 * np.eye(len(psi))
-    local = np.zeros((len(stars.values), N_LOCAL), np.float32)
-    total = 0
-    with tqdm(total=ROUNDS, desc="mode", unit="round", disable=quiet) as bar:
-        for now, most in ((sober, SOBER_ROUNDS), (layout, ROUNDS)):
-            while total < most:
-                before = psi
-                local, expansion = expand_at(stars, local, model, now, psi, covariance)
-                psi, covariance = _climb(stars, expansion, now, psi, covariance)
-                away = np.linalg.solve(np.linalg.cholesky(covariance), psi - before)
-                step, total = float(np.sqrt((away**2).mean())), total + 1
-                bar.update()
-                if step < CLOSE:
-                    break
-    local, expansion = expand_at(stars, local, model, layout, psi, covariance)
-    return Mode(psi, covariance, local, expansion, step, total)
+    return psi
 
 
-def expand_at(
-    stars: Star,
-    local: Float[np.ndarray, "star 4"],
-    model,
-    layout: Layout,
-    psi,
-    covariance,
-) -> tuple[Float[np.ndarray, "star 4"], Expansion]:
-    """Modes of all stars at one psi, from a first guess, and the expansion there.
-
-    The expansion is filled up to the length of `last_axis`.
-    """
-    local = star_modes(stars, local, model, layout, psi)
-    found = expand(stars, local, model, layout, psi, covariance)
-    fill = np.arange(padded_length(len(local))) % len(local)
-    by_star = {k: getattr(found, k)[..., fill] for k in Expansion._fields[2:]}
-    return local, found._replace(**by_star)
-
-
-def _climb(stars, expansion, layout: Layout, psi, covariance):
-    """Mode of one expansion within reach, and the inverse curvature there."""
-    rows, n = last_axis(stars), len(stars.values)
-    density = make_density(rows, expansion, layout, psi, covariance, n)
+def _climb(density: MarginalDensity) -> tuple[Float[np.ndarray, " psi"], float, float]:
+    """Mode within reach, the log density there, and the length of the step."""
 
     def loss(at: np.ndarray) -> tuple[float, np.ndarray]:
-        value, slope = _value_and_slope(density, jnp.asarray(at, jnp.float32))
+        value, slope = value_and_slope(density, jnp.asarray(at, jnp.float32))
         return -float(value), -np.asarray(slope, float)
 
+    n = density.n_psi
     found = minimize(
         loss,
-        np.zeros(len(psi)),
+        np.zeros(n),
         jac=True,
         method="L-BFGS-B",
-        bounds=[(-REACH, REACH)] * len(psi),
+        bounds=[(-REACH, REACH)] * n,
         options={"maxfun": N_EVALUATIONS, "maxcor": 30},
     )
-    return to_psi(density, found.x), inverse_curvature(density, found.x)
+    step = float(np.sqrt((found.x**2).mean()))
+    return density.blocks.from_coordinates(found.x), -float(found.fun), step
 
 
 def inverse_curvature(
-    density: SharedDensity, at: Float[np.ndarray, " psi"]
+    density: MarginalDensity, at: Float[np.ndarray, " psi"]
 ) -> Float[np.ndarray, "psi psi"]:
     """Covariance of psi of the normal with the curvature at coordinates `at`.
 
@@ -129,15 +115,16 @@ def inverse_curvature(
     curvature = (slopes[n:] - slopes[:n]) / (2.0 * DIFFERENCE)
     values, axes = np.linalg.eigh(0.5 * (curvature + curvature.T))
     widths = 1.0 / np.maximum(np.abs(values), FLATTEST)
-    factor = np.asarray(density.factor, float) @ axes
+    factor = np.asarray(density.blocks.factor, float) @ axes
     return (factor * widths) @ factor.T
 
 
 @jax.jit
-def _value_and_slope(density: SharedDensity, at: Array) -> tuple[AnyArray, AnyArray]:
-    return density.value_and_slope(at)
+def value_and_slope(density: MarginalDensity, at: Array) -> tuple[AnyArray, AnyArray]:
+    """Log density of coordinates, and its gradient."""
+    return jax.value_and_grad(density.value)(at)
 
 
 @jax.jit
-def _slopes(density: SharedDensity, at: Array) -> AnyArray:
-    return lax.map(lambda x: density.value_and_slope(x)[1], at)
+def _slopes(density: MarginalDensity, at: Array) -> AnyArray:
+    return lax.map(lambda x: jax.grad(density.value)(x), at)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
+from chemsbi_jax.galaxy.hierarchical.blocks import padded_length
 from chemsbi_jax.galaxy.hierarchical.mock import LIMIT, N_READINGS, draw_stars
 from chemsbi_jax.galaxy.hierarchical.moments import N_MOMENTS
 from chemsbi_jax.galaxy.hierarchical.network import (
@@ -18,7 +19,6 @@ from chemsbi_jax.galaxy.hierarchical.network import (
 )
 from chemsbi_jax.galaxy.hierarchical.settings import BLOCKS
 from chemsbi_jax.galaxy.hierarchical.shared import Layout
-from chemsbi_jax.galaxy.hierarchical.shared_density import padded_length
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star
 from chemsbi_jax.types import AnyArray
 

@@ -48,10 +48,22 @@ class HierarchicalPosterior(NamedTuple):
         )
 
     def doubt(self) -> str:
-        """A sentence where the stars are unusual for the model; else empty."""
+        """Sentences where NUTS failed or the stars are unusual; else empty."""
         c = self.posterior.checks
-        if not self.is_converged or c.get("predictive_p", 1.0) >= MIN_P:
+        if not self.is_converged:
             return ""
+        failed = "r_hat" in c and c.get("sampler") != "nuts"
+        first = (
+            f"NUTS did not converge (r-hat {c.get('r_hat', np.inf):.2f}); the interval "
+            "with shared errors is that of the network."
+        )
+        parts = [first] if failed else []
+        if c.get("predictive_p", 1.0) < MIN_P:
+            parts.append(self._unusual())
+        return " ".join(parts)
+
+    def _unusual(self) -> str:
+        c = self.posterior.checks
         return (
             "The stars are unusual for galaxies of the model with shared errors "
             f"(predictive check: p = {c['predictive_p']:.3f}, distance "

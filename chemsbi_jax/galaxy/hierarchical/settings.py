@@ -10,6 +10,7 @@ from chemsbi_jax.galaxy.hierarchical.yield_prior import default_scale
 BLOCKS = ("yields", "zero_points", "population", "scatter", "outliers")
 """Blocks of shared parameters beside the galaxy's, in the order of the latents."""
 LOCAL = PARAMETERS[N_GLOBAL:]
+SAMPLERS = ("network", "nuts")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,9 @@ class SharedErrors:
     """Log10 of the share of outliers [dex]; 0 holds it."""
     hold: tuple[str, ...] = ()
     """Blocks (of `BLOCKS`) that are held at their default values."""
+    sampler: str = "network"
+    """"network" takes seconds; "nuts" samples the likelihood in minutes, with the
+    network for the start, and gives narrower intervals from tens of stars on."""
 
 
 def prior_scales(
@@ -48,8 +52,12 @@ def prior_scales(
         factors: names of the yield factors.
 
     Raises:
-        InputError: an unknown block or name, or a scale that is negative.
+        InputError: an unknown block, name or sampler, or a scale that is negative.
     """
+    if settings.sampler not in SAMPLERS:
+        raise InputError(
+            f"Expected a sampler from {SAMPLERS}; got {settings.sampler!r}."
+        )
     unknown = set(settings.hold) - set(BLOCKS)
     if unknown:
         raise InputError(

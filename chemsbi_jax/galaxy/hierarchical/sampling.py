@@ -1,0 +1,160 @@
+"""Draws of psi by NUTS, with the stars integrated out (`MarginalDensity`).
+
+The chains have as many dimensions as psi, whatever the number of stars. Short chains
+around the mode give the mean and the covariance of psi; there, the stars get new points
+and the chains that count begin. Each chain has its own points, so that r-hat shows
+their error, too.
+"""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Key
+from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
+
+from chemsbi_jax.constants import N_GLOBAL
+from chemsbi_jax.galaxy.hierarchical.chains import ChainSizes, run_chains
+from chemsbi_jax.galaxy.hierarchical.marginal import (
+    MarginalDensity,
+    Nodes,
+    make_nodes,
+    place_density,
+    with_covariance,
+)
+from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode, inverse_curvature
+from chemsbi_jax.galaxy.hierarchical.shared import Layout
+from chemsbi_jax.galaxy.hierarchical.star import Model, Star
+
+N_NODES = 16  # of a star's integral
+FIRST_SPREAD = 0.5  # widths of the first places
+FIRST = ChainSizes(4, 40, 40, 4, acceptance=0.8, first_step=0.3)
+USUAL = ChainSizes(4, 75, 150, 4, is_dense=True, acceptance=0.8, first_step=0.3)
+CURVED = 0.3  # weight of the curvature at the mode in the covariance of the chains
+LARGEST_R_HAT = 1.05  # of the galaxy's parameters
+MOST_STARS = 256  # the time, and the error of the points, grow with their number
+
+
+class Keys(NamedTuple):
+    """One key for each random step."""
+
+    mode: Key[Array, ""]
+    first_nodes: Key[Array, ""]
+    first_own: Key[Array, ""]
+    start: Key[Array, ""]
+    first: Key[Array, ""]
+    nodes: Key[Array, ""]
+    own: Key[Array, ""]
+    chains: Key[Array, ""]
+
+
+class PsiChains(NamedTuple):
+    """Draws of the shared latents (standard normal in the prior), and their checks."""
+
+    psi: Float[np.ndarray, "chain draw psi"]
+    r_hat: float  # the largest of the galaxy's parameters
+    n_effective: float  # the smallest of them
+    n_divergent: int
+
+    @property
+    def is_converged(self) -> bool:
+        """Whether the draws can be used."""
+        return bool(np.isfinite(self.psi).all() and self.r_hat < LARGEST_R_HAT)
+
+
+def sample_psi(
+    key: Key[Array, ""],
+    stars: Star,
+    model: Model,
+    layout: Layout,
+    start: Float[np.ndarray, " psi"] | None = None,
+    *,
+    sizes: ChainSizes = USUAL,
+    n_nodes: int = N_NODES,
+    quiet: bool = True,
+) -> PsiChains:
+    """Posterior of psi.
+
+    Args:
+        key: determines all random numbers.
+        stars: `make_stars`.
+        model: forward model and prior.
+        layout: of psi.
+        start: psi where the search of the mode begins.
+        sizes: lengths of the chains.
+        n_nodes: points of a star, an even number.
+        quiet: no progress bar.
+    """
+    keys = Keys(*jax.random.split(key, len(Keys._fields)))
+    mode = find_shared_mode(keys.mode, stars, model, layout, start, quiet=quiet)
+    density, local = place_density(
+        keys.first_nodes, stars, mode.local, model, layout, mode.psi, n_nodes
+    )
+    curved = inverse_curvature(density, np.zeros(len(mode.psi)))
+    density = with_covariance(density, curved)
+    shape = sizes.n_chains, len(mode.psi)
+    at = FIRST_SPREAD * np.asarray(jax.random.normal(keys.start, shape))
+    first = FIRST._replace(n_chains=sizes.n_chains)
+    own = {"nodes": _nodes(keys.first_own, density, shape[0])}
+    at, _ = run_chains(keys.first, density, at, first, quiet, own)
+    psi = density.blocks.from_coordinates(at)
+    each = psi.reshape(-1, shape[1])
+    spread = np.cov(each, rowvar=False)
+    density, _ = place_density(
+        keys.nodes, stars, local, model, layout, each.mean(axis=0), n_nodes
+    )
+    density = with_covariance(density, (1.0 - CURVED) * spread + CURVED * curved)
+    at = density.blocks.coordinates_of(psi[:, -1])
+    own = {"nodes": _nodes(keys.own, density, shape[0])}
+    at, n_divergent = run_chains(keys.chains, density, at, sizes, quiet, own)
+    psi = density.blocks.from_coordinates(at)
+    return PsiChains(psi, *_convergence(psi[..., :N_GLOBAL]), n_divergent)
+
+
+def _nodes(key: Key[Array, ""], density: MarginalDensity, n_chains: int) -> Nodes:
+    """Points of each chain."""
+    n_nodes = density.nodes.log_weight.shape[-2]
+    return make_nodes(key, (n_chains, *density.counts.shape), n_nodes)
+
+
+def _convergence(draws: Float[np.ndarray, "chain draw 2"]) -> tuple[float, float]:
+    """The largest r-hat and the smallest effective number of draws."""
+    return float(split_gelman_rubin(draws).max()), float(
+        effective_sample_size(draws).min()
+    )
+
+
+def by_nuts(
+    key: Key[Array, ""],
+    stars: Star,
+    model: Model,
+    layout: Layout,
+    latents: Float[np.ndarray, "draw psi"],
+    quiet: bool = True,
+) -> tuple[Float[np.ndarray, "draw psi"], dict]:
+    """Draws of NUTS where it converges, else those of the network, and the checks.
+
+    Args:
+        key: determines all random numbers.
+        stars: `make_stars`; of more than `MOST_STARS`, that many random ones.
+        model: forward model and prior.
+        layout: of psi.
+        latents: draws of psi from the network, whose mean is where NUTS starts.
+        quiet: no progress bar.
+    """
+    key_subset, key_chains = jax.random.split(key)
+    n, checks = len(stars.values), {}
+    if n > MOST_STARS:
+        rows = np.sort(np.asarray(jax.random.permutation(key_subset, n)[:MOST_STARS]))
+        stars = jax.tree.map(lambda x: x[rows], stars)
+        checks = {"n_nuts": MOST_STARS}
+    start = latents.mean(axis=0)
+    found = sample_psi(key_chains, stars, model, layout, start, quiet=quiet)
+    checks |= {
+        "sampler": "nuts" if found.is_converged else "network",
+        "r_hat": found.r_hat,
+        "n_effective": found.n_effective,
+        "divergences": found.n_divergent,
+    }
+    draws = found.psi.reshape(-1, found.psi.shape[-1])
+    return (draws if found.is_converged else latents), checks

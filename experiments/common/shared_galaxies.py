@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
-from numpyro.diagnostics import split_gelman_rubin
 from tqdm import tqdm
 
 import chemsbi_jax as cs
 from chemsbi_jax import priors
 from chemsbi_jax.constants import N_GLOBAL, PARAMETERS, SHARED_FACTORS
 from chemsbi_jax.emulator import load_yield_emulator
+from chemsbi_jax.emulator.small import load_small_emulator
 from chemsbi_jax.galaxy.hierarchical import SharedErrors, load_shared_network
 from chemsbi_jax.galaxy.hierarchical.chains import ChainSizes
 from chemsbi_jax.galaxy.hierarchical.mock import LIMIT, draw_stars
@@ -22,13 +22,15 @@ from chemsbi_jax.galaxy.hierarchical.network import (
     sample,
     summarise,
 )
+from chemsbi_jax.galaxy.hierarchical.sampling import sample_psi
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, make_layout, psi_names
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star, make_stars
 from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
-from chemsbi_jax.galaxy.nuts.shared import sample_shared
 from chemsbi_jax.simulator.blocks import simulate_blocks
 
 NAMES = psi_names(SHARED_FACTORS)
+N_START = 500  # draws of the network, whose mean is where NUTS starts
+N_NODES = 16  # points of a star's integral
 
 
 class Galaxies(NamedTuple):
@@ -152,31 +154,22 @@ def draw_by_nuts(
         sizes: lengths of the chains.
         quiet: no progress bar.
     """
-    model, layout = default_model()
+    key_start, key_chains = jax.random.split(key)
+    _, layout = default_model()
+    small = forward_with_slopes(load_small_emulator())
+    model = Model(small, cs.paper_prior())
+    starts = draw_posteriors(key_start, galaxies, N_START).mean(axis=1)
     draws, r_hats = [], []
-    numbers = tqdm(range(len(galaxies.counts)), desc="galaxies", disable=quiet)
-    for i in numbers:
-        stars = jax.tree.map(lambda x, i=i: np.asarray(x[i]), galaxies.stars)
-        stars = hide(stars, galaxies.counts[i])
-        found = sample_shared(jax.random.fold_in(key, i), stars, model, layout, sizes)
+    for i in tqdm(range(len(starts)), desc="galaxies", disable=quiet):
+        is_born = galaxies.counts[i] > 0.0
+        stars = jax.tree.map(lambda x, i=i: np.asarray(x[i])[is_born], galaxies.stars)
+        key_i = jax.random.fold_in(key_chains, i)
+        found = sample_psi(
+            key_i, stars, model, layout, starts[i], sizes=sizes, n_nodes=N_NODES
+        )
         draws.append(found.psi.reshape(-1, found.psi.shape[-1]))
-        r_hats.append(split_gelman_rubin(found.psi[..., :N_GLOBAL]).max())
+        r_hats.append(found.r_hat)
     return np.array(draws), np.array(r_hats)
-
-
-def hide(stars: Star, counts: Float[np.ndarray, " star"]) -> Star:
-    """Stars without readings where the model has no star.
-
-    By NUTS such a star still counts as one that was born, which changes nothing as
-    long as nearly all stars of the population are.
-    """
-    seen = stars.seen * counts[:, None]
-    return stars._replace(
-        values=stars.values * seen,
-        variance=np.where(seen > 0.0, stars.variance, 1.0).astype(np.float32),
-        seen=seen,
-        log_broad=np.where(counts > 0.0, stars.log_broad, 0.0).astype(np.float32),
-    )
 
 
 @eqx.filter_jit

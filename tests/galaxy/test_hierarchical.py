@@ -116,10 +116,10 @@ def test_points_give_the_marginal_likelihoods(model, stars, key):
     density, _ = place_density(
         key_nodes, *rows_of(stars, settings), model, layout, here, 256
     )
-    assert len(density.counts) > N  # filled up to a length with a program
+    assert density.counts.size > N  # filled up to a length with a program
     assert density.counts.sum() == N
     for at in (np.zeros(len(here)), jax.random.normal(key_at, here.shape)):
-        psi = density.joint.psi(jnp.asarray(at))
+        psi = density.blocks.psi(jnp.asarray(at))
         expected = [log_normal(model, stars, i, psi, layout) for i in range(N)]
         each = jax.jit(density.of_stars)(at)[:N]
         # 256 points of a normal integrand that is .8 times as wide: 1 %
@@ -270,7 +270,7 @@ def test_nuts_without_the_stars_finds_the_normal_posterior(model, stars, key):
     rows, local = rows_of(stars)
     mode = find_shared_mode(key_mode, rows, model, layout).psi
     expected = look_at(rows, local, model, layout, mode)
-    sizes = ChainSizes(2, 75, 200, 4, is_dense=True, acceptance=0.8, first_step=0.3)
+    sizes = ChainSizes(2, 75, 200, 4, acceptance=0.8, first_step=0.3)
     found = sample_psi(key_run, rows, model, layout, sizes=sizes, n_nodes=16)
     assert found.is_converged
     draws = found.psi.reshape(-1, len(mode))

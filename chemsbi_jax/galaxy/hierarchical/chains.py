@@ -32,7 +32,6 @@ class ChainSizes(NamedTuple):
     n_warmup: int = 500  # steps that are not kept, per chain
     n_draws: int = 500  # kept steps, per chain
     max_tree_depth: int = 8  # at most 2 to this power of gradients a step
-    is_dense: bool = False  # adapts the covariance of all coordinates
     acceptance: float = 0.75  # mean probability that the adapted steps aim at
     first_step: float = 0.1
 
@@ -115,7 +114,6 @@ def _kernel(key: Key[Array, ""], density: Density, at: Array, sizes: ChainSizes)
         sizes.n_warmup,
         step_size=sizes.first_step,
         target_accept_prob=sizes.acceptance,
-        dense_mass=sizes.is_dense,
         max_tree_depth=sizes.max_tree_depth,
         model_args=(density,),
         rng_key=key,

@@ -1,9 +1,9 @@
 """The joint density of psi and all stars, in coordinates that are nearly normal.
 
 psi is whitened by its information. The local latents of each star are a normal deviate
-away from a place that moves linearly with psi, as the mode of a linearised star does
-(`tangent`), in units of the width there. The density itself is that of the forward
-model; the linear terms only set the coordinates.
+away from the mean of the star whose readings are linear (`tangent.local_normal`), in
+units of its width; both change with psi. The density itself is that of the forward
+model; the linear star only sets the coordinates.
 
 An outlier's local latents are not constrained, so their density given that it is one
 may be any normalised density (a pseudo-prior, Carlin & Chib 1995): the standard normal
@@ -31,6 +31,7 @@ from chemsbi_jax.galaxy.hierarchical.star import (
     readings,
     with_outliers,
 )
+from chemsbi_jax.galaxy.hierarchical.tangent import Line, local_normal
 from chemsbi_jax.types import AnyArray
 
 
@@ -42,9 +43,7 @@ class JointDensity(NamedTuple):
     layout: Layout
     centre: Float[AnyArray, " psi"]
     factor: Float[AnyArray, "psi psi"]  # lower triangle
-    local: Float[AnyArray, "4 star"]  # modes at the centre
-    shear: Float[AnyArray, "4 star psi"]  # their change with psi
-    root: Float[AnyArray, "4 4 star"]  # lower Cholesky factors of their covariances
+    lines: Line  # readings of all stars, linearised at the centre
 
     def psi(self, at: Float[AnyArray, "*b psi"]) -> Float[AnyArray, "*b psi"]:
         """Shared latents from their coordinates."""
@@ -62,9 +61,9 @@ class JointDensity(NamedTuple):
         """Shared and local latents of coordinates, on the host."""
         of_psi, noise = np.split(np.asarray(at, float), [len(self.centre)], axis=1)
         noise = noise.reshape(len(at), N_LOCAL, -1)
-        psi = np.asarray(self.psi(of_psi))
-        local = self._modes(psi) + np.einsum("ijs,cjs->cis", self.root, noise)
-        return psi, local
+        modes, roots = _all_normals(self, of_psi)
+        local = modes + np.einsum("csij,cjs->csi", roots, noise)
+        return self.from_coordinates(of_psi), np.moveaxis(local, 1, 2)
 
     def coordinates(
         self,
@@ -73,9 +72,9 @@ class JointDensity(NamedTuple):
     ) -> Float[np.ndarray, "chain all"]:
         """Coordinates of shared and local latents, on the host."""
         of_psi = self.coordinates_of(psi)
-        root = np.moveaxis(np.asarray(self.root, float), -1, 0)
-        away = np.moveaxis(local - self._modes(psi), 1, 2)[..., None]
-        noise = np.moveaxis(np.linalg.solve(root, away)[..., 0], 2, 1)
+        modes, roots = _all_normals(self, of_psi)
+        away = (np.moveaxis(local, 1, 2) - modes)[..., None]
+        noise = np.moveaxis(np.linalg.solve(roots, away)[..., 0], 2, 1)
         return np.concatenate([of_psi, noise.reshape(len(psi), -1)], axis=1)
 
     def coordinates_of(
@@ -84,10 +83,6 @@ class JointDensity(NamedTuple):
         """Coordinates of shared latents, in float64."""
         away = psi - np.asarray(self.centre, float)
         return np.linalg.solve(np.asarray(self.factor, float), away.T).T
-
-    def _modes(self, psi: np.ndarray) -> Float[np.ndarray, "chain 4 star"]:
-        away = np.asarray(psi - self.centre, float)
-        return self.local + np.einsum("ksp,cp->cks", self.shear, away)
 
     def split(self, at: Float[AnyArray, " all"]) -> tuple[Array, Array]:
         """Coordinates of psi, and of the stars (4, star)."""
@@ -118,13 +113,35 @@ class JointDensity(NamedTuple):
         self, of_psi: Float[AnyArray, " psi"], noise: Float[AnyArray, "4 star"]
     ) -> Float[AnyArray, " star"]:
         """Log density of each star as an inlier, over that of standard normals."""
-        local = self.local + self.shear @ (self.factor @ of_psi)
-        local = local + jnp.sum(self.root * noise, axis=1)
+        modes, roots = self.normals(of_psi)
+        local = modes + jnp.sum(roots * noise.T[:, None], axis=-1)
         every = np.arange(N_LOCAL)
-        log_det = jnp.log(self.root[every, every]).sum(axis=0)
-        each = jax.vmap(_of_one, in_axes=(0, None, None, -1))
+        log_det = jnp.log(roots[:, every, every]).sum(axis=1)
+        each = jax.vmap(_of_one, in_axes=(0, None, None, 0))
         found = each(self.stars, self.shared(of_psi), self.model, local)
         return found + log_det - norm.logpdf(noise).sum(axis=0)
+
+    def normals(
+        self, of_psi: Float[AnyArray, " psi"]
+    ) -> tuple[Float[AnyArray, "star 4"], Float[AnyArray, "star 4 4"]]:
+        """Means and roots of the local latents of all linearised stars."""
+        each = jax.vmap(local_normal, in_axes=(0, 0, None, None))
+        shared, away = self.shared(of_psi), self.factor @ of_psi
+        return each(self.stars, self.lines, shared, away)
+
+
+@jax.jit
+def _normals(density: JointDensity, of_psi: Array) -> tuple[Array, Array]:
+    return jax.vmap(density.normals)(of_psi)
+
+
+def _all_normals(
+    density: JointDensity, of_psi: Float[np.ndarray, "chain psi"]
+) -> tuple[Float[np.ndarray, "chain star 4"], Float[np.ndarray, "chain star 4 4"]]:
+    """`JointDensity.normals` of all chains, on the host."""
+    found = _normals(density, jnp.asarray(of_psi, jnp.float32))
+    modes, roots = (np.asarray(x, float) for x in found)
+    return modes, roots
 
 
 def make_joint_density(
@@ -138,21 +155,13 @@ def make_joint_density(
         layout: of psi.
         place: `look_at` with the same stars, model and layout.
     """
-    found = place.stars
     return JointDensity(
         stars,
         model,
         layout,
-        *(
-            np.ascontiguousarray(x, np.float32)
-            for x in (
-                place.psi,
-                np.linalg.cholesky(place.covariance),
-                found.local.T,
-                found.shear.transpose(1, 0, 2),
-                found.root.transpose(1, 2, 0),
-            )
-        ),
+        np.asarray(place.psi, np.float32),
+        np.asarray(np.linalg.cholesky(place.covariance), np.float32),
+        place.stars.line,
     )
 
 

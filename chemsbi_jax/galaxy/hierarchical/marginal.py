@@ -26,6 +26,7 @@ from chemsbi_jax.galaxy.hierarchical.local_modes import N_LOCAL
 from chemsbi_jax.galaxy.hierarchical.place import Place, look_at
 from chemsbi_jax.galaxy.hierarchical.shared import Layout
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star, with_outliers
+from chemsbi_jax.galaxy.hierarchical.tangent import Line
 from chemsbi_jax.types import AnyArray
 
 SPREAD = 1.2  # of the points, in widths of a linearised star: for heavy tails
@@ -65,7 +66,7 @@ class MarginalDensity(NamedTuple):
     def parts(self) -> "Part":
         """What differs between blocks of stars."""
         d = self.blocks
-        return Part(d.stars, d.local, d.shear, d.root, self.nodes, self.counts)
+        return Part(d.stars, d.lines, self.nodes, self.counts)
 
     def renewed(self, key: Key[Array, ""], n_nodes: int) -> "MarginalDensity":
         """The same density with other points."""
@@ -76,9 +77,7 @@ class Part(NamedTuple):
     """One block of stars, or all of them (leading axis)."""
 
     stars: Star
-    local: Float[AnyArray, "*block 4 star"]
-    shear: Float[AnyArray, "*block 4 star psi"]
-    root: Float[AnyArray, "*block 4 4 star"]
+    lines: Line
     nodes: Nodes
     counts: Float[AnyArray, "*block star"]
 
@@ -86,9 +85,7 @@ class Part(NamedTuple):
 def _of_block(
     at: Float[AnyArray, " psi"], density: JointDensity, part: Part
 ) -> Float[AnyArray, " star"]:
-    joint = density._replace(
-        stars=part.stars, local=part.local, shear=part.shear, root=part.root
-    )
+    joint = density._replace(stars=part.stars, lines=part.lines)
     relative = jax.vmap(joint.relative, in_axes=(None, 1))(at, part.nodes.at)
     terms = relative + part.nodes.log_weight
     inlier = logsumexp(terms, axis=0) - np.log(len(terms))
@@ -156,11 +153,11 @@ def place_density(
     first = blocks[0]
     stacked = {
         k: jax.tree.map(lambda *x: np.stack(x), *(getattr(b, k) for b in blocks))
-        for k in ("stars", "local", "shear", "root")
+        for k in ("stars", "lines")
     }
     nodes = make_nodes(key, counts.shape, n_nodes)
     density = MarginalDensity(first._replace(**stacked), nodes, counts)
-    return density, np.asarray(place.stars.local)
+    return density, np.asarray(place.stars.line.local)
 
 
 def _block(stars, model, layout, place: Place, rows: np.ndarray) -> JointDensity:

@@ -26,10 +26,10 @@ from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode, inverse_curva
 from chemsbi_jax.galaxy.hierarchical.shared import Layout
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star
 
-N_NODES = 16  # of a star's integral
+N_NODES = 32  # of a star's integral
 FIRST_SPREAD = 0.5  # widths of the first places
-FIRST = ChainSizes(4, 40, 40, 4, acceptance=0.8, first_step=0.3)
-USUAL = ChainSizes(4, 75, 150, 4, is_dense=True, acceptance=0.8, first_step=0.3)
+FIRST = ChainSizes(4, 50, 50, 4, acceptance=0.8, first_step=0.3)
+USUAL = ChainSizes(4, 75, 150, 4, acceptance=0.8, first_step=0.3)
 CURVED = 0.3  # weight of the curvature at the mode in the covariance of the chains
 LARGEST_R_HAT = 1.05  # of the galaxy's parameters
 MOST_STARS = 256  # the time, and the error of the points, grow with their number

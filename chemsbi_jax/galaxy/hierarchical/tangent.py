@@ -23,17 +23,23 @@ from chemsbi_jax.galaxy.hierarchical.star import (
     noise_variance,
     offsets,
     readings,
-    residuals,
 )
 from chemsbi_jax.types import AnyArray
 
 
-class Tangent(NamedTuple):
-    """Each star at one psi, with its readings linear in psi and the local latents."""
+class Line(NamedTuple):
+    """Readings of each star, linear in psi and in its local latents, with offsets."""
 
-    local: Float[AnyArray, "*star 4"]  # mode of the local latents
-    shear: Float[AnyArray, "*star 4 psi"]  # change of the mode with psi
-    root: Float[AnyArray, "*star 4 4"]  # lower Cholesky factor of its covariance
+    local: Float[AnyArray, "*star 4"]  # mode of the local latents, the centre
+    value: Float[AnyArray, "*star reading"]  # at the centre
+    by_psi: Float[AnyArray, "*star reading psi"]
+    by_local: Float[AnyArray, "*star reading 4"]
+
+
+class Tangent(NamedTuple):
+    """Each star at one psi, linearised there."""
+
+    line: Line
     log_likelihood: Float[AnyArray, "*star"]  # marginal, without outliers
     score: Float[AnyArray, "*star psi"]  # gradient of the log likelihood
     information: Float[AnyArray, "*star psi psi"]  # expected, of psi
@@ -90,8 +96,11 @@ def tangent(
     psi: Float[AnyArray, " psi"],
 ) -> Tangent:
     """One star, linearised at the local latents given."""
-    shear, root = _local_normal(star, local, model, layout, psi)
-    mean, slope, by_local = _linear(star, local, model, layout, psi)
+    line = _linear(star, local, model, layout, psi)
+    by_local, by_mean = line.by_local, _by_mean(line, layout)
+    shared = unpack(jnp.asarray(psi), layout)
+    mean = line.value + by_local @ (shared.mean - line.local)
+    slope = line.by_psi + by_mean
 
     def covariance(psi: Array) -> Array:
         shared = unpack(psi, layout)
@@ -113,44 +122,53 @@ def tangent(
     information = slope.T @ inverse @ slope
     information = information + 0.5 * jnp.einsum("ijp,jiq->pq", relative, relative)
     return Tangent(
-        jnp.asarray(local),
-        shear,
-        root,
+        line,
         -0.5 * (rest @ pull + norm),
         slope.T @ pull + spread_score,
         information,
     )
 
 
-def _linear(star: Star, local, model: Model, layout: Layout, psi):
-    """Mean readings in the population, and their slopes with psi and local latents."""
+def _linear(star: Star, local, model: Model, layout: Layout, psi) -> Line:
+    """Readings at one psi and local latents, and their slopes."""
 
-    def value(shared: Shared, local: Array) -> AnyArray:
-        found, _ = readings(star, model, inputs_at(shared, local))
-        return star.seen * (found + offsets(star, shared))
-
-    at = jnp.asarray(local)
-    by_local = jax.jacfwd(lambda x: value(unpack(psi, layout), x))(at)
-
-    def mean(psi: Array) -> tuple[AnyArray, AnyArray]:
+    def value(psi: Array, local: Array) -> tuple[AnyArray, AnyArray]:
         shared = unpack(psi, layout)
-        found = value(shared, at) + by_local @ (shared.mean - at)
+        found, _ = readings(star, model, inputs_at(shared, local))
+        found = star.seen * (found + offsets(star, shared))
         return found, found
 
-    slope, found = jax.jacfwd(mean, has_aux=True)(jnp.asarray(psi))
-    return found, slope, by_local
-
-
-def _local_normal(star: Star, local, model: Model, layout: Layout, psi):
-    """How the mode moves with psi, and the root of its covariance (Gauss-Newton)."""
-
-    def rest(psi: Array, local: Array) -> AnyArray:
-        shared = unpack(psi, layout)
-        value, _ = readings(star, model, inputs_at(shared, local))
-        return residuals(star, shared, value, local)
-
     at = jnp.asarray(psi), jnp.asarray(local)
-    by_psi, by_local = jax.jacfwd(rest, argnums=(0, 1))(*at)
-    factor = cholesky(by_local.T @ by_local)
-    inverse = solve_upper(factor, solve_lower(factor, jnp.eye(N_LOCAL)))
-    return -inverse @ (by_local.T @ by_psi), cholesky(inverse)
+    slopes, found = jax.jacfwd(value, argnums=(0, 1), has_aux=True)(*at)
+    return Line(at[1], found, *slopes)
+
+
+def _by_mean(line: Line, layout: Layout) -> Float[AnyArray, "reading psi"]:
+    """Slopes of the mean readings with the mean of the population."""
+    first = layout.slices()["population"].start
+    rows = np.arange(N_LOCAL) + first
+    slope = jnp.zeros_like(line.by_psi)
+    return slope.at[:, rows].set(line.by_local * layout.scale[rows])
+
+
+def local_normal(
+    star: Star, line: Line, shared: Shared, away: Float[AnyArray, " psi"]
+) -> tuple[Float[AnyArray, " 4"], Float[AnyArray, "4 4"]]:
+    """Mean of the local latents of a linear star, and a root of their covariance.
+
+    Exact for a star whose readings are linear, whatever the scatter and the population.
+
+    Args:
+        star: one.
+        line: its readings.
+        shared: shared parameters.
+        away: the same, as latents less those of the centre.
+    """
+    variance = jnp.where(star.seen > 0.0, noise_variance(star, shared), 1.0)
+    weighted = line.by_local / variance[:, None]
+    rest = star.seen * star.values - line.value - line.by_psi @ away
+    prior = jnp.exp(-2.0 * shared.log_width)
+    factor = cholesky(weighted.T @ line.by_local + jnp.diag(prior))
+    pull = rest @ weighted + prior * (shared.mean - line.local)
+    root = solve_lower(factor, jnp.eye(N_LOCAL))  # upper: its rows are solutions
+    return line.local + root @ (root.T @ pull), root

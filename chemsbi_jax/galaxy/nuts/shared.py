@@ -106,7 +106,7 @@ def sample_shared(
     first = ChainSizes(sizes.n_chains, N_FIRST, N_FIRST // 2, FIRST_DEPTH)
     at, _ = run_chains(key_first, density, start, first, quiet)
     centre = np.asarray(density.psi(at[..., :n_psi])).reshape(-1, n_psi).mean(axis=0)
-    place = look_at(stars, place.stars.local, model, layout, centre)
+    place = look_at(stars, place.stars.line.local, model, layout, centre)
     moved = make_joint_density(stars, model, layout, place)
     start = moved.coordinates(*density.values(at[:, -1]))
     at, n_divergent = run_chains(key_run, moved, start, sizes, quiet)

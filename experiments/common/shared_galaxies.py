@@ -161,8 +161,7 @@ def draw_by_nuts(
     starts = draw_posteriors(key_start, galaxies, N_START).mean(axis=1)
     draws, r_hats = [], []
     for i in tqdm(range(len(starts)), desc="galaxies", disable=quiet):
-        is_born = galaxies.counts[i] > 0.0
-        stars = jax.tree.map(lambda x, i=i: np.asarray(x[i])[is_born], galaxies.stars)
+        stars = of_galaxy(galaxies, i)
         key_i = jax.random.fold_in(key_chains, i)
         found = sample_psi(
             key_i, stars, model, layout, starts[i], sizes=sizes, n_nodes=N_NODES
@@ -170,6 +169,12 @@ def draw_by_nuts(
         draws.append(found.psi.reshape(-1, found.psi.shape[-1]))
         r_hats.append(found.r_hat)
     return np.array(draws), np.array(r_hats)
+
+
+def of_galaxy(galaxies: Galaxies, i: int) -> Star:
+    """The stars of one galaxy that the model has."""
+    is_born = galaxies.counts[i] > 0.0
+    return jax.tree.map(lambda x: np.asarray(x[i])[is_born], galaxies.stars)
 
 
 @eqx.filter_jit

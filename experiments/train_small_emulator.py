@@ -27,7 +27,7 @@ class Config:
     """Folder for the weights; they go to its folder small."""
     emulator: str = "tng"
     """Conditional emulator to approximate: tng, or a folder."""
-    n_epochs: int = 40
+    n_epochs: int = 120
     """Epochs of each of the two networks."""
     steps_per_epoch: int = 1000
     """Steps of 1024 rows per epoch."""

@@ -34,7 +34,7 @@ from chemsbi_jax.storage.weights import weights_folder
 SMALL = "small"  # folder of the small emulator inside that of the large one
 HIDDEN, TRUNK, WIDTH = (48, 48), 32, 24
 N_ROWS = 400_000
-SPREAD, FARTHEST = 1.6, 4.95  # of the latents, in prior widths: likelihoods go to 5
+SPREAD, FARTHEST = 1.4, 4.95  # of the latents, in prior widths: likelihoods go to 5
 N_TEST = 20_000
 
 
@@ -51,7 +51,7 @@ def train_small_emulator(
     large: YieldEmulator,
     prior: Prior,
     *,
-    n_epochs: int = 40,
+    n_epochs: int = 120,
     steps_per_epoch: int = 1000,
     quiet: bool = False,
 ) -> SmallEmulator:

@@ -9,6 +9,7 @@ from scipy import stats as distributions
 import chemsbi_jax as cs
 from chemsbi_jax.constants import SHARED_FACTORS
 from chemsbi_jax.emulator import load_yield_emulator
+from chemsbi_jax.emulator.small import load_small_emulator
 from chemsbi_jax.errors import InputError, WeightsError
 from chemsbi_jax.galaxy import hierarchical as h
 from chemsbi_jax.galaxy.hierarchical import (
@@ -191,6 +192,29 @@ def test_held_blocks_make_it_narrower(found, galaxies, shipped, forward):
     assert (held.posterior.sd < 1.1 * found.posterior.sd).all()
     fixed = held.draws[:, held.names.index("sn2_o")]
     assert not fixed.any()
+
+
+@pytest.mark.thorough
+def test_nuts_gives_the_interval_and_its_checks(found, galaxies, shipped, forward):
+    """Six stars say little, so that NUTS and the network agree."""
+    stars = as_table(galaxies, 0, shipped.prior).take(slice(6))
+    by = {}
+    for sampler in ("network", "nuts"):
+        by[sampler] = h.hierarchical_posterior(
+            jax.random.key(3),
+            shipped,
+            forward,
+            stars,
+            h.SharedErrors(sampler=sampler),
+            fast_forward=forward_with_slopes(load_small_emulator()),
+        ).posterior
+    checks = by["nuts"].checks
+    assert checks["sampler"] == "nuts"
+    assert checks["r_hat"] < 1.05 < checks["n_effective"]
+    assert "n_nuts" not in checks  # all of the stars
+    away = (by["nuts"].mean - by["network"].mean) / by["network"].sd
+    np.testing.assert_allclose(away, 0.0, atol=0.7)
+    np.testing.assert_allclose(by["nuts"].sd / by["network"].sd, 1.0, atol=0.4)
 
 
 def test_stars_of_no_galaxy_are_refused(galaxies, shipped, forward):

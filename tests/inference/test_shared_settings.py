@@ -29,6 +29,14 @@ def test_flag_and_file_are_joined(tmp_path):
     assert found == SharedErrors(yields={"sn2_fe": 0.1}, scatter=0.02, hold=held)
 
 
+def test_the_flag_of_the_sampler_comes_before_the_file(tmp_path):
+    path = write(tmp_path, {"sampler": "nuts"})
+    assert read_settings("", path) == SharedErrors(sampler="nuts")
+    assert read_settings("", path, "network") == SharedErrors()
+    config = InferFlags(Path("x"), tmp_path, sampler="nuts")
+    assert shared_settings(config) == SharedErrors(sampler="nuts")
+
+
 def test_an_unknown_block_is_named():
     with pytest.raises(InputError, match=r"zero-points, .*; got yield\.$"):
         read_settings("yield", None)
@@ -48,6 +56,7 @@ def test_an_unknown_block_is_named():
         ({"outlier_share": 0.9}, "a share from 0 to 0.5"),
         ({"outlier_width": 0.0}, "above 0"),
         ({"hold": "yields"}, "a list of names"),
+        ({"sampler": "hmc"}, "network or nuts for sampler; got 'hmc'"),
         ({"hold": ["yield"]}, "got .'yield'."),
     ],
 )
@@ -64,7 +73,8 @@ def test_a_file_that_is_not_there(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "flags", [{"hold": "yields"}, {"shared_priors": Path("x.json")}]
+    "flags",
+    [{"hold": "yields"}, {"shared_priors": Path("x.json")}, {"sampler": "nuts"}],
 )
 def test_flags_without_the_interval_are_refused(tmp_path, flags):
     for out in ({"fast": True}, {"shared_errors": False}):

@@ -117,7 +117,7 @@ def hierarchical_posterior(
     budget = width_budget(keys.budget, network, galaxy, whole)
     if settings.sampler == "nuts":
         fast = model if fast_forward is None else Model(fast_forward, trained.prior)
-        latents, nuts = by_nuts(keys.nuts, readings, fast, layout, latents, quiet)
+        latents, nuts = by_nuts(keys.nuts, readings, fast, layout, latents, quiet=quiet)
         extra |= nuts
     check = predictive_check(keys.check, network, model, galaxy, latents, width)
     checks = {

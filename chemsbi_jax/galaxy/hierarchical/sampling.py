@@ -130,6 +130,8 @@ def by_nuts(
     model: Model,
     layout: Layout,
     latents: Float[np.ndarray, "draw psi"],
+    *,
+    sizes: ChainSizes = USUAL,
     quiet: bool = True,
 ) -> tuple[Float[np.ndarray, "draw psi"], dict]:
     """Draws of NUTS where it converges, else those of the network, and the checks.
@@ -140,6 +142,7 @@ def by_nuts(
         model: forward model and prior.
         layout: of psi.
         latents: draws of psi from the network, whose mean is where NUTS starts.
+        sizes: lengths of the chains.
         quiet: no progress bar.
     """
     key_subset, key_chains = jax.random.split(key)
@@ -149,7 +152,9 @@ def by_nuts(
         stars = jax.tree.map(lambda x: x[rows], stars)
         checks = {"n_nuts": MOST_STARS}
     start = latents.mean(axis=0)
-    found = sample_psi(key_chains, stars, model, layout, start, quiet=quiet)
+    found = sample_psi(
+        key_chains, stars, model, layout, start, sizes=sizes, quiet=quiet
+    )
     checks |= {
         "sampler": "nuts" if found.is_converged else "network",
         "r_hat": found.r_hat,

@@ -181,6 +181,8 @@ class GalaxyChecks(TypedDict, total=False):
     n_effective: float  # the smallest of them, of the chains
     divergences: int
     n_nuts: int  # random stars of NUTS
+    points: int  # of the stars' integrals
+    effective_points: float  # second percentile over the stars
     width_over_prior: dict[str, float]  # shared parameter -> ratio
     not_narrowed: list[str]  # shared parameters
 

@@ -12,7 +12,6 @@ from jaxtyping import Array, Float, Key
 
 from chemsbi_jax.constants import SHARED_FACTORS
 from chemsbi_jax.emulator import load_yield_emulator
-from chemsbi_jax.emulator.small import load_small_emulator
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.checks import describe_fit
 from chemsbi_jax.galaxy.hierarchical import (
@@ -82,7 +81,6 @@ def infer_shared(
         stars,
         settings,
         most_stars=limits.n_shared,
-        fast_forward=_fast(settings),
         quiet=watch.quiet,
     )
     if not found.is_converged:
@@ -94,13 +92,6 @@ def infer_shared(
         f"The interval with shared errors is from {n_subset} random stars of {n_stars}."
     )
     return SharedAnswer(found, note if n_subset else "")
-
-
-def _fast(settings: SharedErrors) -> FactorForward | None:
-    """The small emulator, if NUTS is wanted."""
-    if settings.sampler != "nuts":
-        return None
-    return forward_with_slopes(load_small_emulator())
 
 
 def factor_forward(networks: Networks) -> FactorForward | None:

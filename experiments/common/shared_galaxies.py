@@ -13,7 +13,6 @@ import chemsbi_jax as cs
 from chemsbi_jax import priors
 from chemsbi_jax.constants import N_GLOBAL, PARAMETERS, SHARED_FACTORS
 from chemsbi_jax.emulator import load_yield_emulator
-from chemsbi_jax.emulator.small import load_small_emulator
 from chemsbi_jax.galaxy.hierarchical import SharedErrors, load_shared_network
 from chemsbi_jax.galaxy.hierarchical.chains import ChainSizes
 from chemsbi_jax.galaxy.hierarchical.mock import LIMIT, draw_stars
@@ -30,7 +29,6 @@ from chemsbi_jax.simulator.blocks import simulate_blocks
 
 NAMES = psi_names(SHARED_FACTORS)
 N_START = 500  # draws of the network, whose mean is where NUTS starts
-N_NODES = 16  # points of a star's integral
 
 
 class Galaxies(NamedTuple):
@@ -155,17 +153,13 @@ def draw_by_nuts(
         quiet: no progress bar.
     """
     key_start, key_chains = jax.random.split(key)
-    _, layout = default_model()
-    small = forward_with_slopes(load_small_emulator())
-    model = Model(small, cs.paper_prior())
+    model, layout = default_model()
     starts = draw_posteriors(key_start, galaxies, N_START).mean(axis=1)
     draws, r_hats = [], []
     for i in tqdm(range(len(starts)), desc="galaxies", disable=quiet):
         stars = of_galaxy(galaxies, i)
         key_i = jax.random.fold_in(key_chains, i)
-        found = sample_psi(
-            key_i, stars, model, layout, starts[i], sizes=sizes, n_nodes=N_NODES
-        )
+        found = sample_psi(key_i, stars, model, layout, starts[i], sizes=sizes)
         draws.append(found.psi.reshape(-1, found.psi.shape[-1]))
         r_hats.append(found.r_hat)
     return np.array(draws), np.array(r_hats)

@@ -9,7 +9,6 @@ from scipy import stats as distributions
 import chemsbi_jax as cs
 from chemsbi_jax.constants import SHARED_FACTORS
 from chemsbi_jax.emulator import load_yield_emulator
-from chemsbi_jax.emulator.small import load_small_emulator
 from chemsbi_jax.errors import InputError, WeightsError
 from chemsbi_jax.galaxy import hierarchical as h
 from chemsbi_jax.galaxy.hierarchical import (
@@ -206,7 +205,6 @@ def test_nuts_gives_the_interval_and_its_checks(found, galaxies, shipped, forwar
             forward,
             stars,
             h.SharedErrors(sampler=sampler),
-            fast_forward=forward_with_slopes(load_small_emulator()),
         ).posterior
     checks = by["nuts"].checks
     assert checks["sampler"] == "nuts"

@@ -74,7 +74,6 @@ def hierarchical_posterior(
     factors: Sequence[str] = SHARED_FACTORS,
     n_draws: int = 4000,
     most_stars: int = 5000,
-    fast_forward: FactorForward | None = None,
     quiet: bool = True,
 ) -> HierarchicalPosterior:
     """Posterior of the shared parameters given all stars of a galaxy.
@@ -91,7 +90,6 @@ def hierarchical_posterior(
         n_draws: of the posterior.
         most_stars: of more stars, that many random ones, as the shared errors make the
             width; `checks["n_subset"]` then has the number.
-        fast_forward: for NUTS in place of `forward`, such as the small emulator.
         quiet: no progress bar.
 
     Returns:
@@ -116,8 +114,9 @@ def hierarchical_posterior(
     whole = latents[:, :N_GLOBAL].std(axis=0)
     budget = width_budget(keys.budget, network, galaxy, whole)
     if settings.sampler == "nuts":
-        fast = model if fast_forward is None else Model(fast_forward, trained.prior)
-        latents, nuts = by_nuts(keys.nuts, readings, fast, layout, latents, quiet=quiet)
+        latents, nuts = by_nuts(
+            keys.nuts, readings, model, layout, latents, quiet=quiet
+        )
         extra |= nuts
     check = predictive_check(keys.check, network, model, galaxy, latents, width)
     checks = {

@@ -1,9 +1,10 @@
-"""The posterior density of psi alone, with the stars integrated out by sampling.
+"""The posterior density of psi alone, with the stars integrated out.
 
-Each star has a set of fixed points in its coordinates (`JointDensity`), which move with
-psi as the mode of the linearised star does. The mean of its density over them, by
-importance, is its marginal likelihood: a smooth function of psi, as the points do not
-change. Their number sets the error; other points show how large it is.
+Fixed points of the four local latents, in units of the population, are the same for all
+stars: the model is called once a point, and each star's marginal likelihood is the mean
+of its likelihood over the points, by importance. It is a smooth function of psi, as the
+points do not change. The errors of abundances are wide beside what the local parameters
+do, so that hundreds of points count for a star; `effective_points` tells how many.
 """
 
 from typing import NamedTuple
@@ -11,186 +12,199 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, Key
 from scipy.special import ndtri
 from scipy.stats import norm, qmc
 
 from chemsbi_jax.galaxy.hierarchical.blocks import padded_length
-from chemsbi_jax.galaxy.hierarchical.joint_density import (
-    JointDensity,
-    make_joint_density,
+from chemsbi_jax.galaxy.hierarchical.local_modes import N_LOCAL, inputs_at
+from chemsbi_jax.galaxy.hierarchical.shared import Layout, Shared, unpack
+from chemsbi_jax.galaxy.hierarchical.star import (
+    BAD,
+    LOG_2_PI,
+    Model,
+    Star,
+    noise_variance,
+    offsets,
+    readings,
+    with_outliers,
 )
-from chemsbi_jax.galaxy.hierarchical.local_modes import N_LOCAL
-from chemsbi_jax.galaxy.hierarchical.place import Place, look_at
-from chemsbi_jax.galaxy.hierarchical.shared import Layout
-from chemsbi_jax.galaxy.hierarchical.star import Model, Star, with_outliers
-from chemsbi_jax.galaxy.hierarchical.tangent import Line
+from chemsbi_jax.galaxy.likelihood import IRON
 from chemsbi_jax.types import AnyArray
 
-SPREAD = 1.2  # of the points, in widths of a linearised star: for heavy tails
-SMALLEST = 1e-4  # probability of the outermost points
-BLOCK = 8  # stars at once: the layers of the emulator then fit into the cache
+SPREAD = 1.25  # of the points, in widths of the population: stars in its tails
+OUTERMOST = 1e-6  # probability beyond the last point
 
 
-class Nodes(NamedTuple):
-    """Points of the stars in their coordinates, and weights of importance sampling."""
+class Points(NamedTuple):
+    """Local latents in units of the population."""
 
-    at: Float[AnyArray, "*block 4 node star"]
-    log_weight: Float[AnyArray, "*block node star"]  # standard normal over their own
+    at: Float[AnyArray, "*chain point 4"]
+    log_weight: Float[AnyArray, "*chain point"]  # standard normal over their density
 
 
 class MarginalDensity(NamedTuple):
-    """Posterior density of the coordinates of psi; the stars are in blocks."""
+    """Posterior density of the coordinates of psi."""
 
-    blocks: JointDensity  # leaves that belong to stars have a leading axis of blocks
-    nodes: Nodes
-    counts: Float[AnyArray, "block star"]  # 1, or 0 for a row that only fills up
+    stars: Star
+    counts: Float[AnyArray, " star"]  # 1, or 0 for a row that only fills up
+    middle: Float[AnyArray, " reading"]  # near all readings: keeps digits
+    model: Model
+    layout: Layout
+    centre: Float[AnyArray, " psi"]
+    factor: Float[AnyArray, "psi psi"]  # lower triangle
+    points: Points
 
-    @property
-    def n_psi(self) -> int:
-        """Number of coordinates."""
-        return len(self.blocks.centre)
+    def psi(self, at: Float[AnyArray, "*b psi"]) -> Float[AnyArray, "*b psi"]:
+        """Shared latents from their coordinates."""
+        return self.centre + at @ self.factor.T
+
+    def from_coordinates(
+        self, at: Float[np.ndarray, "*b psi"]
+    ) -> Float[np.ndarray, "*b psi"]:
+        """Shared latents from their coordinates, in float64."""
+        return np.asarray(self.centre, float) + at @ np.asarray(self.factor, float).T
+
+    def coordinates_of(
+        self, psi: Float[np.ndarray, "*b psi"]
+    ) -> Float[np.ndarray, "*b psi"]:
+        """Coordinates of shared latents, in float64."""
+        away = np.asarray(psi - np.asarray(self.centre, float))
+        return np.linalg.solve(np.asarray(self.factor, float), away.T).T
 
     def value(self, at: Float[AnyArray, " psi"]) -> Float[AnyArray, ""]:
         """Log density of the coordinates, up to a constant."""
-        psi = self.blocks.psi(at)
-        return _sum_of_stars(at, self) - 0.5 * jnp.sum(psi**2)
+        psi = self.psi(at)
+        return jnp.sum(self.counts * self.of_stars(psi)) - 0.5 * jnp.sum(psi**2)
 
-    def of_stars(self, at: Float[AnyArray, " psi"]) -> Float[AnyArray, " star"]:
-        """Log marginal likelihood of each star, with outliers and rows that fill up."""
-        each = lax.map(lambda block: _of_block(at, self.blocks, block), self.parts())
-        return each.ravel()
+    def of_stars(self, psi: Float[AnyArray, " psi"]) -> Float[AnyArray, " star"]:
+        """Log marginal likelihood of each star at shared latents, with outliers."""
+        shared = unpack(psi, self.layout)
+        terms = self.log_terms(shared)
+        inlier = logsumexp(terms, axis=1) - np.log(terms.shape[1])
+        mixed = jax.vmap(with_outliers, in_axes=(0, None, 0))
+        return mixed(self.stars, shared, inlier)
 
-    def parts(self) -> "Part":
-        """What differs between blocks of stars."""
-        d = self.blocks
-        return Part(d.stars, d.lines, self.nodes, self.counts)
+    def log_terms(self, shared: Shared) -> Float[AnyArray, "star point"]:
+        """Log likelihood of each star at each point, times the point's weight."""
+        spread = jnp.exp(shared.log_width)
+        local = shared.mean + spread * self.points.at
+        # readings as in a table of [X/Fe]; a star's [X/H] has that of iron in addition
+        plain = jax.tree.map(lambda x: jnp.zeros_like(x[0]), self.stars)
+        value, bad = readings(plain, self.model, inputs_at(shared, local))
+        log_weight = jnp.where(bad, BAD, self.points.log_weight)
+        terms = _chi2(self.stars, shared, value, self.middle)
+        variance = jax.vmap(noise_variance, in_axes=(0, None))(self.stars, shared)
+        norms = jnp.sum(self.stars.seen * (jnp.log(variance) + LOG_2_PI), axis=1)
+        return -0.5 * (terms + norms[:, None]) + log_weight
 
-    def renewed(self, key: Key[Array, ""], n_nodes: int) -> "MarginalDensity":
-        """The same density with other points."""
-        return self._replace(nodes=make_nodes(key, self.counts.shape, n_nodes))
-
-
-class Part(NamedTuple):
-    """One block of stars, or all of them (leading axis)."""
-
-    stars: Star
-    lines: Line
-    nodes: Nodes
-    counts: Float[AnyArray, "*block star"]
-
-
-def _of_block(
-    at: Float[AnyArray, " psi"], density: JointDensity, part: Part
-) -> Float[AnyArray, " star"]:
-    joint = density._replace(stars=part.stars, lines=part.lines)
-    relative = jax.vmap(joint.relative, in_axes=(None, 1))(at, part.nodes.at)
-    terms = relative + part.nodes.log_weight
-    inlier = logsumexp(terms, axis=0) - np.log(len(terms))
-    mixed = jax.vmap(with_outliers, in_axes=(0, None, 0))
-    return mixed(joint.stars, joint.shared(at), inlier)
+    def effective_points(self, psi: Float[AnyArray, " psi"]) -> Float[AnyArray, "star"]:
+        """Effective number of points of each star."""
+        terms = self.log_terms(unpack(psi, self.layout))
+        return jnp.exp(2.0 * logsumexp(terms, axis=1) - logsumexp(2.0 * terms, axis=1))
 
 
-@jax.custom_jvp
-def _sum_of_stars(at: Array, density: MarginalDensity) -> Array:
-    def add(total: Array, part: Part) -> tuple[Array, None]:
-        return total + _counted(at, density.blocks, part), None
-
-    return lax.scan(add, jnp.zeros_like(at[0]), density.parts())[0]
-
-
-def _counted(at: Array, density: JointDensity, part: Part) -> Array:
-    return jnp.sum(part.counts * _of_block(at, density, part))
-
-
-def _slope_of_sum(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    """Each block gives its gradient at once, so that no layers have to be kept."""
-    at, density = primals
-    away = tangents[0]  # the density is data
-    one = jax.value_and_grad(_counted)
-
-    def add(total: tuple[Array, Array], part: Part):
-        value, slope = one(at, density.blocks, part)
-        return (total[0] + value, total[1] + slope), None
-
-    start = jnp.zeros_like(at[0]), jnp.zeros_like(at)
-    (value, slope), _ = lax.scan(add, start, density.parts())
-    return value, jnp.sum(slope * away)
-
-
-_sum_of_stars.defjvp(_slope_of_sum, symbolic_zeros=True)
-
-
-def place_density(
-    key: Key[Array, ""],
+def _chi2(
     stars: Star,
-    local: Float[AnyArray, "star 4"],
+    shared: Shared,
+    value: Float[AnyArray, "point reading"],
+    middle: Float[AnyArray, " reading"],
+) -> Float[AnyArray, "star point"]:
+    """Squared standardised residuals, as one product of two matrices.
+
+    With weights w, readings y less zero points, model v and h = 1 for [X/H],
+    the sum of w (y - v - h v_Fe)^2 over readings is linear in v, v^2, v_Fe v, v_Fe^2.
+    """
+    each = jax.vmap(noise_variance, in_axes=(0, None))(stars, shared)
+    weight, h = stars.seen / each, stars.over_h
+    zero = jax.vmap(offsets, in_axes=(0, None))(stars, shared)
+    y = stars.values - zero - middle - h * middle[IRON]
+    v = value - middle
+    iron = v[:, IRON : IRON + 1]
+    of_model = jnp.concatenate([v, v**2, iron * v, iron, iron**2], axis=1)
+    of_star = jnp.concatenate(
+        [
+            -2.0 * weight * y,
+            weight,
+            2.0 * weight * h,
+            jnp.sum(-2.0 * weight * h * y, axis=1, keepdims=True),
+            jnp.sum(weight * h**2, axis=1, keepdims=True),
+        ],
+        axis=1,
+    )
+    return jnp.sum(weight * y**2, axis=1)[:, None] + of_star @ of_model.T
+
+
+def make_marginal_density(
+    stars: Star,
     model: Model,
     layout: Layout,
-    psi: Float[np.ndarray, " psi"],
-    n_nodes: int,
-) -> tuple[MarginalDensity, Float[np.ndarray, "star 4"]]:
-    """The density in coordinates around one psi, and the stars' modes there.
+    points: Points,
+    centre: Float[np.ndarray, " psi"] | None = None,
+    covariance: Float[np.ndarray, "psi psi"] | None = None,
+) -> MarginalDensity:
+    """The density in coordinates of psi that whiten a covariance around a centre.
 
     Galaxies of similar numbers of stars share one program: rows are filled up.
 
     Args:
-        key: determines the points.
         stars: `make_stars`.
-        local: first guesses of the modes of the local latents.
         model: forward model and prior.
         layout: of psi.
-        psi: latents of the shared parameters.
-        n_nodes: points of a star, an even number.
+        points: `make_points`.
+        centre: where the coordinates are 0; None: at latents of 0.
+        covariance: of the latents; None: that of the prior.
     """
-    n = len(stars.values)
-    place = look_at(stars, local, model, layout, psi)
-    rows = (np.arange(padded_length(n)) % n).reshape(-1, BLOCK)
-    counts = np.float32(np.arange(rows.size) < n).reshape(rows.shape)
-    blocks = [_block(stars, model, layout, place, r) for r in rows]
-    first = blocks[0]
-    stacked = {
-        k: jax.tree.map(lambda *x: np.stack(x), *(getattr(b, k) for b in blocks))
-        for k in ("stars", "lines")
-    }
-    nodes = make_nodes(key, counts.shape, n_nodes)
-    density = MarginalDensity(first._replace(**stacked), nodes, counts)
-    return density, np.asarray(place.stars.line.local)
+    n, n_psi = len(stars.values), len(layout.scale)
+    rows = np.arange(padded_length(n)) % n
+    seen = np.maximum(np.sum(stars.seen, axis=0), 1.0)
+    # of readings without [X/H] in them
+    plain = stars.values - stars.over_h * stars.values[:, IRON : IRON + 1]
+    middle = np.sum(stars.seen * plain, axis=0) / seen
+    density = MarginalDensity(
+        jax.tree.map(lambda x: np.asarray(x)[rows], stars),
+        np.asarray(np.arange(len(rows)) < n, np.float32),
+        np.asarray(middle, np.float32),
+        model,
+        layout,
+        np.zeros(n_psi, np.float32),
+        np.eye(n_psi, dtype=np.float32),
+        points,
+    )
+    return recentred(density, centre, covariance)
 
 
-def _block(stars, model, layout, place: Place, rows: np.ndarray) -> JointDensity:
-    some = place._replace(stars=jax.tree.map(lambda x: x[rows], place.stars))
-    stars = jax.tree.map(lambda x: np.asarray(x)[rows], stars)
-    return make_joint_density(stars, model, layout, some)
-
-
-def with_covariance(
-    density: MarginalDensity, covariance: Float[np.ndarray, "psi psi"]
+def recentred(
+    density: MarginalDensity,
+    centre: Float[np.ndarray, " psi"] | None = None,
+    covariance: Float[np.ndarray, "psi psi"] | None = None,
 ) -> MarginalDensity:
-    """The same density in coordinates that whiten another covariance of psi."""
-    factor = np.linalg.cholesky(covariance).astype(np.float32)
-    return density._replace(blocks=density.blocks._replace(factor=factor))
+    """The same density in other coordinates; what is None stays."""
+    if centre is not None:
+        density = density._replace(centre=np.asarray(centre, np.float32))
+    if covariance is not None:
+        factor = np.linalg.cholesky(covariance)
+        density = density._replace(factor=np.asarray(factor, np.float32))
+    return density
 
 
-def make_nodes(key: Key[Array, ""], shape: tuple[int, ...], n_nodes: int) -> Nodes:
-    """Sobol' points with a random shift for each star, and their mirror images.
-
-    The mirror images remove the error of all odd terms of the density.
+def make_points(
+    key: Key[Array, ""], n_points: int, n_sets: int | None = None
+) -> Points:
+    """Sobol' points with a random shift (Cranley & Patterson 1976), as normal deviates.
 
     Args:
         key: determines the shifts.
-        shape: leading axes, the last of them that of the stars.
-        n_nodes: points of a star, an even number.
+        n_points: a power of two.
+        n_sets: leading axis of sets, such as one a chain; None for one set.
     """
-    shift = np.asarray(jax.random.uniform(key, (*shape, 1, N_LOCAL)), float)
-    points = qmc.Sobol(N_LOCAL, scramble=False).random(n_nodes // 2)
-    uniform = np.clip((points + shift) % 1.0, SMALLEST, 1.0 - SMALLEST)
-    half = ndtri(uniform)
-    unit = np.concatenate([half, -half], axis=-2)
+    lead = () if n_sets is None else (n_sets,)
+    shift = np.asarray(jax.random.uniform(key, (*lead, 1, N_LOCAL)), float)
+    uniform = (qmc.Sobol(N_LOCAL, scramble=False).random(n_points) + shift) % 1.0
+    unit = ndtri(np.clip(uniform, OUTERMOST, 1.0 - OUTERMOST))
     log_weight = norm.logpdf(SPREAD * unit) - norm.logpdf(unit) + np.log(SPREAD)
-    return Nodes(
-        np.ascontiguousarray(SPREAD * np.moveaxis(unit, -3, -1).swapaxes(-3, -2), "f4"),
-        np.ascontiguousarray(log_weight.sum(axis=-1).swapaxes(-2, -1), "f4"),
+    return Points(
+        np.asarray(SPREAD * unit, np.float32),
+        np.asarray(log_weight.sum(axis=-1), np.float32),
     )

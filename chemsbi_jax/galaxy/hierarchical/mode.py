@@ -1,4 +1,4 @@
-"""The mode of psi: each round linearises the stars anew where the last one ended.
+"""The mode of psi, with the stars integrated out.
 
 The first rounds have no outliers, so that no star is given up before the shared
 parameters had a chance to explain it.
@@ -15,18 +15,22 @@ from jaxtyping import Array, Float, Key
 from scipy.optimize import minimize
 from tqdm import tqdm
 
-from chemsbi_jax.galaxy.hierarchical.local_modes import N_LOCAL
-from chemsbi_jax.galaxy.hierarchical.marginal import MarginalDensity, place_density
+from chemsbi_jax.galaxy.hierarchical.marginal import (
+    MarginalDensity,
+    make_marginal_density,
+    make_points,
+    recentred,
+)
 from chemsbi_jax.galaxy.hierarchical.shared import Layout
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star
 from chemsbi_jax.types import AnyArray
 
-SOBER_ROUNDS, ROUNDS = 3, 12  # at most, without and with outliers
+SOBER_ROUNDS, ROUNDS = 2, 6  # at most, without and with outliers
 FIRST_SCATTER = 1.5  # prior widths: no star is far off at the start
-REACH = 3.0  # widths of a round in each whitened coordinate
-CLOSE = 0.35  # widths of a round that ends the search, as rms over the coordinates
-N_NODES = 8  # of a star's integral
-N_EVALUATIONS = 40
+REACH = 5.0  # widths of a round in each whitened coordinate
+CLOSE = 0.1  # gain of a round that ends the search [nats]
+N_POINTS = 1024
+N_EVALUATIONS = 80
 DIFFERENCE = 0.2  # widths, of the gradients that make the curvature
 FLATTEST = 0.3  # curvature in whitened coordinates
 
@@ -35,9 +39,9 @@ class Mode(NamedTuple):
     """The mode of psi."""
 
     psi: Float[np.ndarray, " psi"]
-    local: Float[np.ndarray, "star 4"]  # modes of the stars
+    covariance: Float[np.ndarray, "psi psi"]  # of the normal of the same curvature
     value: float  # log posterior density there, up to a constant [nats]
-    step: float  # of the last round, in widths of a linearised galaxy
+    gain: float  # of the last round [nats]
     rounds: int
 
 
@@ -50,7 +54,7 @@ def find_shared_mode(
     *,
     quiet: bool = True,
 ) -> Mode:
-    """Mode of psi; the stars are integrated out.
+    """Mode of psi; each round has the curvature where the last one ended.
 
     Args:
         key: determines the points of the stars' integrals.
@@ -64,16 +68,18 @@ def find_shared_mode(
     sober = dataclasses.replace(
         layout, outlier_share=jnp.zeros_like(layout.outlier_share)
     )
+    points = make_points(key, N_POINTS)
     psi = _first(layout) if start is None else np.asarray(start, float)
-    local = np.zeros((len(stars.values), N_LOCAL), np.float32)
-    keys, step, value = jax.random.split(key, ROUNDS), np.inf, -np.inf
+    density = make_marginal_density(stars, model, layout, points)
     for i in tqdm(range(ROUNDS), desc="mode", unit="round", disable=quiet):
         now = sober if i < SOBER_ROUNDS else layout
-        density, local = place_density(keys[i], stars, local, model, now, psi, N_NODES)
-        psi, value, step = _climb(density)
-        if step < CLOSE and i >= SOBER_ROUNDS:
+        density = recentred(density._replace(layout=now), psi)
+        density = recentred(density, covariance=inverse_curvature(density))
+        psi, value, gain = _climb(density)
+        if gain < CLOSE and i >= SOBER_ROUNDS:
             break
-    return Mode(psi, local, value, step, i + 1)
+    covariance = inverse_curvature(recentred(density, psi))
+    return Mode(psi, covariance, value, gain, i + 1)
 
 
 def _first(layout: Layout) -> Float[np.ndarray, " psi"]:
@@ -83,13 +89,15 @@ def _first(layout: Layout) -> Float[np.ndarray, " psi"]:
 
 
 def _climb(density: MarginalDensity) -> tuple[Float[np.ndarray, " psi"], float, float]:
-    """Mode within reach, the log density there, and the length of the step."""
+    """Mode within reach, the log density there, and how much higher it is."""
+    values: list[float] = []
 
     def loss(at: np.ndarray) -> tuple[float, np.ndarray]:
         value, slope = value_and_slope(density, jnp.asarray(at, jnp.float32))
+        values.append(float(value))
         return -float(value), -np.asarray(slope, float)
 
-    n = density.n_psi
+    n = len(density.centre)
     found = minimize(
         loss,
         np.zeros(n),
@@ -98,24 +106,22 @@ def _climb(density: MarginalDensity) -> tuple[Float[np.ndarray, " psi"], float, 
         bounds=[(-REACH, REACH)] * n,
         options={"maxfun": N_EVALUATIONS, "maxcor": 30},
     )
-    step = float(np.sqrt((found.x**2).mean()))
-    return density.blocks.from_coordinates(found.x), -float(found.fun), step
+    best = -float(found.fun)
+    return density.from_coordinates(found.x), best, best - values[0]
 
 
-def inverse_curvature(
-    density: MarginalDensity, at: Float[np.ndarray, " psi"]
-) -> Float[np.ndarray, "psi psi"]:
-    """Covariance of psi of the normal with the curvature at coordinates `at`.
+def inverse_curvature(density: MarginalDensity) -> Float[np.ndarray, "psi psi"]:
+    """Covariance of psi of the normal with the curvature at the centre.
 
     Differences of gradients take a fraction of the compilation of second derivatives.
     """
-    n = len(at)
+    n = len(density.centre)
     steps = DIFFERENCE * np.concatenate([np.eye(n), -np.eye(n)])
-    slopes = np.asarray(_slopes(density, jnp.asarray(at + steps, jnp.float32)), float)
+    slopes = np.asarray(_slopes(density, jnp.asarray(steps, jnp.float32)), float)
     curvature = (slopes[n:] - slopes[:n]) / (2.0 * DIFFERENCE)
     values, axes = np.linalg.eigh(0.5 * (curvature + curvature.T))
     widths = 1.0 / np.maximum(np.abs(values), FLATTEST)
-    factor = np.asarray(density.blocks.factor, float) @ axes
+    factor = np.asarray(density.factor, float) @ axes
     return (factor * widths) @ factor.T
 
 

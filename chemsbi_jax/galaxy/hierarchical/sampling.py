@@ -1,8 +1,8 @@
 """Draws of psi by NUTS, with the stars integrated out (`MarginalDensity`).
 
 The chains have as many dimensions as psi, whatever the number of stars. Short chains
-around the mode give the mean and the covariance of psi; there, the stars get new points
-and the chains that count begin. Each chain has its own points, so that r-hat shows
+around the mode give the mean and the covariance of psi, in whose units the chains that
+count run. Each chain has its own points for the stars' integrals, so that r-hat shows
 their error, too.
 """
 
@@ -17,34 +17,33 @@ from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.galaxy.hierarchical.chains import ChainSizes, run_chains
 from chemsbi_jax.galaxy.hierarchical.marginal import (
     MarginalDensity,
-    Nodes,
-    make_nodes,
-    place_density,
-    with_covariance,
+    make_marginal_density,
+    make_points,
+    recentred,
 )
-from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode, inverse_curvature
+from chemsbi_jax.galaxy.hierarchical.mode import Mode, find_shared_mode
 from chemsbi_jax.galaxy.hierarchical.shared import Layout
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star
 
-N_NODES = 32  # of a star's integral
+N_POINTS, MOST_POINTS = 1024, 16384  # of the stars' integrals
+ENOUGH = 10.0  # effective points of the star at this quantile
+FEWEST = 0.02
 FIRST_SPREAD = 0.5  # widths of the first places
 FIRST = ChainSizes(4, 50, 50, 4, acceptance=0.8, first_step=0.3)
 USUAL = ChainSizes(4, 75, 150, 4, acceptance=0.8, first_step=0.3)
 CURVED = 0.3  # weight of the curvature at the mode in the covariance of the chains
 LARGEST_R_HAT = 1.05  # of the galaxy's parameters
-MOST_STARS = 256  # the time, and the error of the points, grow with their number
+MOST_STARS = 512  # the time, and the error of the points, grow with their number
 
 
 class Keys(NamedTuple):
     """One key for each random step."""
 
     mode: Key[Array, ""]
-    first_nodes: Key[Array, ""]
-    first_own: Key[Array, ""]
+    points: Key[Array, ""]
+    own: Key[Array, ""]
     start: Key[Array, ""]
     first: Key[Array, ""]
-    nodes: Key[Array, ""]
-    own: Key[Array, ""]
     chains: Key[Array, ""]
 
 
@@ -55,6 +54,8 @@ class PsiChains(NamedTuple):
     r_hat: float  # the largest of the galaxy's parameters
     n_effective: float  # the smallest of them
     n_divergent: int
+    n_points: int  # of the stars' integrals
+    fewest_points: float  # effective ones, of the star at the quantile `FEWEST`
 
     @property
     def is_converged(self) -> bool:
@@ -70,7 +71,6 @@ def sample_psi(
     start: Float[np.ndarray, " psi"] | None = None,
     *,
     sizes: ChainSizes = USUAL,
-    n_nodes: int = N_NODES,
     quiet: bool = True,
 ) -> PsiChains:
     """Posterior of psi.
@@ -82,46 +82,55 @@ def sample_psi(
         layout: of psi.
         start: psi where the search of the mode begins.
         sizes: lengths of the chains.
-        n_nodes: points of a star, an even number.
         quiet: no progress bar.
     """
     keys = Keys(*jax.random.split(key, len(Keys._fields)))
     mode = find_shared_mode(keys.mode, stars, model, layout, start, quiet=quiet)
-    density, local = place_density(
-        keys.first_nodes, stars, mode.local, model, layout, mode.psi, n_nodes
-    )
-    curved = inverse_curvature(density, np.zeros(len(mode.psi)))
-    density = with_covariance(density, curved)
+    density, fewest = _with_enough_points(keys.points, stars, model, layout, mode)
+    n_points = len(density.points.log_weight)
+    own = {"points": make_points(keys.own, n_points, sizes.n_chains)}
     shape = sizes.n_chains, len(mode.psi)
     at = FIRST_SPREAD * np.asarray(jax.random.normal(keys.start, shape))
     first = FIRST._replace(n_chains=sizes.n_chains)
-    own = {"nodes": _nodes(keys.first_own, density, shape[0])}
     at, _ = run_chains(keys.first, density, at, first, quiet, own)
-    psi = density.blocks.from_coordinates(at)
+    psi = density.from_coordinates(at)
     each = psi.reshape(-1, shape[1])
     spread = np.cov(each, rowvar=False)
-    density, _ = place_density(
-        keys.nodes, stars, local, model, layout, each.mean(axis=0), n_nodes
-    )
-    density = with_covariance(density, (1.0 - CURVED) * spread + CURVED * curved)
-    at = density.blocks.coordinates_of(psi[:, -1])
-    own = {"nodes": _nodes(keys.own, density, shape[0])}
+    covariance = (1.0 - CURVED) * spread + CURVED * mode.covariance
+    density = recentred(density, each.mean(axis=0), covariance)
+    at = density.coordinates_of(psi[:, -1])
     at, n_divergent = run_chains(keys.chains, density, at, sizes, quiet, own)
-    psi = density.blocks.from_coordinates(at)
-    return PsiChains(psi, *_convergence(psi[..., :N_GLOBAL]), n_divergent)
+    psi = density.from_coordinates(at)
+    checks = _convergence(psi[..., :N_GLOBAL])
+    return PsiChains(psi, *checks, n_divergent, n_points, fewest)
 
 
-def _nodes(key: Key[Array, ""], density: MarginalDensity, n_chains: int) -> Nodes:
-    """Points of each chain."""
-    n_nodes = density.nodes.log_weight.shape[-2]
-    return make_nodes(key, (n_chains, *density.counts.shape), n_nodes)
+def _with_enough_points(
+    key: Key[Array, ""], stars: Star, model: Model, layout: Layout, mode: Mode
+) -> tuple[MarginalDensity, float]:
+    """The density around the mode, with points enough for precise stars."""
+    n_points = N_POINTS
+    while True:
+        points = make_points(key, n_points)
+        density = make_marginal_density(
+            stars, model, layout, points, mode.psi, mode.covariance
+        )
+        each = np.asarray(_effective_points(density))[density.counts > 0.0]
+        fewest = float(np.quantile(each, FEWEST))
+        if fewest >= ENOUGH or n_points >= MOST_POINTS:
+            return density, fewest
+        n_points *= 2
+
+
+@jax.jit
+def _effective_points(density: MarginalDensity) -> Array:
+    return density.effective_points(density.centre)
 
 
 def _convergence(draws: Float[np.ndarray, "chain draw 2"]) -> tuple[float, float]:
     """The largest r-hat and the smallest effective number of draws."""
-    return float(split_gelman_rubin(draws).max()), float(
-        effective_sample_size(draws).min()
-    )
+    r_hat = float(split_gelman_rubin(draws).max())
+    return r_hat, float(effective_sample_size(draws).min())
 
 
 def by_nuts(
@@ -160,6 +169,8 @@ def by_nuts(
         "r_hat": found.r_hat,
         "n_effective": found.n_effective,
         "divergences": found.n_divergent,
+        "points": found.n_points,
+        "effective_points": found.fewest_points,
     }
     draws = found.psi.reshape(-1, found.psi.shape[-1])
     return (draws if found.is_converged else latents), checks

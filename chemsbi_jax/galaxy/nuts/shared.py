@@ -96,7 +96,8 @@ def sample_shared(
     """
     key_mode, key_start, key_first, key_run = jax.random.split(key, 4)
     mode = find_shared_mode(key_mode, stars, model, layout, quiet=quiet)
-    place = look_at(stars, mode.local, model, layout, mode.psi)
+    local = np.zeros((len(stars.values), N_LOCAL), np.float32)
+    place = look_at(stars, local, model, layout, mode.psi)
     density = make_joint_density(stars, model, layout, place)
     n_psi = len(place.psi)
     shape = sizes.n_chains, n_psi + N_LOCAL * len(stars.values)

@@ -42,13 +42,13 @@ from chemsbi_jax.constants import GLOBAL_PARAMETERS, N_GLOBAL, SHARED_FACTORS
 from chemsbi_jax.diagnostics.coverage import central_coverage, ellipsoid_coverage
 from chemsbi_jax.diagnostics.tarp import tarp
 from chemsbi_jax.errors import InputError
-from chemsbi_jax.galaxy.hierarchical.sampling import USUAL
+from chemsbi_jax.galaxy.hierarchical.chains import ChainSizes
 from chemsbi_jax.plots.shared_errors import plot_power
 
 LEVELS = (0.68, 0.95)
 CONFIDENCE = 0.99  # of the bands
 TOO_NARROW = 0.8  # a posterior of this width must be rejected
-N_CHAINS, N_WARMUP = 2, 50  # of NUTS
+N_CHAINS, N_WARMUP, TREE_DEPTH = 2, 150, 7  # of NUTS
 STUDY_SIZES = (10, 30, 100, 300, 1000)
 READINGS = {
     "Fe, Mg": (("fe_h", "mg_fe"), None),
@@ -133,8 +133,7 @@ def draw(key, galaxies: Galaxies, config: Config) -> tuple[np.ndarray, dict]:
     """Draws of psi of every galaxy, and the convergence of chains."""
     if config.by == "network":
         return draw_posteriors(key, galaxies, config.n_draws), {}
-    n = -(-config.n_draws // N_CHAINS)
-    sizes = USUAL._replace(n_chains=N_CHAINS, n_warmup=N_WARMUP, n_draws=n)
+    sizes = ChainSizes(N_CHAINS, N_WARMUP, -(-config.n_draws // N_CHAINS), TREE_DEPTH)
     draws, r_hats = draw_by_nuts(key, galaxies, sizes, config.quiet)
     quantiles = np.quantile(r_hats, (0.5, 0.9)).tolist()
     return draws, {"r_hat": dict(zip(("median", "90 %"), quantiles, strict=True))}

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
+from numpyro.diagnostics import split_gelman_rubin
 from tqdm import tqdm
 
 import chemsbi_jax as cs
@@ -21,14 +22,13 @@ from chemsbi_jax.galaxy.hierarchical.network import (
     sample,
     summarise,
 )
-from chemsbi_jax.galaxy.hierarchical.sampling import sample_psi
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, make_layout, psi_names
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star, make_stars
 from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
+from chemsbi_jax.galaxy.nuts.shared import sample_shared
 from chemsbi_jax.simulator.blocks import simulate_blocks
 
 NAMES = psi_names(SHARED_FACTORS)
-N_START = 500  # draws of the network, whose mean is where NUTS starts
 
 
 class Galaxies(NamedTuple):
@@ -152,23 +152,31 @@ def draw_by_nuts(
         sizes: lengths of the chains.
         quiet: no progress bar.
     """
-    key_start, key_chains = jax.random.split(key)
     model, layout = default_model()
-    starts = draw_posteriors(key_start, galaxies, N_START).mean(axis=1)
     draws, r_hats = [], []
-    for i in tqdm(range(len(starts)), desc="galaxies", disable=quiet):
-        stars = of_galaxy(galaxies, i)
-        key_i = jax.random.fold_in(key_chains, i)
-        found = sample_psi(key_i, stars, model, layout, starts[i], sizes=sizes)
+    numbers = tqdm(range(len(galaxies.counts)), desc="galaxies", disable=quiet)
+    for i in numbers:
+        stars = jax.tree.map(lambda x, i=i: np.asarray(x[i]), galaxies.stars)
+        stars = hide(stars, galaxies.counts[i])
+        found = sample_shared(jax.random.fold_in(key, i), stars, model, layout, sizes)
         draws.append(found.psi.reshape(-1, found.psi.shape[-1]))
-        r_hats.append(found.r_hat)
+        r_hats.append(split_gelman_rubin(found.psi[..., :N_GLOBAL]).max())
     return np.array(draws), np.array(r_hats)
 
 
-def of_galaxy(galaxies: Galaxies, i: int) -> Star:
-    """The stars of one galaxy that the model has."""
-    is_born = galaxies.counts[i] > 0.0
-    return jax.tree.map(lambda x: np.asarray(x[i])[is_born], galaxies.stars)
+def hide(stars: Star, counts: Float[np.ndarray, " star"]) -> Star:
+    """Stars without readings where the model has no star.
+
+    By NUTS such a star still counts as one that was born, which changes nothing as
+    long as nearly all stars of the population are.
+    """
+    seen = stars.seen * counts[:, None]
+    return stars._replace(
+        values=stars.values * seen,
+        variance=np.where(seen > 0.0, stars.variance, 1.0).astype(np.float32),
+        seen=seen,
+        log_broad=np.where(counts > 0.0, stars.log_broad, 0.0).astype(np.float32),
+    )
 
 
 @eqx.filter_jit

@@ -29,10 +29,10 @@ N_POINTS, MOST_POINTS = 1024, 16384  # of the stars' integrals
 ENOUGH = 10.0  # effective points of the star at this quantile
 FEWEST = 0.02
 FIRST_SPREAD = 0.5  # widths of the first places
-FIRST = ChainSizes(4, 50, 50, 4, acceptance=0.8, first_step=0.3)
-USUAL = ChainSizes(4, 75, 150, 4, acceptance=0.8, first_step=0.3)
+FIRST = ChainSizes(4, 40, 60, 5, acceptance=0.8, first_step=0.3)
+USUAL = ChainSizes(4, 75, 200, 5, acceptance=0.8, first_step=0.3)
 CURVED = 0.3  # weight of the curvature at the mode in the covariance of the chains
-LARGEST_R_HAT = 1.05  # of the galaxy's parameters
+LARGEST_R_HAT = 1.1  # of the galaxy's parameters: the mean is good to 0.2 widths
 MOST_STARS = 512  # the time, and the error of the points, grow with their number
 
 

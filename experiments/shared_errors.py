@@ -69,8 +69,10 @@ class Config:
     """Error of the abundances of mock stars [dex]."""
     hold: tuple[str, ...] = ()
     """Blocks that the inference holds: yields, zero_points, population, scatter."""
+    sampler: Literal["network", "nuts"] = "network"
+    """What draws the posteriors; NUTS takes minutes a galaxy."""
     n_draws: int = 2000
-    """Draws of each posterior."""
+    """Draws of each posterior of the network."""
     data: Path = Path("stars")
     """Folder of the star tables."""
     seed: int = 0
@@ -85,7 +87,10 @@ def main(config: Config) -> dict:
     prior = cs.paper_prior()
     forward = forward_with_slopes(load_yield_emulator())
     trained = load_shared_network()
-    path = config.out / f"shared_errors_{config.study}.jsonl"
+    stem = config.out / f"shared_errors_{config.study}"
+    if config.sampler == "nuts":
+        stem = stem.with_name(stem.name + "_nuts")
+    path = stem.with_suffix(".jsonl")
     flags = {k: getattr(config, k) for k in ("n_stars", "error", "n_draws", "seed")}
     leaves = jax.tree.leaves(eqx.filter(trained.network, eqx.is_inexact_array))
     weights = sha256_of_arrays({str(i): x for i, x in enumerate(leaves)})
@@ -107,7 +112,7 @@ def main(config: Config) -> dict:
             trained,
             forward,
             stars,
-            SharedErrors(hold=config.hold),
+            SharedErrors(hold=config.hold, sampler=config.sampler),
             n_draws=config.n_draws,
         )
         row = {"name": name, "flags": flags} | describe(found, truth)
@@ -118,7 +123,6 @@ def main(config: Config) -> dict:
             file.write(json.dumps(rows[-1]) + "\n")
     summary = {"study": config.study, "flags": flags} | coverage(rows)
     summary["agreement"] = agreement(rows)
-    stem = config.out / f"shared_errors_{config.study}"
     results.write_summary(stem.with_suffix(".json"), summary)
     with whole_file(stem.with_suffix(".md")) as file:
         file.write_text(table(rows, summary), encoding="utf-8")
@@ -210,9 +214,7 @@ def read_table(config: Config, name: str) -> cs.Stars:
 
 def describe(found: HierarchicalPosterior, truth) -> dict:
     """Interval, distance from the truth and checks of one galaxy."""
-    mean, covariance = (
-        np.asarray(x) for x in (found.posterior.mean, found.posterior.covariance)
-    )
+    mean, covariance = map(np.asarray, found.posterior[2:4])
     row = found.summary() | {
         "mean": mean.tolist(),
         "sd": np.sqrt(np.diag(covariance)).tolist(),
@@ -229,10 +231,7 @@ def coverage(rows: list[dict]) -> dict:
     known = [r for r in rows if "chi2" in r and r["converged"]]
     if not known:
         return {"n": 0, "n_not_converged": len(rows)}
-    chi2, away = (
-        np.array([r["chi2"] for r in known]),
-        np.array([r["away"] for r in known]),
-    )
+    chi2, away = (np.array([r[k] for r in known]) for k in ("chi2", "away"))
     inside = {
         str(level): {
             "joint": float((chi2 < distributions.chi2.ppf(level, 2)).mean()),
@@ -273,8 +272,8 @@ def table(rows: list[dict], summary: dict) -> str:
     """Markdown: one line a galaxy, and the coverage below."""
     lines = [
         "| stars | alpha_imf | log10_n_ia | distance [sd] | chi2 | predictive p "
-        "| gain [nats] |",
-        "|---|---|---|---|---|---|---|",
+        "| gain [nats] | r-hat of NUTS |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for r in rows:
         pairs = [f"{m:.3f} ± {s:.3f}" for m, s in zip(r["mean"], r["sd"], strict=True)]
@@ -284,7 +283,8 @@ def table(rows: list[dict], summary: dict) -> str:
         chi2 = f"{r['chi2']:.2f}" if "chi2" in r else ""
         checks = f"{r['checks']['predictive_p']:.3f}"
         gained = f"{r['gain']:.0f}" if "gain" in r else ""
-        cells = (r["name"], *pairs, away, chi2, checks, gained)
+        r_hat = f"{r['checks']['r_hat']:.2f}" if "r_hat" in r["checks"] else ""
+        cells = (r["name"], *pairs, away, chi2, checks, gained, r_hat)
         lines.append(f"| {' | '.join(cells)} |")
     if summary.get("n"):
         inside = {k: v["joint"] for k, v in summary["inside"].items()}

@@ -33,7 +33,7 @@ FIRST = ChainSizes(4, 40, 60, 5, acceptance=0.8, first_step=0.3)
 USUAL = ChainSizes(4, 75, 200, 5, acceptance=0.8, first_step=0.3)
 CURVED = 0.3  # weight of the curvature at the mode in the covariance of the chains
 LARGEST_R_HAT = 1.1  # of the galaxy's parameters: the mean is good to 0.2 widths
-MOST_STARS = 512  # the time, and the error of the points, grow with their number
+MOST_STARS = 256  # the time, and the error of the points, grow with their number
 
 
 class Keys(NamedTuple):

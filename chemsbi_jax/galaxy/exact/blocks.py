@@ -22,8 +22,10 @@ from chemsbi_jax.galaxy.exact.importance import (
     adapt_chart,
     merge,
     star_evidence,
+    star_shear,
 )
 from chemsbi_jax.galaxy.exact.polynomial import Design
+from chemsbi_jax.galaxy.exact.shear import Shear, no_shear
 from chemsbi_jax.galaxy.exact.triangular_map import Chart, prior_chart
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.types import Forward
@@ -84,11 +86,18 @@ def adapt_charts(
     mean: Float[np.ndarray, " 2"],
     rows: Int[np.ndarray, " row"] | None = None,
 ) -> Star:
-    """Stars, of which some (or all) get maps fitted at these global latents."""
+    """Stars, of which some (or all) get maps fitted at these global latents.
+
+    The maps move with the global latents from there.
+    """
     # from the identity: an earlier map belongs to another place
-    anew = stars._replace(chart=prior_chart(len(stars.key_data)))
-    charts = in_blocks(_charts, anew, npe, forward, mean, rows, slow_block())
-    return stars._replace(chart=replace_rows(stars.chart, rows, charts))
+    n_stars = len(stars.key_data)
+    anew = stars._replace(chart=prior_chart(n_stars), shear=no_shear(n_stars))
+    charts, shears = in_blocks(_charts, anew, npe, forward, mean, rows, slow_block())
+    return stars._replace(
+        chart=replace_rows(stars.chart, rows, charts),
+        shear=replace_rows(stars.shear, rows, shears),
+    )
 
 
 def adapt_poor_proposals(
@@ -105,12 +114,20 @@ def adapt_poor_proposals(
     """
     middle = design.side**2 // 2
     is_good = found.n_effective[:, middle] >= GOOD_SHARE * DRAWS
-    poor = np.flatnonzero(~is_good)  # NaN are poor, too
+    # NaN are poor, too; a map from elsewhere may be good at the centre alone
+    poor = np.flatnonzero(~is_good | _is_from_elsewhere(stars.shear, design))
     if len(poor) == 0:
         return stars, found
     stars = adapt_charts(stars, npe, forward, design.centre, poor)
     again = evidence_at(stars, npe, forward, design.points, poor)
     return stars, replace_rows(found, poor, again)
+
+
+def _is_from_elsewhere(shear: Shear, design: Design) -> Bool[np.ndarray, " star"]:
+    """Maps that move, and were fitted outside the design: too far for a linear law."""
+    away = np.asarray(shear.origin, float).T - design.centre[:, None]
+    distance = np.abs(np.linalg.solve(design.factor, away)).max(axis=0)
+    return np.asarray(shear.slope).any(axis=(1, 2)) & (distance > 1.0)
 
 
 def resample_poor_stars(
@@ -231,8 +248,12 @@ def _extra_key(star: Star, extra_round: Array) -> Key[Array, ""]:
 
 def _charts(
     stars: Star, npe: Npe, forward: Forward, point: Float[Array, " 2"]
-) -> Chart:
-    return lax.map(lambda star: adapt_chart(star, npe, forward, point), stars)
+) -> tuple[Chart, Shear]:
+    def one(star: Star) -> tuple[Chart, Shear]:
+        chart = adapt_chart(star, npe, forward, point)
+        return chart, star_shear(star._replace(chart=chart), npe, forward, point)
+
+    return lax.map(one, stars)
 
 
 # at the first call: a script may set the number of devices before that

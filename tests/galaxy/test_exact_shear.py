@@ -5,7 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.stats import multivariate_normal
 
-from chemsbi_jax.galaxy.exact.blocks import adapt_charts, evidence_at
+from chemsbi_jax.galaxy.exact.blocks import (
+    DRAWS,
+    EXTRA_DRAWS_FACTOR,
+    adapt_charts,
+    evidence_at,
+)
 from chemsbi_jax.galaxy.exact.importance import Star, keys_of_stars
 from chemsbi_jax.galaxy.exact.polynomial import Design, fit_polynomial
 from chemsbi_jax.galaxy.exact.prior_flow import without_proposals
@@ -92,3 +97,5 @@ def test_exact_without_a_network_is_the_closed_form(problem):
     assert np.all(np.abs(np.asarray(result.grid.mean) - mean) < 0.005 * sd)
     ratio = np.sqrt(np.diag(result.grid.covariance)) / sd
     np.testing.assert_allclose(ratio, 1.0, atol=0.01)
+    # were the effective draws to decide which stars get more, the mean would be biased
+    assert result.found.n_draws.min() >= (1 + EXTRA_DRAWS_FACTOR) * DRAWS

@@ -32,7 +32,7 @@ from chemsbi_jax.types import Forward
 
 DRAWS = 64  # of each star, at each point
 # stars with fewer than MIN_EFFECTIVE_DRAWS get up to MAX_EXTRA_ROUNDS batches of
-# EXTRA_DRAWS_FACTOR x DRAWS more
+# EXTRA_DRAWS_FACTOR x DRAWS more, and stars with a map at least one
 MIN_EFFECTIVE_DRAWS, EXTRA_DRAWS_FACTOR, MAX_EXTRA_ROUNDS = 32.0, 4, 4
 INNER_HALF_SIDES = 0.51  # half sides of a design: its inner half, and rounding
 BLOCK_STARS, SMALL_BLOCK_STARS = 32, 8  # stars a call, of large and of small tables
@@ -127,7 +127,12 @@ def _is_from_elsewhere(shear: Shear, design: Design) -> Bool[np.ndarray, " star"
     """Maps that move, and were fitted outside the design: too far for a linear law."""
     away = np.asarray(shear.origin, float).T - design.centre[:, None]
     distance = np.abs(np.linalg.solve(design.factor, away)).max(axis=0)
-    return np.asarray(shear.slope).any(axis=(1, 2)) & (distance > 1.0)
+    return _moves(shear) & (distance > 1.0)
+
+
+def _moves(shear: Shear) -> Bool[np.ndarray, " star"]:
+    """Stars with a map of their own."""
+    return np.asarray(shear.slope).any(axis=(1, 2))
 
 
 def resample_poor_stars(
@@ -138,13 +143,19 @@ def resample_poor_stars(
     design: Design,
     is_used: Bool[np.ndarray, " star"],
 ) -> Evidence:
-    """Further draws for the used stars with few effective draws.
+    """Further draws for the used stars with few effective draws, or with a map.
+
+    Stars with a map have about MIN_EFFECTIVE_DRAWS at first. If the draws themselves
+    decided which of these get more, those that missed a large weight would keep their
+    few draws, and the likelihood would be biased; so all of them get a second batch.
 
     Other arguments as for `adapt_poor_proposals`.
     """
     for i in range(MAX_EXTRA_ROUNDS):
-        is_good = effective_draws(found, design) >= MIN_EFFECTIVE_DRAWS
-        poor = np.flatnonzero(is_used & ~is_good)
+        needs_more = ~(effective_draws(found, design) >= MIN_EFFECTIVE_DRAWS)  # or NaN
+        if i == 0:
+            needs_more |= _moves(stars.shear)
+        poor = np.flatnonzero(is_used & needs_more)
         if len(poor) == 0:
             break
         batch = evidence_at(stars, npe, forward, design.points, poor, extra_round=i)

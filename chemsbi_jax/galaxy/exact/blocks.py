@@ -132,7 +132,7 @@ def _is_from_elsewhere(shear: Shear, design: Design) -> Bool[np.ndarray, " star"
 
 def _moves(shear: Shear) -> Bool[np.ndarray, " star"]:
     """Stars with a map of their own."""
-    return np.asarray(shear.slope).any(axis=(1, 2))
+    return np.abs(np.asarray(shear.slope)).max(axis=(1, 2)) > 0.0
 
 
 def resample_poor_stars(

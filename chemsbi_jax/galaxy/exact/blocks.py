@@ -22,15 +22,17 @@ from chemsbi_jax.galaxy.exact.importance import (
     adapt_chart,
     merge,
     star_evidence,
+    star_shear,
 )
 from chemsbi_jax.galaxy.exact.polynomial import Design
+from chemsbi_jax.galaxy.exact.shear import Shear, no_shear
 from chemsbi_jax.galaxy.exact.triangular_map import Chart, prior_chart
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.types import Forward
 
 DRAWS = 64  # of each star, at each point
 # stars with fewer than MIN_EFFECTIVE_DRAWS get up to MAX_EXTRA_ROUNDS batches of
-# EXTRA_DRAWS_FACTOR x DRAWS more
+# EXTRA_DRAWS_FACTOR x DRAWS more, and stars with a map at least one
 MIN_EFFECTIVE_DRAWS, EXTRA_DRAWS_FACTOR, MAX_EXTRA_ROUNDS = 32.0, 4, 4
 INNER_HALF_SIDES = 0.51  # half sides of a design: its inner half, and rounding
 BLOCK_STARS, SMALL_BLOCK_STARS = 32, 8  # stars a call, of large and of small tables
@@ -84,11 +86,18 @@ def adapt_charts(
     mean: Float[np.ndarray, " 2"],
     rows: Int[np.ndarray, " row"] | None = None,
 ) -> Star:
-    """Stars, of which some (or all) get maps fitted at these global latents."""
+    """Stars, of which some (or all) get maps fitted at these global latents.
+
+    The maps move with the global latents from there.
+    """
     # from the identity: an earlier map belongs to another place
-    anew = stars._replace(chart=prior_chart(len(stars.key_data)))
-    charts = in_blocks(_charts, anew, npe, forward, mean, rows, slow_block())
-    return stars._replace(chart=replace_rows(stars.chart, rows, charts))
+    n_stars = len(stars.key_data)
+    anew = stars._replace(chart=prior_chart(n_stars), shear=no_shear(n_stars))
+    charts, shears = in_blocks(_charts, anew, npe, forward, mean, rows, slow_block())
+    return stars._replace(
+        chart=replace_rows(stars.chart, rows, charts),
+        shear=replace_rows(stars.shear, rows, shears),
+    )
 
 
 def adapt_poor_proposals(
@@ -105,12 +114,25 @@ def adapt_poor_proposals(
     """
     middle = design.side**2 // 2
     is_good = found.n_effective[:, middle] >= GOOD_SHARE * DRAWS
-    poor = np.flatnonzero(~is_good)  # NaN are poor, too
+    # NaN are poor, too; a map from elsewhere may be good at the centre alone
+    poor = np.flatnonzero(~is_good | _is_from_elsewhere(stars.shear, design))
     if len(poor) == 0:
         return stars, found
     stars = adapt_charts(stars, npe, forward, design.centre, poor)
     again = evidence_at(stars, npe, forward, design.points, poor)
     return stars, replace_rows(found, poor, again)
+
+
+def _is_from_elsewhere(shear: Shear, design: Design) -> Bool[np.ndarray, " star"]:
+    """Maps that move, and were fitted outside the design: too far for a linear law."""
+    away = np.asarray(shear.origin, float).T - design.centre[:, None]
+    distance = np.abs(np.linalg.solve(design.factor, away)).max(axis=0)
+    return _moves(shear) & (distance > 1.0)
+
+
+def _moves(shear: Shear) -> Bool[np.ndarray, " star"]:
+    """Stars with a map of their own."""
+    return np.abs(np.asarray(shear.slope)).max(axis=(1, 2)) > 0.0
 
 
 def resample_poor_stars(
@@ -121,13 +143,19 @@ def resample_poor_stars(
     design: Design,
     is_used: Bool[np.ndarray, " star"],
 ) -> Evidence:
-    """Further draws for the used stars with few effective draws.
+    """Further draws for the used stars with few effective draws, or with a map.
+
+    Stars with a map have about MIN_EFFECTIVE_DRAWS at first. If the draws themselves
+    decided which of these get more, those that missed a large weight would keep their
+    few draws, and the likelihood would be biased; so all of them get a second batch.
 
     Other arguments as for `adapt_poor_proposals`.
     """
     for i in range(MAX_EXTRA_ROUNDS):
-        is_good = effective_draws(found, design) >= MIN_EFFECTIVE_DRAWS
-        poor = np.flatnonzero(is_used & ~is_good)
+        needs_more = ~(effective_draws(found, design) >= MIN_EFFECTIVE_DRAWS)  # or NaN
+        if i == 0:
+            needs_more |= _moves(stars.shear)
+        poor = np.flatnonzero(is_used & needs_more)
         if len(poor) == 0:
             break
         batch = evidence_at(stars, npe, forward, design.points, poor, extra_round=i)
@@ -231,8 +259,12 @@ def _extra_key(star: Star, extra_round: Array) -> Key[Array, ""]:
 
 def _charts(
     stars: Star, npe: Npe, forward: Forward, point: Float[Array, " 2"]
-) -> Chart:
-    return lax.map(lambda star: adapt_chart(star, npe, forward, point), stars)
+) -> tuple[Chart, Shear]:
+    def one(star: Star) -> tuple[Chart, Shear]:
+        chart = adapt_chart(star, npe, forward, point)
+        return chart, star_shear(star._replace(chart=chart), npe, forward, point)
+
+    return lax.map(one, stars)
 
 
 # at the first call: a script may set the number of devices before that

@@ -11,14 +11,16 @@ from jax.scipy.stats import norm
 from jaxtyping import Array, Float, Key, UInt32
 
 from chemsbi_jax import priors
+from chemsbi_jax.galaxy.exact.shear import Shear, fit_shear, shift
 from chemsbi_jax.galaxy.exact.triangular_map import Chart, fit_chart, transform
-from chemsbi_jax.galaxy.likelihood import Observed, log_likelihood
+from chemsbi_jax.galaxy.likelihood import Observed, log_likelihood, standardised
 from chemsbi_jax.npe.model import N_LOCAL, Npe
 from chemsbi_jax.types import AnyArray, Forward
 
 PROPOSAL_WIDENING = 1.25  # of the proposal's noise: heavier tails than the flow's
 # draws in each of at most so many rounds that fit a star's map
 ADAPTATION_DRAWS, MAX_ADAPTATION_ROUNDS = 2048, 12
+SHEAR_DRAWS = 128  # at which the motion of a map is averaged
 GOOD_SHARE = 0.4  # share of effective draws above which a star needs no (better) map
 MIN_FIT_SHARE = 0.1  # share of effective draws that is enough to fit a map
 TEMPERATURES = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05)  # powers of the weights
@@ -50,6 +52,7 @@ class Star(NamedTuple):
     seen: Float[AnyArray, "*star feature"]
     observed: Observed
     chart: Chart  # of the flow's noise
+    shear: Shear  # of what the chart gives
 
     def keys(self) -> StarKeys:
         """The keys of one star; stored as numbers, which numpy can take rows of."""
@@ -91,13 +94,15 @@ def draw_weighted(
 ) -> Draws:
     """Weighted draws of one star's local parameters at each point.
 
-    Standard normals go through the star's map and then through the flow. All points
-    share the same normals, so that most of their noise cancels between points.
+    Standard normals go through the star's map, which moves with the point, and then
+    through the flow. All points share the same normals, so that most of their noise
+    cancels between points.
     """
     before = points[:, :, None].repeat(n, 2)
     normal = _quasi_normal(key, n)[:, None].repeat(points.shape[1], 1)
     normal = PROPOSAL_WIDENING * normal
     noise, log_det = transform(star.chart, jnp.zeros_like(before), normal)
+    noise = noise + shift(star.shear, points)[:, :, None]
     flow = npe.star_flow.given(jnp.asarray(star.seen))
     local, of_flow = flow.draw_and_log_det(noise, before)
     log_normal = norm.logpdf(normal, scale=PROPOSAL_WIDENING).sum(axis=0)
@@ -194,6 +199,24 @@ def adapt_chart(
 
     start = (1, star.chart, jnp.asarray(False))
     return lax.while_loop(is_poor, improve, start)[1]
+
+
+def star_shear(
+    star: Star, npe: Npe, forward: Forward, point: Float[Array, " 2"]
+) -> Shear:
+    """Motion of a star's map with the global latents, from where the map was fitted."""
+    flow = npe.star_flow.given(jnp.asarray(star.seen))
+
+    def residuals(galaxy: Array, noise: Array) -> Array:
+        local = flow.draw(noise, galaxy)
+        theta = priors.from_normal(npe.prior, jnp.concatenate([galaxy, local]))
+        return jnp.concatenate([standardised(forward, theta, star.observed), local])
+
+    # the rounds of the adaptation have used the indices before
+    key = jax.random.fold_in(star.keys().adaptation, MAX_ADAPTATION_ROUNDS + 1)
+    draws = draw_weighted(key, star, npe, forward, point[:, None], SHEAR_DRAWS)
+    weight = jax.nn.softmax(draws.log_weight[0])
+    return fit_shear(residuals, point, draws.noise[:, 0], weight)
 
 
 def temper(log_weight: Float[Array, " draw"]) -> Float[Array, " draw"]:

@@ -4,7 +4,8 @@ An amortised flow is only roughly right for stars unlike its training stars, and
 product of N stars accumulates its errors N times. Here the forward model gives each
 star's likelihood of the global parameters, by importance sampling over the star's local
 parameters, at the points of a small design around the posterior. The flow proposes the
-local parameters; where it proposes poorly, a map of its noise is fitted first.
+local parameters; where it proposes poorly, a map of its noise is fitted first, which
+moves with the global latents.
 """
 
 from typing import NamedTuple
@@ -30,6 +31,7 @@ from chemsbi_jax.galaxy.exact.polynomial import (
     touches_edge,
 )
 from chemsbi_jax.galaxy.exact.search import is_consistent, search_prior, within_model
+from chemsbi_jax.galaxy.exact.shear import no_shear
 from chemsbi_jax.galaxy.exact.triangular_map import prior_chart
 from chemsbi_jax.galaxy.grid import GridPosterior
 from chemsbi_jax.galaxy.likelihood import Observed
@@ -136,7 +138,8 @@ def exact_posterior(
         InputError: no parameters explain any of the stars.
     """
     n_stars = len(seen)
-    stars = Star(keys_of_stars(key, n_stars), seen, observed, prior_chart(n_stars))
+    words, charts = keys_of_stars(key, n_stars), prior_chart(n_stars)
+    stars = Star(words, seen, observed, charts, no_shear(n_stars))
     bar = tqdm(total=MAX_ROUNDS, desc="exact", unit=" rounds", disable=quiet)
     guess = np.asarray(mean, float), np.asarray(covariance, float)
     best = _refine(stars, npe, forward, *guess, MAX_GUESS_ROUNDS, bar)

@@ -27,6 +27,7 @@ from chemsbi_jax.galaxy.exact.importance import (
     keys_of_stars,
 )
 from chemsbi_jax.galaxy.exact.posterior import Exact
+from chemsbi_jax.galaxy.exact.shear import no_shear
 from chemsbi_jax.galaxy.exact.start import features_of
 from chemsbi_jax.galaxy.exact.triangular_map import prior_chart
 from chemsbi_jax.galaxy.grid import draw_from_grid
@@ -69,7 +70,7 @@ def draw_other_stars(
     n = len(stars.values)
     table = Star(
         keys_of_stars(key_table, n), features_of(npe, stars), observe(stars),
-        prior_chart(n),
+        prior_chart(n), no_shear(n),
     )  # fmt: skip
     mean = np.asarray(exact.grid.mean, float)
     found = evidence_at(table, npe, forward, mean[:, None])

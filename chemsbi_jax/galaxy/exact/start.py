@@ -21,6 +21,7 @@ from chemsbi_jax.galaxy.exact.posterior import (
     exact_posterior,
 )
 from chemsbi_jax.galaxy.exact.search import search_prior, sharpen
+from chemsbi_jax.galaxy.exact.shear import no_shear
 from chemsbi_jax.galaxy.exact.triangular_map import prior_chart
 from chemsbi_jax.galaxy.likelihood import BAD, observe
 from chemsbi_jax.npe.model import Npe, features
@@ -112,7 +113,7 @@ def _without_proposals(stars: Stars) -> Star:
     n_stars = len(stars.values)
     blank = np.zeros((n_stars, 1), np.float32)
     keys = np.zeros((n_stars, 1, 1), np.uint32)
-    return Star(keys, blank, observe(stars), prior_chart(n_stars))
+    return Star(keys, blank, observe(stars), prior_chart(n_stars), no_shear(n_stars))
 
 
 def _guess(

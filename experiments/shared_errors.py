@@ -104,8 +104,8 @@ def main(config: Config) -> dict:
     ):
         if name in done:
             continue
-        key_i = jax.random.fold_in(key_infer, len(rows))
-        key_i, key_gain = jax.random.split(key_i)
+        key_row = jax.random.fold_in(key_infer, len(rows))
+        key_i, key_gain = jax.random.split(key_row)
         stars = stars if isinstance(stars, cs.Stars) else stars()
         found = hierarchical_posterior(
             key_i,

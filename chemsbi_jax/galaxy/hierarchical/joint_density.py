@@ -131,7 +131,7 @@ class JointDensity(NamedTuple):
 
 
 @jax.jit
-def _normals(density: JointDensity, of_psi: Array) -> tuple[Array, Array]:
+def _normals(density: JointDensity, of_psi: Array) -> tuple[AnyArray, AnyArray]:
     return jax.vmap(density.normals)(of_psi)
 
 

@@ -24,6 +24,7 @@ from chemsbi_jax.galaxy.hierarchical.marginal import (
 from chemsbi_jax.galaxy.hierarchical.mode import Mode, find_shared_mode
 from chemsbi_jax.galaxy.hierarchical.shared import Layout
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star
+from chemsbi_jax.types import AnyArray
 
 N_POINTS, MOST_POINTS = 1024, 16384  # of the stars' integrals
 ENOUGH = 10.0  # effective points of the star at this quantile
@@ -111,6 +112,7 @@ def _with_enough_points(
     """The density around the mode, with points enough for precise stars."""
     n_points = N_POINTS
     while True:
+        # key reuse: the longer set begins with the shorter one
         points = make_points(key, n_points)
         density = make_marginal_density(
             stars, model, layout, points, mode.psi, mode.covariance
@@ -123,7 +125,7 @@ def _with_enough_points(
 
 
 @jax.jit
-def _effective_points(density: MarginalDensity) -> Array:
+def _effective_points(density: MarginalDensity) -> AnyArray:
     return density.effective_points(density.centre)
 
 

@@ -1,0 +1,129 @@
+"""The density of psi with the stars integrated out: its mode and its chains."""
+
+import jax
+import numpy as np
+import pytest
+
+from chemsbi_jax.constants import ABUNDANCES, SHARED_FACTORS
+from chemsbi_jax.galaxy import hierarchical as h
+from chemsbi_jax.galaxy.hierarchical.chains import ChainSizes
+from chemsbi_jax.galaxy.hierarchical.marginal import (
+    make_marginal_density,
+    make_points,
+)
+from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode
+from chemsbi_jax.galaxy.hierarchical.place import look_at
+from chemsbi_jax.galaxy.hierarchical.sampling import by_nuts, sample_psi
+from chemsbi_jax.galaxy.hierarchical.shared import make_layout
+from chemsbi_jax.galaxy.hierarchical.tangent import tangents
+from helpers.shared_line import (
+    CONSTANT,
+    N,
+    at_random,
+    linear_model,
+    linear_stars,
+    log_normal,
+    rows_of,
+)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return linear_model()
+
+
+@pytest.fixture(scope="module")
+def stars(model):
+    return linear_stars(model)
+
+
+@pytest.fixture(scope="module")
+def wide(stars):
+    """The stars with errors for which many points count."""
+    return stars._replace(errors=8.0 * stars.errors)
+
+
+def density_of(model, stars, layout, key, n_points):
+    """All stars of a linear model with points."""
+    rows, _ = rows_of(stars, h.SharedErrors(outlier_share=0.0))
+    return make_marginal_density(rows, model, layout, make_points(key, n_points))
+
+
+def test_points_give_the_marginal_likelihoods(model, wide, key):
+    layout = make_layout(h.SharedErrors(outlier_share=0.0), SHARED_FACTORS)
+    density = density_of(model, wide, layout, key, 16384)
+    assert density.counts.size > N  # filled up to a length with a program
+    assert density.counts.sum() == N
+    for seed in (1, 2):
+        psi = at_random(layout, seed, 0.2)
+        expected = [log_normal(model, wide, i, psi, layout) for i in range(N)]
+        each = jax.jit(density.of_stars)(psi)[:N]
+        n_effective = jax.jit(density.effective_points)(psi)[:N]
+        assert n_effective.min() > 30
+        # better than random points
+        assert np.sqrt(((each - np.array(expected)) ** 2 * n_effective).mean()) < 1.0
+        total = jax.jit(density.value)(psi)
+        alone = each.sum() - 0.5 * (psi**2).sum()
+        np.testing.assert_allclose(total, alone, rtol=1e-5)
+
+
+def test_points_with_shared_errors_of_iron(model, wide, key):
+    """[X/H] in place of [X/Fe], as in `tangents`."""
+    layout = make_layout(h.SharedErrors(outlier_share=0.0), SHARED_FACTORS)
+    iron = ABUNDANCES.index("fe_h")
+    errors = wide.errors.copy()
+    errors[:, iron] *= np.sqrt(0.5)  # half of the variance of [X/Fe] is that of [Fe/H]
+    shared = wide._replace(errors=errors, fe_covariance=errors[:, iron] ** 2)
+    psi = at_random(layout, 1, 0.2)
+    density = density_of(model, shared, layout, key, 16384)
+    assert np.asarray(density.stars.over_h).any()
+    each = jax.jit(density.of_stars)(psi)[:N]
+    linear = tangents(*rows_of(shared), model, layout, psi).log_likelihood
+    n_effective = jax.jit(density.effective_points)(psi)[:N]
+    assert np.sqrt(((each - linear) ** 2 * n_effective).mean()) < 1.0
+
+
+@pytest.mark.thorough
+def test_mode_of_a_linear_model_is_that_of_least_squares(model, wide, key):
+    """With all widths held, the posterior of psi is normal."""
+    layout = make_layout(CONSTANT, SHARED_FACTORS)
+    found = find_shared_mode(key, rows_of(wide)[0], model, layout)
+    assert found.gain < 0.1
+    before = look_at(*rows_of(wide), model, layout, np.zeros(len(found.psi)))
+    # one step of Fisher scoring from anywhere ends at the mode
+    score = before.stars.score.sum(axis=0) - before.psi
+    away = found.psi - before.psi - before.covariance @ score
+    widths = np.sqrt(np.diag(before.covariance))
+    np.testing.assert_allclose(away / widths, 0.0, atol=0.2)
+    curved = np.sqrt(np.diag(found.covariance))
+    np.testing.assert_allclose(curved / widths, 1.0, atol=0.15)
+
+
+@pytest.mark.thorough
+def test_nuts_without_the_stars_finds_the_normal_posterior(model, wide, key):
+    """`sample_psi`: all parameters of psi that the stars narrow, not only two."""
+    key_mode, key_run = jax.random.split(key)
+    layout = make_layout(CONSTANT, SHARED_FACTORS)
+    rows, local = rows_of(wide)
+    mode = find_shared_mode(key_mode, rows, model, layout).psi
+    expected = look_at(rows, local, model, layout, mode)
+    sizes = ChainSizes(2, 75, 200, 4, acceptance=0.8, first_step=0.3)
+    found = sample_psi(key_run, rows, model, layout, sizes=sizes)
+    assert found.is_converged
+    draws = found.psi.reshape(-1, len(mode))
+    widths = np.sqrt(np.diag(expected.covariance))
+    away = (draws.mean(axis=0) - expected.psi) / widths
+    # the curvature of the prior alone in most directions: 1 of its widths there
+    np.testing.assert_allclose(away, 0.0, atol=0.45)
+    np.testing.assert_allclose(draws.std(axis=0) / widths, 1.0, atol=0.3)
+
+
+def test_chains_that_do_not_converge_leave_the_network(model, wide, key):
+    layout = make_layout(CONSTANT, SHARED_FACTORS)
+    rows, _ = rows_of(wide)
+    of_network = 0.1 * np.random.default_rng(0).normal(size=(50, len(layout.scale)))
+    sizes = ChainSizes(2, 2, 6, 1, first_step=1e-3)
+    draws, checks = by_nuts(key, rows, model, layout, of_network, sizes=sizes)
+    assert checks["sampler"] == "network"
+    assert checks["r_hat"] > 1.05
+    assert draws is of_network

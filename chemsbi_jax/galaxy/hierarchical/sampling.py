@@ -26,7 +26,7 @@ from chemsbi_jax.galaxy.hierarchical.shared import Layout
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star
 from chemsbi_jax.types import AnyArray
 
-N_POINTS, MOST_POINTS = 1024, 16384  # of the stars' integrals
+N_POINTS, MOST_POINTS = 1024, 2048  # of the stars' integrals
 ENOUGH = 10.0  # effective points of the star at this quantile
 FEWEST = 0.02
 FIRST_SPREAD = 0.5  # widths of the first places
@@ -112,8 +112,7 @@ def _with_enough_points(
     """The density around the mode, with points enough for precise stars."""
     n_points = N_POINTS
     while True:
-        # key reuse: the longer set begins with the shorter one
-        points = make_points(key, n_points)
+        points = make_points(key, n_points)  # key reuse: the set begins alike
         density = make_marginal_density(
             stars, model, layout, points, mode.psi, mode.covariance
         )

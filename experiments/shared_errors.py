@@ -186,12 +186,11 @@ def gain(key, stars: cs.Stars, model: Model) -> float:
     Of the first `N_GAIN` stars, without outliers.
     """
     total = []
-    holds = (), tuple(b for b in BLOCKS if b != "outliers")
-    for hold, key_mode in zip(holds, jax.random.split(key), strict=True):
+    for hold in ((), tuple(b for b in BLOCKS if b != "outliers")):
         settings = SharedErrors(hold=hold, outlier_share=0.0)
         layout = make_layout(settings, SHARED_FACTORS)
         rows = make_stars(stars.take(slice(N_GAIN)), settings, model.prior)
-        mode = find_shared_mode(key_mode, rows, model, layout)
+        mode = find_shared_mode(key, rows, model, layout)  # key reuse: same points
         total.append(mode.value + 0.5 * float((mode.psi**2).sum()))
     return total[0] - total[1]
 
@@ -214,7 +213,8 @@ def read_table(config: Config, name: str) -> cs.Stars:
 
 def describe(found: HierarchicalPosterior, truth) -> dict:
     """Interval, distance from the truth and checks of one galaxy."""
-    mean, covariance = map(np.asarray, found.posterior[2:4])
+    mean = np.asarray(found.posterior.mean)
+    covariance = np.asarray(found.posterior.covariance)
     row = found.summary() | {
         "mean": mean.tolist(),
         "sd": np.sqrt(np.diag(covariance)).tolist(),

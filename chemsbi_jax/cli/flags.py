@@ -68,7 +68,8 @@ class InferFlags(StarFlags):
     """JSON file of prior scales of the second interval, as {"scatter": 0.02}."""
     sampler: Literal["network", "nuts"] | None = None
     """How the second interval is made. network: seconds, the default;
-    nuts: minutes, narrower; the network where it does not converge."""
+    nuts: minutes, narrower, from at most 256 stars;
+    the network where it does not converge."""
     truth: tuple[float, float] | None = None
     """Known alpha_imf and log10_n_ia, for the figures."""
     seed: int = 0

@@ -81,7 +81,7 @@ class Inference:
     shared_errors: HierarchicalPosterior | None = None
     """The interval with errors that all stars share; None if it was not made."""
     shared_note: str = ""
-    """Why there is no such interval, or of which stars it is; empty: of all stars."""
+    """Why there is no such interval, or how and from which stars it was made."""
 
     @cached_property
     def _keys(self) -> "FigureKeys":

@@ -86,12 +86,13 @@ def infer_shared(
     if not found.is_converged:
         return SharedAnswer(found, found.why_not())
     checks = found.posterior.checks
-    by_nuts = checks.get("n_nuts") if checks.get("sampler") == "nuts" else None
-    n_subset = by_nuts or checks.get("n_subset")
-    note = (
-        f"The interval with shared errors is from {n_subset} random stars of {n_stars}."
-    )
-    return SharedAnswer(found, note if n_subset else "")
+    is_nuts = checks.get("sampler") == "nuts"
+    n_subset = (checks.get("n_nuts") if is_nuts else None) or checks.get("n_subset")
+    parts = ["by NUTS"] if is_nuts else []
+    if n_subset:
+        parts.append(f"from {n_subset} random stars of {n_stars}")
+    note = f"The interval with shared errors is {', '.join(parts)}."
+    return SharedAnswer(found, note if parts else "")
 
 
 def factor_forward(networks: Networks) -> FactorForward | None:

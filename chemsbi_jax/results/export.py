@@ -64,7 +64,7 @@ def draws_getdist(method: str, draws: Float[AnyArray, "draw 2"]) -> "MCSamples":
         names=list(GLOBAL_PARAMETERS),
         labels=list(LATEX),
         label=method,
-        # the other methods draw independently: no correlation length to be estimated
+        # others are taken as independent: no correlation length to be estimated
         sampler="mcmc" if method == "nuts" else "uncorrelated",
         settings={"ignore_rows": 0},  # whatever the user's default: no burn-in here
     )

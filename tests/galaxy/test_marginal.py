@@ -13,7 +13,11 @@ from chemsbi_jax.galaxy.hierarchical.marginal import (
 )
 from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode
 from chemsbi_jax.galaxy.hierarchical.place import look_at
-from chemsbi_jax.galaxy.hierarchical.sampling import by_nuts, sample_psi
+from chemsbi_jax.galaxy.hierarchical.sampling import (
+    LARGEST_R_HAT,
+    by_nuts,
+    sample_psi,
+)
 from chemsbi_jax.galaxy.hierarchical.shared import make_layout
 from chemsbi_jax.galaxy.hierarchical.tangent import tangents
 from helpers.shared_line import (
@@ -125,5 +129,5 @@ def test_chains_that_do_not_converge_leave_the_network(model, wide, key):
     sizes = ChainSizes(2, 2, 6, 1, first_step=1e-3)
     draws, checks = by_nuts(key, rows, model, layout, of_network, sizes=sizes)
     assert checks["sampler"] == "network"
-    assert checks["r_hat"] > 1.05
+    assert not checks["r_hat"] < LARGEST_R_HAT  # it may be no number
     assert draws is of_network

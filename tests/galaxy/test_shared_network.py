@@ -208,7 +208,8 @@ def test_nuts_gives_the_interval_and_its_checks(found, galaxies, shipped, forwar
         ).posterior
     checks = by["nuts"].checks
     assert checks["sampler"] == "nuts"
-    assert checks["r_hat"] < 1.1 < checks["n_effective"]
+    assert checks["r_hat"] < 1.1
+    assert checks["n_effective"] > 20.0
     assert "n_nuts" not in checks  # all of the stars
     away = (by["nuts"].mean - by["network"].mean) / by["network"].sd
     np.testing.assert_allclose(away, 0.0, atol=0.7)

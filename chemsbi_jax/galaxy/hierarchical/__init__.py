@@ -87,9 +87,10 @@ def hierarchical_posterior(
         stars: any errors, gaps and birth times.
         settings: prior scales, and blocks that are held.
         factors: names of the yield factors.
-        n_draws: of the posterior.
+        n_draws: of the network; NUTS keeps 200 of each of four chains.
         most_stars: of more stars, that many random ones, as the shared errors make the
-            width; `checks["n_subset"]` then has the number.
+            width; `checks["n_subset"]` then has the number. NUTS takes at most 256 of
+            these (`checks["n_nuts"]`).
         quiet: no progress bar.
 
     Returns:
@@ -153,7 +154,7 @@ def _with_misfit(
 ) -> HierarchicalPosterior:
     """The outliers at the mode of psi, and the misfit alarm of the other stars.
 
-    The mean of psi will not do: far from the mode in 38 dimensions, it fits no star.
+    The mean of psi will not do: far from the mode in 44 dimensions, it fits no star.
     """
     key_subset, key_mode, key_fit = jax.random.split(key, 3)
     n = len(readings.values)

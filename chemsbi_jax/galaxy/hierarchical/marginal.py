@@ -4,7 +4,7 @@ Fixed points of the four local latents, in units of the population, are the same
 stars: the model is called once a point, and each star's marginal likelihood is the mean
 of its likelihood over the points, by importance. It is a smooth function of psi, as the
 points do not change. The errors of abundances are wide beside what the local parameters
-do, so that hundreds of points count for a star; `effective_points` tells how many.
+do, so that tens to hundreds of points count for a star (`effective_points`).
 """
 
 from typing import NamedTuple
@@ -67,8 +67,8 @@ class MarginalDensity(NamedTuple):
         return np.asarray(self.centre, float) + at @ np.asarray(self.factor, float).T
 
     def coordinates_of(
-        self, psi: Float[np.ndarray, "*b psi"]
-    ) -> Float[np.ndarray, "*b psi"]:
+        self, psi: Float[np.ndarray, "chain psi"]
+    ) -> Float[np.ndarray, "chain psi"]:
         """Coordinates of shared latents, in float64."""
         away = np.asarray(psi - np.asarray(self.centre, float))
         return np.linalg.solve(np.asarray(self.factor, float), away.T).T
@@ -133,7 +133,9 @@ def _chi2(
         ],
         axis=1,
     )
-    return jnp.sum(weight * y**2, axis=1)[:, None] + of_star @ of_model.T
+    # large terms cancel: full precision also on a GPU
+    product = jnp.matmul(of_star, of_model.T, precision="highest")
+    return jnp.sum(weight * y**2, axis=1)[:, None] + product
 
 
 def make_marginal_density(

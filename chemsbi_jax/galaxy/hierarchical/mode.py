@@ -25,7 +25,7 @@ from chemsbi_jax.galaxy.hierarchical.shared import Layout
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star
 from chemsbi_jax.types import AnyArray
 
-SOBER_ROUNDS, ROUNDS = 2, 6  # at most, without and with outliers
+SOBER_ROUNDS, ROUNDS = 2, 6  # without outliers, and at most in all
 FIRST_SCATTER = 1.5  # prior widths: no star is far off at the start
 REACH = 5.0  # widths of a round in each whitened coordinate
 CLOSE = 0.1  # gain of a round that ends the search [nats]
@@ -42,7 +42,6 @@ class Mode(NamedTuple):
     covariance: Float[np.ndarray, "psi psi"]  # of the normal of the same curvature
     value: float  # log posterior density there, up to a constant [nats]
     gain: float  # of the last round [nats]
-    rounds: int
 
 
 def find_shared_mode(
@@ -79,7 +78,7 @@ def find_shared_mode(
         if gain < CLOSE and i >= SOBER_ROUNDS:
             break
     covariance = inverse_curvature(recentred(density, psi))
-    return Mode(psi, covariance, value, gain, i + 1)
+    return Mode(psi, covariance, value, gain)
 
 
 def _first(layout: Layout) -> Float[np.ndarray, " psi"]:
@@ -93,7 +92,7 @@ def _climb(density: MarginalDensity) -> tuple[Float[np.ndarray, " psi"], float, 
     values: list[float] = []
 
     def loss(at: np.ndarray) -> tuple[float, np.ndarray]:
-        value, slope = value_and_slope(density, jnp.asarray(at, jnp.float32))
+        value, slope = _value_and_slope(density, jnp.asarray(at, jnp.float32))
         values.append(float(value))
         return -float(value), -np.asarray(slope, float)
 
@@ -126,7 +125,7 @@ def inverse_curvature(density: MarginalDensity) -> Float[np.ndarray, "psi psi"]:
 
 
 @jax.jit
-def value_and_slope(density: MarginalDensity, at: Array) -> tuple[AnyArray, AnyArray]:
+def _value_and_slope(density: MarginalDensity, at: Array) -> tuple[AnyArray, AnyArray]:
     """Log density of coordinates, and its gradient."""
     return jax.value_and_grad(density.value)(at)
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL, PARAMETERS
 from chemsbi_jax.diagnostics.misfit import Misfit
-from chemsbi_jax.galaxy.hierarchical.settings import LOCAL
+from chemsbi_jax.galaxy.hierarchical.settings import ENOUGH_POINTS, LOCAL
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, physical, psi_names
 from chemsbi_jax.priors import Prior
 from chemsbi_jax.storage.files import plain
@@ -28,7 +28,8 @@ class HierarchicalPosterior(NamedTuple):
     draws: Float[np.ndarray, "draw psi"]  # dex, prior widths, or as the names say
     latents: Float[np.ndarray, "draw psi"]  # standard normal in the prior
     scales: Float[np.ndarray, " psi"]  # of the prior; 0: held
-    budget: dict  # block -> parameter -> share of the width that goes if it is held
+    # block -> parameter -> share of the width that goes if it is held; by the network
+    budget: dict
     misfit: Misfit | None = None  # of the stars at the mode of psi
 
     @property
@@ -52,12 +53,19 @@ class HierarchicalPosterior(NamedTuple):
         c = self.posterior.checks
         if not self.is_converged:
             return ""
-        failed = "r_hat" in c and c.get("sampler") != "nuts"
-        first = (
-            f"NUTS did not converge (r-hat {c.get('r_hat', np.inf):.2f}); the interval "
-            "with shared errors is that of the network."
-        )
-        parts = [first] if failed else []
+        parts = []
+        if c.get("sampler") == "network":
+            number = f" (r-hat {c['r_hat']:.2f})" if "r_hat" in c else ""
+            parts.append(
+                f"NUTS did not converge{number}; the interval with shared errors is "
+                "that of the network."
+            )
+        elif c.get("effective_points", np.inf) < ENOUGH_POINTS:
+            parts.append(
+                f"Only {c['effective_points']:.0f} points count in the integral over "
+                "the most precise stars: the interval with shared errors by NUTS may "
+                "be off."
+            )
         if c.get("predictive_p", 1.0) < MIN_P:
             parts.append(self._unusual())
         return " ".join(parts)

@@ -1,9 +1,11 @@
 """Draws of psi by NUTS, with the stars integrated out (`MarginalDensity`).
 
 The chains have as many dimensions as psi, whatever the number of stars. Short chains
-around the mode give the mean and the covariance of psi, in whose units the chains that
+around the mode give the mean and, with the curvature there, the covariance of psi, in
+whose units the chains that
 count run. Each chain has its own points for the stars' integrals, so that r-hat shows
-their error, too.
+the random part of their error. What all chains have in common (the log of a mean over
+few points is low) it does not show; the number of effective points does.
 """
 
 from typing import NamedTuple
@@ -22,13 +24,13 @@ from chemsbi_jax.galaxy.hierarchical.marginal import (
     recentred,
 )
 from chemsbi_jax.galaxy.hierarchical.mode import Mode, find_shared_mode
+from chemsbi_jax.galaxy.hierarchical.settings import ENOUGH_POINTS
 from chemsbi_jax.galaxy.hierarchical.shared import Layout
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star
 from chemsbi_jax.types import AnyArray
 
 N_POINTS, MOST_POINTS = 1024, 2048  # of the stars' integrals
-ENOUGH = 10.0  # effective points of the star at this quantile
-FEWEST = 0.02
+FEWEST = 0.02  # quantile of the stars whose effective points must be enough
 FIRST_SPREAD = 0.5  # widths of the first places
 FIRST = ChainSizes(4, 40, 60, 5, acceptance=0.8, first_step=0.3)
 USUAL = ChainSizes(4, 75, 200, 5, acceptance=0.8, first_step=0.3)
@@ -118,7 +120,7 @@ def _with_enough_points(
         )
         each = np.asarray(_effective_points(density))[density.counts > 0.0]
         fewest = float(np.quantile(each, FEWEST))
-        if fewest >= ENOUGH or n_points >= MOST_POINTS:
+        if fewest >= ENOUGH_POINTS or n_points >= MOST_POINTS:
             return density, fewest
         n_points *= 2
 
@@ -162,9 +164,12 @@ def by_nuts(
         stars = jax.tree.map(lambda x: x[rows], stars)
         checks = {"n_nuts": MOST_STARS}
     start = latents.mean(axis=0)
-    found = sample_psi(
-        key_chains, stars, model, layout, start, sizes=sizes, quiet=quiet
-    )
+    try:
+        found = sample_psi(
+            key_chains, stars, model, layout, start, sizes=sizes, quiet=quiet
+        )
+    except np.linalg.LinAlgError:  # chains that stand still, or are no numbers
+        return latents, checks | {"sampler": "network"}
     checks |= {
         "sampler": "nuts" if found.is_converged else "network",
         "r_hat": found.r_hat,

@@ -11,6 +11,7 @@ BLOCKS = ("yields", "zero_points", "population", "scatter", "outliers")
 """Blocks of shared parameters beside the galaxy's, in the order of the latents."""
 LOCAL = PARAMETERS[N_GLOBAL:]
 SAMPLERS = ("network", "nuts")
+ENOUGH_POINTS = 10.0  # effective ones, of a precise star, for NUTS
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,9 @@ class SharedErrors:
     hold: tuple[str, ...] = ()
     """Blocks (of `BLOCKS`) that are held at their default values."""
     sampler: str = "network"
-    """"network" takes seconds; "nuts" samples the likelihood in minutes, with the
-    network for the start, and gives narrower intervals from tens of stars on."""
+    """How the posterior is drawn. "network" takes seconds. "nuts" samples the
+    likelihood of at most 256 stars in minutes, and is narrower from tens of stars on;
+    where it does not converge, the draws are those of the network."""
 
 
 def prior_scales(

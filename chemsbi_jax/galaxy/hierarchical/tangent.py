@@ -2,7 +2,7 @@
 
 The marginal likelihood of a star is then normal in its readings: the spread of the
 population adds to the errors. Its gradient and its expected information in psi have
-closed forms, and the mode of the local latents moves linearly with psi.
+closed forms, and so has the normal of the local latents at any psi (`local_normal`).
 """
 
 from typing import NamedTuple

@@ -13,6 +13,7 @@ from chemsbi_jax.galaxy.hierarchical.marginal import (
 )
 from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode
 from chemsbi_jax.galaxy.hierarchical.place import look_at
+from chemsbi_jax.galaxy.hierarchical.result import to_result
 from chemsbi_jax.galaxy.hierarchical.sampling import (
     LARGEST_R_HAT,
     by_nuts,
@@ -22,6 +23,7 @@ from chemsbi_jax.galaxy.hierarchical.shared import make_layout
 from chemsbi_jax.galaxy.hierarchical.tangent import tangents
 from helpers.shared_line import (
     CONSTANT,
+    PRIOR,
     N,
     at_random,
     linear_model,
@@ -131,3 +133,27 @@ def test_chains_that_do_not_converge_leave_the_network(model, wide, key):
     assert checks["sampler"] == "network"
     assert not checks["r_hat"] < LARGEST_R_HAT  # it may be no number
     assert draws is of_network
+
+
+@pytest.mark.parametrize(
+    ("checks", "says"),
+    [
+        ({"sampler": "nuts", "r_hat": 1.02, "effective_points": 50.0}, ()),
+        ({"sampler": "network", "r_hat": 1.31}, ("r-hat 1.31", "of the network")),
+        ({"sampler": "network"}, ("did not converge; the interval",)),
+        (
+            {"sampler": "nuts", "r_hat": 1.0, "effective_points": 2.4},
+            ("Only 2 points",),
+        ),
+        ({"predictive_p": 0.01, "predictive_distance": 2.0}, ("p = 0.010",)),
+    ],
+)
+def test_the_result_says_what_is_doubtful(checks, says):
+    layout = make_layout(CONSTANT, SHARED_FACTORS)
+    rng = np.random.default_rng(1)
+    latents = rng.normal(size=(50, len(layout.scale)))
+    full = {"converged": True, "predictive_p": 0.5} | checks
+    found = to_result(latents, {}, full, layout, SHARED_FACTORS, PRIOR)
+    text = found.doubt()
+    assert all(part in text for part in says)
+    assert bool(text) == bool(says)

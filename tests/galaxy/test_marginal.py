@@ -14,11 +14,7 @@ from chemsbi_jax.galaxy.hierarchical.marginal import (
 from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode
 from chemsbi_jax.galaxy.hierarchical.place import look_at
 from chemsbi_jax.galaxy.hierarchical.result import to_result
-from chemsbi_jax.galaxy.hierarchical.sampling import (
-    LARGEST_R_HAT,
-    by_nuts,
-    sample_psi,
-)
+from chemsbi_jax.galaxy.hierarchical.sampling import LARGEST_R_HAT, by_nuts
 from chemsbi_jax.galaxy.hierarchical.shared import make_layout
 from chemsbi_jax.galaxy.hierarchical.tangent import tangents
 from helpers.shared_line import (
@@ -107,16 +103,18 @@ def test_mode_of_a_linear_model_is_that_of_least_squares(model, wide, key):
 
 @pytest.mark.thorough
 def test_nuts_without_the_stars_finds_the_normal_posterior(model, wide, key):
-    """`sample_psi`: all parameters of psi that the stars narrow, not only two."""
+    """All parameters of psi that the stars narrow, not only two."""
     key_mode, key_run = jax.random.split(key)
     layout = make_layout(CONSTANT, SHARED_FACTORS)
     rows, local = rows_of(wide)
     mode = find_shared_mode(key_mode, rows, model, layout).psi
     expected = look_at(rows, local, model, layout, mode)
     sizes = ChainSizes(2, 75, 200, 4, acceptance=0.8, first_step=0.3)
-    found = sample_psi(key_run, rows, model, layout, sizes=sizes)
-    assert found.is_converged
-    draws = found.psi.reshape(-1, len(mode))
+    of_network = mode + 0.1 * np.random.default_rng(0).normal(size=(50, len(mode)))
+    draws, checks = by_nuts(key_run, rows, model, layout, of_network, sizes=sizes)
+    assert checks["sampler"] == "nuts"
+    assert checks["effective_points"] > 10.0
+    assert draws.shape == (2 * 200, len(mode))
     widths = np.sqrt(np.diag(expected.covariance))
     away = (draws.mean(axis=0) - expected.psi) / widths
     # the curvature of the prior alone in most directions: 1 of its widths there

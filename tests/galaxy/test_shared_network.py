@@ -193,8 +193,8 @@ def test_held_blocks_make_it_narrower(found, galaxies, shipped, forward):
     assert not fixed.any()
 
 
-@pytest.mark.thorough
-def test_nuts_gives_the_interval_and_its_checks(found, galaxies, shipped, forward):
+@pytest.mark.slow
+def test_nuts_gives_the_interval_and_its_checks(galaxies, shipped, forward):
     """Six stars say little, so that NUTS and the network agree."""
     stars = as_table(galaxies, 0, shipped.prior).take(slice(6))
     by = {}

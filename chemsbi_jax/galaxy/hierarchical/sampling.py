@@ -145,7 +145,7 @@ def by_nuts(
     *,
     sizes: ChainSizes = USUAL,
     quiet: bool = True,
-) -> tuple[Float[np.ndarray, "draw psi"], dict]:
+) -> tuple[Float[np.ndarray, "kept psi"], dict]:
     """Draws of NUTS where it converges, else those of the network, and the checks.
 
     Args:

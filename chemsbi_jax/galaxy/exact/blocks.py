@@ -25,6 +25,7 @@ from chemsbi_jax.galaxy.exact.importance import (
     star_shear,
 )
 from chemsbi_jax.galaxy.exact.polynomial import Design
+from chemsbi_jax.galaxy.exact.prior_flow import PriorFlow
 from chemsbi_jax.galaxy.exact.shear import Shear, no_shear
 from chemsbi_jax.galaxy.exact.triangular_map import Chart, prior_chart
 from chemsbi_jax.npe.model import Npe
@@ -32,7 +33,7 @@ from chemsbi_jax.types import Forward
 
 DRAWS = 64  # of each star, at each point
 # stars with fewer than MIN_EFFECTIVE_DRAWS get up to MAX_EXTRA_ROUNDS batches of
-# EXTRA_DRAWS_FACTOR x DRAWS more, and stars with a map at least one
+# EXTRA_DRAWS_FACTOR x DRAWS more, and stars with a moving map at least one
 MIN_EFFECTIVE_DRAWS, EXTRA_DRAWS_FACTOR, MAX_EXTRA_ROUNDS = 32.0, 4, 4
 INNER_HALF_SIDES = 0.51  # half sides of a design: its inner half, and rounding
 BLOCK_STARS, SMALL_BLOCK_STARS = 32, 8  # stars a call, of large and of small tables
@@ -88,7 +89,7 @@ def adapt_charts(
 ) -> Star:
     """Stars, of which some (or all) get maps fitted at these global latents.
 
-    The maps move with the global latents from there.
+    Without a network, the maps move with the global latents from there.
     """
     # from the identity: an earlier map belongs to another place
     n_stars = len(stars.key_data)
@@ -131,7 +132,7 @@ def _is_from_elsewhere(shear: Shear, design: Design) -> Bool[np.ndarray, " star"
 
 
 def _moves(shear: Shear) -> Bool[np.ndarray, " star"]:
-    """Stars with a map of their own."""
+    """Stars with a map that moves."""
     return np.abs(np.asarray(shear.slope)).max(axis=(1, 2)) > 0.0
 
 
@@ -143,9 +144,9 @@ def resample_poor_stars(
     design: Design,
     is_used: Bool[np.ndarray, " star"],
 ) -> Evidence:
-    """Further draws for the used stars with few effective draws, or with a map.
+    """Further draws for the used stars with few effective draws, or a moving map.
 
-    Stars with a map have about MIN_EFFECTIVE_DRAWS at first. If the draws themselves
+    Stars with such a map have about MIN_EFFECTIVE_DRAWS at first. If the draws themselves
     decided which of these get more, those that missed a large weight would keep their
     few draws, and the likelihood would be biased; so all of them get a second batch.
 
@@ -260,8 +261,13 @@ def _extra_key(star: Star, extra_round: Array) -> Key[Array, ""]:
 def _charts(
     stars: Star, npe: Npe, forward: Forward, point: Float[Array, " 2"]
 ) -> tuple[Chart, Shear]:
+    # the proposals of a network move with the global latents by themselves
+    is_blind = isinstance(npe.star_flow, PriorFlow)
+
     def one(star: Star) -> tuple[Chart, Shear]:
         chart = adapt_chart(star, npe, forward, point)
+        if not is_blind:
+            return chart, star.shear
         return chart, star_shear(star._replace(chart=chart), npe, forward, point)
 
     return lax.map(one, stars)

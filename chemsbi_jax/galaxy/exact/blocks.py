@@ -146,9 +146,10 @@ def resample_poor_stars(
 ) -> Evidence:
     """Further draws for the used stars with few effective draws, or a moving map.
 
-    Stars with such a map have about MIN_EFFECTIVE_DRAWS at first. If the draws themselves
-    decided which of these get more, those that missed a large weight would keep their
-    few draws, and the likelihood would be biased; so all of them get a second batch.
+    Stars with such a map have about MIN_EFFECTIVE_DRAWS at first. If the draws
+    themselves decided which of these get more, those that missed a large weight would
+    keep their few draws, and the likelihood would be biased; so all of them get a
+    second batch.
 
     Other arguments as for `adapt_poor_proposals`.
     """

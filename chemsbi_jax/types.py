@@ -245,4 +245,5 @@ class GalaxyPosterior(NamedTuple):
         """
         from chemsbi_jax.results.export import draws_getdist  # a higher layer
 
-        return draws_getdist(self.method, self.draws)
+        is_chain = "nuts" in (self.method, self.checks.get("sampler"))
+        return draws_getdist(self.method, self.draws, is_chain)

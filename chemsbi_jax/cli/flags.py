@@ -67,9 +67,10 @@ class InferFlags(StarFlags):
     shared_priors: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """JSON file of prior scales of the second interval, as {"scatter": 0.02}."""
     sampler: Literal["network", "nuts"] | None = None
-    """How the second interval is made. network: seconds, the default;
-    nuts: minutes, narrower, from at most 256 stars;
-    the network where it does not converge."""
+    """How the second interval is made. network: in seconds.
+    nuts: in minutes, narrower, from at most 256 stars;
+    the network's interval where the chains do not converge.
+    None: as the file of --shared-priors says, else network."""
     truth: tuple[float, float] | None = None
     """Known alpha_imf and log10_n_ia, for the figures."""
     seed: int = 0

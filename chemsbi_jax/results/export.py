@@ -50,8 +50,10 @@ def draws_table(
     return table
 
 
-def draws_getdist(method: str, draws: Float[AnyArray, "draw 2"]) -> "MCSamples":
-    """What `GalaxyPosterior.to_getdist` returns."""
+def draws_getdist(
+    method: str, draws: Float[AnyArray, "draw 2"], is_chain: bool
+) -> "MCSamples":
+    """What `GalaxyPosterior.to_getdist` returns; draws of a chain are correlated."""
     try:
         from getdist import MCSamples  # pyright: ignore[reportMissingImports]
     except ImportError as error:
@@ -64,8 +66,8 @@ def draws_getdist(method: str, draws: Float[AnyArray, "draw 2"]) -> "MCSamples":
         names=list(GLOBAL_PARAMETERS),
         labels=list(LATEX),
         label=method,
-        # others are taken as independent: no correlation length to be estimated
-        sampler="mcmc" if method == "nuts" else "uncorrelated",
+        # the others are independent: no correlation length to be estimated
+        sampler="mcmc" if is_chain else "uncorrelated",
         settings={"ignore_rows": 0},  # whatever the user's default: no burn-in here
     )
 

@@ -130,7 +130,7 @@ def test_coordinates_integrate_to_the_marginal(model, stars, key):
     noise = jax.random.normal(key_noise, (4, N))
     found = jax.jit(joint.of_stars)(at, noise)
     found = found - scipy_stats.norm.logpdf(noise).sum(axis=0)
-    psi = joint.psi(at)
+    psi = joint.whitening.psi(at)
     expected = [log_normal(model, stars, i, psi, layout) for i in range(N)]
     np.testing.assert_allclose(found, expected, rtol=2e-4, atol=0.03)
 
@@ -144,7 +144,7 @@ def test_coordinates_have_an_inverse(model, stars, key):
     at = np.asarray(jax.random.normal(key, (3, len(here) + 4 * N)))
     psi, local = joint.values(at)
     np.testing.assert_allclose(joint.coordinates(psi, local), at, atol=1e-3)
-    np.testing.assert_allclose(psi, joint.psi(at[:, : len(here)]), atol=1e-5)
+    np.testing.assert_allclose(psi, joint.whitening.psi(at[:, : len(here)]), atol=1e-5)
 
 
 @pytest.mark.thorough

@@ -17,6 +17,7 @@ from chemsbi_jax.galaxy.hierarchical.result import to_result
 from chemsbi_jax.galaxy.hierarchical.sampling import LARGEST_R_HAT, by_nuts
 from chemsbi_jax.galaxy.hierarchical.shared import make_layout
 from chemsbi_jax.galaxy.hierarchical.tangent import tangents
+from chemsbi_jax.galaxy.hierarchical.whitening import make_whitening
 from helpers.shared_line import (
     CONSTANT,
     PRIOR,
@@ -48,7 +49,9 @@ def wide(stars):
 def density_of(model, stars, layout, key, n_points):
     """All stars of a linear model with points."""
     rows, _ = rows_of(stars, h.SharedErrors(outlier_share=0.0))
-    return make_marginal_density(rows, model, layout, make_points(key, n_points))
+    n_psi = len(layout.scale)
+    axes = make_whitening(np.zeros(n_psi), np.eye(n_psi))
+    return make_marginal_density(rows, model, layout, make_points(key, n_points), axes)
 
 
 def test_points_give_the_marginal_likelihoods(model, wide, key):

@@ -32,6 +32,7 @@ from chemsbi_jax.galaxy.hierarchical.star import (
     with_outliers,
 )
 from chemsbi_jax.galaxy.hierarchical.tangent import Line, local_normal
+from chemsbi_jax.galaxy.hierarchical.whitening import Whitening, make_whitening
 from chemsbi_jax.types import AnyArray
 
 
@@ -41,29 +42,20 @@ class JointDensity(NamedTuple):
     stars: Star
     model: Model
     layout: Layout
-    centre: Float[AnyArray, " psi"]
-    factor: Float[AnyArray, "psi psi"]  # lower triangle
+    whitening: Whitening  # of the coordinates of psi
     lines: Line  # readings of all stars, linearised at the centre
-
-    def psi(self, at: Float[AnyArray, "*b psi"]) -> Float[AnyArray, "*b psi"]:
-        """Shared latents from their coordinates."""
-        return self.centre + at @ self.factor.T
-
-    def from_coordinates(
-        self, at: Float[np.ndarray, "*b psi"]
-    ) -> Float[np.ndarray, "*b psi"]:
-        """Shared latents from their coordinates, in float64."""
-        return np.asarray(self.centre, float) + at @ np.asarray(self.factor, float).T
 
     def values(
         self, at: Float[np.ndarray, "chain all"]
     ) -> tuple[Float[np.ndarray, "chain psi"], Float[np.ndarray, "chain 4 star"]]:
         """Shared and local latents of coordinates, on the host."""
-        of_psi, noise = np.split(np.asarray(at, float), [len(self.centre)], axis=1)
+        of_psi, noise = np.split(
+            np.asarray(at, float), [len(self.whitening.centre)], axis=1
+        )
         noise = noise.reshape(len(at), N_LOCAL, -1)
         modes, roots = _all_normals(self, of_psi)
         local = modes + np.einsum("csij,cjs->csi", roots, noise)
-        return self.from_coordinates(of_psi), np.moveaxis(local, 1, 2)
+        return self.whitening.psi_on_host(of_psi), np.moveaxis(local, 1, 2)
 
     def coordinates(
         self,
@@ -71,29 +63,22 @@ class JointDensity(NamedTuple):
         local: Float[np.ndarray, "chain 4 star"],
     ) -> Float[np.ndarray, "chain all"]:
         """Coordinates of shared and local latents, on the host."""
-        of_psi = self.coordinates_of(psi)
+        of_psi = self.whitening.coordinates(psi)
         modes, roots = _all_normals(self, of_psi)
         away = (np.moveaxis(local, 1, 2) - modes)[..., None]
         noise = np.moveaxis(np.linalg.solve(roots, away)[..., 0], 2, 1)
         return np.concatenate([of_psi, noise.reshape(len(psi), -1)], axis=1)
 
-    def coordinates_of(
-        self, psi: Float[np.ndarray, "chain psi"]
-    ) -> Float[np.ndarray, "chain psi"]:
-        """Coordinates of shared latents, in float64."""
-        away = psi - np.asarray(self.centre, float)
-        return np.linalg.solve(np.asarray(self.factor, float), away.T).T
-
     def split(self, at: Float[AnyArray, " all"]) -> tuple[Array, Array]:
         """Coordinates of psi, and of the stars (4, star)."""
-        n = self.centre.shape[0]
+        n = len(self.whitening.centre)
         return jnp.asarray(at[:n]), jnp.reshape(at[n:], (N_LOCAL, -1))
 
     def value(self, at: Float[AnyArray, " all"]) -> Float[AnyArray, ""]:
         """Log density of the coordinates, up to a constant."""
         of_psi, noise = self.split(at)
         each = self.of_stars(of_psi, noise)
-        return jnp.sum(each) - 0.5 * jnp.sum(self.psi(of_psi) ** 2)
+        return jnp.sum(each) - 0.5 * jnp.sum(self.whitening.psi(of_psi) ** 2)
 
     def of_stars(
         self, of_psi: Float[AnyArray, " psi"], noise: Float[AnyArray, "4 star"]
@@ -107,7 +92,7 @@ class JointDensity(NamedTuple):
 
     def shared(self, of_psi: Float[AnyArray, " psi"]) -> Shared:
         """Shared parameters of coordinates."""
-        return unpack(self.psi(of_psi), self.layout)
+        return unpack(self.whitening.psi(of_psi), self.layout)
 
     def relative(
         self, of_psi: Float[AnyArray, " psi"], noise: Float[AnyArray, "4 star"]
@@ -126,7 +111,7 @@ class JointDensity(NamedTuple):
     ) -> tuple[Float[AnyArray, "star 4"], Float[AnyArray, "star 4 4"]]:
         """Means and roots of the local latents of all linearised stars."""
         each = jax.vmap(local_normal, in_axes=(0, 0, None, None))
-        shared, away = self.shared(of_psi), self.factor @ of_psi
+        shared, away = self.shared(of_psi), self.whitening.factor @ of_psi
         return each(self.stars, self.lines, shared, away)
 
 
@@ -159,8 +144,7 @@ def make_joint_density(
         stars,
         model,
         layout,
-        np.asarray(place.psi, np.float32),
-        np.asarray(np.linalg.cholesky(place.covariance), np.float32),
+        make_whitening(place.psi, place.covariance),
         place.stars.line,
     )
 

@@ -30,6 +30,7 @@ from chemsbi_jax.galaxy.hierarchical.star import (
     readings,
     with_outliers,
 )
+from chemsbi_jax.galaxy.hierarchical.whitening import Whitening
 from chemsbi_jax.galaxy.likelihood import IRON
 from chemsbi_jax.types import AnyArray
 
@@ -52,30 +53,12 @@ class MarginalDensity(NamedTuple):
     middle: Float[AnyArray, " reading"]  # near all readings: keeps digits
     model: Model
     layout: Layout
-    centre: Float[AnyArray, " psi"]
-    factor: Float[AnyArray, "psi psi"]  # lower triangle
+    whitening: Whitening  # of the coordinates of psi
     points: Points
-
-    def psi(self, at: Float[AnyArray, "*b psi"]) -> Float[AnyArray, "*b psi"]:
-        """Shared latents from their coordinates."""
-        return self.centre + at @ self.factor.T
-
-    def from_coordinates(
-        self, at: Float[np.ndarray, "*b psi"]
-    ) -> Float[np.ndarray, "*b psi"]:
-        """Shared latents from their coordinates, in float64."""
-        return np.asarray(self.centre, float) + at @ np.asarray(self.factor, float).T
-
-    def coordinates_of(
-        self, psi: Float[np.ndarray, "chain psi"]
-    ) -> Float[np.ndarray, "chain psi"]:
-        """Coordinates of shared latents, in float64."""
-        away = np.asarray(psi - np.asarray(self.centre, float))
-        return np.linalg.solve(np.asarray(self.factor, float), away.T).T
 
     def value(self, at: Float[AnyArray, " psi"]) -> Float[AnyArray, ""]:
         """Log density of the coordinates, up to a constant."""
-        psi = self.psi(at)
+        psi = self.whitening.psi(at)
         return jnp.sum(self.counts * self.of_stars(psi)) - 0.5 * jnp.sum(psi**2)
 
     def of_stars(self, psi: Float[AnyArray, " psi"]) -> Float[AnyArray, " star"]:
@@ -143,10 +126,9 @@ def make_marginal_density(
     model: Model,
     layout: Layout,
     points: Points,
-    centre: Float[np.ndarray, " psi"] | None = None,
-    covariance: Float[np.ndarray, "psi psi"] | None = None,
+    axes: Whitening,
 ) -> MarginalDensity:
-    """The density in coordinates of psi that whiten a covariance around a centre.
+    """The density in coordinates of psi.
 
     Galaxies of similar numbers of stars share one program: rows are filled up.
 
@@ -155,40 +137,23 @@ def make_marginal_density(
         model: forward model and prior.
         layout: of psi.
         points: `make_points`.
-        centre: where the coordinates are 0; None: at latents of 0.
-        covariance: of the latents; None: that of the prior.
+        axes: the coordinates.
     """
-    n, n_psi = len(stars.values), len(layout.scale)
+    n = len(stars.values)
     rows = np.arange(padded_length(n)) % n
     seen = np.maximum(np.sum(stars.seen, axis=0), 1.0)
     # of readings without [X/H] in them
     plain = stars.values - stars.over_h * stars.values[:, IRON : IRON + 1]
     middle = np.sum(stars.seen * plain, axis=0) / seen
-    density = MarginalDensity(
+    return MarginalDensity(
         jax.tree.map(lambda x: np.asarray(x)[rows], stars),
         np.asarray(np.arange(len(rows)) < n, np.float32),
         np.asarray(middle, np.float32),
         model,
         layout,
-        np.zeros(n_psi, np.float32),
-        np.eye(n_psi, dtype=np.float32),
+        axes,
         points,
     )
-    return recentred(density, centre, covariance)
-
-
-def recentred(
-    density: MarginalDensity,
-    centre: Float[np.ndarray, " psi"] | None = None,
-    covariance: Float[np.ndarray, "psi psi"] | None = None,
-) -> MarginalDensity:
-    """The same density in other coordinates; what is None stays."""
-    if centre is not None:
-        density = density._replace(centre=np.asarray(centre, np.float32))
-    if covariance is not None:
-        factor = np.linalg.cholesky(covariance)
-        density = density._replace(factor=np.asarray(factor, np.float32))
-    return density
 
 
 def make_points(

@@ -19,10 +19,10 @@ from chemsbi_jax.galaxy.hierarchical.marginal import (
     MarginalDensity,
     make_marginal_density,
     make_points,
-    recentred,
 )
 from chemsbi_jax.galaxy.hierarchical.shared import Layout
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star
+from chemsbi_jax.galaxy.hierarchical.whitening import make_whitening
 from chemsbi_jax.types import AnyArray
 
 SOBER_ROUNDS, ROUNDS = 2, 6  # without outliers, and at most in all
@@ -69,16 +69,18 @@ def find_shared_mode(
     )
     points = make_points(key, N_POINTS)
     psi = _first(layout) if start is None else np.asarray(start, float)
-    density = make_marginal_density(stars, model, layout, points)
+    axes = make_whitening(psi, np.eye(len(psi)))
+    density = make_marginal_density(stars, model, layout, points, axes)
     for i in tqdm(range(ROUNDS), desc="mode", unit="round", disable=quiet):
         now = sober if i < SOBER_ROUNDS else layout
-        density = recentred(density._replace(layout=now), psi)
-        density = recentred(density, covariance=inverse_curvature(density))
+        density = density._replace(layout=now, whitening=axes.moved(psi))
+        axes = make_whitening(psi, inverse_curvature(density))
+        density = density._replace(whitening=axes)
         psi, value, gain = _climb(density)
         if gain < CLOSE and i >= SOBER_ROUNDS:
             break
-    covariance = inverse_curvature(recentred(density, psi))
-    return Mode(psi, covariance, value, gain)
+    density = density._replace(whitening=axes.moved(psi))
+    return Mode(psi, inverse_curvature(density), value, gain)
 
 
 def _first(layout: Layout) -> Float[np.ndarray, " psi"]:
@@ -96,7 +98,7 @@ def _climb(density: MarginalDensity) -> tuple[Float[np.ndarray, " psi"], float, 
         values.append(float(value))
         return -float(value), -np.asarray(slope, float)
 
-    n = len(density.centre)
+    n = len(density.whitening.centre)
     found = minimize(
         loss,
         np.zeros(n),
@@ -106,7 +108,7 @@ def _climb(density: MarginalDensity) -> tuple[Float[np.ndarray, " psi"], float, 
         options={"maxfun": N_EVALUATIONS, "maxcor": 30},
     )
     best = -float(found.fun)
-    return density.from_coordinates(found.x), best, best - values[0]
+    return density.whitening.psi_on_host(found.x), best, best - values[0]
 
 
 def inverse_curvature(density: MarginalDensity) -> Float[np.ndarray, "psi psi"]:
@@ -114,13 +116,13 @@ def inverse_curvature(density: MarginalDensity) -> Float[np.ndarray, "psi psi"]:
 
     Differences of gradients take a fraction of the compilation of second derivatives.
     """
-    n = len(density.centre)
+    n = len(density.whitening.centre)
     steps = DIFFERENCE * np.concatenate([np.eye(n), -np.eye(n)])
     slopes = np.asarray(_slopes(density, jnp.asarray(steps, jnp.float32)), float)
     curvature = (slopes[n:] - slopes[:n]) / (2.0 * DIFFERENCE)
     values, axes = np.linalg.eigh(0.5 * (curvature + curvature.T))
     widths = 1.0 / np.maximum(np.abs(values), FLATTEST)
-    factor = np.asarray(density.factor, float) @ axes
+    factor = np.asarray(density.whitening.factor, float) @ axes
     return (factor * widths) @ factor.T
 
 

@@ -2,10 +2,10 @@
 
 The chains have as many dimensions as psi, whatever the number of stars. Short chains
 around the mode give the mean and, with the curvature there, the covariance of psi, in
-whose units the chains that
-count run. Each chain has its own points for the stars' integrals, so that r-hat shows
-the random part of their error. What all chains have in common (the log of a mean over
-few points is low) it does not show; the number of effective points does.
+whose units the chains with the kept draws run. Each chain has its own points for the
+stars' integrals, so that r-hat shows the random part of their error. It does not show
+what all chains have in common: the log of a mean over few points is low. The number of
+effective points shows that.
 """
 
 from typing import NamedTuple
@@ -21,12 +21,12 @@ from chemsbi_jax.galaxy.hierarchical.marginal import (
     MarginalDensity,
     make_marginal_density,
     make_points,
-    recentred,
 )
 from chemsbi_jax.galaxy.hierarchical.mode import Mode, find_shared_mode
 from chemsbi_jax.galaxy.hierarchical.settings import ENOUGH_POINTS
 from chemsbi_jax.galaxy.hierarchical.shared import Layout
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star
+from chemsbi_jax.galaxy.hierarchical.whitening import make_whitening
 from chemsbi_jax.types import AnyArray
 
 N_POINTS, MOST_POINTS = 1024, 2048  # of the stars' integrals
@@ -96,14 +96,15 @@ def sample_psi(
     at = FIRST_SPREAD * np.asarray(jax.random.normal(keys.start, shape))
     first = FIRST._replace(n_chains=sizes.n_chains)
     at, _ = run_chains(keys.first, density, at, first, quiet, own)
-    psi = density.from_coordinates(at)
+    psi = density.whitening.psi_on_host(at)
     each = psi.reshape(-1, shape[1])
     spread = np.cov(each, rowvar=False)
     covariance = (1.0 - CURVED) * spread + CURVED * mode.covariance
-    density = recentred(density, each.mean(axis=0), covariance)
-    at = density.coordinates_of(psi[:, -1])
+    axes = make_whitening(each.mean(axis=0), covariance)
+    density = density._replace(whitening=axes)
+    at = axes.coordinates(psi[:, -1])
     at, n_divergent = run_chains(keys.chains, density, at, sizes, quiet, own)
-    psi = density.from_coordinates(at)
+    psi = density.whitening.psi_on_host(at)
     checks = _convergence(psi[..., :N_GLOBAL])
     return PsiChains(psi, *checks, n_divergent, n_points, fewest)
 
@@ -112,12 +113,10 @@ def _with_enough_points(
     key: Key[Array, ""], stars: Star, model: Model, layout: Layout, mode: Mode
 ) -> tuple[MarginalDensity, float]:
     """The density around the mode, with points enough for precise stars."""
-    n_points = N_POINTS
+    axes, n_points = make_whitening(mode.psi, mode.covariance), N_POINTS
     while True:
         points = make_points(key, n_points)  # key reuse: the set begins alike
-        density = make_marginal_density(
-            stars, model, layout, points, mode.psi, mode.covariance
-        )
+        density = make_marginal_density(stars, model, layout, points, axes)
         each = np.asarray(_effective_points(density))[density.counts > 0.0]
         fewest = float(np.quantile(each, FEWEST))
         if fewest >= ENOUGH_POINTS or n_points >= MOST_POINTS:
@@ -127,7 +126,7 @@ def _with_enough_points(
 
 @jax.jit
 def _effective_points(density: MarginalDensity) -> AnyArray:
-    return density.effective_points(density.centre)
+    return density.effective_points(density.whitening.centre)
 
 
 def _convergence(draws: Float[np.ndarray, "chain draw 2"]) -> tuple[float, float]:

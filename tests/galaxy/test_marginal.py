@@ -11,10 +11,20 @@ from chemsbi_jax.galaxy.hierarchical.marginal import (
     make_marginal_density,
     make_points,
 )
-from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode
+from chemsbi_jax.galaxy.hierarchical.mode import Mode, find_shared_mode
 from chemsbi_jax.galaxy.hierarchical.place import look_at
 from chemsbi_jax.galaxy.hierarchical.result import to_result
-from chemsbi_jax.galaxy.hierarchical.sampling import LARGEST_R_HAT, by_nuts
+from chemsbi_jax.galaxy.hierarchical.sampling import (
+    LARGEST_R_HAT,
+    LEAST_POINTS,
+    MOST_POINTS,
+    N_POINTS,
+    by_nuts,
+    distance_of_mode,
+    enough_points,
+    needs_nuts,
+)
+from chemsbi_jax.galaxy.hierarchical.settings import ENOUGH_POINTS, FAR_MODE
 from chemsbi_jax.galaxy.hierarchical.shared import make_layout
 from chemsbi_jax.galaxy.hierarchical.tangent import tangents
 from chemsbi_jax.galaxy.hierarchical.whitening import make_whitening
@@ -110,14 +120,14 @@ def test_nuts_without_the_stars_finds_the_normal_posterior(model, wide, key):
     key_mode, key_run = jax.random.split(key)
     layout = make_layout(CONSTANT, SHARED_FACTORS)
     rows, local = rows_of(wide)
-    mode = find_shared_mode(key_mode, rows, model, layout).psi
-    expected = look_at(rows, local, model, layout, mode)
+    mode = find_shared_mode(key_mode, rows, model, layout)
+    expected = look_at(rows, local, model, layout, mode.psi)
     sizes = ChainSizes(2, 75, 200, 4, acceptance=0.8, first_step=0.3)
-    of_network = mode + 0.1 * np.random.default_rng(0).normal(size=(50, len(mode)))
-    draws, checks = by_nuts(key_run, rows, model, layout, of_network, sizes=sizes)
+    task = rows, model, layout, np.zeros((50, len(mode.psi))), mode
+    draws, checks = by_nuts(key_run, *task, sizes=sizes)
     assert checks["sampler"] == "nuts"
     assert checks["effective_points"] > 10.0
-    assert draws.shape == (2 * 200, len(mode))
+    assert draws.shape == (2 * 200, len(mode.psi))
     widths = np.sqrt(np.diag(expected.covariance))
     away = (draws.mean(axis=0) - expected.psi) / widths
     # the curvature of the prior alone in most directions: 1 of its widths there
@@ -125,12 +135,57 @@ def test_nuts_without_the_stars_finds_the_normal_posterior(model, wide, key):
     np.testing.assert_allclose(draws.std(axis=0) / widths, 1.0, atol=0.3)
 
 
+def anywhere(layout) -> Mode:
+    """A mode that is none, at the middle of the prior."""
+    n_psi = len(layout.scale)
+    return Mode(np.zeros(n_psi), np.eye(n_psi), 0.0, 0.0)
+
+
+def test_precise_stars_need_more_points(model, wide, key):
+    layout = make_layout(CONSTANT, SHARED_FACTORS)
+    for factor, expected in ((4.0, LEAST_POINTS), (0.1, MOST_POINTS)):
+        stars = wide._replace(errors=factor * wide.errors)
+        density = density_of(model, stars, layout, key, N_POINTS)
+        n_points, fewest = enough_points(density)
+        assert n_points == expected
+        assert (fewest >= ENOUGH_POINTS) == (factor > 1.0)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.9])
+def test_distance_of_the_mode_is_in_widths_of_the_interval(correlation):
+    layout = make_layout(CONSTANT, SHARED_FACTORS)
+    covariance = 0.04 * np.array([[1.0, correlation], [correlation, 1.0]])
+    rng = np.random.default_rng(0)
+    draws = rng.normal(size=(20_000, len(layout.scale)))
+    draws[:, :2] = draws[:, :2] @ np.linalg.cholesky(covariance).T
+    mode = anywhere(layout)
+    mode.psi[:2] = (0.3, -0.3)
+    away = mode.psi[:2]
+    expected = np.sqrt(away @ np.linalg.solve(covariance, away))
+    assert distance_of_mode(draws, mode) == pytest.approx(expected, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "distance", "expected"),
+    [
+        ("network", 9.0, False),
+        ("nuts", 0.1, True),
+        ("auto", FAR_MODE - 0.1, False),
+        ("auto", FAR_MODE, True),
+        ("auto", np.nan, True),
+    ],
+)
+def test_nuts_is_for_a_mode_that_contradicts_the_network(sampler, distance, expected):
+    assert needs_nuts(sampler, distance) is expected
+
+
 def test_chains_that_do_not_converge_leave_the_network(model, wide, key):
     layout = make_layout(CONSTANT, SHARED_FACTORS)
     rows, _ = rows_of(wide)
     of_network = 0.1 * np.random.default_rng(0).normal(size=(50, len(layout.scale)))
     sizes = ChainSizes(2, 2, 6, 1, first_step=1e-3)
-    draws, checks = by_nuts(key, rows, model, layout, of_network, sizes=sizes)
+    task = rows, model, layout, of_network, anywhere(layout)
+    draws, checks = by_nuts(key, *task, sizes=sizes)
     assert checks["sampler"] == "network"
     assert not checks["r_hat"] < LARGEST_R_HAT  # it may be no number
     assert draws is of_network
@@ -147,6 +202,10 @@ def test_chains_that_do_not_converge_leave_the_network(model, wide, key):
             ("Only 2 points",),
         ),
         ({"predictive_p": 0.01, "predictive_distance": 2.0}, ("p = 0.010",)),
+        ({"mode_distance": FAR_MODE - 0.1}, ()),
+        ({"mode_distance": 3.21}, ("3.2 widths", "--sampler nuts")),
+        ({"sampler": "nuts", "r_hat": 1.0, "mode_distance": 3.2}, ()),
+        ({"sampler": "network", "mode_distance": 3.21}, ("NUTS did not", "3.2 wid")),
     ],
 )
 def test_the_result_says_what_is_doubtful(checks, says):

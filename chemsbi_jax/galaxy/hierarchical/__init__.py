@@ -4,7 +4,8 @@ Yield factors, zero points, population, scatter and outliers have priors beside 
 parameters of the galaxy, and each star's four local parameters are integrated out. A
 network that was trained on galaxies drawn from these priors gives the posterior at once
 (neural posterior estimation of a hierarchical model, with a set of stars as data). NUTS
-on the likelihood (`sampling`) takes minutes and uses all that the stars say.
+on the likelihood (`sampling`) takes minutes and uses all that the stars say. It is used
+where the mode of the posterior contradicts the network.
 """
 
 from collections.abc import Sequence
@@ -12,15 +13,17 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Array, Float, Int, Key
 
 from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL, SHARED_FACTORS
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.border import in_float32
-from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode
+from chemsbi_jax.galaxy.hierarchical.mode import Mode, find_shared_mode
 from chemsbi_jax.galaxy.hierarchical.model_fit import find_outliers, shared_misfit
 from chemsbi_jax.galaxy.hierarchical.network import SharedNetwork as SharedNetwork
 from chemsbi_jax.galaxy.hierarchical.posterior import (
+    Check,
+    Galaxy,
     draw_psi,
     padded,
     predictive_check,
@@ -30,7 +33,12 @@ from chemsbi_jax.galaxy.hierarchical.result import (
     HierarchicalPosterior as HierarchicalPosterior,
 )
 from chemsbi_jax.galaxy.hierarchical.result import to_result
-from chemsbi_jax.galaxy.hierarchical.sampling import by_nuts
+from chemsbi_jax.galaxy.hierarchical.sampling import (
+    MOST_STARS,
+    by_nuts,
+    distance_of_mode,
+    needs_nuts,
+)
 from chemsbi_jax.galaxy.hierarchical.settings import BLOCKS as BLOCKS
 from chemsbi_jax.galaxy.hierarchical.settings import SharedErrors as SharedErrors
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, make_layout
@@ -59,8 +67,54 @@ class Keys(NamedTuple):
     nuts: Key[Array, ""]
 
 
+class FitKeys(NamedTuple):
+    """One key for each random step of the fit."""
+
+    some: Key[Array, ""]
+    mode: Key[Array, ""]
+    misfit: Key[Array, ""]
+
+
+class Some(NamedTuple):
+    """Random stars, for what takes long."""
+
+    rows: Int[np.ndarray, " row"]
+    stars: Star
+
+
+class Case(NamedTuple):
+    """One galaxy, and what its posterior depends on."""
+
+    trained: Trained
+    settings: SharedErrors
+    factors: Sequence[str]
+    model: Model
+    readings: Star
+    galaxy: Galaxy
+    budget: dict  # `width_budget`
+
+    def check(
+        self, key: Key[Array, ""], latents: Float[np.ndarray, "draw psi"]
+    ) -> Check:
+        """The predictive check of these draws of psi."""
+        network, width = self.trained.network, self.settings.outlier_width
+        return predictive_check(key, network, self.model, self.galaxy, latents, width)
+
+    def result(
+        self, latents: Float[np.ndarray, "draw psi"], check: Check, extra: dict
+    ) -> HierarchicalPosterior:
+        """The posterior of these draws, with further checks."""
+        is_good = np.isfinite(latents).all() and check.is_near
+        checks = {
+            "converged": bool(is_good),
+            "predictive_p": check.p,
+            "predictive_distance": check.distance,
+        }
+        place = self.galaxy.layout, self.factors, self.model.prior
+        return to_result(latents, self.budget, checks | extra, *place)
+
+
 DEFAULT = SharedErrors()
-MISFIT_STARS = 256  # random ones, for the alarm
 
 
 @in_float32
@@ -87,10 +141,10 @@ def hierarchical_posterior(
         stars: any errors, gaps and birth times.
         settings: prior scales, and blocks that are held.
         factors: names of the yield factors.
-        n_draws: of the network; NUTS keeps 200 of each of four chains.
+        n_draws: of the network; NUTS keeps 200 or 300 of each of four chains.
         most_stars: of more stars, that many random ones, as the shared errors make the
-            width; `checks["n_subset"]` then has the number. NUTS takes at most 256 of
-            these (`checks["n_nuts"]`).
+            width; `checks["n_subset"]` then has the number. The mode, NUTS and the
+            alarm take at most 256 of these (`checks["n_alarm"]`, `checks["n_nuts"]`).
         quiet: no progress bar.
 
     Returns:
@@ -110,25 +164,14 @@ def hierarchical_posterior(
         stars, extra = _subset(keys.subset, stars, most_stars), {"n_subset": most_stars}
     readings = make_stars(stars, settings, trained.prior)
     model, galaxy = Model(forward, trained.prior), padded(readings, layout, ratio)
-    network, width = trained.network, settings.outlier_width
-    latents = draw_psi(keys.draws, network, galaxy, n_draws)
+    latents = draw_psi(keys.draws, trained.network, galaxy, n_draws)
     whole = latents[:, :N_GLOBAL].std(axis=0)
-    budget = width_budget(keys.budget, network, galaxy, whole)
-    if settings.sampler == "nuts":
-        latents, nuts = by_nuts(
-            keys.nuts, readings, model, layout, latents, quiet=quiet
-        )
-        extra |= nuts
-    check = predictive_check(keys.check, network, model, galaxy, latents, width)
-    checks = {
-        "converged": bool(np.isfinite(latents).all() and check.is_near),
-        "predictive_p": check.p,
-        "predictive_distance": check.distance,
-    } | extra
-    result = to_result(latents, budget, checks, layout, factors, trained.prior)
-    if not result.is_converged:
-        return result
-    return _with_misfit(keys.fit, result, readings, model, layout, quiet)
+    budget = width_budget(keys.budget, trained.network, galaxy, whole)
+    case = Case(trained, settings, factors, model, readings, galaxy, budget)
+    check = case.check(keys.check, latents)
+    if check.is_near or settings.sampler == "nuts":
+        return _with_likelihood(keys, case, latents, check, extra, quiet)
+    return case.result(latents, check, extra)
 
 
 def _require_eight(stars: Stars) -> None:
@@ -144,29 +187,55 @@ def _subset(key: Key[Array, ""], stars: Stars, n: int) -> Stars:
     return stars.take(np.sort(np.asarray(rows)))
 
 
+def _random_rows(key: Key[Array, ""], readings: Star) -> Some:
+    """At most `MOST_STARS` of the stars."""
+    rows = jax.random.permutation(key, len(readings.values))[:MOST_STARS]
+    rows = np.sort(np.asarray(rows))
+    return Some(rows, jax.tree.map(lambda x: x[rows], readings))
+
+
+def _with_likelihood(
+    keys: Keys,
+    case: Case,
+    latents: Float[np.ndarray, "draw psi"],
+    check: Check,
+    extra: dict,
+    quiet: bool,
+) -> HierarchicalPosterior:
+    """The mode of psi, draws of NUTS where they are needed, and the alarm."""
+    fit = FitKeys(*jax.random.split(keys.fit, len(FitKeys._fields)))
+    some, start = _random_rows(fit.some, case.readings), latents.mean(axis=0)
+    place = some.stars, case.model, case.galaxy.layout
+    mode = find_shared_mode(fit.mode, *place, start, quiet=quiet)
+    extra = extra | {"mode_distance": distance_of_mode(latents, mode)}
+    if needs_nuts(case.settings.sampler, extra["mode_distance"]):
+        latents, nuts = by_nuts(keys.nuts, *place, latents, mode, quiet=quiet)
+        # key reuse: the noise of the mock galaxies
+        check, extra = case.check(keys.check, latents), extra | nuts
+        if len(some.rows) < len(case.readings.values):
+            extra["n_nuts"] = len(some.rows)
+    found = case.result(latents, check, extra)
+    if not found.is_converged:
+        return found
+    return _with_misfit(fit.misfit, found, some, case.model, place[2], mode)
+
+
 def _with_misfit(
     key: Key[Array, ""],
     result: HierarchicalPosterior,
-    readings: Star,
+    some: Some,
     model: Model,
     layout: Layout,
-    quiet: bool,
+    mode: Mode,
 ) -> HierarchicalPosterior:
     """The outliers at the mode of psi, and the misfit alarm of the other stars.
 
     The mean of psi will not do: far from the mode in 44 dimensions, it fits no star.
     """
-    key_subset, key_mode, key_fit = jax.random.split(key, 3)
-    n = len(readings.values)
-    rows = jax.random.permutation(key_subset, n)[:MISFIT_STARS]
-    rows = np.sort(np.asarray(rows))
-    readings = jax.tree.map(lambda x: x[rows], readings)
-    start = result.latents.mean(axis=0)
-    mode = find_shared_mode(key_mode, readings, model, layout, start, quiet=quiet)
-    centre = mode.psi
-    is_outlier = find_outliers(readings, model, layout, centre)
+    rows, readings = some
+    is_outlier = find_outliers(readings, model, layout, mode.psi)
     outliers = rows[is_outlier].tolist()
     checks = result.posterior.checks | {"outliers": outliers, "n_alarm": len(rows)}
     result = result._replace(posterior=result.posterior._replace(checks=checks))
-    misfit = shared_misfit(key_fit, readings, model, layout, centre, is_outlier)
+    misfit = shared_misfit(key, readings, model, layout, mode.psi, is_outlier)
     return result._replace(misfit=misfit)

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL, PARAMETERS
 from chemsbi_jax.diagnostics.misfit import Misfit
-from chemsbi_jax.galaxy.hierarchical.settings import ENOUGH_POINTS, LOCAL
+from chemsbi_jax.galaxy.hierarchical.settings import ENOUGH_POINTS, FAR_MODE, LOCAL
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, physical, psi_names
 from chemsbi_jax.priors import Prior
 from chemsbi_jax.storage.files import plain
@@ -66,9 +66,20 @@ class HierarchicalPosterior(NamedTuple):
                 "the most precise stars: the interval with shared errors by NUTS may "
                 "be off."
             )
+        if c.get("sampler") != "nuts" and c.get("mode_distance", 0.0) >= FAR_MODE:
+            parts.append(self._contradicted())
         if c.get("predictive_p", 1.0) < MIN_P:
             parts.append(self._unusual())
         return " ".join(parts)
+
+    def _contradicted(self) -> str:
+        c = self.posterior.checks
+        advice = "" if "sampler" in c else ", or draw it by NUTS (--sampler nuts)"
+        return (
+            f"The likelihood contradicts the network: its mode is "
+            f"{c['mode_distance']:.1f} widths from the middle of the interval with "
+            f"shared errors. Do not quote this interval{advice}."
+        )
 
     def _unusual(self) -> str:
         c = self.posterior.checks

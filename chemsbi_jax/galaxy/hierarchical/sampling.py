@@ -5,7 +5,8 @@ around the mode give the mean and, with the curvature there, the covariance of p
 whose units the chains with the kept draws run. Each chain has its own points for the
 stars' integrals, so that r-hat shows the random part of their error. It does not show
 what all chains have in common: the log of a mean over few points is low. The number of
-effective points shows that.
+effective points shows that. The time grows with the number of points, so there are no
+more of them than precise stars need.
 """
 
 from typing import NamedTuple
@@ -22,18 +23,21 @@ from chemsbi_jax.galaxy.hierarchical.marginal import (
     make_marginal_density,
     make_points,
 )
-from chemsbi_jax.galaxy.hierarchical.mode import Mode, find_shared_mode
-from chemsbi_jax.galaxy.hierarchical.settings import ENOUGH_POINTS
+from chemsbi_jax.galaxy.hierarchical.mode import Mode
+from chemsbi_jax.galaxy.hierarchical.settings import ENOUGH_POINTS, FAR_MODE
 from chemsbi_jax.galaxy.hierarchical.shared import Layout
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star
 from chemsbi_jax.galaxy.hierarchical.whitening import make_whitening
 from chemsbi_jax.types import AnyArray
 
-N_POINTS, MOST_POINTS = 1024, 2048  # of the stars' integrals
+N_POINTS = 1024  # of the stars' integrals, where their effective number is counted
+LEAST_POINTS, MOST_POINTS = 256, 2048  # of the chains; powers of two
 FEWEST = 0.02  # quantile of the stars whose effective points must be enough
 FIRST_SPREAD = 0.5  # widths of the first places
 FIRST = ChainSizes(4, 40, 60, 5, acceptance=0.8, first_step=0.3)
 USUAL = ChainSizes(4, 75, 200, 5, acceptance=0.8, first_step=0.3)
+LONG = USUAL._replace(n_draws=300)  # where few points make the steps fast
+FEW_POINTS = 512
 CURVED = 0.3  # weight of the curvature at the mode in the covariance of the chains
 LARGEST_R_HAT = 1.1  # of the galaxy's parameters: the mean is good to 0.2 widths
 MOST_STARS = 256  # the time, and the error of the points, grow with their number
@@ -42,7 +46,6 @@ MOST_STARS = 256  # the time, and the error of the points, grow with their numbe
 class Keys(NamedTuple):
     """One key for each random step."""
 
-    mode: Key[Array, ""]
     points: Key[Array, ""]
     own: Key[Array, ""]
     start: Key[Array, ""]
@@ -71,9 +74,9 @@ def sample_psi(
     stars: Star,
     model: Model,
     layout: Layout,
-    start: Float[np.ndarray, " psi"] | None = None,
+    mode: Mode,
     *,
-    sizes: ChainSizes = USUAL,
+    sizes: ChainSizes | None = None,
     quiet: bool = True,
 ) -> PsiChains:
     """Posterior of psi.
@@ -83,14 +86,17 @@ def sample_psi(
         stars: `make_stars`.
         model: forward model and prior.
         layout: of psi.
-        start: psi where the search of the mode begins.
-        sizes: lengths of the chains.
+        mode: of psi given these stars, around which the chains start.
+        sizes: lengths of the chains; None takes more steps where they are fast.
         quiet: no progress bar.
     """
     keys = Keys(*jax.random.split(key, len(Keys._fields)))
-    mode = find_shared_mode(keys.mode, stars, model, layout, start, quiet=quiet)
-    density, fewest = _with_enough_points(keys.points, stars, model, layout, mode)
-    n_points = len(density.points.log_weight)
+    axes = make_whitening(mode.psi, mode.covariance)
+    count = make_points(keys.points, N_POINTS)
+    density = make_marginal_density(stars, model, layout, count, axes)
+    n_points, fewest = enough_points(density)
+    if sizes is None:
+        sizes = LONG if n_points <= FEW_POINTS else USUAL
     own = {"points": make_points(keys.own, n_points, sizes.n_chains)}
     shape = sizes.n_chains, len(mode.psi)
     at = FIRST_SPREAD * np.asarray(jax.random.normal(keys.start, shape))
@@ -109,19 +115,17 @@ def sample_psi(
     return PsiChains(psi, *checks, n_divergent, n_points, fewest)
 
 
-def _with_enough_points(
-    key: Key[Array, ""], stars: Star, model: Model, layout: Layout, mode: Mode
-) -> tuple[MarginalDensity, float]:
-    """The density around the mode, with points enough for precise stars."""
-    axes, n_points = make_whitening(mode.psi, mode.covariance), N_POINTS
-    while True:
-        points = make_points(key, n_points)  # key reuse: the set begins alike
-        density = make_marginal_density(stars, model, layout, points, axes)
-        each = np.asarray(_effective_points(density))[density.counts > 0.0]
-        fewest = float(np.quantile(each, FEWEST))
-        if fewest >= ENOUGH_POINTS or n_points >= MOST_POINTS:
-            return density, fewest
-        n_points *= 2
+def enough_points(density: MarginalDensity) -> tuple[int, float]:
+    """Number of points of the chains, and the effective one of a precise star.
+
+    From the effective points of a density, which grow in proportion.
+    """
+    each = np.asarray(_effective_points(density))[density.counts > 0.0]
+    fewest = float(np.quantile(each, FEWEST))
+    n = len(density.points.log_weight)
+    doublings = np.ceil(np.log2(ENOUGH_POINTS / fewest))
+    n_points = int(np.clip(n * 2.0**doublings, LEAST_POINTS, MOST_POINTS))
+    return n_points, fewest * n_points / n
 
 
 @jax.jit
@@ -135,41 +139,52 @@ def _convergence(draws: Float[np.ndarray, "chain draw 2"]) -> tuple[float, float
     return r_hat, float(effective_sample_size(draws).min())
 
 
+def distance_of_mode(latents: Float[np.ndarray, "draw psi"], mode: Mode) -> float:
+    """Distance of the mode from the mean of draws, in widths of the galaxy's latents.
+
+    A network that was trained on stars of the model may be far off for others, and
+    does not show it in its width.
+    """
+    draws = latents[:, :N_GLOBAL]
+    away = mode.psi[:N_GLOBAL] - draws.mean(axis=0)
+    squared = away @ np.linalg.solve(np.cov(draws, rowvar=False), away)
+    return float(np.sqrt(squared))
+
+
+def needs_nuts(sampler: str, mode_distance: float) -> bool:
+    """Whether a sampler of `SAMPLERS` means NUTS at this `distance_of_mode`."""
+    is_far = not mode_distance < FAR_MODE  # or no number
+    return sampler == "nuts" or (sampler == "auto" and is_far)
+
+
 def by_nuts(
     key: Key[Array, ""],
     stars: Star,
     model: Model,
     layout: Layout,
     latents: Float[np.ndarray, "draw psi"],
+    mode: Mode,
     *,
-    sizes: ChainSizes = USUAL,
+    sizes: ChainSizes | None = None,
     quiet: bool = True,
 ) -> tuple[Float[np.ndarray, "kept psi"], dict]:
     """Draws of NUTS where it converges, else those of the network, and the checks.
 
     Args:
         key: determines all random numbers.
-        stars: `make_stars`; of more than `MOST_STARS`, that many random ones.
+        stars: `make_stars`.
         model: forward model and prior.
         layout: of psi.
-        latents: draws of psi from the network, whose mean is where NUTS starts.
-        sizes: lengths of the chains.
+        latents: draws of psi from the network.
+        mode: of psi given these stars.
+        sizes: lengths of the chains; None takes more steps where they are fast.
         quiet: no progress bar.
     """
-    key_subset, key_chains = jax.random.split(key)
-    n, checks = len(stars.values), {}
-    if n > MOST_STARS:
-        rows = np.sort(np.asarray(jax.random.permutation(key_subset, n)[:MOST_STARS]))
-        stars = jax.tree.map(lambda x: x[rows], stars)
-        checks = {"n_nuts": MOST_STARS}
-    start = latents.mean(axis=0)
     try:
-        found = sample_psi(
-            key_chains, stars, model, layout, start, sizes=sizes, quiet=quiet
-        )
+        found = sample_psi(key, stars, model, layout, mode, sizes=sizes, quiet=quiet)
     except np.linalg.LinAlgError:  # chains that stand still, or are no numbers
-        return latents, checks | {"sampler": "network"}
-    checks |= {
+        return latents, {"sampler": "network"}
+    checks = {
         "sampler": "nuts" if found.is_converged else "network",
         "r_hat": found.r_hat,
         "n_effective": found.n_effective,

@@ -12,7 +12,7 @@ BLOCKS = ("yields", "zero_points", "population", "scatter", "outliers")
 LOCAL = PARAMETERS[N_GLOBAL:]
 SAMPLERS = ("auto", "network", "nuts")
 ENOUGH_POINTS = 10.0  # effective ones, of a precise star, for NUTS
-FAR_MODE = 2.0  # widths of the network's interval, of the mode from its middle
+FAR_MODE = 1.5  # widths of the network's interval, of the mode from its middle
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class SharedErrors:
     """How the posterior is drawn. "network" takes seconds. "nuts" samples the
     likelihood of at most 256 stars in one to five minutes, and is narrower from tens of
     stars on; where it does not converge, the draws are those of the network. "auto" is
-    "nuts" where the mode of the posterior is more than 2 widths of the network's
+    "nuts" where the mode of the posterior is more than 1.5 widths of the network's
     interval from its middle, else "network"."""
 
 

@@ -7,10 +7,12 @@
 Writes summary.json (with a convergence block), posterior.nc and, if it converged, a
 figure beside the flow's answer. With --compare it writes compare.md and compare.json
 instead, for data sets of reproduce.py. With --hierarchical NUTS runs over all shared
-parameters and all stars of these data sets, beside the network of shared errors, and
-writes compare_hierarchical.md and .json. Exit codes as in infer.py.
+parameters and all stars of these data sets, beside the second interval by both samplers
+of infer.py, and writes compare_hierarchical.md and .json; a run that was stopped goes on
+from these. Exit codes as in infer.py.
 """
 
+import json
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -84,19 +86,44 @@ def run_comparison(config: Config) -> dict:
 def run_hierarchical(config: Config) -> dict:
     """The second interval against NUTS; returns the content of its JSON file."""
     sizes = ChainSizes(config.n_chains, config.n_warmup, config.n_draws)
+    flags = {"seed": config.seed, "n_stars": list(config.compare_n_stars)}
+    flags |= sizes._asdict()
+    path = config.out / "compare_hierarchical.json"
+
+    def content(rows: list[dict]) -> dict:
+        failed = [f"{r['set']}, {r['n']}" for r in rows if not r["converged"]]
+        return {"flags": flags, "rows": rows, "warnings": failed}
 
     def keep(rows: list[dict]) -> None:
-        failed = [f"{r['set']}, {r['n']}" for r in rows if not r["converged"]]
-        content = {"rows": rows, "warnings": failed}
-        results.write_summary(config.out / "compare_hierarchical.json", content)
-        with whole_file(config.out / "compare_hierarchical.md") as path:
-            path.write_text(report_shared(rows), encoding="utf-8")
+        results.write_summary(path, content(rows))
+        with whole_file(path.with_suffix(".md")) as place:
+            place.write_text(report_shared(rows), encoding="utf-8")
 
-    key = jax.random.key(config.seed)
-    rows = compare_shared(key, config, sizes, config.quiet, keep)
+    key, before = jax.random.key(config.seed), _rows_of_same_flags(path, flags)
+    rows = compare_shared(key, config, sizes, before, keep)
     if not config.quiet:
         print(report_shared(rows))
-    return {"rows": rows, "warnings": [r["set"] for r in rows if not r["converged"]]}
+    return content(rows)
+
+
+def _rows_of_same_flags(path: Path, flags: dict) -> list[dict]:
+    """Rows of an earlier run in this folder, if it had the same flags."""
+    if not path.exists():
+        return []
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        is_same = content["flags"] == json.loads(json.dumps(flags))
+    except (UnicodeDecodeError, json.JSONDecodeError, LookupError, TypeError) as error:
+        raise InputError(
+            f"{path}: expected the file of an earlier run; got {error}. Remove it, or "
+            "give another folder (--out)."
+        ) from None
+    if not is_same:
+        raise InputError(
+            f"{path}: it has the rows of a run with other flags ({content['flags']}). "
+            "Remove it, or give another folder (--out)."
+        )
+    return content["rows"]
 
 
 if __name__ == "__main__":

@@ -1,10 +1,14 @@
-"""The comparison of `nuts.py --hierarchical`: network of shared errors against NUTS."""
+"""The comparison of `nuts.py --hierarchical`: the second interval against NUTS.
+
+The standard is NUTS over the shared parameters and the local parameters of all stars.
+"""
 
 import time
 from collections.abc import Callable
 
 import jax
 import numpy as np
+from jaxtyping import Float
 from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
 
 import chemsbi_jax as cs
@@ -23,10 +27,15 @@ from reproduction.galaxies import load_galaxies
 from reproduction.inference import each_sample
 
 LARGEST_R_HAT = 1.05
+SAMPLERS = ("network", "nuts")
 
 
 def compare_shared(
-    key, config, sizes: ChainSizes, quiet: bool, keep: Callable[[list[dict]], None]
+    key,
+    config,
+    sizes: ChainSizes,
+    before: list[dict],
+    keep: Callable[[list[dict]], None],
 ) -> list[dict]:
     """One row for each data set and number of stars.
 
@@ -34,72 +43,103 @@ def compare_shared(
         key: determines all random numbers.
         config: flags of nuts.py.
         sizes: lengths of the chains.
-        quiet: no progress bars.
+        before: rows of an earlier run with the same flags. Their chains over all stars
+            are not run again.
         keep: gets all rows so far, whenever there are more of them.
     """
     key_data, key_runs = jax.random.split(key)
     galaxies = load_galaxies(key_data, max(config.compare_n_stars), config.seed)
-    rows = []
+    known, rows = {(r["set"], r["n"]): r for r in before}, []
     samples = each_sample(galaxies, config.compare_sets, config.compare_n_stars)
     for i, (name, stars) in enumerate(samples):
-        key_row = jax.random.fold_in(key_runs, i)
-        about = {"set": name, "n": len(stars.values)}
-        rows.append(about | _compare(key_row, stars, sizes, quiet))
+        key_chains, key_found = jax.random.split(jax.random.fold_in(key_runs, i))
+        row = known.get((name, len(stars.values)))
+        if row is None:
+            row = {"set": name, "n": len(stars.values)}
+            row |= _standard(key_chains, stars, sizes, config.quiet)
+        for sampler in SAMPLERS:
+            # key reuse: the network's draws are where NUTS begins
+            row |= _second_interval(key_found, stars, sampler, row, config.quiet)
+        rows.append(row)
         keep(rows)
     return rows
 
 
-def _compare(key, stars: cs.Stars, sizes: ChainSizes, quiet: bool) -> dict:
-    """Means and widths of the galaxy's parameters by NUTS and by the network."""
-    key_nuts, key_network = jax.random.split(key)
-    forward, prior = forward_with_slopes(load_yield_emulator()), cs.paper_prior()
+def _model():
+    return forward_with_slopes(load_yield_emulator()), cs.paper_prior()
+
+
+def _standard(key, stars: cs.Stars, sizes: ChainSizes, quiet: bool) -> dict:
+    """NUTS over psi and the local parameters of all stars."""
+    forward, prior = _model()
     start = time.perf_counter()
     chains = run_shared_nuts(
-        key_nuts, forward, prior, stars, SharedErrors(), sizes=sizes, quiet=quiet
+        key, forward, prior, stars, SharedErrors(), sizes=sizes, quiet=quiet
     )
-    seconds = time.perf_counter() - start
-    trained = load_shared_network()
-    found = hierarchical_posterior(key_network, trained, forward, stars)
     latents = chains.psi[..., :N_GLOBAL]
     draws = np.asarray(priors.from_normal(tuple(prior)[:N_GLOBAL], latents), float)
     r_hat, n_effective = split_gelman_rubin(draws), effective_sample_size(draws)
     row: dict = {
-        "seconds": seconds,
+        "seconds": time.perf_counter() - start,
         "divergent": chains.n_divergent,
         "converged": bool(np.max(r_hat) < LARGEST_R_HAT),
-        "predictive_p": found.posterior.checks["predictive_p"],
     }
     for i, parameter in enumerate(GLOBAL_PARAMETERS):
-        mean, sd = draws[..., i].mean(), draws[..., i].std()
         row[parameter] = {
-            "nuts": {"mean": float(mean), "sd": float(sd)},
-            "network": {
-                "mean": float(found.posterior.mean[i]),
-                "sd": float(found.posterior.sd[i]),
-            },
-            "shift": float((found.posterior.mean[i] - mean) / sd),
-            "width": float(found.posterior.sd[i] / sd),
+            "standard": _moments(draws[..., i]),
             "r_hat": float(r_hat[i]),
             "n_effective": float(n_effective[i]),
         }
     return row
 
 
+def _moments(draws: Float[np.ndarray, "*draws"]) -> dict[str, float]:
+    return {"mean": float(draws.mean()), "sd": float(draws.std())}
+
+
+def _second_interval(
+    key, stars: cs.Stars, sampler: str, row: dict, quiet: bool
+) -> dict:
+    """What changes in a row by the interval of `infer` with this sampler."""
+    forward, _ = _model()
+    settings, trained = SharedErrors(sampler=sampler), load_shared_network()
+    found = hierarchical_posterior(key, trained, forward, stars, settings, quiet=quiet)
+    checks = found.posterior.checks
+    new: dict = {f"checks_{sampler}": checks}
+    for i, parameter in enumerate(GLOBAL_PARAMETERS):
+        standard = row[parameter]["standard"]
+        moments = _moments(found.posterior.draws[:, i])
+        moments["shift"] = (moments["mean"] - standard["mean"]) / standard["sd"]
+        moments["width"] = moments["sd"] / standard["sd"]
+        new[parameter] = row[parameter] | {sampler: moments}
+    return new
+
+
 def report_shared(rows: list[dict]) -> str:
     """Markdown: one line a data set, number of stars and parameter."""
     lines = [
-        "| stars | N | parameter | NUTS | network | shift [sd] | width | r-hat | ESS |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| stars | N | parameter | NUTS over all stars (r-hat, ESS) | `--sampler "
+        "network` | shift [sd]; width | `--sampler nuts` (r-hat, ESS) | shift [sd]; "
+        "width |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         for parameter in GLOBAL_PARAMETERS:
-            p = row[parameter]
-            each = (
-                f"{p[k]['mean']:.3f} ± {p[k]['sd']:.3f}" for k in ("nuts", "network")
-            )
-            lines.append(
-                f"| {row['set']} | {row['n']} | `{parameter}` | {' | '.join(each)} | "
-                f"{p['shift']:+.2f} | {p['width']:.2f} | {p['r_hat']:.3f} | "
-                f"{p['n_effective']:.0f} |"
-            )
+            p, nuts = row[parameter], row["checks_nuts"]
+            standard = f"{_interval(p['standard'])} ({p['r_hat']:.3f}, "
+            standard += f"{p['n_effective']:.0f})"
+            chains = "network" if nuts["sampler"] == "network" else ""
+            chains = chains or f"{nuts['r_hat']:.2f}, {nuts['n_effective']:.0f}"
+            cells = [row["set"], str(row["n"]), f"`{parameter}`", standard]
+            cells += [_interval(p["network"]), _change(p["network"])]
+            cells += [f"{_interval(p['nuts'])} ({chains})", _change(p["nuts"])]
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _interval(moments: dict) -> str:
+    return f"{moments['mean']:.3f} ± {moments['sd']:.3f}"
+
+
+def _change(moments: dict) -> str:
+    return f"{moments['shift']:+.2f}; {moments['width']:.2f}"

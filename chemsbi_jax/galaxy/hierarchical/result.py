@@ -74,11 +74,16 @@ class HierarchicalPosterior(NamedTuple):
 
     def _contradicted(self) -> str:
         c = self.posterior.checks
-        advice = "" if "sampler" in c else ", or draw it by NUTS (--sampler nuts)"
+        is_tried = "sampler" in c
+        advice = (
+            "Do not quote this interval."
+            if is_tried
+            else "Draw it by NUTS (--sampler nuts) before you quote it."
+        )
         return (
-            f"The likelihood contradicts the network: its mode is "
-            f"{c['mode_distance']:.1f} widths from the middle of the interval with "
-            f"shared errors. Do not quote this interval{advice}."
+            "The likelihood contradicts the network: its mode is "
+            f"{c['mode_distance']:.1f} widths from the middle of the network's "
+            f"interval with shared errors. {advice}"
         )
 
     def _unusual(self) -> str:

@@ -7,9 +7,9 @@
 Writes summary.json (with a convergence block), posterior.nc and, if it converged, a
 figure beside the flow's answer. With --compare it writes compare.md and compare.json
 instead, for data sets of reproduce.py. With --hierarchical NUTS runs over all shared
-parameters and all stars of these data sets, beside the second interval by both
-samplers of infer.py, and writes compare_hierarchical.md and .json; a run that was stopped
-goes on from these. Exit codes as in infer.py.
+parameters and all stars of these data sets, beside the second interval by both samplers
+of infer.py, and writes compare_hierarchical.md and .json; a stopped run goes on from
+these. Exit codes as in infer.py.
 """
 
 import json

@@ -85,14 +85,22 @@ def infer_shared(
     )
     if not found.is_converged:
         return SharedAnswer(found, found.why_not())
-    checks = found.posterior.checks
+    return SharedAnswer(found, _how(found, settings, n_stars))
+
+
+def _how(found: HierarchicalPosterior, settings: SharedErrors, n_stars: int) -> str:
+    """By which sampler and from which stars, where these are not the usual ones."""
+    checks, parts = found.posterior.checks, []
     is_nuts = checks.get("sampler") == "nuts"
     n_subset = (checks.get("n_nuts") if is_nuts else None) or checks.get("n_subset")
-    parts = ["by NUTS"] if is_nuts else []
+    if is_nuts and settings.sampler == "auto":
+        away = f"{checks['mode_distance']:.1f} widths"
+        parts.append(f"by NUTS, as the mode is {away} from that of the network")
+    elif is_nuts:
+        parts.append("by NUTS")
     if n_subset:
         parts.append(f"from {n_subset} random stars of {n_stars}")
-    note = f"The interval with shared errors is {', '.join(parts)}."
-    return SharedAnswer(found, note if parts else "")
+    return f"The interval with shared errors is {', '.join(parts)}." if parts else ""
 
 
 def factor_forward(networks: Networks) -> FactorForward | None:

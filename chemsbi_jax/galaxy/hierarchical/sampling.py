@@ -2,7 +2,8 @@
 
 The chains have as many dimensions as psi, whatever the number of stars. Short chains
 around the mode give the mean and, with the curvature there, the covariance of psi, in
-whose units the chains with the kept draws run. Each chain has its own points for the
+whose units the chains with the kept draws run. Where these do not converge, as one was
+at another mode than the others, they go on once. Each chain has its own points for the
 stars' integrals, so that r-hat shows the random part of their error. It does not show
 what all chains have in common: the log of a mean over few points is low. The number of
 effective points shows that. The time grows with the number of points, so there are no
@@ -39,6 +40,7 @@ USUAL = ChainSizes(4, 75, 200, 5, acceptance=0.8, first_step=0.3)
 LONG = USUAL._replace(n_draws=300)  # where few points make the steps fast
 FEW_POINTS = 512
 CURVED = 0.3  # weight of the curvature at the mode in the covariance of the chains
+MOST_RUNS = 2  # of the chains: the second goes on where one was at another mode
 LARGEST_R_HAT = 1.1  # of the galaxy's parameters: the mean is good to 0.2 widths
 MOST_STARS = 256  # the time, and the error of the points, grow with their number
 
@@ -102,17 +104,20 @@ def sample_psi(
     at = FIRST_SPREAD * np.asarray(jax.random.normal(keys.start, shape))
     first = FIRST._replace(n_chains=sizes.n_chains)
     at, _ = run_chains(keys.first, density, at, first, quiet, own)
-    psi = density.whitening.psi_on_host(at)
-    each = psi.reshape(-1, shape[1])
-    spread = np.cov(each, rowvar=False)
-    covariance = (1.0 - CURVED) * spread + CURVED * mode.covariance
-    axes = make_whitening(each.mean(axis=0), covariance)
-    density = density._replace(whitening=axes)
-    at = axes.coordinates(psi[:, -1])
-    at, n_divergent = run_chains(keys.chains, density, at, sizes, quiet, own)
-    psi = density.whitening.psi_on_host(at)
-    checks = _convergence(psi[..., :N_GLOBAL])
-    return PsiChains(psi, *checks, n_divergent, n_points, fewest)
+    psi, covariance = density.whitening.psi_on_host(at), mode.covariance
+    for key_run in jax.random.split(keys.chains, MOST_RUNS):
+        each = psi.reshape(-1, shape[1])
+        spread = np.cov(each, rowvar=False)
+        covariance = (1.0 - CURVED) * spread + CURVED * covariance
+        axes = make_whitening(each.mean(axis=0), covariance)
+        density = density._replace(whitening=axes)
+        at = axes.coordinates(psi[:, -1])
+        at, n_divergent = run_chains(key_run, density, at, sizes, quiet, own)
+        psi = axes.psi_on_host(at)
+        found = PsiChains(psi, *_convergence(psi), n_divergent, n_points, fewest)
+        if found.is_converged:
+            break
+    return found
 
 
 def enough_points(density: MarginalDensity) -> tuple[int, float]:
@@ -133,8 +138,9 @@ def _effective_points(density: MarginalDensity) -> AnyArray:
     return density.effective_points(density.whitening.centre)
 
 
-def _convergence(draws: Float[np.ndarray, "chain draw 2"]) -> tuple[float, float]:
-    """The largest r-hat and the smallest effective number of draws."""
+def _convergence(psi: Float[np.ndarray, "chain draw psi"]) -> tuple[float, float]:
+    """The largest r-hat and the smallest effective number of draws, of the galaxy."""
+    draws = psi[..., :N_GLOBAL]
     r_hat = float(split_gelman_rubin(draws).max())
     return r_hat, float(effective_sample_size(draws).min())
 

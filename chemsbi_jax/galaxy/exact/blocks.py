@@ -131,6 +131,11 @@ def _is_from_elsewhere(shear: Shear, design: Design) -> Bool[np.ndarray, " star"
     return _moves(shear) & (distance > 1.0)
 
 
+def has_moving_maps(stars: Star) -> bool:
+    """Whether some star has a map that moves with the global latents."""
+    return bool(_moves(stars.shear).any())
+
+
 def _moves(shear: Shear) -> Bool[np.ndarray, " star"]:
     """Stars with a map that moves."""
     return np.abs(np.asarray(shear.slope)).max(axis=(1, 2)) > 0.0
@@ -143,19 +148,21 @@ def resample_poor_stars(
     forward: Forward,
     design: Design,
     is_used: Bool[np.ndarray, " star"],
+    *,
+    with_moving: bool = True,
 ) -> Evidence:
     """Further draws for the used stars with few effective draws, or a moving map.
 
     Stars with such a map have about MIN_EFFECTIVE_DRAWS at first. If the draws
     themselves decided which of these get more, those that missed a large weight would
     keep their few draws, and the likelihood would be biased; so all of them get a
-    second batch.
+    second batch, unless `with_moving` is False.
 
     Other arguments as for `adapt_poor_proposals`.
     """
     for i in range(MAX_EXTRA_ROUNDS):
         needs_more = ~(effective_draws(found, design) >= MIN_EFFECTIVE_DRAWS)  # or NaN
-        if i == 0:
+        if i == 0 and with_moving:
             needs_more |= _moves(stars.shear)
         poor = np.flatnonzero(is_used & needs_more)
         if len(poor) == 0:

@@ -19,6 +19,7 @@ from chemsbi_jax.galaxy.exact.blocks import (
     adapt_poor_proposals,
     effective_draws,
     evidence_at,
+    has_moving_maps,
     resample_poor_stars,
 )
 from chemsbi_jax.galaxy.exact.failure import why_no_posterior
@@ -74,6 +75,7 @@ class Round(NamedTuple):
     is_used: Bool[np.ndarray, " star"]  # False: not explained within the design
     reach: float  # half a side of the design in standard deviations
     n_rounds: int  # with this one
+    first: Evidence  # of the first batch of draws
 
     @property
     def is_search(self) -> bool:
@@ -184,17 +186,28 @@ def evaluate_design(
     n_rounds: int = 1,
 ) -> Round:
     """One round: the posterior on one design, and what it was made with."""
-    is_search = reach > WIDE_REACH_SIGMA
     found = evidence_at(stars, npe, forward, design.points)
-    if not is_search:  # a search needs a direction and no digits
+    if reach <= WIDE_REACH_SIGMA:  # a search needs a direction and no digits
         stars, found = adapt_poor_proposals(stars, found, npe, forward, design)
     is_used = within_model(found, stars.observed)
     grid, rms = fit_polynomial(design, _sum_of_stars(found, is_used))
-    if not is_search and not touches_edge(grid, design):
-        found = resample_poor_stars(stars, found, npe, forward, design, is_used)
-        is_used = within_model(found, stars.observed)
-        grid, rms = fit_polynomial(design, _sum_of_stars(found, is_used))
-    return Round(design, stars, found, grid, rms, is_used, reach, n_rounds)
+    new = Round(design, stars, found, grid, rms, is_used, reach, n_rounds, found)
+    if new.is_search or touches_edge(grid, design):
+        return new
+    return _with_more_draws(new, npe, forward, with_moving=False)
+
+
+def _with_more_draws(
+    last: Round, npe: Npe, forward: Forward, with_moving: bool
+) -> Round:
+    """The round with further draws of the stars that need them."""
+    stars, design = last.stars, last.design
+    is_used = within_model(last.first, stars.observed)
+    arguments = stars, last.first, npe, forward, design, is_used
+    found = resample_poor_stars(*arguments, with_moving=with_moving)
+    is_used = within_model(found, stars.observed)
+    grid, rms = fit_polynomial(design, _sum_of_stars(found, is_used))
+    return last._replace(found=found, grid=grid, polynomial_rms=rms, is_used=is_used)
 
 
 def _refine(
@@ -209,21 +222,24 @@ def _refine(
     """Rounds from a first guess, until they converge; at most `n_rounds`.
 
     A posterior that is well within its design is not lost: it only needs more points,
-    or wider ones, and gets further rounds.
+    or wider ones, and gets further rounds. Stars with maps that move get their further
+    draws where the rounds end, as these take most of the time of a later round.
     """
     side = points_per_side(len(stars.seen))
     design = Design(mean, design_factor(covariance, REACH_SIGMA), side)
     last = evaluate_design(stars, npe, forward, design)
     bar.update()
-    while not last.is_converged:
-        if last.n_rounds >= (MAX_ROUNDS if last.is_settled else n_rounds):
-            break
+    while True:
+        if last.is_converged and has_moving_maps(last.stars):
+            last = _with_more_draws(last, npe, forward, with_moving=True)
+        most = MAX_ROUNDS if last.is_settled else n_rounds
+        if last.is_converged or last.n_rounds >= most:
+            return last
         design, reach = _next_design(last)
         last = evaluate_design(
             last.stars, npe, forward, design, reach, last.n_rounds + 1
         )
         bar.update()
-    return last
 
 
 def _next_design(last: Round) -> tuple[Design, float]:

@@ -12,6 +12,7 @@ more of them than precise stars need.
 
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Key
@@ -133,7 +134,7 @@ def enough_points(density: MarginalDensity) -> tuple[int, float]:
     return n_points, fewest * n_points / n
 
 
-@jax.jit
+@eqx.filter_jit  # not `jit`: see `mode._value_and_slope`
 def _effective_points(density: MarginalDensity) -> AnyArray:
     return density.effective_points(density.whitening.centre)
 

@@ -24,7 +24,7 @@ from chemsbi_jax.galaxy.hierarchical.chains import ChainSizes
 from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
 from chemsbi_jax.galaxy.nuts.shared import run_shared_nuts
 from reproduction.galaxies import load_galaxies
-from reproduction.inference import each_sample
+from reproduction.inference import chi2, each_sample
 
 LARGEST_R_HAT = 1.05
 SAMPLERS = ("network", "nuts")
@@ -55,8 +55,10 @@ def compare_shared(
         key_chains, key_found = jax.random.split(jax.random.fold_in(key_runs, i))
         row = known.get((name, len(stars.values)))
         if row is None:
-            row = {"set": name, "n": len(stars.values)}
-            row |= _standard(key_chains, stars, sizes, config.quiet)
+            row = {"set": name, "n": len(stars.values), "truth": galaxies[name].truth}
+            row |= dict.fromkeys(GLOBAL_PARAMETERS, {})
+            if config.standard:
+                row |= _standard(key_chains, stars, sizes, config.quiet)
         for sampler in SAMPLERS:
             # key reuse: the network's draws are where NUTS begins
             row |= _second_interval(key_found, stars, sampler, row, config.quiet)
@@ -104,13 +106,15 @@ def _second_interval(
     forward, _ = _model()
     settings, trained = SharedErrors(sampler=sampler), load_shared_network()
     found = hierarchical_posterior(key, trained, forward, stars, settings, quiet=quiet)
-    checks = found.posterior.checks
-    new: dict = {f"checks_{sampler}": checks}
+    new: dict = {f"checks_{sampler}": found.posterior.checks}
+    if row["truth"] is not None:
+        new[f"chi2_{sampler}"] = chi2(found.posterior, row["truth"])
     for i, parameter in enumerate(GLOBAL_PARAMETERS):
-        standard = row[parameter]["standard"]
         moments = _moments(found.posterior.draws[:, i])
-        moments["shift"] = (moments["mean"] - standard["mean"]) / standard["sd"]
-        moments["width"] = moments["sd"] / standard["sd"]
+        standard = row[parameter].get("standard")
+        if standard is not None:
+            moments["shift"] = (moments["mean"] - standard["mean"]) / standard["sd"]
+            moments["width"] = moments["sd"] / standard["sd"]
         new[parameter] = row[parameter] | {sampler: moments}
     return new
 
@@ -124,17 +128,30 @@ def report_shared(rows: list[dict]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
+        nuts = row["checks_nuts"]
+        chains = "network: not converged"
+        if nuts["sampler"] == "nuts":
+            chains = f"{nuts['r_hat']:.2f}, {nuts['n_effective']:.0f}"
         for parameter in GLOBAL_PARAMETERS:
-            p, nuts = row[parameter], row["checks_nuts"]
-            standard = f"{_interval(p['standard'])} ({p['r_hat']:.3f}, "
-            standard += f"{p['n_effective']:.0f})"
-            chains = "network" if nuts["sampler"] == "network" else ""
-            chains = chains or f"{nuts['r_hat']:.2f}, {nuts['n_effective']:.0f}"
-            cells = [row["set"], str(row["n"]), f"`{parameter}`", standard]
+            p = row[parameter]
+            cells = [row["set"], str(row["n"]), f"`{parameter}`", _of_standard(p)]
             cells += [_interval(p["network"]), _change(p["network"])]
             cells += [f"{_interval(p['nuts'])} ({chains})", _change(p["nuts"])]
             lines.append(f"| {' | '.join(cells)} |")
+    for row in rows:
+        if "chi2_nuts" in row:
+            each = ", ".join(f"{row[f'chi2_{s}']:.2f} ({s})" for s in SAMPLERS)
+            lines.append(
+                f"\n{row['set']}, {row['n']} stars: chi2 of the truth {each}; 95 % "
+                "of right intervals are below 5.99."
+            )
     return "\n".join(lines) + "\n"
+
+
+def _of_standard(p: dict) -> str:
+    if "standard" not in p:
+        return ""
+    return f"{_interval(p['standard'])} ({p['r_hat']:.3f}, {p['n_effective']:.0f})"
 
 
 def _interval(moments: dict) -> str:
@@ -142,4 +159,6 @@ def _interval(moments: dict) -> str:
 
 
 def _change(moments: dict) -> str:
+    if "shift" not in moments:
+        return ""
     return f"{moments['shift']:+.2f}; {moments['width']:.2f}"

@@ -2,17 +2,17 @@
 
     python experiments/shared_coverage.py --n-stars 100
     python experiments/shared_coverage.py --study sets --n-stars 100
-    python experiments/shared_coverage.py --study sets --by nuts --n-galaxies 30
+    python experiments/shared_coverage.py --study sets --by auto --n-galaxies 40
     python experiments/shared_coverage.py --study power
 
 `prior` draws all shared parameters from their priors. `sets` makes the stars with other
 published yield sets, in equal shares, and infers with TNG and its yield factors: local
 parameters from the prior, without zero points, scatter and outliers. These two write
-shared_coverage_STUDY_N.json (_nuts at the end of the name with --by nuts) with the
-shares of galaxies inside the regions of 68 and 95 %, of both galaxy parameters,
-jointly, and of each other shared parameter, and with tests against bands that hold
-with 99 % confidence. `power` writes the widths for
-different numbers of stars, elements and birth times, as JSON and as a figure.
+shared_coverage_STUDY_N.json (_BY at the end of the name with --by BY) with the shares
+of galaxies inside the regions of 68 and 95 %, of both galaxy parameters, jointly, and
+of each other shared parameter, and with tests against bands that hold with 99 %
+confidence. `power` writes the widths for different numbers of stars, elements and
+birth times, as JSON and as a figure.
 """
 
 import sys
@@ -26,7 +26,7 @@ from common.published_sets import PUBLISHED_SETS
 from common.shared_galaxies import (
     NAMES,
     Galaxies,
-    draw_by_nuts,
+    draw_by_likelihood,
     draw_galaxies,
     draw_posteriors,
     empty_stars,
@@ -42,13 +42,11 @@ from chemsbi_jax.constants import GLOBAL_PARAMETERS, N_GLOBAL, SHARED_FACTORS
 from chemsbi_jax.diagnostics.coverage import central_coverage, ellipsoid_coverage
 from chemsbi_jax.diagnostics.tarp import tarp
 from chemsbi_jax.errors import InputError
-from chemsbi_jax.galaxy.hierarchical.chains import ChainSizes
 from chemsbi_jax.plots.shared_errors import plot_power
 
 LEVELS = (0.68, 0.95)
 CONFIDENCE = 0.99  # of the bands
 TOO_NARROW = 0.8  # a posterior of this width must be rejected
-N_CHAINS, N_WARMUP, TREE_DEPTH = 2, 150, 7  # of NUTS
 STUDY_SIZES = (10, 30, 100, 300, 1000)
 READINGS = {
     "Fe, Mg": (("fe_h", "mg_fe"), None),
@@ -70,8 +68,9 @@ class Config:
     """Folder for the tables and the figure."""
     study: Literal["prior", "sets", "power"] = "prior"
     """Where the galaxies come from, and what is measured."""
-    by: Literal["network", "nuts"] = "network"
-    """What draws the posteriors of sets; NUTS takes about a minute a galaxy."""
+    by: Literal["network", "nuts", "auto"] = "network"
+    """What draws the posteriors of sets, as the samplers of infer.py; NUTS takes about
+    two minutes a galaxy."""
     sets: str = ",".join(PUBLISHED_SETS)
     """Yield sets of the galaxies of `sets`."""
     n_galaxies: int = 200
@@ -91,17 +90,18 @@ class Config:
 def main(config: Config) -> dict:
     """Draw galaxies, infer each, count; returns the content of the JSON file."""
     check_flags(config, n_galaxies=10, n_stars=2, n_draws=50)
-    if config.by == "nuts" and config.study != "sets":
+    if config.by != "network" and config.study != "sets":
         raise InputError(
-            f"Expected --study sets with --by nuts; got --study {config.study}. The "
-            "tests of the others need independent draws: leave out --by."
+            f"Expected --study sets with --by {config.by}; got --study "
+            f"{config.study}. The tests of the others need independent draws: leave "
+            "out --by."
         )
     key = jax.random.key(config.seed)
     content = power(key, config) if config.study == "power" else coverage(key, config)
     flags = vars(config) | {"out": str(config.out)}
     content = {"study": config.study, "flags": flags} | content
     number = "" if config.study == "power" else f"_{config.n_stars}"
-    number += "_nuts" if config.by == "nuts" else ""
+    number += "" if config.by == "network" else f"_{config.by}"
     path = config.out / f"shared_coverage_{config.study}{number}.json"
     results.write_summary(path, content)
     if not config.quiet and config.study != "power":
@@ -130,13 +130,22 @@ def coverage(key, config: Config) -> dict:
 
 
 def draw(key, galaxies: Galaxies, config: Config) -> tuple[np.ndarray, dict]:
-    """Draws of psi of every galaxy, and the convergence of chains."""
+    """Draws of psi of every galaxy, and the checks where NUTS may draw them."""
+    draws = draw_posteriors(key, galaxies, config.n_draws)
     if config.by == "network":
-        return draw_posteriors(key, galaxies, config.n_draws), {}
-    sizes = ChainSizes(N_CHAINS, N_WARMUP, -(-config.n_draws // N_CHAINS), TREE_DEPTH)
-    draws, r_hats = draw_by_nuts(key, galaxies, sizes, config.quiet)
-    quantiles = np.quantile(r_hats, (0.5, 0.9)).tolist()
-    return draws, {"r_hat": dict(zip(("median", "90 %"), quantiles, strict=True))}
+        return draws, {}
+    # key reuse: the chains have further keys of their own
+    key_nuts = jax.random.fold_in(key, 1)
+    draws, checks = draw_by_likelihood(
+        key_nuts, galaxies, draws, config.by, config.quiet
+    )
+    samplers = [c.get("sampler", "not needed") for c in checks]
+    about = {"nuts": {s: samplers.count(s) for s in sorted(set(samplers))}}
+    r_hats = [c["r_hat"] for c in checks if "r_hat" in c]
+    if r_hats:
+        quantiles = np.quantile(r_hats, (0.5, 0.9)).tolist()
+        about["r_hat"] = dict(zip(("median", "90 %"), quantiles, strict=True))
+    return draws, about | {"checks": checks}
 
 
 def count(truth: np.ndarray, draws: np.ndarray) -> dict:

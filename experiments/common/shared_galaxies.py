@@ -1,4 +1,4 @@
-"""Mock galaxies with shared errors, and draws of their posteriors by the network."""
+"""Mock galaxies with shared errors, and draws of their posteriors."""
 
 from typing import NamedTuple
 
@@ -7,25 +7,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
-from numpyro.diagnostics import split_gelman_rubin
 from tqdm import tqdm
 
 import chemsbi_jax as cs
 from chemsbi_jax import priors
-from chemsbi_jax.constants import N_GLOBAL, PARAMETERS, SHARED_FACTORS
+from chemsbi_jax.constants import PARAMETERS, SHARED_FACTORS
 from chemsbi_jax.emulator import load_yield_emulator
 from chemsbi_jax.galaxy.hierarchical import SharedErrors, load_shared_network
-from chemsbi_jax.galaxy.hierarchical.chains import ChainSizes
 from chemsbi_jax.galaxy.hierarchical.mock import LIMIT, draw_stars
+from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode
 from chemsbi_jax.galaxy.hierarchical.network import (
     SharedNetwork,
     sample,
     summarise,
 )
+from chemsbi_jax.galaxy.hierarchical.sampling import (
+    by_nuts,
+    distance_of_mode,
+    needs_nuts,
+)
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, make_layout, psi_names
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star, make_stars
 from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
-from chemsbi_jax.galaxy.nuts.shared import sample_shared
 from chemsbi_jax.simulator.blocks import simulate_blocks
 
 NAMES = psi_names(SHARED_FACTORS)
@@ -141,42 +144,45 @@ def draw_posteriors(
     return np.asarray(_sample(rows, load_shared_network().network, n_draws))
 
 
-def draw_by_nuts(
-    key: Key[Array, ""], galaxies: Galaxies, sizes: ChainSizes, quiet: bool
-) -> tuple[Float[np.ndarray, "galaxy draw psi"], Float[np.ndarray, " galaxy"]]:
-    """The same by NUTS, and the larger r-hat of the galaxy's two parameters.
+def draw_by_likelihood(
+    key: Key[Array, ""],
+    galaxies: Galaxies,
+    by_network: Float[np.ndarray, "galaxy draw psi"],
+    sampler: str,
+    quiet: bool,
+) -> tuple[Float[np.ndarray, "galaxy draw psi"], list[dict]]:
+    """The same by NUTS where `sampler` means it, and the checks of each galaxy.
 
     Args:
         key: determines all random numbers.
         galaxies: with the default priors.
-        sizes: lengths of the chains.
+        by_network: draws of the network; the result has as many.
+        sampler: "nuts" or "auto".
         quiet: no progress bar.
     """
     model, layout = default_model()
-    draws, r_hats = [], []
+    n_draws = by_network.shape[1]
+    draws, checks = [], []
     numbers = tqdm(range(len(galaxies.counts)), desc="galaxies", disable=quiet)
-    for i in numbers:
-        stars = jax.tree.map(lambda x, i=i: np.asarray(x[i]), galaxies.stars)
-        stars = hide(stars, galaxies.counts[i])
-        found = sample_shared(jax.random.fold_in(key, i), stars, model, layout, sizes)
-        draws.append(found.psi.reshape(-1, found.psi.shape[-1]))
-        r_hats.append(split_gelman_rubin(found.psi[..., :N_GLOBAL]).max())
-    return np.array(draws), np.array(r_hats)
+    for i, key_galaxy in zip(numbers, jax.random.split(key, len(numbers)), strict=True):
+        key_mode, key_nuts = jax.random.split(key_galaxy)
+        latents = by_network[i]
+        task = born_stars(galaxies, i), model, layout
+        mode = find_shared_mode(key_mode, *task, latents.mean(axis=0))
+        found = {"mode_distance": distance_of_mode(latents, mode)}
+        if needs_nuts(sampler, found["mode_distance"]):
+            latents, nuts = by_nuts(key_nuts, *task, latents, mode)
+            found |= nuts
+        rows = np.linspace(0, len(latents) - 1, n_draws).round().astype(int)
+        draws.append(latents[rows])
+        checks.append(found)
+    return np.array(draws), checks
 
 
-def hide(stars: Star, counts: Float[np.ndarray, " star"]) -> Star:
-    """Stars without readings where the model has no star.
-
-    By NUTS such a star still counts as one that was born, which changes nothing as
-    long as nearly all stars of the population are.
-    """
-    seen = stars.seen * counts[:, None]
-    return stars._replace(
-        values=stars.values * seen,
-        variance=np.where(seen > 0.0, stars.variance, 1.0).astype(np.float32),
-        seen=seen,
-        log_broad=np.where(counts > 0.0, stars.log_broad, 0.0).astype(np.float32),
-    )
+def born_stars(galaxies: Galaxies, i: int) -> Star:
+    """Stars of one galaxy without those that the model does not have."""
+    rows = galaxies.counts[i] > 0.0
+    return jax.tree.map(lambda x: np.asarray(x[i])[rows], galaxies.stars)
 
 
 @eqx.filter_jit

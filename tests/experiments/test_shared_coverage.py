@@ -5,7 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
-from common.shared_galaxies import hide
+from common.shared_galaxies import Galaxies, born_stars
 
 from chemsbi_jax.errors import InputError
 from helpers.paths import load_script
@@ -75,11 +75,12 @@ def test_nuts_is_for_other_sets_alone(script):
         script.main(script.Config(study="power", by="nuts", quiet=True))
 
 
-def test_hidden_stars_have_no_readings(script):
+def test_stars_that_the_model_does_not_have_are_left_out(script):
     stars = script.like_stars(script.empty_stars(6, 0.05))
-    stars = stars._replace(values=stars.values + 0.2)
-    found = hide(stars, np.array([1.0, 1.0, 0.0, 1.0, 0.0, 1.0], np.float32))
-    assert not found.seen[[2, 4]].any()
-    assert not found.values[[2, 4]].any()
-    np.testing.assert_array_equal(found.variance[[2, 4]], 1.0)
-    np.testing.assert_array_equal(found.values[0], stars.values[0] * stars.seen[0])
+    stars = stars._replace(values=np.arange(6.0)[:, None] + np.zeros(9))
+    counts = np.array([[1.0, 1.0, 0.0, 1.0, 0.0, 1.0]], np.float32)
+    every = jax.tree.map(lambda x: x[None], stars)
+    galaxies = Galaxies(np.zeros((1, 2)), every, counts, np.array(["tng"]))
+    found = born_stars(galaxies, 0)
+    np.testing.assert_array_equal(found.values[:, 0], [0.0, 1.0, 3.0, 5.0])
+    assert all(len(x) == 4 for x in jax.tree.leaves(found))

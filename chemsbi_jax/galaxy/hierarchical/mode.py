@@ -7,6 +7,7 @@ parameters had a chance to explain it.
 import dataclasses
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -126,12 +127,15 @@ def inverse_curvature(density: MarginalDensity) -> Float[np.ndarray, "psi psi"]:
     return (factor * widths) @ factor.T
 
 
-@jax.jit
+# numpyro orders the numbers of a distribution by the hash of their names, which differs
+# between processes: as arguments they would make another program in each of them, so
+# none would be found in the compilation cache; `filter_jit` takes them as constants
+@eqx.filter_jit
 def _value_and_slope(density: MarginalDensity, at: Array) -> tuple[AnyArray, AnyArray]:
     """Log density of coordinates, and its gradient."""
     return jax.value_and_grad(density.value)(at)
 
 
-@jax.jit
+@eqx.filter_jit
 def _slopes(density: MarginalDensity, at: Array) -> AnyArray:
     return lax.map(lambda x: jax.grad(density.value)(x), at)

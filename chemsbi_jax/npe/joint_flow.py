@@ -6,11 +6,11 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax import lax
 from flowjax.bijections import MaskedAutoregressive, RationalQuadraticSpline
 from flowjax.distributions import Normal, Transformed
 from flowjax.flows import masked_autoregressive_flow
 from flowjax.utils import get_ravelled_pytree_constructor
+from jax import lax
 from jaxtyping import Array, Float, Key, PyTree
 from paramax import unwrap
 

@@ -8,6 +8,7 @@ on the likelihood (`sampling`) takes minutes and uses all that the stars say.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -18,7 +19,7 @@ from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL, SHARED_FACTORS
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.border import in_float32
 from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode
-from chemsbi_jax.galaxy.hierarchical.model_fit import find_outliers, shared_misfit
+from chemsbi_jax.galaxy.hierarchical.model_fit import fit_stars, shared_misfit
 from chemsbi_jax.galaxy.hierarchical.network import SharedNetwork as SharedNetwork
 from chemsbi_jax.galaxy.hierarchical.posterior import (
     draw_psi,
@@ -162,11 +163,11 @@ def _with_misfit(
     rows = np.sort(np.asarray(rows))
     readings = jax.tree.map(lambda x: x[rows], readings)
     start = result.latents.mean(axis=0)
-    mode = find_shared_mode(key_mode, readings, model, layout, start, quiet=quiet)
-    centre = mode.psi
-    is_outlier = find_outliers(readings, model, layout, centre)
-    outliers = rows[is_outlier].tolist()
+    search = partial(find_shared_mode, rough=True, quiet=quiet)
+    centre = search(key_mode, readings, model, layout, start).psi
+    fit = fit_stars(readings, model, layout, centre)
+    outliers = rows[fit.outliers()].tolist()
     checks = result.posterior.checks | {"outliers": outliers, "n_alarm": len(rows)}
     result = result._replace(posterior=result.posterior._replace(checks=checks))
-    misfit = shared_misfit(key_fit, readings, model, layout, centre, is_outlier)
+    misfit = shared_misfit(key_fit, readings, model, layout, centre, fit)
     return result._replace(misfit=misfit)

@@ -1,5 +1,6 @@
 """A flow of many latents at once, given a context: flowjax's masked autoregressive."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -9,7 +10,11 @@ from flowjax.bijections import MaskedAutoregressive, RationalQuadraticSpline
 from flowjax.distributions import Normal, Transformed
 from flowjax.flows import masked_autoregressive_flow
 from flowjax.utils import get_ravelled_pytree_constructor
-from jaxtyping import Array, Key, PyTree
+from jax import lax
+from jaxtyping import Array, Float, Key, PyTree
+from paramax import unwrap
+
+from chemsbi_jax.types import AnyArray
 
 INTERVAL = 4.0  # standard deviations within which the splines bend
 
@@ -40,6 +45,62 @@ def new_joint_flow(
         flow_layers=n_layers,
         nn_width=width,
     )
+
+
+def draw_joint(
+    key: Key[Array, ""], flow: Transformed, n: int, context: Float[AnyArray, " context"]
+) -> Float[Array, "draw latent"]:
+    """The draws of `flow.sample(key, (n,), context)`, apart from the last digits.
+
+    flowjax evaluates the whole network of a layer, and the splines of all latents, to
+    find one latent. Here each step evaluates what its latent needs, which takes a
+    twentieth of the time.
+
+    Args:
+        key: determines the draws.
+        flow: of `new_joint_flow`.
+        n: draws.
+        context: what they are given.
+    """
+    noise = flow.base_dist.sample(key, (n,))
+    arrays, static = eqx.partition(flow.bijection.bijection.bijection, eqx.is_array)
+
+    def layer(values: Array, arrays: PyTree) -> tuple[Array, None]:
+        autoregressive, permute = unwrap(eqx.combine(arrays, static)).bijections
+        values = jax.vmap(permute.inverse)(values)
+        return _draw_in_order(autoregressive, values, context), None
+
+    draws, _ = lax.scan(layer, noise, arrays, reverse=True)
+    return draws
+
+
+def _draw_in_order(
+    layer: MaskedAutoregressive, noise: Array, context: AnyArray
+) -> Array:
+    """Inverse of one layer, latent by latent: (draw, latent)."""
+    first, last = layer.masked_autoregressive_mlp.layers
+    activation: Callable = layer.masked_autoregressive_mlp.activation
+    n, n_latents = noise.shape
+    from_latents, from_context = jnp.split(first.weight, [n_latents], axis=1)
+    width = len(first.bias)
+    steps = (
+        noise.T,
+        from_latents.T,
+        last.weight.reshape(n_latents, -1, width),
+        last.bias.reshape(n_latents, -1),
+    )
+
+    def inverse(parameters: Array, y: Array) -> Array:
+        return layer.transformer_constructor(parameters).inverse(y)
+
+    def step(hidden: Array, at: tuple) -> tuple[Array, Array]:
+        y, weight_in, weight_out, bias_out = at
+        x = jax.vmap(inverse)(activation(hidden) @ weight_out.T + bias_out, y)
+        return hidden + x[:, None] * weight_in, x
+
+    start = jnp.broadcast_to(from_context @ context + first.bias, (n, width))
+    _, draws = lax.scan(step, start, steps)
+    return draws.T
 
 
 def with_spline(tree: PyTree, knots: int) -> PyTree:

@@ -18,8 +18,8 @@ from jaxtyping import Array, Float, Int, Key
 from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL, SHARED_FACTORS
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.border import in_float32
-from chemsbi_jax.galaxy.hierarchical.mode import Mode, find_shared_mode
-from chemsbi_jax.galaxy.hierarchical.model_fit import find_outliers, shared_misfit
+from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode
+from chemsbi_jax.galaxy.hierarchical.model_fit import fit_stars, shared_misfit
 from chemsbi_jax.galaxy.hierarchical.network import SharedNetwork as SharedNetwork
 from chemsbi_jax.galaxy.hierarchical.posterior import (
     Check,
@@ -206,10 +206,12 @@ def _with_likelihood(
     fit = FitKeys(*jax.random.split(keys.fit, len(FitKeys._fields)))
     some, start = _random_rows(fit.some, case.readings), latents.mean(axis=0)
     place = some.stars, case.model, case.galaxy.layout
-    mode = find_shared_mode(fit.mode, *place, start, quiet=quiet)
+    mode = find_shared_mode(fit.mode, *place, start, rough=True, quiet=quiet)
     extra = extra | {"mode_distance": distance_of_mode(latents, mode)}
     if needs_nuts(case.settings.sampler, extra["mode_distance"]):
-        latents, nuts = by_nuts(keys.nuts, *place, latents, mode, quiet=quiet)
+        # key reuse: the points of the same search, now with the curvature at its end
+        fine = find_shared_mode(fit.mode, *place, mode.psi, quiet=quiet)
+        latents, nuts = by_nuts(keys.nuts, *place, latents, fine, quiet=quiet)
         # key reuse: the noise of the mock galaxies
         check, extra = case.check(keys.check, latents), extra | nuts
         if len(some.rows) < len(case.readings.values):
@@ -217,7 +219,7 @@ def _with_likelihood(
     found = case.result(latents, check, extra)
     if not found.is_converged:
         return found
-    return _with_misfit(fit.misfit, found, some, case.model, place[2], mode)
+    return _with_misfit(fit.misfit, found, some, case.model, place[2], mode.psi)
 
 
 def _with_misfit(
@@ -226,16 +228,16 @@ def _with_misfit(
     some: Some,
     model: Model,
     layout: Layout,
-    mode: Mode,
+    psi: Float[np.ndarray, " psi"],
 ) -> HierarchicalPosterior:
     """The outliers at the mode of psi, and the misfit alarm of the other stars.
 
     The mean of psi will not do: far from the mode in 44 dimensions, it fits no star.
     """
     rows, readings = some
-    is_outlier = find_outliers(readings, model, layout, mode.psi)
-    outliers = rows[is_outlier].tolist()
+    fit = fit_stars(readings, model, layout, psi)
+    outliers = rows[fit.outliers()].tolist()
     checks = result.posterior.checks | {"outliers": outliers, "n_alarm": len(rows)}
     result = result._replace(posterior=result.posterior._replace(checks=checks))
-    misfit = shared_misfit(key, readings, model, layout, mode.psi, is_outlier)
+    misfit = shared_misfit(key, readings, model, layout, psi, fit)
     return result._replace(misfit=misfit)

@@ -13,6 +13,7 @@ marginal likelihood, exactly.
 
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -115,7 +116,7 @@ class JointDensity(NamedTuple):
         return each(self.stars, self.lines, shared, away)
 
 
-@jax.jit
+@eqx.filter_jit  # not `jit`: see `mode._value_and_slope`
 def _normals(density: JointDensity, of_psi: Array) -> tuple[AnyArray, AnyArray]:
     return jax.vmap(density.normals)(of_psi)
 

@@ -1,15 +1,17 @@
 """Does the model with shared errors explain the stars?"""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.diagnostics.misfit import Misfit, misfit_test
 from chemsbi_jax.galaxy.hierarchical.blocks import in_blocks
-from chemsbi_jax.galaxy.hierarchical.local_modes import N_LOCAL, inputs_at
-from chemsbi_jax.galaxy.hierarchical.shared import Layout, Shared, unpack
+from chemsbi_jax.galaxy.hierarchical.local_modes import N_LOCAL, find_modes, inputs_at
+from chemsbi_jax.galaxy.hierarchical.shared import Layout, unpack
 from chemsbi_jax.galaxy.hierarchical.star import (
     BAD,
     Model,
@@ -20,11 +22,41 @@ from chemsbi_jax.galaxy.hierarchical.star import (
     offsets,
     readings,
 )
-from chemsbi_jax.galaxy.hierarchical.tangent import star_modes
 from chemsbi_jax.types import AnyArray
 
 N_MODEL_STARS = 512
 MOST_OUTLIERS = 0.3  # share of the stars
+
+
+class Fit(NamedTuple):
+    """Stars at the local parameters that fit each of them best, at one psi."""
+
+    residuals: Float[np.ndarray, "star reading"]  # dex, Gyr; NaN: the model has no star
+    errors: Float[np.ndarray, "star reading"]  # with the model's scatter
+    is_outlier: Bool[np.ndarray, " star"]  # the broad normal explains it better
+
+    def outliers(self) -> Bool[np.ndarray, " star"]:
+        """Stars that count as outliers.
+
+        Where these would be most stars, the model does not fit, and none counts.
+        """
+        few = self.is_outlier.mean() < MOST_OUTLIERS
+        return self.is_outlier if few else np.zeros_like(self.is_outlier)
+
+
+def fit_stars(
+    stars: Star, model: Model, layout: Layout, psi: Float[np.ndarray, " psi"]
+) -> Fit:
+    """Residuals of the stars at the modes of their local parameters.
+
+    Args:
+        stars: `make_stars`.
+        model: forward model and prior.
+        layout: of psi.
+        psi: latents of the shared parameters, such as their mode.
+    """
+    at = jnp.asarray(psi, jnp.float32)
+    return Fit(*in_blocks(_fit, stars, model, layout, at))
 
 
 def shared_misfit(
@@ -33,7 +65,7 @@ def shared_misfit(
     model: Model,
     layout: Layout,
     psi: Float[np.ndarray, " psi"],
-    is_outlier: np.ndarray,
+    fit: Fit,
 ) -> Misfit:
     """Residuals of the stars at their modes, beside those of stars of the model.
 
@@ -46,45 +78,41 @@ def shared_misfit(
         model: forward model and prior.
         layout: of psi.
         psi: latents of the shared parameters, such as their mode.
-        is_outlier: (star,) stars that are left out, as outliers have any abundances.
+        fit: of the stars; outliers are left out, as they have any abundances.
     """
-    at = jnp.asarray(psi, jnp.float32)
-    inliers = jax.tree.map(lambda x: x[~is_outlier], stars)
-    rows = np.arange(N_MODEL_STARS) % len(inliers.values)
-    like = jax.tree.map(lambda x: x[rows], inliers)
+    inliers = np.flatnonzero(~fit.outliers())
+    rows = inliers[np.arange(N_MODEL_STARS) % len(inliers)]
+    like = jax.tree.map(lambda x: x[rows], stars)
     keys = jax.random.split(key, N_MODEL_STARS)
+    at = jnp.asarray(psi, jnp.float32)
     values, is_born = in_blocks(_measure, (keys, like), model, layout, at)
     mocks = jax.tree.map(lambda x: x[is_born], like._replace(values=values))
-    observed, errors = _residuals(inliers, model, layout, at)
-    expected, model_errors = _residuals(mocks, model, layout, at)
-    return misfit_test(observed, expected, (errors, model_errors))
+    observed, errors = _of_abundances(stars, fit)
+    expected, model_errors = _of_abundances(mocks, fit_stars(mocks, model, layout, psi))
+    return misfit_test(observed[inliers], expected, (errors[inliers], model_errors))
 
 
-def find_outliers(
-    stars: Star, model: Model, layout: Layout, psi: Float[np.ndarray, " psi"]
-) -> np.ndarray:
-    """Stars that the broad normal of the outliers explains better than the model.
-
-    At the local parameters that fit each star best, and at one psi. Where these would
-    be most stars, the model does not fit, and none counts as an outlier.
-    """
-    at = jnp.asarray(psi, jnp.float32)
-    local = np.zeros((len(stars.values), N_LOCAL), np.float32)
-    local = star_modes(stars, local, model, layout, at)
-    found = in_blocks(_is_outlier, (stars, local), model, layout, at)
-    return found if found.mean() < MOST_OUTLIERS else np.zeros_like(found)
+def _of_abundances(stars: Star, fit: Fit) -> tuple[np.ndarray, np.ndarray]:
+    """Residuals of the abundances, NaN in gaps, and their errors [dex]."""
+    n = len(ABUNDANCES)
+    seen = np.asarray(stars.seen)[:, :n] > 0.0
+    return np.where(seen, fit.residuals[:, :n], np.nan), fit.errors[:, :n]
 
 
-def _is_outlier(block, model: Model, layout: Layout, psi: Array) -> Array:
+def _fit(
+    stars: Star, model: Model, layout: Layout, psi: Array
+) -> tuple[Array, Array, Array]:
+    """`Fit` of a block of stars: one program, as each takes seconds to compile."""
     shared = unpack(psi, layout)
-
-    def one(star: Star, local: Array) -> Array:
-        value, bad = readings(star, model, inputs_at(shared, local))
-        inlier = log_likelihood(star, shared, value) + log_population(shared, local)
-        inlier = jnp.where(bad, BAD, inlier)
-        return inlier < shared.log_outliers + star.log_broad
-
-    return jax.vmap(one)(*block)
+    start = jnp.zeros((len(stars.values), N_LOCAL))
+    local = find_modes(stars, model, shared, start)
+    value, bad = readings(stars, model, inputs_at(shared, local))
+    rest = stars.values - value - offsets(stars, shared)
+    rest = jnp.where(bad[:, None], jnp.nan, rest)
+    each = jax.vmap(log_likelihood, in_axes=(0, None, 0))(stars, shared, value)
+    inlier = jnp.where(bad, BAD, each + log_population(shared, local))
+    is_outlier = inlier < shared.log_outliers + stars.log_broad
+    return rest, jnp.sqrt(noise_variance(stars, shared)), is_outlier
 
 
 def _measure(
@@ -101,26 +129,5 @@ def _measure(
         noise = jax.random.normal(key_noise, value.shape)
         noise = jnp.sqrt(noise_variance(star, shared)) * noise
         return star.seen * (value + offsets(star, shared) + noise), ~bad
-
-    return jax.vmap(one)(*block)
-
-
-def _residuals(stars: Star, model: Model, layout: Layout, psi: Array):
-    """Residuals of all stars at their modes, NaN in gaps, and their errors [dex]."""
-    local = np.zeros((len(stars.values), N_LOCAL), np.float32)
-    local = star_modes(stars, local, model, layout, psi)
-    rest, errors = in_blocks(_at_modes, (stars, local), model, layout, psi)
-    n = len(ABUNDANCES)
-    seen = np.asarray(stars.seen)[:, :n] > 0.0
-    return np.where(seen, rest[:, :n], np.nan), errors[:, :n]
-
-
-def _at_modes(block, model: Model, layout: Layout, psi: Array) -> tuple[Array, Array]:
-    shared: Shared = unpack(psi, layout)
-
-    def one(star: Star, local: Array) -> tuple[Array, Array]:
-        value, bad = readings(star, model, inputs_at(shared, local))
-        rest = star.values - value - offsets(star, shared)
-        return jnp.where(bad, jnp.nan, rest), jnp.sqrt(noise_variance(star, shared))
 
     return jax.vmap(one)(*block)

@@ -28,7 +28,7 @@ from chemsbi_jax.galaxy.hierarchical.moments import (
 )
 from chemsbi_jax.galaxy.hierarchical.star import Star
 from chemsbi_jax.galaxy.likelihood import IRON
-from chemsbi_jax.npe.joint_flow import new_joint_flow
+from chemsbi_jax.npe.joint_flow import draw_joint, new_joint_flow
 from chemsbi_jax.types import AnyArray
 
 N_INPUTS = 5 * N_READINGS - 1
@@ -182,5 +182,5 @@ def sample(
 ) -> Float[Array, "draw psi"]:
     """Draws of psi given the summary of a galaxy's stars."""
     given = condition(network, summary, ratio)
-    rest = network.flow.sample(key, (n,), given.context)
+    rest = draw_joint(key, network.flow, n, given.context)
     return given.mean + jnp.exp(given.log_width) * rest

@@ -113,7 +113,7 @@ def _measured(
     return x + star.over_h * x[..., IRON : IRON + 1]
 
 
-def offsets(star: Star, shared: Shared) -> Float[AnyArray, " reading"]:
+def offsets(star: Star, shared: Shared) -> Float[AnyArray, "*star reading"]:
     """Zero points of the readings."""
     return _measured(star, shared.zero_points)
 
@@ -126,14 +126,14 @@ def noise_variance(star: Star, shared: Shared) -> Float[AnyArray, "*star reading
 def residuals(
     star: Star,
     shared: Shared,
-    predicted: Float[AnyArray, " reading"],
-    local: Float[AnyArray, " 4"],
-) -> Float[AnyArray, " residual"]:
+    predicted: Float[AnyArray, "*b reading"],
+    local: Float[AnyArray, "*b 4"],
+) -> Float[AnyArray, "*b residual"]:
     """Standardised residuals of the readings and of the population."""
     rest = predicted + offsets(star, shared) - star.values
     rest = star.seen / jnp.sqrt(noise_variance(star, shared)) * rest
     units = (local - shared.mean) * jnp.exp(-shared.log_width)
-    return jnp.concatenate([rest, units])
+    return jnp.concatenate([rest, units], axis=-1)
 
 
 def log_likelihood(

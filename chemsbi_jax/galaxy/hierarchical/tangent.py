@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from chemsbi_jax.galaxy.hierarchical.blocks import in_blocks
-from chemsbi_jax.galaxy.hierarchical.local_modes import N_LOCAL, find_mode, inputs_at
+from chemsbi_jax.galaxy.hierarchical.local_modes import N_LOCAL, find_modes, inputs_at
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, Shared, unpack
 from chemsbi_jax.galaxy.hierarchical.small import cholesky, solve_lower, solve_upper
 from chemsbi_jax.galaxy.hierarchical.star import (
@@ -78,8 +78,8 @@ def star_modes(
 
 
 def _modes(block, model: Model, layout: Layout, psi: Array) -> AnyArray:
-    shared = unpack(psi, layout)
-    return jax.vmap(lambda star, x: find_mode(star, model, shared, x))(*block)
+    stars, local = block
+    return find_modes(stars, model, unpack(psi, layout), local)
 
 
 def _tangents(block, model: Model, layout: Layout, psi: Array) -> Tangent:

@@ -2,17 +2,17 @@
 
     python experiments/shared_coverage.py --n-stars 100
     python experiments/shared_coverage.py --study sets --n-stars 100
-    python experiments/shared_coverage.py --study sets --by auto --n-galaxies 40
+    python experiments/shared_coverage.py --study sets --by nuts --n-galaxies 30
     python experiments/shared_coverage.py --study power
 
 `prior` draws all shared parameters from their priors. `sets` makes the stars with other
 published yield sets, in equal shares, and infers with TNG and its yield factors: local
 parameters from the prior, without zero points, scatter and outliers. These two write
-shared_coverage_STUDY_N.json (_BY at the end of the name with --by BY) with the shares
-of galaxies inside the regions of 68 and 95 %, of both galaxy parameters, jointly, and
-of each other shared parameter, and with tests against bands that hold with 99 %
-confidence. `power` writes the widths for different numbers of stars, elements and
-birth times, as JSON and as a figure.
+shared_coverage_STUDY_N.json (_nuts at the end of the name with --by nuts) with the
+shares of galaxies inside the regions of 68 and 95 %, of both galaxy parameters,
+jointly, and of each other shared parameter, and with tests against bands that hold
+with 99 % confidence. `power` writes the widths for different numbers of stars, elements
+and birth times, as JSON and as a figure.
 """
 
 import sys
@@ -26,7 +26,7 @@ from common.published_sets import PUBLISHED_SETS
 from common.shared_galaxies import (
     NAMES,
     Galaxies,
-    draw_by_likelihood,
+    draw_by_nuts,
     draw_galaxies,
     draw_posteriors,
     empty_stars,
@@ -68,9 +68,9 @@ class Config:
     """Folder for the tables and the figure."""
     study: Literal["prior", "sets", "power"] = "prior"
     """Where the galaxies come from, and what is measured."""
-    by: Literal["network", "nuts", "auto"] = "network"
-    """What draws the posteriors of sets, as the samplers of infer.py; NUTS takes about
-    two minutes a galaxy."""
+    by: Literal["network", "nuts"] = "network"
+    """What draws the posteriors of sets, as --sampler of infer.py; NUTS takes about two
+    minutes a galaxy."""
     sets: str = ",".join(PUBLISHED_SETS)
     """Yield sets of the galaxies of `sets`."""
     n_galaxies: int = 200
@@ -90,18 +90,17 @@ class Config:
 def main(config: Config) -> dict:
     """Draw galaxies, infer each, count; returns the content of the JSON file."""
     check_flags(config, n_galaxies=10, n_stars=2, n_draws=50)
-    if config.by != "network" and config.study != "sets":
+    if config.by == "nuts" and config.study != "sets":
         raise InputError(
-            f"Expected --study sets with --by {config.by}; got --study "
-            f"{config.study}. The tests of the others need independent draws: leave "
-            "out --by."
+            f"Expected --study sets with --by nuts; got --study {config.study}. The "
+            "tests of the others need independent draws: leave out --by."
         )
     key = jax.random.key(config.seed)
     content = power(key, config) if config.study == "power" else coverage(key, config)
     flags = vars(config) | {"out": str(config.out)}
     content = {"study": config.study, "flags": flags} | content
     number = "" if config.study == "power" else f"_{config.n_stars}"
-    number += "" if config.by == "network" else f"_{config.by}"
+    number += "_nuts" if config.by == "nuts" else ""
     path = config.out / f"shared_coverage_{config.study}{number}.json"
     results.write_summary(path, content)
     if not config.quiet and config.study != "power":
@@ -136,15 +135,13 @@ def draw(key, galaxies: Galaxies, config: Config) -> tuple[np.ndarray, dict]:
         return draws, {}
     # key reuse: the chains have further keys of their own
     key_nuts = jax.random.fold_in(key, 1)
-    draws, checks = draw_by_likelihood(
-        key_nuts, galaxies, draws, config.by, config.quiet
-    )
-    samplers = [c.get("sampler", "not needed") for c in checks]
-    about = {"nuts": {s: samplers.count(s) for s in sorted(set(samplers))}}
-    r_hats = [c["r_hat"] for c in checks if "r_hat" in c]
-    if r_hats:
-        quantiles = np.quantile(r_hats, (0.5, 0.9)).tolist()
-        about["r_hat"] = dict(zip(("median", "90 %"), quantiles, strict=True))
+    draws, checks = draw_by_nuts(key_nuts, galaxies, draws, config.quiet)
+    r_hats = [c.get("r_hat", np.inf) for c in checks]
+    quantiles = np.quantile(r_hats, (0.5, 0.9)).tolist()
+    about = {
+        "r_hat": dict(zip(("median", "90 %"), quantiles, strict=True)),
+        "n_by_network": sum(c["sampler"] == "network" for c in checks),
+    }
     return draws, about | {"checks": checks}
 
 

@@ -66,12 +66,11 @@ class InferFlags(StarFlags):
     """Blocks that the second interval holds as known, such as yields,zero-points."""
     shared_priors: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """JSON file of prior scales of the second interval, as {"scatter": 0.02}."""
-    sampler: Literal["auto", "network", "nuts"] | None = None
+    sampler: Literal["network", "nuts"] | None = None
     """How the second interval is made. network: in seconds.
     nuts: in one to five minutes, narrower, from at most 256 stars;
     the network's interval where the chains do not converge.
-    auto: nuts where the likelihood contradicts the network, else network.
-    None: as the file of --shared-priors says, else auto."""
+    None: as the file of --shared-priors says, else network."""
     truth: tuple[float, float] | None = None
     """Known alpha_imf and log10_n_ia, for the figures."""
     seed: int = 0

@@ -85,22 +85,14 @@ def infer_shared(
     )
     if not found.is_converged:
         return SharedAnswer(found, found.why_not())
-    return SharedAnswer(found, _how(found, settings, n_stars))
-
-
-def _how(found: HierarchicalPosterior, settings: SharedErrors, n_stars: int) -> str:
-    """By which sampler and from which stars, where these are not the usual ones."""
-    checks, parts = found.posterior.checks, []
+    checks = found.posterior.checks
     is_nuts = checks.get("sampler") == "nuts"
     n_subset = (checks.get("n_nuts") if is_nuts else None) or checks.get("n_subset")
-    if is_nuts and settings.sampler == "auto":
-        away = f"{checks['mode_distance']:.1f} widths"
-        parts.append(f"by NUTS, as the mode is {away} from that of the network")
-    elif is_nuts:
-        parts.append("by NUTS")
+    parts = ["by NUTS"] if is_nuts else []
     if n_subset:
         parts.append(f"from {n_subset} random stars of {n_stars}")
-    return f"The interval with shared errors is {', '.join(parts)}." if parts else ""
+    note = f"The interval with shared errors is {', '.join(parts)}."
+    return SharedAnswer(found, note if parts else "")
 
 
 def factor_forward(networks: Networks) -> FactorForward | None:

@@ -24,7 +24,6 @@ from chemsbi_jax.galaxy.hierarchical.network import (
 from chemsbi_jax.galaxy.hierarchical.sampling import (
     by_nuts,
     distance_of_mode,
-    needs_nuts,
 )
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, make_layout, psi_names
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star, make_stars
@@ -144,20 +143,19 @@ def draw_posteriors(
     return np.asarray(_sample(rows, load_shared_network().network, n_draws))
 
 
-def draw_by_likelihood(
+def draw_by_nuts(
     key: Key[Array, ""],
     galaxies: Galaxies,
     by_network: Float[np.ndarray, "galaxy draw psi"],
-    sampler: str,
     quiet: bool,
 ) -> tuple[Float[np.ndarray, "galaxy draw psi"], list[dict]]:
-    """The same by NUTS where `sampler` means it, and the checks of each galaxy.
+    """The same by the sampler "nuts" of infer.py, and the checks of each galaxy.
 
     Args:
         key: determines all random numbers.
         galaxies: with the default priors.
-        by_network: draws of the network; the result has as many.
-        sampler: "nuts" or "auto".
+        by_network: draws of the network, for galaxies whose chains do not converge; the
+            result has as many.
         quiet: no progress bar.
     """
     model, layout = default_model()
@@ -169,13 +167,11 @@ def draw_by_likelihood(
         latents = by_network[i]
         task = born_stars(galaxies, i), model, layout
         mode = find_shared_mode(key_mode, *task, latents.mean(axis=0))
-        found = {"mode_distance": distance_of_mode(latents, mode)}
-        if needs_nuts(sampler, found["mode_distance"]):
-            latents, nuts = by_nuts(key_nuts, *task, latents, mode)
-            found |= nuts
+        distance = distance_of_mode(latents, mode)
+        latents, nuts = by_nuts(key_nuts, *task, latents, mode)
         rows = np.linspace(0, len(latents) - 1, n_draws).round().astype(int)
         draws.append(latents[rows])
-        checks.append(found)
+        checks.append({"mode_distance": distance} | nuts)
     return np.array(draws), checks
 
 

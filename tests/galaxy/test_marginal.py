@@ -22,10 +22,9 @@ from chemsbi_jax.galaxy.hierarchical.sampling import (
     by_nuts,
     distance_of_mode,
     enough_points,
-    needs_nuts,
 )
 from chemsbi_jax.galaxy.hierarchical.settings import ENOUGH_POINTS, FAR_MODE
-from chemsbi_jax.galaxy.hierarchical.shared import make_layout
+from chemsbi_jax.galaxy.hierarchical.shared import make_layout, psi_names
 from chemsbi_jax.galaxy.hierarchical.tangent import tangents
 from chemsbi_jax.galaxy.hierarchical.whitening import make_whitening
 from helpers.shared_line import (
@@ -165,20 +164,6 @@ def test_distance_of_the_mode_is_in_widths_of_the_interval(correlation):
     assert distance_of_mode(draws, mode) == pytest.approx(expected, rel=0.03)
 
 
-@pytest.mark.parametrize(
-    ("sampler", "distance", "expected"),
-    [
-        ("network", 9.0, False),
-        ("nuts", 0.1, True),
-        ("auto", FAR_MODE - 0.1, False),
-        ("auto", FAR_MODE, True),
-        ("auto", np.nan, True),
-    ],
-)
-def test_nuts_is_for_a_mode_that_contradicts_the_network(sampler, distance, expected):
-    assert needs_nuts(sampler, distance) is expected
-
-
 def test_chains_that_do_not_converge_leave_the_network(model, wide, key):
     layout = make_layout(CONSTANT, SHARED_FACTORS)
     rows, _ = rows_of(wide)
@@ -217,3 +202,13 @@ def test_the_result_says_what_is_doubtful(checks, says):
     text = found.doubt()
     assert all(part in text for part in says)
     assert bool(text) == bool(says)
+
+
+def test_a_population_at_the_end_of_its_prior_is_doubtful():
+    layout = make_layout(CONSTANT, SHARED_FACTORS)
+    latents = np.random.default_rng(1).normal(size=(50, len(layout.scale)))
+    width = psi_names(SHARED_FACTORS).index("log_width_outflow_fraction")
+    latents[:, width] += 3.6
+    checks = {"converged": True, "predictive_p": 0.5}
+    found = to_result(latents, {}, checks, layout, SHARED_FACTORS, PRIOR)
+    assert "log_width_outflow_fraction +3." in found.doubt()

@@ -32,7 +32,7 @@ def test_flag_and_file_are_joined(tmp_path):
 def test_the_flag_of_the_sampler_comes_before_the_file(tmp_path):
     path = write(tmp_path, {"sampler": "nuts"})
     assert read_settings("", path) == SharedErrors(sampler="nuts")
-    assert read_settings("", path, "auto") == SharedErrors(sampler="auto")
+    assert read_settings("", path, "network") == SharedErrors()
     config = InferFlags(Path("x"), tmp_path, sampler="nuts")
     assert shared_settings(config) == SharedErrors(sampler="nuts")
 

@@ -4,8 +4,7 @@ Yield factors, zero points, population, scatter and outliers have priors beside 
 parameters of the galaxy, and each star's four local parameters are integrated out. A
 network that was trained on galaxies drawn from these priors gives the posterior at once
 (neural posterior estimation of a hierarchical model, with a set of stars as data). NUTS
-on the likelihood (`sampling`) takes minutes and uses all that the stars say. It is used
-where the mode of the posterior contradicts the network.
+on the likelihood (`sampling`) takes minutes and uses all that the stars say.
 """
 
 from collections.abc import Sequence
@@ -37,7 +36,6 @@ from chemsbi_jax.galaxy.hierarchical.sampling import (
     MOST_STARS,
     by_nuts,
     distance_of_mode,
-    needs_nuts,
 )
 from chemsbi_jax.galaxy.hierarchical.settings import BLOCKS as BLOCKS
 from chemsbi_jax.galaxy.hierarchical.settings import SharedErrors as SharedErrors
@@ -208,7 +206,7 @@ def _with_likelihood(
     place = some.stars, case.model, case.galaxy.layout
     mode = find_shared_mode(fit.mode, *place, start, rough=True, quiet=quiet)
     extra = extra | {"mode_distance": distance_of_mode(latents, mode)}
-    if needs_nuts(case.settings.sampler, extra["mode_distance"]):
+    if case.settings.sampler == "nuts":
         # key reuse: the points of the same search, now with the curvature at its end
         fine = find_shared_mode(fit.mode, *place, mode.psi, quiet=quiet)
         latents, nuts = by_nuts(keys.nuts, *place, latents, fine, quiet=quiet)

@@ -18,6 +18,7 @@ from chemsbi_jax.types import GalaxyChecks, GalaxyPosterior
 MIN_P = 0.05  # of the predictive check: below it, there is a warning
 QUANTILES = {"q05": 0.05, "q16": 0.16, "q50": 0.5, "q84": 0.84, "q95": 0.95}
 NOT_NARROWED = 0.9  # posterior width over the prior's
+FAR_LATENT = 3.0  # prior widths, of a mean from the middle of its prior
 
 
 class HierarchicalPosterior(NamedTuple):
@@ -70,21 +71,35 @@ class HierarchicalPosterior(NamedTuple):
             parts.append(self._contradicted())
         if c.get("predictive_p", 1.0) < MIN_P:
             parts.append(self._unusual())
+        if far := self._far_population():
+            parts.append(
+                "The stars move the population to the end of its prior "
+                f"({', '.join(far)} prior widths): a normal distribution of each local "
+                "parameter does not describe them, and the interval with shared "
+                "errors may be far off."
+            )
         return " ".join(parts)
 
     def _contradicted(self) -> str:
         c = self.posterior.checks
         is_tried = "sampler" in c
         advice = (
-            "Do not quote this interval."
+            "Do not quote it."
             if is_tried
-            else "Draw it by NUTS (--sampler nuts) before you quote it."
+            else "Compare it with that by NUTS (--sampler nuts) before you quote it."
         )
         return (
-            "The likelihood contradicts the network: its mode is "
-            f"{c['mode_distance']:.1f} widths from the middle of the network's "
-            f"interval with shared errors. {advice}"
+            "The interval with shared errors contradicts the likelihood, whose mode is "
+            f"{c['mode_distance']:.1f} widths from its middle: the network does not "
+            "use all that the stars say, or the model does not describe them. "
+            f"{advice}"
         )
+
+    def _far_population(self) -> list[str]:
+        """Parameters of the population that the stars move to the end of the prior."""
+        means = dict(zip(self.names, self.latents.mean(axis=0), strict=True))
+        names = [f"{k}_{p}" for k in ("mean", "log_width") for p in LOCAL]
+        return [f"{n} {means[n]:+.1f}" for n in names if abs(means[n]) > FAR_LATENT]
 
     def _unusual(self) -> str:
         c = self.posterior.checks

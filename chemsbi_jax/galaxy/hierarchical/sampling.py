@@ -26,7 +26,7 @@ from chemsbi_jax.galaxy.hierarchical.marginal import (
     make_points,
 )
 from chemsbi_jax.galaxy.hierarchical.mode import Mode
-from chemsbi_jax.galaxy.hierarchical.settings import ENOUGH_POINTS, FAR_MODE
+from chemsbi_jax.galaxy.hierarchical.settings import ENOUGH_POINTS
 from chemsbi_jax.galaxy.hierarchical.shared import Layout
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star
 from chemsbi_jax.galaxy.hierarchical.whitening import make_whitening
@@ -156,12 +156,6 @@ def distance_of_mode(latents: Float[np.ndarray, "draw psi"], mode: Mode) -> floa
     away = mode.psi[:N_GLOBAL] - draws.mean(axis=0)
     squared = away @ np.linalg.solve(np.cov(draws, rowvar=False), away)
     return float(np.sqrt(squared))
-
-
-def needs_nuts(sampler: str, mode_distance: float) -> bool:
-    """Whether a sampler of `SAMPLERS` means NUTS at this `distance_of_mode`."""
-    is_far = not mode_distance < FAR_MODE  # or no number
-    return sampler == "nuts" or (sampler == "auto" and is_far)
 
 
 def by_nuts(

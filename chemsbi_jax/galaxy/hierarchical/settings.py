@@ -10,7 +10,7 @@ from chemsbi_jax.galaxy.hierarchical.yield_prior import default_scale
 BLOCKS = ("yields", "zero_points", "population", "scatter", "outliers")
 """Blocks of shared parameters beside the galaxy's, in the order of the latents."""
 LOCAL = PARAMETERS[N_GLOBAL:]
-SAMPLERS = ("auto", "network", "nuts")
+SAMPLERS = ("network", "nuts")
 ENOUGH_POINTS = 10.0  # effective ones, of a precise star, for NUTS
 FAR_MODE = 1.5  # widths of the network's interval, of the mode from its middle
 
@@ -39,12 +39,10 @@ class SharedErrors:
     """Log10 of the share of outliers [dex]; 0 holds it."""
     hold: tuple[str, ...] = ()
     """Blocks (of `BLOCKS`) that are held at their default values."""
-    sampler: str = "auto"
+    sampler: str = "network"
     """How the posterior is drawn. "network" takes seconds. "nuts" samples the
     likelihood of at most 256 stars in one to five minutes, and is narrower from tens of
-    stars on; where it does not converge, the draws are those of the network. "auto" is
-    "nuts" where the mode of the posterior is more than 1.5 widths of the network's
-    interval from its middle, else "network"."""
+    stars on; where it does not converge, the draws are those of the network."""
 
 
 def prior_scales(

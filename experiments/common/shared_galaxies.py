@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 import chemsbi_jax as cs
 from chemsbi_jax import priors
-from chemsbi_jax.constants import PARAMETERS, SHARED_FACTORS
+from chemsbi_jax.constants import N_GLOBAL, PARAMETERS, SHARED_FACTORS
 from chemsbi_jax.emulator import load_yield_emulator
 from chemsbi_jax.galaxy.hierarchical import SharedErrors, load_shared_network
 from chemsbi_jax.galaxy.hierarchical.mock import LIMIT, draw_stars

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
@@ -183,11 +184,20 @@ def _summaries(
     counts: Float[AnyArray, " star"],
     outlier_width: float | Float[AnyArray, ""],
 ) -> tuple[Float[Array, " feature"], Float[Array, "galaxy feature"]]:
-    """Summaries of the stars, and of mock galaxies at each psi."""
+    """Summaries of the stars, and of mock galaxies at each psi.
 
-    def one(pair: tuple[Array, Array]) -> Array:
-        stars, born = draw_stars(pair[0], model, layout, pair[1], like, outlier_width)
-        return summarise(network, stars, born * counts)
+    The stars go through the loop of the mock galaxies, so that the networks are
+    compiled once.
+    """
+
+    def one(of: tuple[Array, Array, Array]) -> Array:
+        key, psi, is_mock = of
+        stars, born = draw_stars(key, model, layout, psi, like, outlier_width)
+        values = jnp.where(is_mock, stars.values, like.values)
+        born = jnp.where(is_mock, born, 1.0)
+        return summarise(network, like._replace(values=values), born * counts)
 
     keys = jax.random.split(key, len(psi))
-    return summarise(network, like, counts), jax.lax.map(one, (keys, psi))
+    keys, psi = (jnp.concatenate([x[:1], x]) for x in (keys, psi))
+    found = jax.lax.map(one, (keys, psi, jnp.arange(len(psi)) > 0))
+    return found[0], found[1:]

@@ -177,7 +177,7 @@ def _compare(own: np.ndarray, mocks: np.ndarray) -> Check:
 def _summaries(
     key: Key[Array, ""],
     network: SharedNetwork,
-    psi: Float[Array, "galaxy psi"],
+    psi: Float[AnyArray, "galaxy psi"],
     model: Model,
     layout: Layout,
     like: Star,

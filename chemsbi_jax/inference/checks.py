@@ -1,6 +1,6 @@
 """All checks of a result: run them, and their content for summary.json."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -109,7 +109,13 @@ class Checked(NamedTuple):
 
 
 def run_checks(
-    keys: Keys, run: Run, stars: Stars, answer: Answer, *, is_default: bool
+    keys: Keys,
+    run: Run,
+    stars: Stars,
+    answer: Answer,
+    *,
+    is_default: bool,
+    has_second: Callable[[], bool],
 ) -> Checked:
     """Compare the result with the model, with another method, and with its halves.
 
@@ -120,6 +126,8 @@ def run_checks(
         answer: the result.
         is_default: whether "auto" chose the method; then the exact method runs beside
             the flow's answer where that may be wrong.
+        has_second: whether there is a second interval, which has a model error of each
+            abundance, too: then the method robust does not run after an alarm.
     """
     (networks, limits, watch), galaxy = run, answer.posterior
     with watch("checks"):
@@ -134,7 +142,7 @@ def run_checks(
     if is_default and len(stars.values) > limits.max_exact:
         answer, exact = _exact_beside(keys.exact, run, some, answer, misfit)
     explained = misfit if share is None else None
-    robust = _robust_beside(keys.robust, run, some, galaxy, explained)
+    robust = _robust_beside(keys.robust, run, some, galaxy, explained, has_second)
     with watch("other method"):
         is_same = len(some.values) == len(stars.values) and answer.subset is None
         known = answer if is_same else Answer(galaxy)
@@ -218,10 +226,13 @@ def _robust_beside(
     stars: Stars,
     galaxy: GalaxyPosterior,
     misfit: Misfit | None,
+    has_second: Callable[[], bool],
 ) -> Beside | None:
     """The robust posterior of some stars where the model does not fit."""
     is_wanted = run.limits.n_robust > 0 and galaxy.method != "robust"
     if misfit is None or not misfit.is_flagged or not is_wanted:
+        return None
+    if has_second():
         return None
     with run.watch("robust, as the model does not fit"):
         return robust_beside(key, run.networks, stars, run.limits)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -37,7 +37,8 @@ from chemsbi_jax.inference.guided import (
     guided_model,
 )
 from chemsbi_jax.inference.result import Inference
-from chemsbi_jax.inference.shared import SharedAnswer, infer_shared
+from chemsbi_jax.inference.second import second_interval
+from chemsbi_jax.inference.shared import SharedAnswer
 from chemsbi_jax.npe import choose_weights
 from chemsbi_jax.options import CatalogOptions, Limits
 from chemsbi_jax.results import provenance
@@ -138,18 +139,6 @@ def infer(
     )
 
 
-def _shared(
-    keys: Keys, problem: Problem, run: Run, answer: Answer, wanted: bool | SharedErrors
-) -> SharedAnswer:
-    """The second interval, of the stars that the first one used."""
-    if wanted is False:
-        return SharedAnswer(None, "")
-    settings = SharedErrors() if wanted is True else wanted
-    with run.watch("shared errors"):
-        stars, _ = without_left_out(problem.stars, answer.posterior)
-        return infer_shared(keys.shared, run, stars, settings)
-
-
 def infer_as_worker(
     stars: Stars | Catalog,
     *,
@@ -239,21 +228,32 @@ def _answer_and_check(
     wanted: bool | SharedErrors,
 ) -> tuple[Answer, SharedAnswer, Checked]:
     (method, checkpoint), stars = by, problem.stars
+    is_small = len(stars.values) <= run.limits.max_exact  # others take stars out
+    early = is_small and not problem.is_guided
+    second = second_interval(keys.shared, run, stars, wanted, early=early)
     if problem.is_guided:
         with run.watch("inference"):
             found = answer_guided(keys.answer, run, stars, method)
         _require_width(found.answer, problem)
-        shared = _shared(keys, problem, run, found.answer, wanted)
+        shared = second.of(without_left_out(stars, found.answer.posterior)[0])
         return found.answer, shared, check_guided(keys, run, stars, found)
     answer = _answer(keys, problem, method, run.limits, checkpoint, run.watch)
     if answer is None:
         raise RuntimeError("Only process 0 may call `infer`; use `infer_as_worker`.")
     _require_width(answer, problem)
-    shared = _shared(keys, problem, run, answer, wanted)
-    if shared.is_interval:  # it has a model error of each abundance, too
-        run = run._replace(limits=replace(run.limits, n_robust=0))
-    checked = run_checks(keys, run, stars, answer, is_default=method == "auto")
-    return answer, shared, checked
+    used, _ = without_left_out(stars, answer.posterior)
+    shared = cache(lambda: second.of(used))
+    if not second.is_begun:
+        shared()
+    checked = run_checks(
+        keys,
+        run,
+        stars,
+        answer,
+        is_default=method == "auto",
+        has_second=lambda: shared().is_interval,
+    )
+    return answer, shared(), checked
 
 
 def _require_width(answer: Answer, problem: Problem) -> None:

@@ -263,7 +263,7 @@ def _weight(
 
 def _array(values: np.ndarray) -> Array:
     """In float32; numpy converts, as each JAX operation would compile a program."""
-    return jnp.asarray(values.astype(np.float32))
+    return jax.device_put(values.astype(np.float32))
 
 
 def as_column(x: Array, like: Array) -> Array:

@@ -1,6 +1,5 @@
 """A flow of many latents at once, given a context: flowjax's masked autoregressive."""
 
-from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -63,7 +62,8 @@ def draw_joint(
         context: what they are given.
     """
     noise = flow.base_dist.sample(key, (n,))
-    arrays, static = eqx.partition(flow.bijection.bijection.bijection, eqx.is_array)
+    bijection: Any = flow.bijection  # the inverse of a scan over the layers
+    arrays, static = eqx.partition(bijection.bijection.bijection, eqx.is_array)
 
     def layer(values: Array, arrays: PyTree) -> tuple[Array, None]:
         autoregressive, permute = unwrap(eqx.combine(arrays, static)).bijections
@@ -78,8 +78,8 @@ def _draw_in_order(
     layer: MaskedAutoregressive, noise: Array, context: AnyArray
 ) -> Array:
     """Inverse of one layer, latent by latent: (draw, latent)."""
-    first, last = layer.masked_autoregressive_mlp.layers
-    activation: Callable = layer.masked_autoregressive_mlp.activation
+    mlp: Any = layer.masked_autoregressive_mlp
+    first, last = mlp.layers
     n, n_latents = noise.shape
     from_latents, from_context = jnp.split(first.weight, [n_latents], axis=1)
     width = len(first.bias)
@@ -95,7 +95,7 @@ def _draw_in_order(
 
     def step(hidden: Array, at: tuple) -> tuple[Array, Array]:
         y, weight_in, weight_out, bias_out = at
-        x = jax.vmap(inverse)(activation(hidden) @ weight_out.T + bias_out, y)
+        x = jax.vmap(inverse)(mlp.activation(hidden) @ weight_out.T + bias_out, y)
         return hidden + x[:, None] * weight_in, x
 
     start = jnp.broadcast_to(from_context @ context + first.bias, (n, width))

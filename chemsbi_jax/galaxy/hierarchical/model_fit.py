@@ -83,7 +83,7 @@ def shared_misfit(
     inliers = np.flatnonzero(~fit.outliers())
     rows = inliers[np.arange(N_MODEL_STARS) % len(inliers)]
     like = jax.tree.map(lambda x: x[rows], stars)
-    keys = jax.random.split(key, N_MODEL_STARS)
+    keys = np.asarray(jax.random.key_data(jax.random.split(key, N_MODEL_STARS)))
     at = jnp.asarray(psi, jnp.float32)
     values, is_born = in_blocks(_measure, (keys, like), model, layout, at)
     mocks = jax.tree.map(lambda x: x[is_born], like._replace(values=values))
@@ -122,7 +122,7 @@ def _measure(
     shared = unpack(psi, layout)
 
     def one(key: Array, star: Star) -> tuple[AnyArray, AnyArray]:
-        key_local, key_noise = jax.random.split(key)
+        key_local, key_noise = jax.random.split(jax.random.wrap_key_data(key))
         normal = jax.random.normal(key_local, (N_LOCAL,))
         local = shared.mean + jnp.exp(shared.log_width) * normal
         value, bad = readings(star, model, inputs_at(shared, local))

@@ -56,16 +56,18 @@ def draw_psi(
 
     Each call of the one program makes `N_AT_ONCE` draws, for any `n`.
     """
-    keys = jax.random.split(key, -(-n // N_AT_ONCE))
-    parts = [np.asarray(_draw(k, network, galaxy), float) for k in keys]
+    calls = np.arange(-(-n // N_AT_ONCE), dtype=np.uint32)
+    parts = [np.asarray(_draw(key, i, network, galaxy), float) for i in calls]
     return np.concatenate(parts)[:n]
 
 
 @eqx.filter_jit
 def _draw(
-    key: Key[Array, ""], network: SharedNetwork, galaxy: Galaxy
+    key: Key[Array, ""], i: np.uint32, network: SharedNetwork, galaxy: Galaxy
 ) -> Float[Array, "draw psi"]:
+    """Draws of call `i`. Its key is made here: outside it would take two programs."""
     summary = summarise(network, galaxy.stars, galaxy.counts)
+    key = jax.random.fold_in(key, i)
     return sample(key, network, summary, galaxy.ratio, N_AT_ONCE)
 
 
@@ -145,11 +147,9 @@ def predictive_check(
     like = jax.tree.map(lambda x: x[rows], galaxy.stars)
     counts = galaxy.counts[rows]
     some = np.linspace(0, len(psi) - 1, N_CHECKED).round().astype(int)
-    keys = jax.random.split(key, N_CHECKED)
-    drawn = jnp.clip(psi[some], -LIMIT, LIMIT)
+    drawn = np.clip(psi[some], -LIMIT, LIMIT).astype(np.float32)
     args = model, galaxy.layout, like, counts, outlier_width
-    mocks = np.asarray(_mock_summaries(network, keys, drawn, *args))
-    own = np.asarray(_summary(network, like, counts))
+    own, mocks = map(np.asarray, _summaries(key, network, drawn, *args))
     parts = slice(None, -1), MEANS
     checks = [_compare(own[part], mocks[:, part]) for part in parts]
     p = min(1.0, len(checks) * min(check.p for check in checks))
@@ -173,22 +173,31 @@ def _compare(own: np.ndarray, mocks: np.ndarray) -> Check:
     return Check(p, distance / float(np.median(others)))
 
 
-_summary = eqx.filter_jit(summarise)
-
-
 @eqx.filter_jit
-def _mock_summaries(
+def _summaries(
+    key: Key[Array, ""],
     network: SharedNetwork,
-    keys: Key[Array, " galaxy"],
-    psi: Float[Array, "galaxy psi"],
+    psi: Float[AnyArray, "galaxy psi"],
     model: Model,
     layout: Layout,
     like: Star,
     counts: Float[AnyArray, " star"],
     outlier_width: float | Float[AnyArray, ""],
-) -> Float[Array, "galaxy feature"]:
-    def one(pair: tuple[Array, Array]) -> Array:
-        stars, born = draw_stars(pair[0], model, layout, pair[1], like, outlier_width)
-        return summarise(network, stars, born * counts)
+) -> tuple[Float[Array, " feature"], Float[Array, "galaxy feature"]]:
+    """Summaries of the stars, and of mock galaxies at each psi.
 
-    return jax.lax.map(one, (keys, psi))
+    The stars go through the loop of the mock galaxies, so that the networks are
+    compiled once.
+    """
+
+    def one(of: tuple[Array, Array, Array]) -> Array:
+        key, psi, is_mock = of
+        stars, born = draw_stars(key, model, layout, psi, like, outlier_width)
+        values = jnp.where(is_mock, stars.values, like.values)
+        born = jnp.where(is_mock, born, 1.0)
+        return summarise(network, like._replace(values=values), born * counts)
+
+    keys = jax.random.split(key, len(psi))
+    keys, psi = (jnp.concatenate([x[:1], x]) for x in (keys, psi))
+    found = jax.lax.map(one, (keys, psi, jnp.arange(len(psi)) > 0))
+    return found[0], found[1:]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtr, ndtri
@@ -115,18 +116,25 @@ def half_normal(latent: Float[AnyArray, "*b"]) -> Float[AnyArray, "*b"]:
     return -ndtri(0.5 * ndtr(-latent))
 
 
+# each operation outside of `jit` would be a program of its own
+_half_normal = jax.jit(half_normal)
+_from_normal = eqx.filter_jit(priors.from_normal)
+
+
 def physical(
     psi: Float[np.ndarray, "draw psi"], layout: Layout, prior: Prior
 ) -> Float[np.ndarray, "draw psi"]:
     """Draws in the units of `psi_names`: parameters, dex, and prior widths."""
     values = np.asarray(psi, float) * np.asarray(layout.scale, float)
     at = layout.slices()
-    first = jnp.asarray(psi[:, :N_GLOBAL], jnp.float32)
-    values[:, :N_GLOBAL] = priors.from_normal(tuple(prior)[:N_GLOBAL], first)
+    first = np.asarray(psi[:, :N_GLOBAL], np.float32)
+    values[:, :N_GLOBAL] = _from_normal(tuple(prior)[:N_GLOBAL], first)
     mixed = np.asarray(psi)[:, at["yields"]] @ np.asarray(layout.mixing, float).T
     values[:, at["yields"]] = mixed * np.asarray(layout.scale, float)[at["yields"]]
-    scatter = half_normal(jnp.asarray(psi[:, at["scatter"]], jnp.float32))
-    values[:, at["scatter"]] = np.asarray(layout.scale)[at["scatter"]] * scatter
+    scatter = _half_normal(np.asarray(psi[:, at["scatter"]], np.float32))
+    values[:, at["scatter"]] = np.asarray(layout.scale)[at["scatter"]] * np.asarray(
+        scatter
+    )
     share = np.log10(max(float(layout.outlier_share), 1e-30))
     values[:, at["outliers"]] += share
     return values

@@ -108,7 +108,7 @@ def readings(
 
 def _measured(
     star: Star, x: Float[AnyArray, "*b reading"]
-) -> Float[AnyArray, "*b reading"]:
+) -> Float[AnyArray, "*star_b reading"]:
     """[X/H] = [X/Fe] + [Fe/H] where the reading is [X/H]."""
     return x + star.over_h * x[..., IRON : IRON + 1]
 

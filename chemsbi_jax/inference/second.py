@@ -1,0 +1,79 @@
+"""The second interval: beside the first one where there is a core for it."""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import NamedTuple
+
+import jax
+from jaxtyping import Array, Key
+
+from chemsbi_jax.compute.devices import n_cores
+from chemsbi_jax.galaxy.hierarchical import SharedErrors
+from chemsbi_jax.inference.checks import Run
+from chemsbi_jax.inference.shared import SharedAnswer, infer_shared
+from chemsbi_jax.results.stopwatch import Stopwatch
+from chemsbi_jax.types import Stars
+
+
+class SecondInterval(NamedTuple):
+    """A second interval that is made at the call, or has been begun."""
+
+    make: Callable[[Stars], SharedAnswer]
+    stars: Stars  # of the interval that has been begun
+    begun: Future[SharedAnswer] | None
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether a thread makes it."""
+        return self.begun is not None
+
+    def of(self, stars: Stars) -> SharedAnswer:
+        """The interval of the stars that the first one used.
+
+        The result is that of a call, as a run in a thread has the same random keys.
+        Where the first interval left stars out, the one that was begun is dropped.
+        """
+        if self.begun is None:
+            return self.make(stars)
+        if stars is self.stars:
+            return self.begun.result()
+        wait([self.begun])  # its programs are compiled
+        return self.make(stars)
+
+
+def second_interval(
+    key: Key[Array, ""],
+    run: Run,
+    stars: Stars,
+    wanted: bool | SharedErrors,
+    *,
+    early: bool,
+) -> SecondInterval:
+    """The second interval of an inference.
+
+    Args:
+        key: determines all random numbers.
+        run: networks, numbers of stars, and the clock.
+        stars: all stars.
+        wanted: priors of shared errors; False: there is no such interval.
+        early: begin now, in a thread, if there is a core for it. JAX compiles and runs
+            its programs outside of Python's lock, so that both intervals together take
+            little longer than one.
+    """
+    settings = SharedErrors() if wanted is True else wanted
+
+    def make(stars: Stars, watch: Stopwatch = run.watch) -> SharedAnswer:
+        if settings is False:
+            return SharedAnswer(None, "")
+        with run.watch("shared errors"):
+            return infer_shared(key, run._replace(watch=watch), stars, settings)
+
+    is_short = settings is not False and settings.sampler == "network"
+    is_alone = jax.process_count() == 1
+    if not (early and is_short and is_alone and n_cores() > 1):
+        return SecondInterval(make, stars, None)
+    # Python waits for the thread at its end, but not at an error of the first interval
+    pool = ThreadPoolExecutor(1, thread_name_prefix="shared-errors")
+    begun = pool.submit(make, stars, Stopwatch(quiet=True))  # one bar at a time
+    pool.shutdown(wait=False)
+    return SecondInterval(make, stars, begun)

@@ -1,0 +1,52 @@
+"""The second interval is the same, begun beside the first one or made after it."""
+
+import jax
+import numpy as np
+import pytest
+
+import chemsbi_jax as cs
+from chemsbi_jax.errors import InputError
+from chemsbi_jax.galaxy.hierarchical import SharedErrors
+from chemsbi_jax.galaxy.networks import load_networks
+from chemsbi_jax.inference.checks import Run
+from chemsbi_jax.inference.second import second_interval
+from chemsbi_jax.options import Limits
+from chemsbi_jax.results.stopwatch import Stopwatch
+
+
+@pytest.fixture(scope="module")
+def stars():
+    """Too few for an interval, so that the answer is a sentence with their number."""
+    n = 4
+    values, unknown = np.zeros((n, 8)), np.full(n, np.nan)
+    ids = np.arange(n).astype(str)
+    errors, seen = np.full((n, 8), 0.05), np.ones((n, 8), bool)
+    return cs.Stars(values, errors, seen, unknown, unknown, ids)
+
+
+@pytest.fixture
+def run():
+    return Run(load_networks("tng"), Limits(), Stopwatch(quiet=True))
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_answers_for_the_stars_that_the_first_interval_used(run, stars, early):
+    second = second_interval(jax.random.key(0), run, stars, True, early=early)
+    assert "got 4" in second.of(stars).shared_note
+    assert "got 3" in second.of(stars.take(np.arange(3))).shared_note
+    assert run.watch.seconds["shared errors"] >= 0.0
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_an_error_of_the_thread_is_raised_where_the_answer_is_needed(run, stars, early):
+    many = stars.take(np.arange(8) % 4)
+    wrong = SharedErrors(zero_points=-1.0)
+    second = second_interval(jax.random.key(0), run, many, wrong, early=early)
+    with pytest.raises(InputError, match="prior scales"):
+        second.of(many)
+
+
+def test_no_interval_is_begun_that_is_not_wanted(run, stars):
+    second = second_interval(jax.random.key(0), run, stars, False, early=True)
+    assert not second.is_begun
+    assert second.of(stars).shared_errors is None

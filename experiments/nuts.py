@@ -94,7 +94,7 @@ def run_hierarchical(config: Config) -> dict:
     path = config.out / "compare_hierarchical.json"
 
     def content(rows: list[dict]) -> dict:
-        failed = [f"{r['set']}, {r['n']}" for r in rows if not r.get("converged", True)]
+        failed = [_name(r) for r in rows if not _is_converged(r)]
         return {"flags": flags, "rows": rows, "warnings": failed}
 
     def keep(rows: list[dict]) -> None:
@@ -109,21 +109,32 @@ def run_hierarchical(config: Config) -> dict:
     return content(rows)
 
 
+def _name(row: dict) -> str:
+    return f"{row['set']}, {row['n']}"
+
+
+def _is_converged(row: dict) -> bool:
+    """Whether the chains over all stars did, and those of --sampler nuts."""
+    by_nuts = row.get("checks_nuts", {}).get("sampler", "nuts") == "nuts"
+    return row.get("converged", True) and by_nuts
+
+
 def _rows_of_same_flags(path: Path, flags: dict) -> list[dict]:
     """Rows of an earlier run in this folder, if it had the same flags."""
     if not path.exists():
         return []
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        is_same = content["flags"] == json.loads(json.dumps(flags))
-    except (UnicodeDecodeError, json.JSONDecodeError, LookupError, TypeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(
             f"{path}: expected the file of an earlier run; got {error}. Remove it, or "
             "give another folder (--out)."
         ) from None
+    found = content.get("flags") if isinstance(content, dict) else None
+    is_same = found == json.loads(json.dumps(flags))
     if not is_same:
         raise InputError(
-            f"{path}: it has the rows of a run with other flags ({content['flags']}). "
+            f"{path}: expected the rows of a run with the flags {flags}; got {found}. "
             "Remove it, or give another folder (--out)."
         )
     return content["rows"]

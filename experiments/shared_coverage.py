@@ -136,7 +136,7 @@ def draw(key, galaxies: Galaxies, config: Config) -> tuple[np.ndarray, dict]:
     # key reuse: the chains have further keys of their own
     key_nuts = jax.random.fold_in(key, 1)
     draws, checks = draw_by_nuts(key_nuts, galaxies, draws, config.quiet)
-    r_hats = [c.get("r_hat", np.inf) for c in checks]
+    r_hats = [c["r_hat"] for c in checks if "r_hat" in c] or [np.nan]
     quantiles = np.quantile(r_hats, (0.5, 0.9)).tolist()
     about = {
         "r_hat": dict(zip(("median", "90 %"), quantiles, strict=True)),

@@ -22,6 +22,7 @@ from chemsbi_jax.galaxy.hierarchical.network import (
     summarise,
 )
 from chemsbi_jax.galaxy.hierarchical.sampling import (
+    MOST_STARS,
     by_nuts,
     distance_of_mode,
 )
@@ -151,6 +152,8 @@ def draw_by_nuts(
 ) -> tuple[Float[np.ndarray, "galaxy draw psi"], list[dict]]:
     """The same by the sampler "nuts" of infer.py, and the checks of each galaxy.
 
+    There is no predictive check. Of more stars, the first `MOST_STARS` are used.
+
     Args:
         key: determines all random numbers.
         galaxies: with the default priors.
@@ -176,8 +179,8 @@ def draw_by_nuts(
 
 
 def born_stars(galaxies: Galaxies, i: int) -> Star:
-    """Stars of one galaxy without those that the model does not have."""
-    rows = galaxies.counts[i] > 0.0
+    """Stars of one galaxy, for NUTS, without those that the model does not have."""
+    rows = np.flatnonzero(galaxies.counts[i] > 0.0)[:MOST_STARS]
     return jax.tree.map(lambda x: np.asarray(x[i])[rows], galaxies.stars)
 
 

@@ -44,7 +44,7 @@ def compare_shared(
         config: flags of nuts.py.
         sizes: lengths of the chains.
         before: rows of an earlier run with the same flags. Their chains over all stars
-            are not run again.
+            are not run again, and they stay.
         keep: gets all rows so far, whenever there are more of them.
     """
     key_data, key_runs = jax.random.split(key)
@@ -63,7 +63,8 @@ def compare_shared(
             # key reuse: the network's draws are where NUTS begins
             row |= _second_interval(key_found, stars, sampler, row, config.quiet)
         rows.append(row)
-        keep(rows)
+        done = {(r["set"], r["n"]) for r in rows}
+        keep(rows + [r for at, r in known.items() if at not in done])
     return rows
 
 
@@ -128,6 +129,8 @@ def report_shared(rows: list[dict]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
+        if "checks_nuts" not in row:  # of an earlier run that was stopped
+            continue
         nuts = row["checks_nuts"]
         chains = "network: not converged"
         if nuts["sampler"] == "nuts":

@@ -13,7 +13,7 @@ from chemsbi_jax.galaxy.hierarchical.marginal import (
 )
 from chemsbi_jax.galaxy.hierarchical.mode import Mode, find_shared_mode
 from chemsbi_jax.galaxy.hierarchical.place import look_at
-from chemsbi_jax.galaxy.hierarchical.result import to_result
+from chemsbi_jax.galaxy.hierarchical.result import far_population, to_result
 from chemsbi_jax.galaxy.hierarchical.sampling import (
     LARGEST_R_HAT,
     LEAST_POINTS,
@@ -191,6 +191,9 @@ def test_chains_that_do_not_converge_leave_the_network(model, wide, key):
         ({"mode_distance": 3.21}, ("3.2 widths", "--sampler nuts")),
         ({"sampler": "nuts", "r_hat": 1.0, "mode_distance": 3.2}, ()),
         ({"sampler": "network", "mode_distance": 3.21}, ("NUTS did not", "3.2 wid")),
+        ({"mode_distance": np.nan}, ("nan widths",)),
+        ({"far_population": {}}, ()),
+        ({"far_population": {"mean_birth_time": -3.21}}, ("mean_birth_time -3.2",)),
     ],
 )
 def test_the_result_says_what_is_doubtful(checks, says):
@@ -204,11 +207,11 @@ def test_the_result_says_what_is_doubtful(checks, says):
     assert bool(text) == bool(says)
 
 
-def test_a_population_at_the_end_of_its_prior_is_doubtful():
-    layout = make_layout(CONSTANT, SHARED_FACTORS)
-    latents = np.random.default_rng(1).normal(size=(50, len(layout.scale)))
-    width = psi_names(SHARED_FACTORS).index("log_width_outflow_fraction")
-    latents[:, width] += 3.6
-    checks = {"converged": True, "predictive_p": 0.5}
-    found = to_result(latents, {}, checks, layout, SHARED_FACTORS, PRIOR)
-    assert "log_width_outflow_fraction +3." in found.doubt()
+@pytest.mark.parametrize("held", [(), ("population",)])
+def test_a_population_far_from_its_prior_is_named(held):
+    layout = make_layout(h.SharedErrors(hold=held), SHARED_FACTORS)
+    psi = np.zeros(len(layout.scale))
+    psi[psi_names(SHARED_FACTORS).index("log_width_outflow_fraction")] = 3.6
+    psi[psi_names(SHARED_FACTORS).index("mean_log10_sfe")] = -2.9
+    expected = {} if held else {"log_width_outflow_fraction": pytest.approx(3.6)}
+    assert far_population(psi, layout) == expected

@@ -31,7 +31,7 @@ from chemsbi_jax.galaxy.hierarchical.posterior import (
 from chemsbi_jax.galaxy.hierarchical.result import (
     HierarchicalPosterior as HierarchicalPosterior,
 )
-from chemsbi_jax.galaxy.hierarchical.result import to_result
+from chemsbi_jax.galaxy.hierarchical.result import far_population, to_result
 from chemsbi_jax.galaxy.hierarchical.sampling import (
     MOST_STARS,
     by_nuts,
@@ -167,9 +167,10 @@ def hierarchical_posterior(
     budget = width_budget(keys.budget, trained.network, galaxy, whole)
     case = Case(trained, settings, factors, model, readings, galaxy, budget)
     check = case.check(keys.check, latents)
-    if check.is_near or settings.sampler == "nuts":
-        return _with_likelihood(keys, case, latents, check, extra, quiet)
-    return case.result(latents, check, extra)
+    may_be_drawn = check.is_near or settings.sampler == "nuts"
+    if not (np.isfinite(latents).all() and may_be_drawn):
+        return case.result(latents, check, extra)
+    return _with_likelihood(keys, case, latents, check, extra, quiet)
 
 
 def _require_eight(stars: Stars) -> None:
@@ -200,16 +201,18 @@ def _with_likelihood(
     extra: dict,
     quiet: bool,
 ) -> HierarchicalPosterior:
-    """The mode of psi, draws of NUTS where they are needed, and the alarm."""
+    """The mode of psi, draws of NUTS if that is the sampler, and the alarm."""
     fit = FitKeys(*jax.random.split(keys.fit, len(FitKeys._fields)))
     some, start = _random_rows(fit.some, case.readings), latents.mean(axis=0)
     place = some.stars, case.model, case.galaxy.layout
-    mode = find_shared_mode(fit.mode, *place, start, rough=True, quiet=quiet)
-    extra = extra | {"mode_distance": distance_of_mode(latents, mode)}
-    if case.settings.sampler == "nuts":
-        # key reuse: the points of the same search, now with the curvature at its end
-        fine = find_shared_mode(fit.mode, *place, mode.psi, quiet=quiet)
-        latents, nuts = by_nuts(keys.nuts, *place, latents, fine, quiet=quiet)
+    is_nuts = case.settings.sampler == "nuts"  # which needs the curvature at the mode
+    mode = find_shared_mode(fit.mode, *place, start, rough=not is_nuts, quiet=quiet)
+    extra = extra | {
+        "mode_distance": distance_of_mode(latents, mode),
+        "far_population": far_population(mode.psi, place[2]),
+    }
+    if is_nuts:
+        latents, nuts = by_nuts(keys.nuts, *place, latents, mode, quiet=quiet)
         # key reuse: the noise of the mock galaxies
         check, extra = case.check(keys.check, latents), extra | nuts
         if len(some.rows) < len(case.readings.values):

@@ -142,6 +142,8 @@ def inverse_curvature(
         curvature = (forward - back) / (2.0 * DIFFERENCE)
     else:
         curvature = (forward - _at(density, np.zeros(n))[1]) / DIFFERENCE
+    # a place beside the centre may have no density
+    curvature = np.where(np.isfinite(curvature), curvature, 0.0)
     values, axes = np.linalg.eigh(0.5 * (curvature + curvature.T))
     widths = 1.0 / np.maximum(np.abs(values), FLATTEST)
     factor = np.asarray(density.whitening.factor, float) @ axes

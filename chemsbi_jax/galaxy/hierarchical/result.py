@@ -18,7 +18,7 @@ from chemsbi_jax.types import GalaxyChecks, GalaxyPosterior
 MIN_P = 0.05  # of the predictive check: below it, there is a warning
 QUANTILES = {"q05": 0.05, "q16": 0.16, "q50": 0.5, "q84": 0.84, "q95": 0.95}
 NOT_NARROWED = 0.9  # posterior width over the prior's
-FAR_LATENT = 3.0  # prior widths, of a mean from the middle of its prior
+FAR_LATENT = 3.0  # prior widths from the middle of the prior
 
 
 class HierarchicalPosterior(NamedTuple):
@@ -67,16 +67,18 @@ class HierarchicalPosterior(NamedTuple):
                 "the most precise stars: the interval with shared errors by NUTS may "
                 "be off."
             )
-        if c.get("sampler") != "nuts" and c.get("mode_distance", 0.0) >= FAR_MODE:
+        is_nuts = c.get("sampler") == "nuts"
+        if not is_nuts and not c.get("mode_distance", 0.0) < FAR_MODE:
             parts.append(self._contradicted())
         if c.get("predictive_p", 1.0) < MIN_P:
             parts.append(self._unusual())
-        if far := self._far_population():
+        if far := c.get("far_population"):
+            each = ", ".join(f"{name} {away:+.1f}" for name, away in far.items())
             parts.append(
-                "The stars move the population to the end of its prior "
-                f"({', '.join(far)} prior widths): a normal distribution of each local "
-                "parameter does not describe them, and the interval with shared "
-                "errors may be far off."
+                "The likelihood of these stars is largest for a population far from "
+                f"the middle of its prior ({each} prior widths): a normal distribution "
+                "of each local parameter does not describe them. The interval with "
+                "shared errors may be far off, by NUTS above all."
             )
         return " ".join(parts)
 
@@ -84,22 +86,16 @@ class HierarchicalPosterior(NamedTuple):
         c = self.posterior.checks
         is_tried = "sampler" in c
         advice = (
-            "Do not quote it."
+            "Take the interval as unreliable."
             if is_tried
-            else "Compare it with that by NUTS (--sampler nuts) before you quote it."
+            else "Compare the interval with that by NUTS (--sampler nuts)."
         )
         return (
-            "The interval with shared errors contradicts the likelihood, whose mode is "
-            f"{c['mode_distance']:.1f} widths from its middle: the network does not "
-            "use all that the stars say, or the model does not describe them. "
-            f"{advice}"
+            "The posterior density of all shared parameters is largest "
+            f"{c['mode_distance']:.1f} widths from the middle of the interval with "
+            "shared errors, which is that of the network: the network does not use all "
+            f"that the stars say, or the model does not describe them. {advice}"
         )
-
-    def _far_population(self) -> list[str]:
-        """Parameters of the population that the stars move to the end of the prior."""
-        means = dict(zip(self.names, self.latents.mean(axis=0), strict=True))
-        names = [f"{k}_{p}" for k in ("mean", "log_width") for p in LOCAL]
-        return [f"{n} {means[n]:+.1f}" for n in names if abs(means[n]) > FAR_LATENT]
 
     def _unusual(self) -> str:
         c = self.posterior.checks
@@ -158,6 +154,23 @@ def _describe(x: Float[np.ndarray, " draw"]) -> dict[str, float]:
     levels = np.quantile(x, list(QUANTILES.values()))
     moments = {"mean": float(x.mean()), "sd": float(x.std(ddof=1))}
     return moments | dict(zip(QUANTILES, map(float, levels), strict=True))
+
+
+def far_population(psi: Float[np.ndarray, " psi"], layout: Layout) -> dict[str, float]:
+    """Parameters of the population whose latents are beyond `FAR_LATENT`.
+
+    Args:
+        psi: latents of the shared parameters, such as their mode.
+        layout: of psi.
+    """
+    rows = np.arange(len(psi))[layout.slices()["population"]]
+    names = [f"{k}_{p}" for k in ("mean", "log_width") for p in LOCAL]
+    scale = np.asarray(layout.scale)
+    return {
+        name: float(psi[i])
+        for name, i in zip(names, rows, strict=True)
+        if scale[i] > 0.0 and abs(psi[i]) > FAR_LATENT
+    }
 
 
 def to_result(

@@ -128,6 +128,8 @@ def enough_points(density: MarginalDensity) -> tuple[int, float]:
     """
     each = np.asarray(_effective_points(density))[density.counts > 0.0]
     fewest = float(np.quantile(each, FEWEST))
+    if not fewest > 0.0:  # no number: the model has no star at some points
+        return MOST_POINTS, 0.0
     n = len(density.points.log_weight)
     doublings = np.ceil(np.log2(ENOUGH_POINTS / fewest))
     n_points = int(np.clip(n * 2.0**doublings, LEAST_POINTS, MOST_POINTS))

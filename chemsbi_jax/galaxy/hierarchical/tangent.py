@@ -65,18 +65,6 @@ def tangents(
     return in_blocks(_tangents, (stars, local), model, layout, at)
 
 
-def star_modes(
-    stars: Star,
-    local: Float[AnyArray, "star 4"],
-    model: Model,
-    layout: Layout,
-    psi: Float[AnyArray, " psi"],
-) -> Float[np.ndarray, "star 4"]:
-    """Modes of the local latents of all stars at one psi, from a first guess."""
-    at = jnp.asarray(psi, jnp.float32)
-    return in_blocks(_modes, (stars, local), model, layout, at)
-
-
 def _modes(block, model: Model, layout: Layout, psi: Array) -> AnyArray:
     stars, local = block
     return find_modes(stars, model, unpack(psi, layout), local)

@@ -4,10 +4,9 @@
     python experiments/shared_errors.py --study tables
 
 `population` moves the mean of each local parameter by one prior width. `tables` reads
-real and simulated star tables of CHEMSBI_DATA. (shared_coverage.py has many galaxies
-whose shared parameters are drawn from their priors.) Each galaxy is a line of
-shared_errors_STUDY.jsonl, from which a run that was stopped goes on; the summary is in
-shared_errors_STUDY.json and .md.
+real and simulated star tables of CHEMSBI_DATA. (shared_coverage.py draws many galaxies
+from the priors.) Each galaxy is a line of shared_errors_STUDY.jsonl, from which a run
+that was stopped goes on; the summary is in shared_errors_STUDY.json and .md.
 """
 
 import itertools
@@ -281,9 +280,10 @@ def table(rows: list[dict], summary: dict) -> str:
             pairs = ["not made"] * 2
         away = ", ".join(f"{x:+.2f}" for x in r.get("away", ()))
         chi2 = f"{r['chi2']:.2f}" if "chi2" in r else ""
-        checks = f"{r['checks']['predictive_p']:.3f}"
+        c, checks = r["checks"], f"{r['checks']['predictive_p']:.3f}"
         gained = f"{r['gain']:.0f}" if "gain" in r else ""
-        r_hat = f"{r['checks']['r_hat']:.2f}" if "r_hat" in r["checks"] else ""
+        r_hat = f"{c['r_hat']:.2f}" if "r_hat" in c else ""
+        r_hat += ", so the network's" if c.get("sampler") == "network" else ""
         cells = (r["name"], *pairs, away, chi2, checks, gained, r_hat)
         lines.append(f"| {' | '.join(cells)} |")
     if summary.get("n"):

@@ -6,7 +6,8 @@ import pytest
 
 from chemsbi_jax.constants import ABUNDANCES, SHARED_FACTORS
 from chemsbi_jax.galaxy import hierarchical as h
-from chemsbi_jax.galaxy.hierarchical.chains import ChainSizes
+from chemsbi_jax.galaxy.hierarchical import sampling
+from chemsbi_jax.galaxy.hierarchical.chains import ChainSizes, run_chains
 from chemsbi_jax.galaxy.hierarchical.marginal import (
     make_marginal_density,
     make_points,
@@ -22,6 +23,7 @@ from chemsbi_jax.galaxy.hierarchical.sampling import (
     by_nuts,
     distance_of_mode,
     enough_points,
+    sample_psi,
 )
 from chemsbi_jax.galaxy.hierarchical.settings import ENOUGH_POINTS, FAR_MODE
 from chemsbi_jax.galaxy.hierarchical.shared import make_layout, psi_names
@@ -111,6 +113,9 @@ def test_mode_of_a_linear_model_is_that_of_least_squares(model, wide, key):
     np.testing.assert_allclose(away / widths, 0.0, atol=0.2)
     curved = np.sqrt(np.diag(found.covariance))
     np.testing.assert_allclose(curved / widths, 1.0, atol=0.15)
+    rough = find_shared_mode(key, rows_of(wide)[0], model, layout, rough=True)
+    np.testing.assert_allclose((rough.psi - found.psi) / widths, 0.0, atol=0.2)
+    assert rough.value == pytest.approx(found.value, abs=0.1)
 
 
 @pytest.mark.thorough
@@ -174,6 +179,23 @@ def test_chains_that_do_not_converge_leave_the_network(model, wide, key):
     assert checks["sampler"] == "network"
     assert not checks["r_hat"] < LARGEST_R_HAT  # it may be no number
     assert draws is of_network
+
+
+def test_chains_that_do_not_converge_go_on(model, wide, key, monkeypatch):
+    layout = make_layout(CONSTANT, SHARED_FACTORS)
+    rows, _ = rows_of(wide)
+    sizes, runs = ChainSizes(2, 2, 6, 1, first_step=1e-3), []
+
+    def counted(*args):
+        runs.append(args[2][:, 0])
+        return run_chains(*args)
+
+    monkeypatch.setattr(sampling, "run_chains", counted)
+    for largest, expected in ((0.0, 1 + sampling.MOST_RUNS), (np.inf, 2)):
+        monkeypatch.setattr(sampling, "LARGEST_R_HAT", largest)
+        runs.clear()
+        sample_psi(key, rows, model, layout, anywhere(layout), sizes=sizes)
+        assert len(runs) == expected
 
 
 @pytest.mark.parametrize(

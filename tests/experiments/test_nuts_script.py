@@ -1,0 +1,72 @@
+"""experiments/nuts.py --hierarchical: a stopped run goes on, and only that run."""
+
+import json
+
+import pytest
+from reproduction.shared_nuts import report_shared
+
+from chemsbi_jax.errors import InputError
+from helpers.paths import load_script
+
+FLAGS = {"seed": 0, "n_stars": [10]}
+
+
+@pytest.fixture(scope="module")
+def script():
+    return load_script("nuts")
+
+
+def row(sampler="nuts"):
+    """A row whose chains of --sampler nuts converged, or not."""
+    interval = {"mean": -2.3, "sd": 0.1}
+    moved = interval | {"shift": 0.2, "width": 1.5}
+    parameter = {"standard": interval, "r_hat": 1.01, "n_effective": 300.0}
+    parameter |= {"network": moved, "nuts": moved}
+    return {
+        "set": "tng",
+        "n": 10,
+        "converged": True,
+        "truth": None,
+        "checks_nuts": {"sampler": sampler, "r_hat": 1.3, "n_effective": 9.0},
+        "alpha_imf": parameter,
+        "log10_n_ia": parameter,
+    }
+
+
+def test_rows_of_the_same_flags_are_kept(script, tmp_path):
+    path = tmp_path / "rows.json"
+    assert script._rows_of_same_flags(path, FLAGS) == []
+    path.write_text(json.dumps({"flags": FLAGS, "rows": [row()]}))
+    assert script._rows_of_same_flags(path, FLAGS) == [row()]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (json.dumps({"flags": FLAGS | {"seed": 1}, "rows": []}), "'seed': 1"),
+        (json.dumps({"rows": []}), "got None"),
+        ("[]", "got None"),
+        ("{", "expected the file of an earlier run"),
+    ],
+)
+def test_other_rows_are_refused(script, tmp_path, text, says):
+    path = tmp_path / "rows.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=says) as raised:
+        script._rows_of_same_flags(path, FLAGS)
+    assert "rows.json" in str(raised.value)
+    assert "--out" in str(raised.value)
+
+
+def test_chains_that_failed_are_named(script):
+    assert script._is_converged(row())
+    assert not script._is_converged(row("network"))
+    assert not script._is_converged(row() | {"converged": False})
+
+
+def test_the_report_says_which_intervals_are_those_of_the_network():
+    assert "(1.30, 9)" in report_shared([row()])
+    assert "not converged" in report_shared([row("network")])
+    assert "+0.20; 1.50" in report_shared([row()])
+    unfinished = {"set": "tng", "n": 200, "alpha_imf": {}, "log10_n_ia": {}}
+    assert "200" not in report_shared([row(), unfinished])

@@ -57,8 +57,8 @@ def draw_psi(
     Each call of the one program makes `N_AT_ONCE` draws, for any `n`.
     """
     calls = np.arange(-(-n // N_AT_ONCE), dtype=np.uint32)
-    parts = [np.asarray(_draw(key, i, network, galaxy), float) for i in calls]
-    return np.concatenate(parts)[:n]
+    parts = [_draw(key, np.asarray(i), network, galaxy) for i in calls]
+    return np.concatenate([np.asarray(x, float) for x in parts])[:n]
 
 
 @eqx.filter_jit

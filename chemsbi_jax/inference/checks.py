@@ -108,14 +108,19 @@ class Checked(NamedTuple):
     table: StarTable | None  # for the amortised methods; None: they were not used
 
 
+class Around(NamedTuple):
+    """What decides which further methods run beside a result."""
+
+    is_default: bool
+    """Whether "auto" chose the method; then the exact method runs beside the flow's
+    answer where that may be wrong."""
+    has_second: Callable[[], bool]
+    """Whether there is a second interval, which has a model error of each abundance,
+    too: then the method robust does not run after an alarm."""
+
+
 def run_checks(
-    keys: Keys,
-    run: Run,
-    stars: Stars,
-    answer: Answer,
-    *,
-    is_default: bool,
-    has_second: Callable[[], bool],
+    keys: Keys, run: Run, stars: Stars, answer: Answer, around: Around
 ) -> Checked:
     """Compare the result with the model, with another method, and with its halves.
 
@@ -124,25 +129,19 @@ def run_checks(
         run: networks, numbers of stars of the subsets, and the clock.
         stars: all stars of the table.
         answer: the result.
-        is_default: whether "auto" chose the method; then the exact method runs beside
-            the flow's answer where that may be wrong.
-        has_second: whether there is a second interval, which has a model error of each
-            abundance, too: then the method robust does not run after an alarm.
+        around: what else the inference has.
     """
-    (networks, limits, watch), galaxy = run, answer.posterior
+    (networks, limits, watch), galaxy, quiet = run, answer.posterior, run.watch.quiet
     with watch("checks"):
         some, left_out = without_left_out(stars, galaxy)
-        some, part = infer_subset(
-            keys.subset, networks, some, answer, limits, watch.quiet
-        )
+        some, part = infer_subset(keys.subset, networks, some, answer, limits, quiet)
         n_draws, is_prior = limits.n_star_draws, count_used(stars, galaxy) == 0
         draws, misfit = sample_and_check(keys.fit, networks, some, galaxy, n_draws)
     misfit, share = not_tested() if is_prior else misfit, large_share(left_out, stars)
-    exact = None
-    if is_default and len(stars.values) > limits.max_exact:
-        answer, exact = _exact_beside(keys.exact, run, some, answer, misfit)
+    is_large = around.is_default and len(stars.values) > limits.max_exact
+    answer, exact = _exact_beside(keys.exact, run, some, answer, misfit, is_large)
     explained = misfit if share is None else None
-    robust = _robust_beside(keys.robust, run, some, galaxy, explained, has_second)
+    robust = _robust_beside(keys.robust, run, some, galaxy, explained, around)
     with watch("other method"):
         is_same = len(some.values) == len(stars.values) and answer.subset is None
         known = answer if is_same else Answer(galaxy)
@@ -163,8 +162,9 @@ def run_checks(
         methods_differ_sigma_of_all=answer.subset and method_shift(galaxy, part, other),
         **same,
     )
-    others = name_others(other, robust, answer.subset)
-    return Checked(checks, others, some, draws, table)
+    return Checked(
+        checks, name_others(other, robust, answer.subset), some, draws, table
+    )
 
 
 def count_used(stars: Stars, galaxy: GalaxyPosterior) -> int:
@@ -207,11 +207,16 @@ def name_others(
 
 
 def _exact_beside(
-    key: Key[Array, ""], run: Run, stars: Stars, answer: Answer, misfit: Misfit
+    key: Key[Array, ""],
+    run: Run,
+    stars: Stars,
+    answer: Answer,
+    misfit: Misfit,
+    is_wanted: bool,
 ) -> tuple[Answer, dict | None]:
     """The exact interval of some stars where the flow's answer may be wrong."""
     is_far_out = is_far(answer.posterior.checks["prior_widths"])
-    if not (misfit.is_flagged or is_far_out):
+    if not (is_wanted and (misfit.is_flagged or is_far_out)):
         return answer, None
     why = "the result is far from the prior" if is_far_out else "the model does not fit"
     networks, limits, watch = run
@@ -226,13 +231,13 @@ def _robust_beside(
     stars: Stars,
     galaxy: GalaxyPosterior,
     misfit: Misfit | None,
-    has_second: Callable[[], bool],
+    around: Around,
 ) -> Beside | None:
     """The robust posterior of some stars where the model does not fit."""
     is_wanted = run.limits.n_robust > 0 and galaxy.method != "robust"
     if misfit is None or not misfit.is_flagged or not is_wanted:
         return None
-    if has_second():
+    if around.has_second():
         return None
     with run.watch("robust, as the model does not fit"):
         return robust_beside(key, run.networks, stars, run.limits)

@@ -22,6 +22,7 @@ from chemsbi_jax.galaxy.networks import Networks, load_networks
 from chemsbi_jax.galaxy.star_checks import check_stars
 from chemsbi_jax.galaxy.width import require_width
 from chemsbi_jax.inference.checks import (
+    Around,
     Checked,
     Keys,
     Run,
@@ -245,14 +246,8 @@ def _answer_and_check(
     shared = cache(lambda: second.of(used))
     if not second.is_begun:
         shared()
-    checked = run_checks(
-        keys,
-        run,
-        stars,
-        answer,
-        is_default=method == "auto",
-        has_second=lambda: shared().is_interval,
-    )
+    around = Around(method == "auto", lambda: shared().is_interval)
+    checked = run_checks(keys, run, stars, answer, around)
     return answer, shared(), checked
 
 

@@ -73,24 +73,8 @@ def find_modes(
 
         return jax.vmap(along, out_axes=(None, -1))(jnp.eye(N_LOCAL))
 
-    @jax.vmap
-    @jax.vmap
-    def choose(state: tuple, new: Array, steeper: Array) -> tuple:
-        local, step, damping, rest, slope = state
-        is_better = jnp.sum(new**2) < jnp.sum(rest**2)
-        local = jnp.where(is_better, local + step, local)
-        rest, slope = (
-            jnp.where(is_better, x, y) for x, y in ((new, rest), (steeper, slope))
-        )
-        damping = jnp.clip(damping * jnp.where(is_better, 0.2, 5.0), 1e-4, 1e4)
-        normal = slope.T @ slope
-        root = cholesky(normal + damping * jnp.diag(jnp.diag(normal) + 1e-6))
-        step = -solve_upper(root, solve_lower(root, slope.T @ rest))
-        step *= jnp.minimum(1.0, MAX_STEP / (jnp.linalg.norm(step) + 1e-9))
-        return local, step, damping, rest, slope
-
     def climb(state: tuple, _) -> tuple:
-        return choose(state, *look(state[0] + state[1])), None
+        return _all_steps(state, *look(state[0] + state[1])), None
 
     first = (
         starts,
@@ -102,3 +86,28 @@ def find_modes(
     (local, _, _, rest, _), _ = lax.scan(climb, first, length=N_STEPS)
     best = jnp.argmin(jnp.sum(rest**2, axis=-1), axis=1)
     return jnp.take_along_axis(local, best[:, None, None], axis=1)[:, 0]
+
+
+def _step(state: tuple, new: Array, steeper: Array) -> tuple:
+    """One search: keep the new place if it is better, and find the next step.
+
+    Args:
+        state: place, step, damping, residuals and slopes there.
+        new: residuals a step away.
+        steeper: slopes there.
+    """
+    local, step, damping, rest, slope = state
+    is_better = jnp.sum(new**2) < jnp.sum(rest**2)
+    local = jnp.where(is_better, local + step, local)
+    rest, slope = (
+        jnp.where(is_better, x, y) for x, y in ((new, rest), (steeper, slope))
+    )
+    damping = jnp.clip(damping * jnp.where(is_better, 0.2, 5.0), 1e-4, 1e4)
+    normal = slope.T @ slope
+    root = cholesky(normal + damping * jnp.diag(jnp.diag(normal) + 1e-6))
+    step = -solve_upper(root, solve_lower(root, slope.T @ rest))
+    step *= jnp.minimum(1.0, MAX_STEP / (jnp.linalg.norm(step) + 1e-9))
+    return local, step, damping, rest, slope
+
+
+_all_steps = jax.vmap(jax.vmap(_step))  # of all stars and starts

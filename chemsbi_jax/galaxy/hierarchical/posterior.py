@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, UInt32
 
 from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
 from chemsbi_jax.galaxy.hierarchical.blocks import padded_length
@@ -57,13 +57,13 @@ def draw_psi(
     Each call of the one program makes `N_AT_ONCE` draws, for any `n`.
     """
     calls = np.arange(-(-n // N_AT_ONCE), dtype=np.uint32)
-    parts = [np.asarray(_draw(key, i, network, galaxy), float) for i in calls]
-    return np.concatenate(parts)[:n]
+    parts = [_draw(key, np.asarray(i), network, galaxy) for i in calls]
+    return np.concatenate([np.asarray(x, float) for x in parts])[:n]
 
 
 @eqx.filter_jit
 def _draw(
-    key: Key[Array, ""], i: np.uint32, network: SharedNetwork, galaxy: Galaxy
+    key: Key[Array, ""], i: UInt32[AnyArray, ""], network: SharedNetwork, galaxy: Galaxy
 ) -> Float[Array, "draw psi"]:
     """Draws of call `i`. Its key is made here: outside it would take two programs."""
     summary = summarise(network, galaxy.stars, galaxy.counts)

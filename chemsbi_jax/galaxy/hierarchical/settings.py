@@ -41,7 +41,7 @@ class SharedErrors:
     """Blocks (of `BLOCKS`) that are held at their default values."""
     sampler: str = "network"
     """How the posterior is drawn. "network" takes seconds. "nuts" samples the
-    likelihood of at most 256 stars in one to five minutes, and is narrower from tens of
+    likelihood of at most 256 stars in one to ten minutes, and is narrower from tens of
     stars on; where it does not converge, the draws are those of the network."""
 
 

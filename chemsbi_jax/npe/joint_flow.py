@@ -53,7 +53,7 @@ def draw_joint(
 
     flowjax evaluates the whole network of a layer, and the splines of all latents, to
     find one latent. Here each step evaluates what its latent needs, which takes a
-    twentieth of the time.
+    fiftieth of the time.
 
     Args:
         key: determines the draws.

@@ -69,8 +69,8 @@ class Config:
     study: Literal["prior", "sets", "power"] = "prior"
     """Where the galaxies come from, and what is measured."""
     by: Literal["network", "nuts"] = "network"
-    """What draws the posteriors of sets, as --sampler of infer.py; NUTS takes about two
-    minutes a galaxy."""
+    """What draws the posteriors of sets, as --sampler of infer.py.
+    NUTS takes about two minutes a galaxy."""
     sets: str = ",".join(PUBLISHED_SETS)
     """Yield sets of the galaxies of `sets`."""
     n_galaxies: int = 200
@@ -133,8 +133,7 @@ def draw(key, galaxies: Galaxies, config: Config) -> tuple[np.ndarray, dict]:
     draws = draw_posteriors(key, galaxies, config.n_draws)
     if config.by == "network":
         return draws, {}
-    # key reuse: the chains have further keys of their own
-    key_nuts = jax.random.fold_in(key, 1)
+    key_nuts = jax.random.fold_in(key, 1)  # key reuse: not that of the network's draws
     draws, checks = draw_by_nuts(key_nuts, galaxies, draws, config.quiet)
     r_hats = [c["r_hat"] for c in checks if "r_hat" in c] or [np.nan]
     quantiles = np.quantile(r_hats, (0.5, 0.9)).tolist()

@@ -60,8 +60,8 @@ def compare_shared(
             if config.standard:
                 row |= _standard(key_chains, stars, sizes, config.quiet)
         for sampler in SAMPLERS:
-            # key reuse: the network's draws are where NUTS begins
-            row |= _second_interval(key_found, stars, sampler, row, config.quiet)
+            task = stars, sampler, row, config.quiet
+            row |= _second_interval(key_found, *task)  # key reuse: the same first draws
         rows.append(row)
         done = {(r["set"], r["n"]) for r in rows}
         keep(rows + [r for at, r in known.items() if at not in done])

@@ -57,7 +57,10 @@ def draw_psi(
     Each call of the one program makes `N_AT_ONCE` draws, for any `n`.
     """
     calls = np.arange(-(-n // N_AT_ONCE), dtype=np.uint32)
-    parts = [_draw(key, np.asarray(i), network, galaxy) for i in calls]
+    parts = [
+        _draw(key, np.asarray(i), network, galaxy)  # key reuse: `i` is folded into it
+        for i in calls
+    ]
     return np.concatenate([np.asarray(x, float) for x in parts])[:n]
 
 

@@ -29,7 +29,9 @@ class Stopwatch:
     def __call__(self, stage: str) -> Iterator[None]:
         """Time one stage; a stage of the same name adds to the first one."""
         if not self.quiet and stage not in self.seconds:
-            print(f"{stage} ...", file=sys.stderr, flush=True)
+            # in one piece: two threads may begin a stage at a time
+            sys.stderr.write(f"{stage} ...\n")
+            sys.stderr.flush()
         start, before = time.perf_counter(), len(_compilations())
         yield
         compiled = union_length(_compilations()[before:])

@@ -11,6 +11,8 @@ FAR = 4.3  # prior widths, as in galaxy.amortised.product
 LARGE_NETWORK_ERROR = 2.0  # sigma, as the limit of the warning
 METHODS_DIFFER = 2.0  # sigma, as the limit of the warning
 MASS_AT_EDGE = 1e-3  # share of the posterior at the edge of its grid
+FAR_MODE = 1.5  # widths, as in galaxy.hierarchical.settings
+MIN_P = 0.05  # of the predictive check, as in galaxy.hierarchical.result
 FEW_STARS = 10  # with fewer, alarm and halves detect only gross misfits
 
 
@@ -93,6 +95,7 @@ def _doubts(summary: Mapping) -> list[str]:
     doubts = _doubts_of_checks(summary.get("checks") or {}, str(summary.get("method")))
     if explains_misfit(summary) and summary["checks"]["model_fit"]["flagged"]:
         doubts.append("the model without shared errors does not explain the stars")
+    doubts += _doubts_of_shared(_shared(summary).get("checks") or {})
     n_used = summary.get("n_used")
     if n_used is not None and n_used < FEW_STARS:
         doubts.append(f"{_stars(n_used)} are too few for the checks to detect a misfit")
@@ -132,6 +135,20 @@ def _doubts_of_checks(checks: Mapping, method: str) -> list[str]:
         part = f"{subset.get('n_stars')} of {subset.get('of')} stars"
         doubts.append(f"the checks were made with {part}")
     return doubts + _doubts_of_place(checks)
+
+
+def _doubts_of_shared(checks: Mapping) -> list[str]:
+    """About the interval with shared errors."""
+    doubts = []
+    distance = checks.get("mode_distance", 0.0)
+    is_far = distance is None or distance >= FAR_MODE  # None: no number
+    if is_far and checks.get("sampler") != "nuts":
+        doubts.append("the likelihood contradicts the interval with shared errors")
+    if checks.get("predictive_p", 1.0) < MIN_P:
+        doubts.append("the stars are unusual for the model with shared errors")
+    if checks.get("far_population"):
+        doubts.append("the population of the stars is far from its prior")
+    return doubts
 
 
 def _doubts_of_place(checks: Mapping) -> list[str]:

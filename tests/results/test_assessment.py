@@ -4,6 +4,7 @@ import pytest
 
 from chemsbi_jax.galaxy.amortised import flow
 from chemsbi_jax.galaxy.checks import AGREE_SIGMA
+from chemsbi_jax.galaxy.hierarchical import result, settings
 from chemsbi_jax.results import (
     assessment,
     verdict,
@@ -131,7 +132,29 @@ def test_shared_errors_are_the_interval_to_quote():
     assert verdict(misfit | {"shared_errors": fits}).level == "amber"
 
 
+@pytest.mark.parametrize(
+    ("checks", "reason"),
+    [
+        ({"mode_distance": 1.6}, "contradicts the interval with shared errors"),
+        ({"mode_distance": None}, "contradicts the interval with shared errors"),
+        ({"mode_distance": 1.6, "sampler": "network"}, "contradicts the interval"),
+        ({"mode_distance": 1.6, "sampler": "nuts"}, ""),
+        ({"mode_distance": 1.4}, ""),
+        ({"predictive_p": 0.04}, "unusual for the model with shared errors"),
+        ({"predictive_p": 0.06}, ""),
+        ({"far_population": {"mean_birth_time": 3.2}}, "far from its prior"),
+        ({"far_population": {}}, ""),
+    ],
+)
+def test_doubts_of_the_interval_with_shared_errors(checks, reason):
+    level, _, why = verdict(made() | {"shared_errors": SHARED | {"checks": checks}})
+    assert level == ("amber" if reason else "green")
+    assert reason in why
+
+
 def test_limits_are_those_of_the_checks():
+    assert assessment.FAR_MODE == settings.FAR_MODE
+    assert assessment.MIN_P == result.MIN_P
     assert assessment.FAR == flow.FAR
     assert assessment.LARGE_NETWORK_ERROR == LARGE_CORRECTION
     assert assessment.METHODS_DIFFER == AGREE_SIGMA

@@ -110,7 +110,7 @@ def main(config: Config) -> dict:
 
 def coverage(key, config: Config) -> dict:
     """Shares of galaxies inside regions, of all galaxies and of each yield set."""
-    key_galaxies, key_infer, key_count = jax.random.split(key, 3)
+    key_galaxies, key_infer, key_count, key_nuts = jax.random.split(key, 4)
     n = config.n_galaxies
     if config.study == "prior":
         like = like_stars(empty_stars(config.n_stars, config.error))
@@ -119,7 +119,7 @@ def coverage(key, config: Config) -> dict:
         names = config.sets.split(",")
         size = config.n_stars, config.error, config.quiet
         galaxies = simulate_galaxies(key_galaxies, names, n, *size)
-    draws, about = draw(key_infer, galaxies, config)
+    draws, about = draw((key_infer, key_nuts), galaxies, config)
     content = count(galaxies.truth, draws) | about
     if config.study == "prior":
         return content | {"tests": tests(key_count, galaxies.truth, draws)}
@@ -128,12 +128,18 @@ def coverage(key, config: Config) -> dict:
     return content | {"sets": sets}
 
 
-def draw(key, galaxies: Galaxies, config: Config) -> tuple[np.ndarray, dict]:
-    """Draws of psi of every galaxy, and the checks where NUTS may draw them."""
-    draws = draw_posteriors(key, galaxies, config.n_draws)
+def draw(keys, galaxies: Galaxies, config: Config) -> tuple[np.ndarray, dict]:
+    """Draws of psi of every galaxy, and the checks of NUTS.
+
+    Args:
+        keys: of the draws of the network, and of NUTS.
+        galaxies: their stars.
+        config: the flags.
+    """
+    key_network, key_nuts = keys
+    draws = draw_posteriors(key_network, galaxies, config.n_draws)
     if config.by == "network":
         return draws, {}
-    key_nuts = jax.random.fold_in(key, 1)  # key reuse: not that of the network's draws
     draws, checks = draw_by_nuts(key_nuts, galaxies, draws, config.quiet)
     r_hats = [c["r_hat"] for c in checks if "r_hat" in c] or [np.nan]
     quantiles = np.quantile(r_hats, (0.5, 0.9)).tolist()

@@ -283,7 +283,7 @@ def table(rows: list[dict], summary: dict) -> str:
         c, checks = r["checks"], f"{r['checks']['predictive_p']:.3f}"
         gained = f"{r['gain']:.0f}" if "gain" in r else ""
         r_hat = f"{c['r_hat']:.2f}" if "r_hat" in c else ""
-        r_hat += ", so the network's" if c.get("sampler") == "network" else ""
+        r_hat += " (by the network)" if c.get("sampler") == "network" else ""
         cells = (r["name"], *pairs, away, chi2, checks, gained, r_hat)
         lines.append(f"| {' | '.join(cells)} |")
     if summary.get("n"):

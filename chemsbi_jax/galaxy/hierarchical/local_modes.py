@@ -48,8 +48,8 @@ def find_modes(
 ) -> Float[AnyArray, "star 4"]:
     """The local latents of largest posterior density, by Levenberg's damped steps.
 
-    The loop and the model have all stars and starts: inside of `vmap` they take twice
-    as long to trace.
+    The loop and the model run on arrays of all stars and starts, as tracing them inside
+    of `vmap` takes twice as long.
     """
     spread = jnp.exp(shared.log_width)
     starts = shared.mean + spread * jnp.asarray(STARTS)

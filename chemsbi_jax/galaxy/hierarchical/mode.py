@@ -78,11 +78,11 @@ def find_shared_mode(
     density = make_marginal_density(stars, model, layout, points, axes)
     for i in tqdm(range(ROUNDS), desc="mode", unit="round", disable=quiet):
         now = sober if i < SOBER_ROUNDS else layout
-        density = density._replace(layout=now, whitening=axes.moved(psi))
+        axes = axes.moved(psi)
+        density = density._replace(layout=now, whitening=axes)
         if not rough or i in ROUGH_ROUNDS:
             axes = make_whitening(psi, inverse_curvature(density, central=not rough))
-        axes = axes.moved(psi)
-        density = density._replace(whitening=axes)
+            density = density._replace(whitening=axes)
         psi, value, gain = _climb(density)
         if gain < CLOSE and i >= SOBER_ROUNDS:
             break

@@ -75,10 +75,11 @@ class HierarchicalPosterior(NamedTuple):
         if far := c.get("far_population"):
             each = ", ".join(f"{name} {away:+.1f}" for name, away in far.items())
             parts.append(
-                "The likelihood of these stars is largest for a population far from "
-                f"the middle of its prior ({each} prior widths): a normal distribution "
-                "of each local parameter does not describe them. The interval with "
-                "shared errors may be far off, by NUTS above all."
+                "The posterior density of all shared parameters is largest for a "
+                f"population far from the middle of its prior ({each} prior widths). A "
+                "normal distribution of each local parameter does not describe these "
+                "stars: the interval with shared errors may be far off, by NUTS above "
+                "all."
             )
         return " ".join(parts)
 

@@ -2,8 +2,8 @@
 
 The chains have as many dimensions as psi, whatever the number of stars. Short chains
 around the mode give the mean and, with the curvature there, the covariance of psi, in
-whose units the chains with the kept draws run. Where these do not converge, as one was
-at another mode than the others, they go on once. Each chain has its own points for the
+whose units the chains with the kept draws run. If these do not converge, they go on
+once, because one of them may be at a lower mode. Each chain has its own points for the
 stars' integrals, so that r-hat shows the random part of their error. It does not show
 what all chains have in common: the log of a mean over few points is low. The number of
 effective points shows that. The time grows with the number of points, so there are no
@@ -122,9 +122,10 @@ def sample_psi(
 
 
 def enough_points(density: MarginalDensity) -> tuple[int, float]:
-    """Number of points of the chains, and the effective one of a precise star.
+    """Number of points that the chains need, and how many of them count for a star.
 
-    From the effective points of a density, which grow in proportion.
+    The star is a precise one (quantile `FEWEST`). The number that counts is measured
+    with the points of `density`, and is proportional to their number.
     """
     each = np.asarray(_effective_points(density))[density.counts > 0.0]
     fewest = float(np.quantile(each, FEWEST))

@@ -7,10 +7,10 @@ import pytest
 
 import chemsbi_jax as cs
 from chemsbi_jax.galaxy.exact.blocks import (
-    adapt_poor_proposals,
     evidence_at,
     resample_poor_stars,
 )
+from chemsbi_jax.galaxy.exact.maps import adapt_poor_proposals
 from chemsbi_jax.galaxy.exact.polynomial import (
     Design,
 )

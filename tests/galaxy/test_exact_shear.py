@@ -8,15 +8,14 @@ from scipy.stats import multivariate_normal
 from chemsbi_jax.galaxy.exact.blocks import (
     DRAWS,
     EXTRA_DRAWS_FACTOR,
-    adapt_charts,
     evidence_at,
 )
-from chemsbi_jax.galaxy.exact.importance import Star, keys_of_stars
+from chemsbi_jax.galaxy.exact.importance import Star, keys_of_stars, new_stars
+from chemsbi_jax.galaxy.exact.maps import adapt_charts
 from chemsbi_jax.galaxy.exact.polynomial import Design, fit_polynomial
 from chemsbi_jax.galaxy.exact.prior_flow import without_proposals
 from chemsbi_jax.galaxy.exact.shear import fit_shear, no_shear, shift
 from chemsbi_jax.galaxy.exact.start import exact_of_stars, features_of
-from chemsbi_jax.galaxy.exact.triangular_map import prior_chart
 from chemsbi_jax.galaxy.likelihood import observe
 from chemsbi_jax.types import GalaxyPosterior
 from helpers.quadratic_galaxy import N_STARS, closed_form
@@ -25,8 +24,7 @@ from helpers.quadratic_galaxy import N_STARS, closed_form
 def adapted(stars, npe, forward, mean) -> Star:
     words = keys_of_stars(jax.random.key(1), N_STARS)
     seen, observed = features_of(npe, stars), observe(stars)
-    table = Star(words, seen, observed, prior_chart(N_STARS), no_shear(N_STARS))
-    return adapt_charts(table, npe, forward, mean)
+    return adapt_charts(new_stars(words, seen, observed), npe, forward, mean)
 
 
 def test_a_linear_star_moves_with_the_mode_of_its_posterior():

@@ -1,4 +1,4 @@
-"""Evidence and maps of all stars of a galaxy, in blocks of a few fixed shapes.
+"""Evidence of all stars of a galaxy, in blocks of a few fixed shapes.
 
 The sizes of blocks and the number of points a call are fixed, so that JAX compiles one
 program for tables and designs of all sizes.
@@ -15,19 +15,9 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from chemsbi_jax.compute.devices import spread
-from chemsbi_jax.galaxy.exact.importance import (
-    GOOD_SHARE,
-    Evidence,
-    Star,
-    adapt_chart,
-    merge,
-    star_evidence,
-    star_shear,
-)
+from chemsbi_jax.galaxy.exact.importance import Evidence, Star, merge, star_evidence
 from chemsbi_jax.galaxy.exact.polynomial import Design
-from chemsbi_jax.galaxy.exact.prior_flow import PriorFlow
-from chemsbi_jax.galaxy.exact.shear import Shear, no_shear
-from chemsbi_jax.galaxy.exact.triangular_map import Chart, prior_chart
+from chemsbi_jax.galaxy.exact.shear import moves
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.types import Forward
 
@@ -80,67 +70,6 @@ def evidence_at(
     )
 
 
-def adapt_charts(
-    stars: Star,
-    npe: Npe,
-    forward: Forward,
-    mean: Float[np.ndarray, " 2"],
-    rows: Int[np.ndarray, " row"] | None = None,
-) -> Star:
-    """Stars, of which some (or all) get maps fitted at these global latents.
-
-    Without a network, the maps move with the global latents from there.
-    """
-    # from the identity: an earlier map belongs to another place
-    n_stars = len(stars.key_data)
-    anew = stars._replace(chart=prior_chart(n_stars), shear=no_shear(n_stars))
-    charts, shears = in_blocks(_charts, anew, npe, forward, mean, rows, slow_block())
-    return stars._replace(
-        chart=replace_rows(stars.chart, rows, charts),
-        shear=replace_rows(stars.shear, rows, shears),
-    )
-
-
-def adapt_poor_proposals(
-    stars: Star, found: Evidence, npe: Npe, forward: Forward, design: Design
-) -> tuple[Star, Evidence]:
-    """Maps, and the evidence with them, for stars whose flow proposes poorly.
-
-    Args:
-        stars: with their maps.
-        found: their evidence on the design.
-        npe: see `evidence_at`, as `forward`.
-        forward: the model.
-        design: the points.
-    """
-    middle = design.side**2 // 2
-    is_good = found.n_effective[:, middle] >= GOOD_SHARE * DRAWS
-    # NaN are poor, too; a map from elsewhere may be good at the centre alone
-    poor = np.flatnonzero(~is_good | _is_from_elsewhere(stars.shear, design))
-    if len(poor) == 0:
-        return stars, found
-    stars = adapt_charts(stars, npe, forward, design.centre, poor)
-    again = evidence_at(stars, npe, forward, design.points, poor)
-    return stars, replace_rows(found, poor, again)
-
-
-def _is_from_elsewhere(shear: Shear, design: Design) -> Bool[np.ndarray, " star"]:
-    """Maps that move, and were fitted outside the design: too far for a linear law."""
-    away = np.asarray(shear.origin, float).T - design.centre[:, None]
-    distance = np.abs(np.linalg.solve(design.factor, away)).max(axis=0)
-    return _moves(shear) & (distance > 1.0)
-
-
-def has_moving_maps(stars: Star) -> bool:
-    """Whether some star has a map that moves with the global latents."""
-    return bool(_moves(stars.shear).any())
-
-
-def _moves(shear: Shear) -> Bool[np.ndarray, " star"]:
-    """Stars with a map that moves."""
-    return np.abs(np.asarray(shear.slope)).max(axis=(1, 2)) > 0.0
-
-
 def resample_poor_stars(
     stars: Star,
     found: Evidence,
@@ -163,7 +92,7 @@ def resample_poor_stars(
     for i in range(MAX_EXTRA_ROUNDS):
         needs_more = ~(effective_draws(found, design) >= MIN_EFFECTIVE_DRAWS)  # or NaN
         if i == 0 and with_moving:
-            needs_more |= _moves(stars.shear)
+            needs_more |= moves(stars.shear)
         poor = np.flatnonzero(is_used & needs_more)
         if len(poor) == 0:
             break
@@ -264,21 +193,6 @@ def _extra_evidence(
 
 def _extra_key(star: Star, extra_round: Array) -> Key[Array, ""]:
     return jax.random.fold_in(star.keys().extra, extra_round)
-
-
-def _charts(
-    stars: Star, npe: Npe, forward: Forward, point: Float[Array, " 2"]
-) -> tuple[Chart, Shear]:
-    # the proposals of a network move with the global latents by themselves
-    is_blind = isinstance(npe.star_flow, PriorFlow)
-
-    def one(star: Star) -> tuple[Chart, Shear]:
-        chart = adapt_chart(star, npe, forward, point)
-        if not is_blind:
-            return chart, star.shear
-        return chart, star_shear(star._replace(chart=chart), npe, forward, point)
-
-    return lax.map(one, stars)
 
 
 # at the first call: a script may set the number of devices before that

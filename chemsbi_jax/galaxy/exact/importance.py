@@ -8,11 +8,16 @@ import numpy as np
 from jax import lax
 from jax.scipy.special import logsumexp, ndtri
 from jax.scipy.stats import norm
-from jaxtyping import Array, Float, Key, UInt32
+from jaxtyping import Array, Bool, Float, Key, UInt32
 
 from chemsbi_jax import priors
-from chemsbi_jax.galaxy.exact.shear import Shear, fit_shear, shift
-from chemsbi_jax.galaxy.exact.triangular_map import Chart, fit_chart, transform
+from chemsbi_jax.galaxy.exact.shear import Shear, fit_shear, no_shear, shift
+from chemsbi_jax.galaxy.exact.triangular_map import (
+    Chart,
+    fit_chart,
+    prior_chart,
+    transform,
+)
 from chemsbi_jax.galaxy.likelihood import Observed, log_likelihood, standardised
 from chemsbi_jax.npe.model import N_LOCAL, Npe
 from chemsbi_jax.types import AnyArray, Forward
@@ -53,6 +58,7 @@ class Star(NamedTuple):
     observed: Observed
     chart: Chart  # of the flow's noise
     shear: Shear  # of what the chart gives
+    is_blind: Bool[AnyArray, "*star"]  # True: the noise is the local latents themselves
 
     def keys(self) -> StarKeys:
         """The keys of one star; stored as numbers, which numpy can take rows of."""
@@ -66,6 +72,17 @@ class Draws(NamedTuple):
     local: Float[Array, "4 point n"]  # latents
     log_weight: Float[Array, "point n"]
     chi2: Float[Array, "point n"]
+
+
+def new_stars(
+    key_data: UInt32[np.ndarray, "star 3 word"],
+    seen: Float[AnyArray, "star feature"],
+    observed: Observed,
+) -> Star:
+    """Stars whose proposals are those of the network, without maps."""
+    n = len(seen)
+    no_star = np.zeros(n, bool)
+    return Star(key_data, seen, observed, prior_chart(n), no_shear(n), no_star)
 
 
 def keys_of_stars(key: Key[Array, ""], n_stars: int) -> UInt32[np.ndarray, "star 3 w"]:
@@ -105,6 +122,8 @@ def draw_weighted(
     noise = noise + shift(star.shear, points)[:, :, None]
     flow = npe.star_flow.given(jnp.asarray(star.seen))
     local, of_flow = flow.draw_and_log_det(noise, before)
+    local = jnp.where(star.is_blind, noise, local)
+    of_flow = jnp.where(star.is_blind, 0.0, of_flow)
     log_normal = norm.logpdf(normal, scale=PROPOSAL_WIDENING).sum(axis=0)
     proposal = log_normal - log_det - of_flow
     latent = jnp.moveaxis(jnp.concatenate([before, local]), 0, -1)
@@ -208,7 +227,7 @@ def star_shear(
     flow = npe.star_flow.given(jnp.asarray(star.seen))
 
     def residuals(galaxy: Array, noise: Array) -> Array:
-        local = flow.draw(noise, galaxy)
+        local = jnp.where(star.is_blind, noise, flow.draw(noise, galaxy))
         theta = priors.from_normal(npe.prior, jnp.concatenate([galaxy, local]))
         return jnp.concatenate([standardised(forward, theta, star.observed), local])
 

@@ -16,14 +16,13 @@ from tqdm import tqdm
 
 from chemsbi_jax.errors import ConvergenceError, InputError
 from chemsbi_jax.galaxy.exact.blocks import (
-    adapt_poor_proposals,
     effective_draws,
     evidence_at,
-    has_moving_maps,
     resample_poor_stars,
 )
 from chemsbi_jax.galaxy.exact.failure import why_no_posterior
-from chemsbi_jax.galaxy.exact.importance import Evidence, Star, keys_of_stars
+from chemsbi_jax.galaxy.exact.importance import Evidence, Star, keys_of_stars, new_stars
+from chemsbi_jax.galaxy.exact.maps import adapt_poor_proposals, has_moving_maps
 from chemsbi_jax.galaxy.exact.polynomial import (
     Design,
     edge_mass,
@@ -32,8 +31,6 @@ from chemsbi_jax.galaxy.exact.polynomial import (
     touches_edge,
 )
 from chemsbi_jax.galaxy.exact.search import is_consistent, search_prior, within_model
-from chemsbi_jax.galaxy.exact.shear import no_shear
-from chemsbi_jax.galaxy.exact.triangular_map import prior_chart
 from chemsbi_jax.galaxy.grid import GridPosterior
 from chemsbi_jax.galaxy.likelihood import Observed
 from chemsbi_jax.npe.model import Npe
@@ -140,8 +137,7 @@ def exact_posterior(
         InputError: no parameters explain any of the stars.
     """
     n_stars = len(seen)
-    words, charts = keys_of_stars(key, n_stars), prior_chart(n_stars)
-    stars = Star(words, seen, observed, charts, no_shear(n_stars))
+    stars = new_stars(keys_of_stars(key, n_stars), seen, observed)
     bar = tqdm(total=MAX_ROUNDS, desc="exact", unit=" rounds", disable=quiet)
     guess = np.asarray(mean, float), np.asarray(covariance, float)
     best = _refine(stars, npe, forward, *guess, MAX_GUESS_ROUNDS, bar)

@@ -16,8 +16,9 @@ from jax import lax
 from jaxtyping import Array, Float, Key
 
 from chemsbi_jax import priors
-from chemsbi_jax.galaxy.exact.blocks import adapt_charts, in_blocks
+from chemsbi_jax.galaxy.exact.blocks import in_blocks
 from chemsbi_jax.galaxy.exact.importance import Star, draw_weighted
+from chemsbi_jax.galaxy.exact.maps import adapt_charts
 from chemsbi_jax.galaxy.exact.posterior import Exact, exact_posterior
 from chemsbi_jax.galaxy.likelihood import distance
 from chemsbi_jax.npe.model import Npe

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.npe.model import N_LOCAL
@@ -38,6 +38,11 @@ def no_shear(n_stars: int) -> Shear:
 def shift(shear: Shear, points: Float[Array, "2 point"]) -> Float[Array, "4 point"]:
     """Shift of one star's noise at some global latents."""
     return jnp.asarray(shear.slope) @ (points - jnp.asarray(shear.origin)[:, None])
+
+
+def moves(shear: Shear) -> Bool[np.ndarray, " star"]:
+    """Stars with a map that moves."""
+    return np.abs(np.asarray(shear.slope)).max(axis=(1, 2)) > 0.0
 
 
 def fit_shear(

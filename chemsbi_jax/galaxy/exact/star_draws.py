@@ -16,7 +16,6 @@ from chemsbi_jax import priors
 from chemsbi_jax.galaxy.exact.blocks import (
     DRAWS,
     POINTS_PER_CALL,
-    adapt_charts,
     evidence_at,
     in_blocks,
 )
@@ -25,11 +24,11 @@ from chemsbi_jax.galaxy.exact.importance import (
     Star,
     draw_weighted,
     keys_of_stars,
+    new_stars,
 )
+from chemsbi_jax.galaxy.exact.maps import adapt_charts
 from chemsbi_jax.galaxy.exact.posterior import Exact
-from chemsbi_jax.galaxy.exact.shear import no_shear
 from chemsbi_jax.galaxy.exact.start import features_of
-from chemsbi_jax.galaxy.exact.triangular_map import prior_chart
 from chemsbi_jax.galaxy.grid import draw_from_grid
 from chemsbi_jax.galaxy.likelihood import observe
 from chemsbi_jax.npe.model import Npe
@@ -68,10 +67,8 @@ def draw_other_stars(
     """The same for stars of another table, with the global parameters of `exact`."""
     key_table, key_galaxy, key_stars = jax.random.split(key, 3)
     n = len(stars.values)
-    table = Star(
-        keys_of_stars(key_table, n), features_of(npe, stars), observe(stars),
-        prior_chart(n), no_shear(n),
-    )  # fmt: skip
+    words = keys_of_stars(key_table, n)
+    table = new_stars(words, features_of(npe, stars), observe(stars))
     mean = np.asarray(exact.grid.mean, float)
     found = evidence_at(table, npe, forward, mean[:, None])
     is_good = found.n_effective[:, 0] >= GOOD_SHARE * DRAWS

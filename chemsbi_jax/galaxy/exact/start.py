@@ -11,7 +11,7 @@ from chemsbi_jax.galaxy.amortised.flow import grid_posterior, is_far
 from chemsbi_jax.galaxy.amortised.gaussian import gaussian_product
 from chemsbi_jax.galaxy.amortised.uninformative import pad_informative
 from chemsbi_jax.galaxy.exact.evidence import gaussian_constants
-from chemsbi_jax.galaxy.exact.importance import Star
+from chemsbi_jax.galaxy.exact.importance import Star, new_stars
 from chemsbi_jax.galaxy.exact.laplace import laplace_evidence
 from chemsbi_jax.galaxy.exact.polynomial import Design, log_integral
 from chemsbi_jax.galaxy.exact.posterior import (
@@ -21,8 +21,6 @@ from chemsbi_jax.galaxy.exact.posterior import (
     exact_posterior,
 )
 from chemsbi_jax.galaxy.exact.search import search_prior, sharpen
-from chemsbi_jax.galaxy.exact.shear import no_shear
-from chemsbi_jax.galaxy.exact.triangular_map import prior_chart
 from chemsbi_jax.galaxy.likelihood import BAD, observe
 from chemsbi_jax.npe.model import Npe, features
 from chemsbi_jax.types import AnyArray, Forward, GalaxyPosterior, Stars
@@ -113,7 +111,7 @@ def _without_proposals(stars: Stars) -> Star:
     n_stars = len(stars.values)
     blank = np.zeros((n_stars, 1), np.float32)
     keys = np.zeros((n_stars, 1, 1), np.uint32)
-    return Star(keys, blank, observe(stars), prior_chart(n_stars), no_shear(n_stars))
+    return new_stars(keys, blank, observe(stars))
 
 
 def _guess(

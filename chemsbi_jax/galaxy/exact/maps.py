@@ -1,0 +1,141 @@
+"""Maps of the stars' proposals: which stars need one, and from what it starts."""
+
+import jax
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+from chemsbi_jax.galaxy.exact.blocks import (
+    DRAWS,
+    effective_draws,
+    evidence_at,
+    in_blocks,
+    replace_rows,
+    slow_block,
+)
+from chemsbi_jax.galaxy.exact.importance import (
+    GOOD_SHARE,
+    Evidence,
+    Star,
+    adapt_chart,
+    star_shear,
+)
+from chemsbi_jax.galaxy.exact.polynomial import Design
+from chemsbi_jax.galaxy.exact.prior_flow import PriorFlow
+from chemsbi_jax.galaxy.exact.shear import Shear, moves, no_shear
+from chemsbi_jax.galaxy.exact.triangular_map import Chart, prior_chart
+from chemsbi_jax.npe.model import Npe
+from chemsbi_jax.types import Forward
+
+# share of effective draws, below which a star's proposals are from the prior and no
+# longer from the network
+MIN_SHARE = 0.1
+
+
+def adapt_charts(
+    stars: Star,
+    npe: Npe,
+    forward: Forward,
+    mean: Float[np.ndarray, " 2"],
+    rows: Int[np.ndarray, " row"] | None = None,
+) -> Star:
+    """Stars, of which some (or all) get maps fitted at these global latents.
+
+    Maps without the proposals of a network move with the global latents from there.
+    """
+    n_stars = len(stars.key_data)
+    rows = np.arange(n_stars) if rows is None else rows
+    # from the identity: an earlier map belongs to another place
+    anew = stars._replace(chart=prior_chart(n_stars), shear=no_shear(n_stars))
+    # the proposals of a network move with the global latents by themselves
+    has_no_network = isinstance(npe.star_flow, PriorFlow)
+    is_moving = np.asarray(stars.is_blind)[rows] | has_no_network
+    for some, fit in ((rows[~is_moving], _charts), (rows[is_moving], _moving_charts)):
+        if len(some):
+            maps = in_blocks(fit, anew, npe, forward, mean, some, slow_block())
+            old = stars.chart, stars.shear
+            chart, shear = replace_rows(old, some, maps)
+            stars = stars._replace(chart=chart, shear=shear)
+    return stars
+
+
+def adapt_poor_proposals(
+    stars: Star, found: Evidence, npe: Npe, forward: Forward, design: Design
+) -> tuple[Star, Evidence]:
+    """Maps, and the evidence with them, for stars whose flow proposes poorly.
+
+    Args:
+        stars: with their maps.
+        found: their evidence on the design.
+        npe: see `evidence_at`, as `forward`.
+        forward: the model.
+        design: the points.
+    """
+    middle = design.side**2 // 2
+    is_good = found.n_effective[:, middle] >= GOOD_SHARE * DRAWS
+    # NaN are poor, too; a map from elsewhere may be good at the centre alone
+    is_poor = ~np.asarray(is_good) | _is_from_elsewhere(stars.shear, design)
+    guided = np.flatnonzero(is_poor & ~np.asarray(stars.is_blind))
+    if len(guided):
+        stars = adapt_charts(stars, npe, forward, design.centre, guided)
+        again = evidence_at(stars, npe, forward, design.points, guided)
+        found = replace_rows(found, guided, again)
+    return _without_network(stars, found, npe, forward, design, is_poor)
+
+
+def _without_network(
+    stars: Star,
+    found: Evidence,
+    npe: Npe,
+    forward: Forward,
+    design: Design,
+    is_poor: Bool[np.ndarray, " star"],
+) -> tuple[Star, Evidence]:
+    """Proposals from the prior for stars whose map fails with those of the network.
+
+    A star far from the training stars of the network may have single draws with all of
+    the weight, whatever its map. The sum of the stars is then noise.
+    """
+    effective = np.nan_to_num(effective_draws(found, design))
+    is_lost = np.asarray(stars.is_blind) | (effective < MIN_SHARE * DRAWS)
+    rows = np.flatnonzero(is_poor & is_lost)
+    if len(rows) == 0 or isinstance(npe.star_flow, PriorFlow):
+        return stars, found
+    blind = stars._replace(is_blind=replace_rows(stars.is_blind, rows, True))
+    blind = adapt_charts(blind, npe, forward, design.centre, rows)
+    again = evidence_at(blind, npe, forward, design.points, rows)
+    better = np.nan_to_num(effective_draws(again, design)) > effective[rows]
+    rows, again = rows[better], Evidence(*(x[better] for x in again))
+    some = jax.tree.map(lambda x: np.asarray(x)[rows], blind)
+    return replace_rows(stars, rows, some), replace_rows(found, rows, again)
+
+
+def _is_from_elsewhere(shear: Shear, design: Design) -> Bool[np.ndarray, " star"]:
+    """Maps that move, and were fitted outside the design: too far for a linear law."""
+    away = np.asarray(shear.origin, float).T - design.centre[:, None]
+    distance = np.abs(np.linalg.solve(design.factor, away)).max(axis=0)
+    return moves(shear) & (distance > 1.0)
+
+
+def has_moving_maps(stars: Star) -> bool:
+    """Whether some star has a map that moves with the global latents."""
+    return bool(moves(stars.shear).any())
+
+
+def _charts(
+    stars: Star, npe: Npe, forward: Forward, point: Float[Array, " 2"]
+) -> tuple[Chart, Shear]:
+    def one(star: Star) -> tuple[Chart, Shear]:
+        return adapt_chart(star, npe, forward, point), star.shear
+
+    return lax.map(one, stars)
+
+
+def _moving_charts(
+    stars: Star, npe: Npe, forward: Forward, point: Float[Array, " 2"]
+) -> tuple[Chart, Shear]:
+    def one(star: Star) -> tuple[Chart, Shear]:
+        chart = adapt_chart(star, npe, forward, point)
+        return chart, star_shear(star._replace(chart=chart), npe, forward, point)
+
+    return lax.map(one, stars)

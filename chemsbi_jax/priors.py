@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple, TypeGuard, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
-from jax.scipy.special import ndtr, ndtri
+from jax.scipy.special import erfc, ndtri
 from jaxtyping import Array, Float, Key
 
 from chemsbi_jax.constants import T_END
@@ -142,9 +142,65 @@ def from_normal(
     prior: Sequence[dist.Distribution], latent: Float[AnyArray, "*b param"]
 ) -> Float[Array, "*b param"]:
     """Theta from standard-normal latents: the bijection that keeps all bounds."""
-    return jnp.stack(
-        [_from_normal(d, latent[..., i]) for i, d in enumerate(prior)], axis=-1
+    theta = [latent[..., i] for i in range(len(prior))]
+    bounded = [i for i, d in enumerate(prior) if _has_bounds(d)]
+    if bounded:
+        latents = jnp.stack([theta[i] for i in bounded], axis=-1)
+        inside = _inverse_cdf([prior[i] for i in bounded], _cdf(latents))
+    for i, d in enumerate(prior):
+        if is_normal(d):
+            loc, scale = _loc_scale(d)
+            theta[i] = loc + scale * theta[i]
+        elif i in bounded:
+            theta[i] = inside[..., bounded.index(i)]
+        else:
+            theta[i] = d.icdf(_cdf(jnp.asarray(theta[i])))
+    return jnp.stack(theta, axis=-1)
+
+
+def _has_bounds(d: dist.Distribution) -> bool:
+    """Whether it is uniform or a truncated normal."""
+    base = getattr(d, "base_dist", None)
+    return isinstance(d, dist.Uniform) or isinstance(base, dist.Normal)
+
+
+def _cdf(x: Array) -> Array:
+    """That of a standard normal, between the smallest and the largest probability.
+
+    By one special function, as each takes a program's compiler long.
+    """
+    tiny = jnp.finfo(x.dtype).eps
+    return jnp.clip(0.5 * erfc(-(0.5**0.5) * x), tiny, 1.0 - tiny)
+
+
+def _inverse_cdf(
+    prior: Sequence[dist.Distribution], q: Float[Array, "*b param"]
+) -> Float[Array, "*b param"]:
+    """Quantiles of uniform and truncated normal distributions, in one expression.
+
+    A truncated normal is mirrored where its bounds are in the upper tail, as
+    probabilities near 1 lose their digits.
+    """
+    place, scale, low, high = (
+        jnp.stack([jnp.asarray(x, q.dtype) for x in column])
+        for column in zip(*map(_bounds, prior), strict=True)
     )
+    is_flat = np.array([isinstance(d, dist.Uniform) for d in prior])
+    side = jnp.where(place >= low, 1.0, -1.0)
+    ends = jnp.stack([low, high]) - place
+    at_low, at_high = 0.5 * erfc(-(0.5**0.5) * side * ends / scale)
+    smallest, largest = jnp.finfo(q.dtype).tiny, 1.0 - jnp.finfo(q.dtype).eps
+    share = jnp.clip((1.0 - q) * at_low + q * at_high, smallest, largest)
+    bent = place + side * scale * ndtri(share)
+    return jnp.where(is_flat, low + q * scale, bent)  # of a flat one, its length
+
+
+def _bounds(d: dist.Distribution) -> tuple[Any, Any, Any, Any]:
+    """Centre, scale, and bounds; of a uniform one the middle and the length."""
+    low, high = (getattr(d, k, x) for k, x in (("low", -math.inf), ("high", math.inf)))
+    if isinstance(d, dist.Uniform):
+        return 0.5 * (low + high), high - low, low, high
+    return (*_loc_scale(cast(dist.Normal, getattr(d, "base_dist", d))), low, high)
 
 
 def _loc_scale(d: dist.Normal) -> tuple[Any, Any]:
@@ -157,14 +213,6 @@ def _to_normal(d: dist.Distribution, value: Array) -> Array:
         return (value - loc) / scale
     tiny = jnp.finfo(value.dtype).eps
     return ndtri(jnp.clip(d.cdf(value), tiny, 1.0 - tiny))
-
-
-def _from_normal(d: dist.Distribution, latent: AnyArray) -> Array:
-    if is_normal(d):
-        loc, scale = _loc_scale(d)
-        return loc + scale * latent
-    tiny = jnp.finfo(latent.dtype).eps
-    return d.icdf(jnp.clip(ndtr(latent), tiny, 1.0 - tiny))
 
 
 def to_spec(prior: Prior) -> dict:

@@ -40,7 +40,7 @@ def main(config: InferFlags, limits: Limits = Limits()) -> dict:
     if config.process_id > 0:
         infer_as_worker(catalog, **about)
         return {"warnings": []}
-    progress = config.out / PROGRESS
+    progress, drawn = config.out / PROGRESS, {}
     try:
         found = infer(
             catalog,
@@ -50,6 +50,7 @@ def main(config: InferFlags, limits: Limits = Limits()) -> dict:
             shared_errors=shared_settings(config),
             checkpoint=progress,
             watch=watch,
+            meanwhile=lambda first: drawn.update(first.draw(config.truth)),
         )
     except WidthError:  # a second run would resume at the same numbers
         progress.unlink(missing_ok=True)
@@ -57,7 +58,8 @@ def main(config: InferFlags, limits: Limits = Limits()) -> dict:
     if not config.quiet:
         print(found, flush=True)
     command = command_line("chemsbi infer", config, ("stars",))
-    summary = found.save(config.out, truth=config.truth, command=command)
+    truth = config.truth
+    summary = found.save(config.out, truth=truth, command=command, drawn=drawn)
     progress.unlink(missing_ok=True)
     if not config.quiet:
         print(closing_line(found, config.out))

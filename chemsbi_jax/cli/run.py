@@ -1,5 +1,6 @@
 """What every command shares: reading flags, exit codes, records."""
 
+import atexit
 import gc
 import shlex
 import sys
@@ -44,6 +45,8 @@ def run(
     from chemsbi_jax.cli.cache import use_compilation_cache  # JAX, after the flags
     from chemsbi_jax.compute.devices import use_all_cores
 
+    # at exit nothing is collected: a second for a million objects that all end anyway
+    atexit.register(gc.freeze)
     use_all_cores()
     if getattr(flags, "compilation_cache", True):
         use_compilation_cache()

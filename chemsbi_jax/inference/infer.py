@@ -1,7 +1,8 @@
 """`infer`: stars in, posterior with checks and warnings out."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -63,6 +64,13 @@ class Problem(NamedTuple):
         return self.model is not None and not self.model.is_own
 
 
+class Second(NamedTuple):
+    """The second interval of an inference."""
+
+    take: Callable[[], SharedAnswer]  # waits for it
+    is_running: Callable[[], bool]  # whether a thread is still making it
+
+
 def infer(
     stars: Stars | Catalog | str | os.PathLike,
     *,
@@ -80,6 +88,7 @@ def infer(
     checkpoint: Path | None = None,
     quiet: bool = False,
     watch: Stopwatch | None = None,
+    meanwhile: Callable[[Inference], object] | None = None,
 ) -> Inference:
     """Posterior of (alpha_imf, log10_n_ia), with all checks and warnings.
 
@@ -110,6 +119,8 @@ def infer(
         checkpoint: file that keeps the progress on a large table; not deleted here.
         quiet: no progress bars, and no stage names on stderr.
         watch: a running `Stopwatch`, whose stages join `Inference.seconds`.
+        meanwhile: called with the result without its second interval while a thread
+            makes that; not called where none does. For work on the first interval.
 
     Raises:
         InputError: the table or the networks can't be used, or the posterior is
@@ -125,10 +136,10 @@ def infer(
     keys = split_key(jax.random.key(seed) if is_seeded else key)
     run = Run(problem.networks, limits, watch)
     by = method, checkpoint
-    answer, shared, checked = _answer_and_check(keys, problem, run, by, shared_errors)
-    return Inference(
+    answer, second, checked = _answer_and_check(keys, problem, run, by, shared_errors)
+    first = Inference(
         posterior=answer.posterior,
-        **checked._asdict() | shared._asdict(),
+        **checked._asdict(),
         networks=problem.networks,
         n_stars=len(problem.stars.values),
         n_used=count_used(problem.stars, answer.posterior),
@@ -138,6 +149,9 @@ def infer(
         key=keys.figures,
         watch=watch,
     )
+    if meanwhile is not None and second.is_running():
+        meanwhile(first)
+    return replace(first, **second.take()._asdict())
 
 
 def infer_as_worker(
@@ -227,7 +241,7 @@ def _answer_and_check(
     run: Run,
     by: tuple[Literal["auto"] | Method, Path | None],
     wanted: bool | SharedErrors,
-) -> tuple[Answer, SharedAnswer, Checked]:
+) -> tuple[Answer, Second, Checked]:
     (method, checkpoint), stars = by, problem.stars
     is_small = len(stars.values) <= run.limits.max_exact  # others take stars out
     early = is_small and not problem.is_guided
@@ -237,7 +251,8 @@ def _answer_and_check(
             found = answer_guided(keys.answer, run, stars, method)
         _require_width(found.answer, problem)
         shared = second.of(without_left_out(stars, found.answer.posterior)[0])
-        return found.answer, shared, check_guided(keys, run, stars, found)
+        made = Second(lambda: shared, lambda: False)
+        return found.answer, made, check_guided(keys, run, stars, found)
     answer = _answer(keys, problem, method, run.limits, checkpoint, run.watch)
     if answer is None:
         raise RuntimeError("Only process 0 may call `infer`; use `infer_as_worker`.")
@@ -248,7 +263,7 @@ def _answer_and_check(
         shared()
     around = Around(method == "auto", lambda: shared().is_interval)
     checked = run_checks(keys, run, stars, answer, around)
-    return answer, shared(), checked
+    return answer, Second(shared, lambda: second.is_running), checked
 
 
 def _require_width(answer: Answer, problem: Problem) -> None:

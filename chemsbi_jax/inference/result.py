@@ -27,7 +27,7 @@ from chemsbi_jax.inference.text import as_html, as_text
 from chemsbi_jax.options import Limits
 from chemsbi_jax.results.stopwatch import Stopwatch
 from chemsbi_jax.results.warnings import list_warnings
-from chemsbi_jax.storage.files import plain
+from chemsbi_jax.storage.files import plain, whole_file
 from chemsbi_jax.types import AMORTISED, AnyArray, GalaxyPosterior, Stars
 
 if TYPE_CHECKING:
@@ -190,6 +190,7 @@ class Inference:
         *,
         truth: Truth | None = None,
         command: str = "chemsbi_jax.infer(...)",
+        drawn: Mapping[str, bytes] | None = None,
     ) -> dict:
         """Write all files of a result; each appears whole, summary.json last.
 
@@ -201,6 +202,7 @@ class Inference:
             folder: made if it is not there.
             truth: marked in the figures, if known.
             command: the command that repeats the run, for report.html.
+            drawn: the figures of `draw`, if they are at hand.
 
         Returns:
             The content of summary.json.
@@ -210,9 +212,12 @@ class Inference:
         """
         from chemsbi_jax import plots
 
-        folder = Path(folder)
-        with self.watch("figures and files"):
-            for name, figure in self._figures(truth):
+        folder, drawn = Path(folder), drawn or self.draw(truth)
+        with self.watch("files"):
+            for name, content in drawn.items():
+                with whole_file(folder / f"{name}.png") as path:
+                    path.write_bytes(content)
+            for name, figure in self._shared_figures(truth):
                 plots.save_figure(figure, folder / f"{name}.png")
             few = self.draws.theta[:, :N_SAVED_DRAWS]
             path = folder / "posterior.nc"
@@ -233,14 +238,23 @@ class Inference:
         results.write_summary(folder / "summary.json", summary)
         return summary
 
+    def draw(self, truth: Truth | None = None) -> dict[str, bytes]:
+        """Name -> figure of the first interval, as a PNG file; needs no second one."""
+        from chemsbi_jax import plots
+
+        figures = {
+            "posterior": lambda: self.plot_posterior(truth),
+            "convergence": lambda: self.plot_convergence(truth),
+            "first_star": self.plot_first_star,
+            "predictive": self.plot_predictive,
+        }
+        with self.watch("figures"):
+            return {name: plots.as_png(make()) for name, make in figures.items()}
+
     def _saved(self) -> GalaxyPosterior:
         return self.posterior._replace(checks=self.checks.as_dict())
 
-    def _figures(self, truth: Truth | None) -> Iterator[tuple[str, "Figure"]]:
-        yield "posterior", self.plot_posterior(truth)
-        yield "convergence", self.plot_convergence(truth)
-        yield "first_star", self.plot_first_star()
-        yield "predictive", self.plot_predictive()
+    def _shared_figures(self, truth: Truth | None) -> Iterator[tuple[str, "Figure"]]:
         if self.shared_errors is not None and self.shared_errors.is_converged:
             yield from shared_figures(self.posterior, self.shared_errors, truth)
 

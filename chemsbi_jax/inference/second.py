@@ -27,6 +27,11 @@ class SecondInterval(NamedTuple):
         """Whether a thread makes it."""
         return self.begun is not None
 
+    @property
+    def is_running(self) -> bool:
+        """Whether a thread is still making it."""
+        return self.begun is not None and not self.begun.done()
+
     def of(self, stars: Stars) -> SharedAnswer:
         """The interval of the stars that the first one used.
 

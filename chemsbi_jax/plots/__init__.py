@@ -20,6 +20,7 @@ from chemsbi_jax.plots.galaxy import plot_convergence as plot_convergence
 from chemsbi_jax.plots.galaxy import plot_galaxy as plot_galaxy
 from chemsbi_jax.plots.predictive import plot_predictive as plot_predictive
 from chemsbi_jax.plots.style import STYLE as STYLE
+from chemsbi_jax.plots.style import as_png as as_png
 from chemsbi_jax.plots.style import save_figure as save_figure
 from chemsbi_jax.plots.training import plot_emulator_errors as plot_emulator_errors
 from chemsbi_jax.plots.training import plot_losses as plot_losses

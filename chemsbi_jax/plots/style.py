@@ -1,6 +1,7 @@
 """What all figures share: colours, labels, ellipses and how they are saved."""
 
 import gc
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -137,11 +138,23 @@ def save_figure(fig: Figure, path: str | os.PathLike) -> None:
 
     A PNG has the user's `savefig.dpi` if that is a number, else 150 dots per inch.
     """
-    dpi = mpl.rcParams["savefig.dpi"]
     suffix = os.path.splitext(path)[1].lstrip(".").lower() or "png"
+    with whole_file(path) as temporary:
+        _draw(fig, temporary, suffix)
+
+
+def as_png(fig: Figure) -> bytes:
+    """The figure as `save_figure` writes it into a PNG file."""
+    buffer = io.BytesIO()
+    _draw(fig, buffer, "png")
+    return buffer.getvalue()
+
+
+def _draw(fig: Figure, target: os.PathLike | io.BytesIO, suffix: str) -> None:
+    dpi = mpl.rcParams["savefig.dpi"]
     dpi = DPI if dpi == "figure" else dpi
-    with whole_file(path) as temporary, _no_collector(), _laid_out(fig, dpi):
-        fig.savefig(temporary, dpi=dpi, format=suffix)
+    with _no_collector(), _laid_out(fig, dpi):
+        fig.savefig(target, dpi=dpi, format=suffix)
 
 
 @contextmanager

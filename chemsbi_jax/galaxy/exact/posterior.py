@@ -249,10 +249,14 @@ def _next_design(last: Round) -> tuple[Design, float]:
         return Design(mean, factor, side), SEARCH_REACH_SIGMA
     reach = REACH_SIGMA if last.is_search else last.reach
     if last.is_settled and not last.is_complete:
-        reach, side = WIDE_REACH_SIGMA, max(SIDES)
+        reach, side = WIDE_REACH_SIGMA, _next_side(side)
     elif last.is_settled and not last.is_resolved:
-        side = min(s for s in (MIN_SIDE, *SIDES) if s > side)
+        side = _next_side(side)
     return Design(mean, design_factor(covariance, reach), side), reach
+
+
+def _next_side(side: int) -> int:
+    return min((s for s in SIDES if s > side), default=side)
 
 
 def _quality(one: Round) -> tuple[bool, int]:

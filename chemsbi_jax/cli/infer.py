@@ -55,15 +55,17 @@ def main(config: InferFlags, limits: Limits = Limits()) -> dict:
     except WidthError:  # a second run would resume at the same numbers
         progress.unlink(missing_ok=True)
         raise
-    if not config.quiet:
-        print(found, flush=True)
-    command = command_line("chemsbi infer", config, ("stars",))
-    truth = config.truth
+    _print(found, config)
+    command, truth = command_line("chemsbi infer", config, ("stars",)), config.truth
     summary = found.save(config.out, truth=truth, command=command, drawn=drawn)
     progress.unlink(missing_ok=True)
-    if not config.quiet:
-        print(closing_line(found, config.out))
+    _print(closing_line(found, config.out), config)
     return summary
+
+
+def _print(content: object, config: InferFlags) -> None:
+    if not config.quiet:
+        print(content, flush=True)
 
 
 def shared_settings(config: InferFlags) -> bool | SharedErrors:

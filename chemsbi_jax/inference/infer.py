@@ -39,8 +39,7 @@ from chemsbi_jax.inference.guided import (
     guided_model,
 )
 from chemsbi_jax.inference.result import Inference
-from chemsbi_jax.inference.second import second_interval
-from chemsbi_jax.inference.shared import SharedAnswer
+from chemsbi_jax.inference.second import Pending, second_interval
 from chemsbi_jax.npe import choose_weights
 from chemsbi_jax.options import CatalogOptions, Limits
 from chemsbi_jax.results import provenance
@@ -62,13 +61,6 @@ class Problem(NamedTuple):
     def is_guided(self) -> bool:
         """Whether the network was trained with other yields and is only a guide."""
         return self.model is not None and not self.model.is_own
-
-
-class Second(NamedTuple):
-    """The second interval of an inference."""
-
-    take: Callable[[], SharedAnswer]  # waits for it
-    is_running: Callable[[], bool]  # whether a thread is still making it
 
 
 def infer(
@@ -137,21 +129,34 @@ def infer(
     run = Run(problem.networks, limits, watch)
     by = method, checkpoint
     answer, second, checked = _answer_and_check(keys, problem, run, by, shared_errors)
-    first = Inference(
+    about = _provenance(problem, seed if is_seeded else None)
+    first = _first(answer, checked, problem, run, about, keys.figures)
+    if meanwhile is not None and second.is_running():
+        meanwhile(first)
+    return replace(first, **second.take()._asdict())
+
+
+def _first(
+    answer: Answer,
+    checked: Checked,
+    problem: Problem,
+    run: Run,
+    about: Mapping,
+    key: Key[Array, ""],
+) -> Inference:
+    """The result without its second interval."""
+    return Inference(
         posterior=answer.posterior,
         **checked._asdict(),
         networks=problem.networks,
         n_stars=len(problem.stars.values),
         n_used=count_used(problem.stars, answer.posterior),
         report=problem.report,
-        provenance=_provenance(problem, seed if is_seeded else None),
-        limits=limits,
-        key=keys.figures,
-        watch=watch,
+        provenance=about,
+        limits=run.limits,
+        key=key,
+        watch=run.watch,
     )
-    if meanwhile is not None and second.is_running():
-        meanwhile(first)
-    return replace(first, **second.take()._asdict())
 
 
 def infer_as_worker(
@@ -241,7 +246,7 @@ def _answer_and_check(
     run: Run,
     by: tuple[Literal["auto"] | Method, Path | None],
     wanted: bool | SharedErrors,
-) -> tuple[Answer, Second, Checked]:
+) -> tuple[Answer, Pending, Checked]:
     (method, checkpoint), stars = by, problem.stars
     is_small = len(stars.values) <= run.limits.max_exact  # others take stars out
     early = is_small and not problem.is_guided
@@ -251,7 +256,7 @@ def _answer_and_check(
             found = answer_guided(keys.answer, run, stars, method)
         _require_width(found.answer, problem)
         shared = second.of(without_left_out(stars, found.answer.posterior)[0])
-        made = Second(lambda: shared, lambda: False)
+        made = Pending(lambda: shared, lambda: False)
         return found.answer, made, check_guided(keys, run, stars, found)
     answer = _answer(keys, problem, method, run.limits, checkpoint, run.watch)
     if answer is None:
@@ -263,7 +268,7 @@ def _answer_and_check(
         shared()
     around = Around(method == "auto", lambda: shared().is_interval)
     checked = run_checks(keys, run, stars, answer, around)
-    return answer, Second(shared, lambda: second.is_running), checked
+    return answer, Pending(shared, lambda: second.is_running), checked
 
 
 def _require_width(answer: Answer, problem: Problem) -> None:

@@ -15,6 +15,13 @@ from chemsbi_jax.results.stopwatch import Stopwatch
 from chemsbi_jax.types import Stars
 
 
+class Pending(NamedTuple):
+    """A second interval of known stars."""
+
+    take: Callable[[], SharedAnswer]  # waits for it
+    is_running: Callable[[], bool]  # whether a thread is still making it
+
+
 class SecondInterval(NamedTuple):
     """A second interval that is made at the call, or has been begun."""
 

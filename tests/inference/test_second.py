@@ -1,5 +1,7 @@
 """The second interval is the same, begun beside the first one or made after it."""
 
+from concurrent.futures import Future
+
 import jax
 import numpy as np
 import pytest
@@ -50,3 +52,13 @@ def test_no_interval_is_begun_that_is_not_wanted(run, stars):
     second = second_interval(jax.random.key(0), run, stars, False, early=True)
     assert not second.is_begun
     assert second.of(stars).shared_errors is None
+
+
+def test_runs_until_the_thread_is_done(run, stars):
+    second = second_interval(jax.random.key(0), run, stars, True, early=False)
+    assert not second.is_running
+    begun = Future()
+    second = second._replace(begun=begun)
+    assert second.is_running
+    begun.set_result(None)
+    assert not second.is_running

@@ -185,6 +185,8 @@ class GalaxyChecks(TypedDict, total=False):
     n_nuts: int  # random stars of NUTS
     points: int  # of the stars' integrals
     effective_points: float  # second percentile over the stars
+    likelihood_power: float  # factor of the log likelihood of all stars
+    counted_stars: float  # the power times the number of stars
     width_over_prior: dict[str, float]  # shared parameter -> ratio
     not_narrowed: list[str]  # shared parameters
 

@@ -91,6 +91,8 @@ def infer_shared(
     parts = ["by NUTS"] if is_nuts else []
     if n_subset:
         parts.append(f"from {n_subset} random stars of {n_stars}")
+    if is_nuts and "counted_stars" in checks:
+        parts.append(f"which count as {checks['counted_stars']:.0f}")
     note = f"The interval with shared errors is {', '.join(parts)}."
     return SharedAnswer(found, note if parts else "")
 

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int, Key
 from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL, SHARED_FACTORS
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.border import in_float32
-from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode
+from chemsbi_jax.galaxy.hierarchical.mode import Mode, find_shared_mode
 from chemsbi_jax.galaxy.hierarchical.model_fit import fit_stars, shared_misfit
 from chemsbi_jax.galaxy.hierarchical.network import SharedNetwork as SharedNetwork
 from chemsbi_jax.galaxy.hierarchical.posterior import (
@@ -31,7 +31,7 @@ from chemsbi_jax.galaxy.hierarchical.posterior import (
 from chemsbi_jax.galaxy.hierarchical.result import (
     HierarchicalPosterior as HierarchicalPosterior,
 )
-from chemsbi_jax.galaxy.hierarchical.result import far_population, to_result
+from chemsbi_jax.galaxy.hierarchical.result import far_population, is_doubted, to_result
 from chemsbi_jax.galaxy.hierarchical.sampling import (
     MOST_STARS,
     by_nuts,
@@ -212,15 +212,39 @@ def _with_likelihood(
         "far_population": far_population(mode.psi, place[2]),
     }
     if is_nuts:
-        latents, nuts = by_nuts(keys.nuts, *place, latents, mode, quiet=quiet)
+        doubt = is_doubted(check.p, extra)
+        latents, nuts = _by_nuts(keys, fit, case, some, latents, mode, doubt, quiet)
         # key reuse: the noise of the mock galaxies
         check, extra = case.check(keys.check, latents), extra | nuts
-        if len(some.rows) < len(case.readings.values):
-            extra["n_nuts"] = len(some.rows)
     found = case.result(latents, check, extra)
     if not found.is_converged:
         return found
     return _with_misfit(fit.misfit, found, some, case.model, place[2], mode.psi)
+
+
+def _by_nuts(
+    keys: Keys,
+    fit: FitKeys,
+    case: Case,
+    some: Some,
+    latents: Float[np.ndarray, "draw psi"],
+    mode: Mode,
+    is_doubted: bool,
+    quiet: bool,
+) -> tuple[Float[np.ndarray, "kept psi"], dict]:
+    """Draws of NUTS and their checks; coarsened where the model is in doubt."""
+    place, n = (some.stars, case.model, case.galaxy.layout), len(some.rows)
+    power = case.settings.likelihood_power(n, is_doubted)
+    if power < 1.0:
+        how = {"power": power, "quiet": quiet}
+        # key reuse: the points of the other mode
+        mode = find_shared_mode(fit.mode, *place, latents.mean(axis=0), **how)
+    draws, extra = by_nuts(keys.nuts, *place, latents, mode, power=power, quiet=quiet)
+    if is_doubted and case.settings.model_stars is None:
+        extra["counted_stars"] = power * n
+    if n < len(case.readings.values):
+        extra["n_nuts"] = n
+    return draws, extra
 
 
 def _with_misfit(

@@ -49,7 +49,7 @@ class MarginalDensity(NamedTuple):
     """Posterior density of the coordinates of psi."""
 
     stars: Star
-    counts: Float[AnyArray, " star"]  # 1, or 0 for a row that only fills up
+    counts: Float[AnyArray, " star"]  # `power`, or 0 for a row that only fills up
     middle: Float[AnyArray, " reading"]  # near all readings: keeps digits
     model: Model
     layout: Layout
@@ -127,6 +127,7 @@ def make_marginal_density(
     layout: Layout,
     points: Points,
     axes: Whitening,
+    power: float = 1.0,
 ) -> MarginalDensity:
     """The density in coordinates of psi.
 
@@ -138,6 +139,7 @@ def make_marginal_density(
         layout: of psi.
         points: `make_points`.
         axes: the coordinates.
+        power: factor of the log likelihood, see `SharedErrors.model_stars`.
     """
     n = len(stars.values)
     rows = np.arange(padded_length(n)) % n
@@ -147,7 +149,7 @@ def make_marginal_density(
     middle = np.sum(stars.seen * plain, axis=0) / seen
     return MarginalDensity(
         jax.tree.map(lambda x: np.asarray(x)[rows], stars),
-        np.asarray(np.arange(len(rows)) < n, np.float32),
+        np.where(np.arange(len(rows)) < n, power, 0.0).astype(np.float32),
         np.asarray(middle, np.float32),
         model,
         layout,

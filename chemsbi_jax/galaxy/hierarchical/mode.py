@@ -53,6 +53,7 @@ def find_shared_mode(
     layout: Layout,
     start: Float[np.ndarray, " psi"] | None = None,
     *,
+    power: float = 1.0,
     rough: bool = False,
     quiet: bool = True,
 ) -> Mode:
@@ -65,6 +66,7 @@ def find_shared_mode(
         layout: of psi.
         start: psi of the first round; None takes the middle of the prior, with more
             scatter.
+        power: factor of the log likelihood, see `SharedErrors.model_stars`.
         rough: find the curvature in `ROUGH_ROUNDS` only, by forward differences. The
             mode is the same, in half of the time; `covariance` is only an estimate.
         quiet: no progress bar.
@@ -75,7 +77,7 @@ def find_shared_mode(
     points = make_points(key, N_POINTS)
     psi = _first(layout) if start is None else np.asarray(start, float)
     axes = make_whitening(psi, np.eye(len(psi)))
-    density = make_marginal_density(stars, model, layout, points, axes)
+    density = make_marginal_density(stars, model, layout, points, axes, power)
     for i in tqdm(range(ROUNDS), desc="mode", unit="round", disable=quiet):
         now = sober if i < SOBER_ROUNDS else layout
         axes = axes.moved(psi)

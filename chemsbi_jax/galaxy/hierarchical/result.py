@@ -1,6 +1,6 @@
 """The posterior of the shared parameters as a user reads it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,13 +9,17 @@ from jaxtyping import Float
 
 from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL, PARAMETERS
 from chemsbi_jax.diagnostics.misfit import Misfit
-from chemsbi_jax.galaxy.hierarchical.settings import ENOUGH_POINTS, FAR_MODE, LOCAL
+from chemsbi_jax.galaxy.hierarchical.settings import (
+    ENOUGH_POINTS,
+    FAR_MODE,
+    LOCAL,
+    MIN_P,
+)
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, physical, psi_names
 from chemsbi_jax.priors import Prior
 from chemsbi_jax.storage.files import plain
 from chemsbi_jax.types import GalaxyChecks, GalaxyPosterior
 
-MIN_P = 0.05  # of the predictive check: below it, there is a warning
 QUANTILES = {"q05": 0.05, "q16": 0.16, "q50": 0.5, "q84": 0.84, "q95": 0.95}
 NOT_NARROWED = 0.9  # posterior width over the prior's
 FAR_LATENT = 3.0  # prior widths from the middle of the prior
@@ -72,16 +76,32 @@ class HierarchicalPosterior(NamedTuple):
             parts.append(self._contradicted())
         if c.get("predictive_p", 1.0) < MIN_P:
             parts.append(self._unusual())
-        if far := c.get("far_population"):
-            each = ", ".join(f"{name} {away:+.1f}" for name, away in far.items())
+        if c.get("far_population"):
+            parts.append(self._far())
+        if is_nuts and "counted_stars" in c:
             parts.append(
-                "The posterior density of all shared parameters is largest for a "
-                f"population far from the middle of its prior ({each} prior widths). A "
-                "normal distribution of each local parameter does not describe these "
-                "stars: the interval with shared errors may be far off, by NUTS above "
-                "all."
+                "A check contradicts the model with shared errors. Therefore the "
+                f"stars count as {c['counted_stars']:.0f} stars in its interval by "
+                "NUTS (coarsened posterior): an error of the model that all stars "
+                "share would decide a narrower one."
             )
         return " ".join(parts)
+
+    def _far(self) -> str:
+        c = self.posterior.checks
+        far = c["far_population"].items()
+        each = ", ".join(f"{name} {away:+.1f}" for name, away in far)
+        advice = (
+            ""
+            if "counted_stars" in c
+            else ": the interval with shared errors may be far off"
+        )
+        return (
+            "The posterior density of all shared parameters is largest for a "
+            f"population far from the middle of its prior ({each} prior widths). A "
+            "normal distribution of each local parameter does not describe these "
+            f"stars{advice}."
+        )
 
     def _contradicted(self) -> str:
         c = self.posterior.checks
@@ -155,6 +175,17 @@ def _describe(x: Float[np.ndarray, " draw"]) -> dict[str, float]:
     levels = np.quantile(x, list(QUANTILES.values()))
     moments = {"mean": float(x.mean()), "sd": float(x.std(ddof=1))}
     return moments | dict(zip(QUANTILES, map(float, levels), strict=True))
+
+
+def is_doubted(p: float, checks: Mapping) -> bool:
+    """Whether a check contradicts the model with shared errors.
+
+    Args:
+        p: of the predictive check.
+        checks: `mode_distance` and `far_population`.
+    """
+    is_far = not checks["mode_distance"] < FAR_MODE
+    return bool(p < MIN_P or is_far or checks["far_population"])
 
 
 def far_population(psi: Float[np.ndarray, " psi"], layout: Layout) -> dict[str, float]:

@@ -79,6 +79,7 @@ def sample_psi(
     layout: Layout,
     mode: Mode,
     *,
+    power: float = 1.0,
     sizes: ChainSizes | None = None,
     quiet: bool = True,
 ) -> PsiChains:
@@ -90,13 +91,14 @@ def sample_psi(
         model: forward model and prior.
         layout: of psi.
         mode: of psi given these stars, around which the chains start.
+        power: factor of the log likelihood, see `SharedErrors.model_stars`.
         sizes: lengths of the chains; None takes more steps where they are fast.
         quiet: no progress bar.
     """
     keys = Keys(*jax.random.split(key, len(Keys._fields)))
     axes = make_whitening(mode.psi, mode.covariance)
     count = make_points(keys.points, N_POINTS)
-    density = make_marginal_density(stars, model, layout, count, axes)
+    density = make_marginal_density(stars, model, layout, count, axes, power)
     n_points, fewest = enough_points(density)
     if sizes is None:
         sizes = LONG if n_points <= FEW_POINTS else USUAL
@@ -169,6 +171,7 @@ def by_nuts(
     latents: Float[np.ndarray, "draw psi"],
     mode: Mode,
     *,
+    power: float = 1.0,
     sizes: ChainSizes | None = None,
     quiet: bool = True,
 ) -> tuple[Float[np.ndarray, "kept psi"], dict]:
@@ -181,11 +184,13 @@ def by_nuts(
         layout: of psi.
         latents: draws of psi from the network.
         mode: of psi given these stars.
+        power: factor of the log likelihood, see `SharedErrors.model_stars`.
         sizes: lengths of the chains; None takes more steps where they are fast.
         quiet: no progress bar.
     """
     try:
-        found = sample_psi(key, stars, model, layout, mode, sizes=sizes, quiet=quiet)
+        how = {"power": power, "sizes": sizes, "quiet": quiet}
+        found = sample_psi(key, stars, model, layout, mode, **how)
     except np.linalg.LinAlgError:  # chains that stand still, or are no numbers
         return latents, {"sampler": "network"}
     checks = {
@@ -195,6 +200,7 @@ def by_nuts(
         "divergences": found.n_divergent,
         "points": found.n_points,
         "effective_points": found.fewest_points,
+        "likelihood_power": power,
     }
     draws = found.psi.reshape(-1, found.psi.shape[-1])
     return (draws if found.is_converged else latents), checks

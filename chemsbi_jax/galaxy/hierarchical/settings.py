@@ -1,5 +1,6 @@
 """Priors of the shared parameters: one scale a block, or one a parameter."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ BLOCKS = ("yields", "zero_points", "population", "scatter", "outliers")
 LOCAL = PARAMETERS[N_GLOBAL:]
 SAMPLERS = ("network", "nuts")
 ENOUGH_POINTS = 10.0  # effective ones, of a precise star, for NUTS
+MIN_P = 0.05  # of the predictive check: below it, there is a warning
+MODEL_STARS = 20.0  # see `SharedErrors.model_stars`
 FAR_MODE = 1.5  # widths of the network's interval, of the mode from its middle
 
 
@@ -43,6 +46,23 @@ class SharedErrors:
     """How the posterior is drawn. "network" takes seconds. "nuts" samples the
     likelihood of at most 256 stars in one to ten minutes, and is narrower from tens of
     stars on; where it does not converge, the draws are those of the network."""
+    model_stars: float | None = None
+    """Number m of stars whose noise is as large as the error of the model's form, for
+    NUTS: the log likelihood of n stars is multiplied by m / (m + n) (coarsened
+    posterior, Miller & Dunson 2019). None: 20 where a check contradicts the model,
+    else infinite."""
+
+    def likelihood_power(self, n_stars: int, is_doubted: bool) -> float:
+        """Factor of the log likelihood of all stars, at most 1.
+
+        Args:
+            n_stars: number of stars.
+            is_doubted: whether a check contradicts the model.
+        """
+        m = self.model_stars
+        if m is None:
+            m = MODEL_STARS if is_doubted else math.inf
+        return 1.0 if math.isinf(m) else m / (m + n_stars)
 
 
 def prior_scales(
@@ -55,11 +75,16 @@ def prior_scales(
         factors: names of the yield factors.
 
     Raises:
-        InputError: an unknown block, name or sampler, or a scale that is negative.
+        InputError: an unknown block, name or sampler, a scale that is negative, or
+            `model_stars` that is not positive.
     """
     if settings.sampler not in SAMPLERS:
         raise InputError(
             f"Expected a sampler from {SAMPLERS}; got {settings.sampler!r}."
+        )
+    if settings.model_stars is not None and not settings.model_stars > 0.0:
+        raise InputError(
+            f"Expected model_stars above 0, or none; got {settings.model_stars}."
         )
     unknown = set(settings.hold) - set(BLOCKS)
     if unknown:

@@ -271,19 +271,19 @@ def table(rows: list[dict], summary: dict) -> str:
     """Markdown: one line a galaxy, and the coverage below."""
     lines = [
         "| stars | alpha_imf | log10_n_ia | distance [sd] | chi2 | predictive p "
-        "| gain [nats] | r-hat of NUTS |",
+        "| gain [nats] | r-hat of NUTS; stars that count |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for r in rows:
         pairs = [f"{m:.3f} ± {s:.3f}" for m, s in zip(r["mean"], r["sd"], strict=True)]
-        if not r["converged"]:
-            pairs = ["not made"] * 2
+        pairs = pairs if r["converged"] else ["not made"] * 2
         away = ", ".join(f"{x:+.2f}" for x in r.get("away", ()))
         chi2 = f"{r['chi2']:.2f}" if "chi2" in r else ""
         c, checks = r["checks"], f"{r['checks']['predictive_p']:.3f}"
         gained = f"{r['gain']:.0f}" if "gain" in r else ""
         r_hat = f"{c['r_hat']:.2f}" if "r_hat" in c else ""
         r_hat += " (by the network)" if c.get("sampler") == "network" else ""
+        r_hat += f"; {c['counted_stars']:.0f} stars" if "counted_stars" in c else ""
         cells = (r["name"], *pairs, away, chi2, checks, gained, r_hat)
         lines.append(f"| {' | '.join(cells)} |")
     if summary.get("n"):

@@ -10,6 +10,7 @@ from chemsbi_jax.constants import ABUNDANCES, SHARED_FACTORS
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy import hierarchical as h
 from chemsbi_jax.galaxy.hierarchical import small
+from chemsbi_jax.galaxy.hierarchical.settings import MODEL_STARS
 from chemsbi_jax.galaxy.hierarchical.shared import make_layout, psi_names, unpack
 
 
@@ -59,11 +60,27 @@ def test_names_and_scales():
         h.SharedErrors(hold=("yield",)),
         h.SharedErrors(yields={"sn2_zz": 0.1}),
         h.SharedErrors(zero_points=-0.1),
+        h.SharedErrors(model_stars=0.0),
+        h.SharedErrors(model_stars=np.nan),
     ],
 )
 def test_bad_settings(settings):
     with pytest.raises(InputError, match="Expected"):
         make_layout(settings, SHARED_FACTORS)
+
+
+@pytest.mark.parametrize(
+    ("model_stars", "is_doubted", "expected"),
+    [
+        (None, False, 1.0),
+        (None, True, MODEL_STARS / (MODEL_STARS + 60)),
+        (np.inf, True, 1.0),
+        (30.0, False, 1.0 / 3.0),
+    ],
+)
+def test_power_of_the_likelihood(model_stars, is_doubted, expected):
+    settings = h.SharedErrors(model_stars=model_stars)
+    assert settings.likelihood_power(60, is_doubted) == pytest.approx(expected)
 
 
 def test_no_interval_without_convergence():

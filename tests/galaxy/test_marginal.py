@@ -14,7 +14,7 @@ from chemsbi_jax.galaxy.hierarchical.marginal import (
 )
 from chemsbi_jax.galaxy.hierarchical.mode import Mode, find_shared_mode
 from chemsbi_jax.galaxy.hierarchical.place import look_at
-from chemsbi_jax.galaxy.hierarchical.result import far_population, to_result
+from chemsbi_jax.galaxy.hierarchical.result import far_population, is_doubted, to_result
 from chemsbi_jax.galaxy.hierarchical.sampling import (
     LARGEST_R_HAT,
     LEAST_POINTS,
@@ -100,40 +100,49 @@ def test_points_with_shared_errors_of_iron(model, wide, key):
 
 
 @pytest.mark.thorough
-def test_mode_of_a_linear_model_is_that_of_least_squares(model, wide, key):
-    """With all widths held, the posterior of psi is normal."""
+@pytest.mark.parametrize("power", [1.0, 0.2])
+def test_mode_of_a_linear_model_is_that_of_least_squares(model, wide, key, power):
+    """With all widths held, the posterior of psi is normal, and so are its powers."""
     layout = make_layout(CONSTANT, SHARED_FACTORS)
-    found = find_shared_mode(key, rows_of(wide)[0], model, layout)
+    task = key, rows_of(wide)[0], model, layout
+    found = find_shared_mode(*task, power=power)
     assert found.gain < 0.1
     before = look_at(*rows_of(wide), model, layout, np.zeros(len(found.psi)))
+    prior = np.eye(len(found.psi))
+    information = power * (np.linalg.inv(before.covariance) - prior)
+    covariance = np.linalg.inv(prior + information)
     # one step of Fisher scoring from anywhere ends at the mode
-    score = before.stars.score.sum(axis=0) - before.psi
-    away = found.psi - before.psi - before.covariance @ score
-    widths = np.sqrt(np.diag(before.covariance))
+    score = power * before.stars.score.sum(axis=0) - before.psi
+    away = found.psi - before.psi - covariance @ score
+    widths = np.sqrt(np.diag(covariance))
     np.testing.assert_allclose(away / widths, 0.0, atol=0.2)
     curved = np.sqrt(np.diag(found.covariance))
     np.testing.assert_allclose(curved / widths, 1.0, atol=0.15)
-    rough = find_shared_mode(key, rows_of(wide)[0], model, layout, rough=True)
+    rough = find_shared_mode(*task, power=power, rough=True)
     np.testing.assert_allclose((rough.psi - found.psi) / widths, 0.0, atol=0.2)
     assert rough.value == pytest.approx(found.value, abs=0.1)
 
 
 @pytest.mark.thorough
-def test_nuts_without_the_stars_finds_the_normal_posterior(model, wide, key):
+@pytest.mark.parametrize("power", [1.0, 0.2])
+def test_nuts_without_the_stars_finds_the_normal_posterior(model, wide, key, power):
     """All parameters of psi that the stars narrow, not only two."""
     key_mode, key_run = jax.random.split(key)
     layout = make_layout(CONSTANT, SHARED_FACTORS)
     rows, local = rows_of(wide)
-    mode = find_shared_mode(key_mode, rows, model, layout)
-    expected = look_at(rows, local, model, layout, mode.psi)
+    mode = find_shared_mode(key_mode, rows, model, layout, power=power)
+    prior = np.eye(len(mode.psi))
+    whole = look_at(rows, local, model, layout, mode.psi).covariance
+    information = power * (np.linalg.inv(whole) - prior)
+    widths = np.sqrt(np.diag(np.linalg.inv(prior + information)))
     sizes = ChainSizes(2, 75, 200, 4, acceptance=0.8, first_step=0.3)
     task = rows, model, layout, np.zeros((50, len(mode.psi))), mode
-    draws, checks = by_nuts(key_run, *task, sizes=sizes)
+    draws, checks = by_nuts(key_run, *task, power=power, sizes=sizes)
     assert checks["sampler"] == "nuts"
+    assert checks["likelihood_power"] == power
     assert checks["effective_points"] > 10.0
     assert draws.shape == (2 * 200, len(mode.psi))
-    widths = np.sqrt(np.diag(expected.covariance))
-    away = (draws.mean(axis=0) - expected.psi) / widths
+    away = (draws.mean(axis=0) - mode.psi) / widths
     # the curvature of the prior alone in most directions: 1 of its widths there
     np.testing.assert_allclose(away, 0.0, atol=0.45)
     np.testing.assert_allclose(draws.std(axis=0) / widths, 1.0, atol=0.3)
@@ -215,7 +224,14 @@ def test_chains_that_do_not_converge_go_on(model, wide, key, monkeypatch):
         ({"sampler": "network", "mode_distance": 3.21}, ("NUTS did not", "3.2 wid")),
         ({"mode_distance": np.nan}, ("nan widths",)),
         ({"far_population": {}}, ()),
-        ({"far_population": {"mean_birth_time": -3.21}}, ("mean_birth_time -3.2",)),
+        (
+            {"far_population": {"mean_birth_time": -3.21}},
+            ("mean_birth_time -3.2", "far off"),
+        ),
+        (
+            {"sampler": "nuts", "r_hat": 1.0, "counted_stars": 18.5},
+            ("count as 18 stars",),
+        ),
     ],
 )
 def test_the_result_says_what_is_doubtful(checks, says):
@@ -237,3 +253,18 @@ def test_a_population_far_from_its_prior_is_named(held):
     psi[psi_names(SHARED_FACTORS).index("mean_log10_sfe")] = -2.9
     expected = {} if held else {"log_width_outflow_fraction": pytest.approx(3.6)}
     assert far_population(psi, layout) == expected
+
+
+@pytest.mark.parametrize(
+    ("p", "distance", "far", "expected"),
+    [
+        (0.5, 0.3, {}, False),
+        (0.01, 0.3, {}, True),
+        (0.5, FAR_MODE, {}, True),
+        (0.5, np.nan, {}, True),
+        (0.5, 0.3, {"mean_log10_sfe": 3.2}, True),
+    ],
+)
+def test_a_check_that_fails_is_a_doubt(p, distance, far, expected):
+    checks = {"mode_distance": distance, "far_population": far}
+    assert is_doubted(p, checks) is expected

@@ -5,9 +5,9 @@
 The model has one normal distribution of each local parameter, without correlation. Here
 the stars of a galaxy are of two populations, with correlated local parameters; yields,
 zero points and scatter come from their priors. Three posteriors are compared with the
-truth: that of the network, the likelihood of all stars, and the coarsened one, which
-counts the stars as fewer (`SharedErrors.model_stars`), the last two as the normal at
-their mode. Writes population_forms.md and .json.
+truth: that of the network, the coarsened one, in which the stars count as fewer
+(`SharedErrors.model_stars`), and that of the likelihood of all stars, the last two as
+the normal at their mode. Writes population_forms.md and .json.
 """
 
 import sys
@@ -23,6 +23,7 @@ from tqdm import tqdm
 from chemsbi_jax import results
 from chemsbi_jax.cli.run import check_flags, run_script
 from chemsbi_jax.constants import N_GLOBAL
+from chemsbi_jax.galaxy.hierarchical.settings import FAR_MODE
 from chemsbi_jax.storage.files import whole_file
 
 LEVELS = (0.68, 0.95)
@@ -80,8 +81,15 @@ def report(rows: list[dict]) -> str:
         cells = [way, *shares, f"{np.median(chi2):.1f}"]
         cells.append(f"{widths[0]:.3f}, {widths[1]:.3f}")
         lines.append(f"| {' | '.join(cells)} |")
-    n = sum(row["is_doubted"] for row in rows)
-    return "\n".join([*lines, "", f"In doubt: {n} of {len(rows)} galaxies.", ""])
+    far = sum(row["mode_distance"] > FAR_MODE for row in rows)
+    outside = sum(bool(row["far_population"]) for row in rows)
+    lines += [
+        "",
+        f"The mode of the likelihood of all stars is {FAR_MODE} or more widths of the "
+        f"network's interval from its middle in {far} of {len(rows)} galaxies; in "
+        f"{outside}, its population is far from the prior.",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

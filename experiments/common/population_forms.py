@@ -14,7 +14,7 @@ from chemsbi_jax.galaxy.hierarchical import SharedErrors, load_shared_network
 from chemsbi_jax.galaxy.hierarchical.local_modes import N_LOCAL, inputs_at
 from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode
 from chemsbi_jax.galaxy.hierarchical.posterior import draw_psi, padded
-from chemsbi_jax.galaxy.hierarchical.result import far_population, is_doubted
+from chemsbi_jax.galaxy.hierarchical.result import far_population
 from chemsbi_jax.galaxy.hierarchical.sampling import distance_of_mode
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, unpack
 from chemsbi_jax.galaxy.hierarchical.star import (
@@ -27,7 +27,7 @@ from chemsbi_jax.galaxy.hierarchical.star import (
 from chemsbi_jax.types import AnyArray
 from common.shared_galaxies import default_model, empty_stars, like_stars
 
-WAYS = ("network", "likelihood of all stars", "coarsened", "coarsened where in doubt")
+WAYS = ("network", "coarsened", "likelihood of all stars")
 APART, SPREAD = 1.5, 0.5  # of the means, and of the log widths, in prior widths
 FARTHEST = 4.0  # prior widths of a local latent
 LIMIT = 3.0  # of the shared latents
@@ -107,10 +107,7 @@ def _stars(
 
 
 def compare_ways(key: Key[Array, ""], galaxy: Galaxy) -> dict:
-    """chi2 of the truth and widths of each posterior, and whether there is a doubt.
-
-    There is no predictive check here; the doubt is that of the mode.
-    """
+    """chi2 of the truth and widths of each posterior, and the checks of the mode."""
     key_draws, key_mode = jax.random.split(key)
     model, layout = default_model()
     stars, network = galaxy.stars, load_shared_network().network
@@ -118,22 +115,20 @@ def compare_ways(key: Key[Array, ""], galaxy: Galaxy) -> dict:
     latents = draw_psi(key_draws, network, padded(stars, layout, ratio), N_DRAWS)
     start, task = latents.mean(axis=0), (key_mode, stars, model, layout)
     whole = find_shared_mode(*task, start)
-    power = SharedErrors().likelihood_power(len(stars.values), is_doubted=True)
+    power = SharedErrors().likelihood_power(len(stars.values))
     coarse = find_shared_mode(*task, start, power=power)
-    checks = {
-        "mode_distance": distance_of_mode(latents, whole),
-        "far_population": far_population(whole.psi, layout),
-    }
-    doubt = is_doubted(1.0, checks)
     first = latents[:, :N_GLOBAL]
-    by_network = first.mean(axis=0), np.cov(first, rowvar=False)
-    modes = whole, coarse, coarse if doubt else whole
-    moments = by_network, *((m.psi, m.covariance) for m in modes)
+    moments = [(first.mean(axis=0), np.cov(first, rowvar=False))]
+    moments += [(m.psi, m.covariance) for m in (coarse, whole)]
     found = {
         way: _against(galaxy.truth, mean[:N_GLOBAL], covariance[:N_GLOBAL, :N_GLOBAL])
         for way, (mean, covariance) in zip(WAYS, moments, strict=True)
     }
-    return found | {"is_doubted": doubt, "n_stars": len(stars.values)} | checks
+    return found | {
+        "n_stars": len(stars.values),
+        "mode_distance": distance_of_mode(latents, whole),
+        "far_population": far_population(whole.psi, layout),
+    }
 
 
 def _against(

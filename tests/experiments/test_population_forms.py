@@ -23,17 +23,18 @@ def row():
         "network": good,
         "likelihood of all stars": bad,
         "coarsened": good,
-        "coarsened where in doubt": bad,
-        "is_doubted": False,
+        "mode_distance": 0.3,
+        "far_population": {},
     }
 
 
 def test_the_report_counts_the_truths_inside(script, row):
-    other = row | {"coarsened where in doubt": row["network"], "is_doubted": True}
+    bad = row["likelihood of all stars"]
+    other = row | {"coarsened": bad, "far_population": {"mean_log10_sfe": 3.2}}
     text = script.report([row, other])
     assert "| likelihood of all stars | 0 % | 0 % | 90.0 | 0.020, 0.030 |" in text
-    assert "| coarsened where in doubt | 50 % | 50 % | 45.5 |" in text
-    assert "In doubt: 1 of 2 galaxies." in text
+    assert "| coarsened | 50 % | 50 % | 45.5 | 0.060, 0.115 |" in text
+    assert "interval from its middle in 0 of 2 galaxies; in 1, its" in text
 
 
 @pytest.mark.thorough
@@ -56,5 +57,5 @@ def test_compares_all_posteriors(script, tmp_path):
     for row in written["rows"]:
         widths = np.array([row[way]["sd"] for way in script.WAYS])
         assert np.all((widths > 0.0) & (widths < 0.4))
-        assert np.all(row["coarsened"]["sd"] > 0.5 * widths[1])
+        assert np.all(widths[1] > 0.9 * widths[2])  # fewer stars count
     assert "| coarsened |" in (tmp_path / "population_forms.md").read_text()

@@ -31,7 +31,7 @@ from chemsbi_jax.galaxy.hierarchical.posterior import (
 from chemsbi_jax.galaxy.hierarchical.result import (
     HierarchicalPosterior as HierarchicalPosterior,
 )
-from chemsbi_jax.galaxy.hierarchical.result import far_population, is_doubted, to_result
+from chemsbi_jax.galaxy.hierarchical.result import far_population, to_result
 from chemsbi_jax.galaxy.hierarchical.sampling import (
     MOST_STARS,
     by_nuts,
@@ -212,8 +212,7 @@ def _with_likelihood(
         "far_population": far_population(mode.psi, place[2]),
     }
     if is_nuts:
-        doubt = is_doubted(check.p, extra)
-        latents, nuts = _by_nuts(keys, fit, case, some, latents, mode, doubt, quiet)
+        latents, nuts = _by_nuts(keys, fit, case, some, latents, mode, quiet)
         # key reuse: the noise of the mock galaxies
         check, extra = case.check(keys.check, latents), extra | nuts
     found = case.result(latents, check, extra)
@@ -229,18 +228,17 @@ def _by_nuts(
     some: Some,
     latents: Float[np.ndarray, "draw psi"],
     mode: Mode,
-    is_doubted: bool,
     quiet: bool,
 ) -> tuple[Float[np.ndarray, "kept psi"], dict]:
-    """Draws of NUTS and their checks; coarsened where the model is in doubt."""
+    """Draws of NUTS and their checks."""
     place, n = (some.stars, case.model, case.galaxy.layout), len(some.rows)
-    power = case.settings.likelihood_power(n, is_doubted)
+    power = case.settings.likelihood_power(n)
     if power < 1.0:
         how = {"power": power, "quiet": quiet}
         # key reuse: the points of the other mode
         mode = find_shared_mode(fit.mode, *place, latents.mean(axis=0), **how)
     draws, extra = by_nuts(keys.nuts, *place, latents, mode, power=power, quiet=quiet)
-    if is_doubted and case.settings.model_stars is None:
+    if power < 1.0:
         extra["counted_stars"] = power * n
     if n < len(case.readings.values):
         extra["n_nuts"] = n

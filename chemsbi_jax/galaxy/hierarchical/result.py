@@ -1,6 +1,6 @@
 """The posterior of the shared parameters as a user reads it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -78,13 +78,6 @@ class HierarchicalPosterior(NamedTuple):
             parts.append(self._unusual())
         if c.get("far_population"):
             parts.append(self._far())
-        if is_nuts and "counted_stars" in c:
-            parts.append(
-                "A check contradicts the model with shared errors. Therefore the "
-                f"stars count as {c['counted_stars']:.0f} stars in its interval by "
-                "NUTS (coarsened posterior): an error of the model that all stars "
-                "share would decide a narrower one."
-            )
         return " ".join(parts)
 
     def _far(self) -> str:
@@ -92,7 +85,7 @@ class HierarchicalPosterior(NamedTuple):
         far = c["far_population"].items()
         each = ", ".join(f"{name} {away:+.1f}" for name, away in far)
         advice = (
-            ""
+            ", which count as fewer for that reason"
             if "counted_stars" in c
             else ": the interval with shared errors may be far off"
         )
@@ -175,17 +168,6 @@ def _describe(x: Float[np.ndarray, " draw"]) -> dict[str, float]:
     levels = np.quantile(x, list(QUANTILES.values()))
     moments = {"mean": float(x.mean()), "sd": float(x.std(ddof=1))}
     return moments | dict(zip(QUANTILES, map(float, levels), strict=True))
-
-
-def is_doubted(p: float, checks: Mapping) -> bool:
-    """Whether a check contradicts the model with shared errors.
-
-    Args:
-        p: of the predictive check.
-        checks: `mode_distance` and `far_population`.
-    """
-    is_far = not checks["mode_distance"] < FAR_MODE
-    return bool(p < MIN_P or is_far or checks["far_population"])
 
 
 def far_population(psi: Float[np.ndarray, " psi"], layout: Layout) -> dict[str, float]:

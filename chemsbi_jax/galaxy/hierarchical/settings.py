@@ -14,7 +14,7 @@ LOCAL = PARAMETERS[N_GLOBAL:]
 SAMPLERS = ("network", "nuts")
 ENOUGH_POINTS = 10.0  # effective ones, of a precise star, for NUTS
 MIN_P = 0.05  # of the predictive check: below it, there is a warning
-MODEL_STARS = 20.0  # see `SharedErrors.model_stars`
+MODEL_STARS = 20.0  # from stars of IllustrisTNG: see docs/methods.md
 FAR_MODE = 1.5  # widths of the network's interval, of the mode from its middle
 
 
@@ -44,25 +44,18 @@ class SharedErrors:
     """Blocks (of `BLOCKS`) that are held at their default values."""
     sampler: str = "network"
     """How the posterior is drawn. "network" takes seconds. "nuts" samples the
-    likelihood of at most 256 stars in one to ten minutes, and is narrower from tens of
-    stars on; where it does not converge, the draws are those of the network."""
-    model_stars: float | None = None
+    likelihood of at most 256 stars in one to ten minutes; where it does not converge,
+    the draws are those of the network."""
+    model_stars: float | None = MODEL_STARS
     """Number m of stars whose noise is as large as the error of the model's form, for
-    NUTS: the log likelihood of n stars is multiplied by m / (m + n) (coarsened
-    posterior, Miller & Dunson 2019). None: 20 where a check contradicts the model,
-    else infinite."""
+    NUTS: n stars count as m n / (m + n), the factor of their log likelihood being
+    m / (m + n) (coarsened posterior, Miller & Dunson 2019). None: the form is exact,
+    and all stars count."""
 
-    def likelihood_power(self, n_stars: int, is_doubted: bool) -> float:
-        """Factor of the log likelihood of all stars, at most 1.
-
-        Args:
-            n_stars: number of stars.
-            is_doubted: whether a check contradicts the model.
-        """
+    def likelihood_power(self, n_stars: int) -> float:
+        """Factor of the log likelihood of that many stars, at most 1."""
         m = self.model_stars
-        if m is None:
-            m = MODEL_STARS if is_doubted else math.inf
-        return 1.0 if math.isinf(m) else m / (m + n_stars)
+        return 1.0 if m is None else m / (m + n_stars)
 
 
 def prior_scales(
@@ -82,9 +75,10 @@ def prior_scales(
         raise InputError(
             f"Expected a sampler from {SAMPLERS}; got {settings.sampler!r}."
         )
-    if settings.model_stars is not None and not settings.model_stars > 0.0:
+    m = settings.model_stars
+    if m is not None and not 0.0 < m < math.inf:
         raise InputError(
-            f"Expected model_stars above 0, or none; got {settings.model_stars}."
+            f"Expected a positive number of model_stars, or none; got {m}."
         )
     unknown = set(settings.hold) - set(BLOCKS)
     if unknown:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeGuard, cast
+from typing import Any, NamedTuple, TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -160,17 +160,18 @@ def from_normal(
 
 def _has_bounds(d: dist.Distribution) -> bool:
     """Whether it is uniform or a truncated normal."""
-    base = getattr(d, "base_dist", None)
-    return isinstance(d, dist.Uniform) or isinstance(base, dist.Normal)
+    if type(d).__name__ in _TRUNCATED:
+        return is_normal(getattr(d, "base_dist"))  # noqa: B009 (no public type has it)
+    return isinstance(d, dist.Uniform)
 
 
 def _cdf(x: Array) -> Array:
-    """That of a standard normal, between the smallest and the largest probability.
+    """That of a standard normal, clipped to eps and 1 - eps.
 
-    By one special function, as each takes a program's compiler long.
+    By one special function, as the compilation of each takes long.
     """
-    tiny = jnp.finfo(x.dtype).eps
-    return jnp.clip(0.5 * erfc(-(0.5**0.5) * x), tiny, 1.0 - tiny)
+    eps = jnp.finfo(x.dtype).eps
+    return jnp.clip(0.5 * erfc(-(0.5**0.5) * x), eps, 1.0 - eps)
 
 
 def _inverse_cdf(
@@ -192,7 +193,8 @@ def _inverse_cdf(
     smallest, largest = jnp.finfo(q.dtype).tiny, 1.0 - jnp.finfo(q.dtype).eps
     share = jnp.clip((1.0 - q) * at_low + q * at_high, smallest, largest)
     bent = place + side * scale * ndtri(share)
-    return jnp.where(is_flat, low + q * scale, bent)  # of a flat one, its length
+    # the scale of a uniform distribution is its length
+    return jnp.where(is_flat, low + q * scale, bent)
 
 
 def _bounds(d: dist.Distribution) -> tuple[Any, Any, Any, Any]:
@@ -200,7 +202,7 @@ def _bounds(d: dist.Distribution) -> tuple[Any, Any, Any, Any]:
     low, high = (getattr(d, k, x) for k, x in (("low", -math.inf), ("high", math.inf)))
     if isinstance(d, dist.Uniform):
         return 0.5 * (low + high), high - low, low, high
-    return (*_loc_scale(cast(dist.Normal, getattr(d, "base_dist", d))), low, high)
+    return (*_loc_scale(getattr(d, "base_dist")), low, high)  # noqa: B009
 
 
 def _loc_scale(d: dist.Normal) -> tuple[Any, Any]:
@@ -247,13 +249,13 @@ def from_spec(spec: dict) -> Prior:
     return Prior(**{k: _KNOWN[name](**numbers) for k, (name, numbers) in spec.items()})
 
 
-_KNOWN = {
-    "Normal": dist.Normal,
-    "Uniform": dist.Uniform,
-    "LeftTruncatedDistribution": dist.TruncatedNormal,
-    "RightTruncatedDistribution": dist.TruncatedNormal,
-    "TwoSidedTruncatedDistribution": dist.TruncatedNormal,
-}
+_TRUNCATED = (
+    "LeftTruncatedDistribution",
+    "RightTruncatedDistribution",
+    "TwoSidedTruncatedDistribution",
+)
+_KNOWN = {"Normal": dist.Normal, "Uniform": dist.Uniform}
+_KNOWN |= dict.fromkeys(_TRUNCATED, dist.TruncatedNormal)
 
 
 def _arguments(d: dist.Distribution) -> dict:

@@ -70,6 +70,8 @@ class Config:
     """Blocks that the inference holds: yields, zero_points, population, scatter."""
     sampler: Literal["network", "nuts"] = "network"
     """What draws the posteriors; NUTS takes minutes a galaxy."""
+    model_stars: float | None = SharedErrors.model_stars
+    """Of NUTS: number of stars that weigh as much as the error of the model's form."""
     n_draws: int = 2000
     """Draws of each posterior of the network."""
     data: Path = Path("stars")
@@ -90,7 +92,8 @@ def main(config: Config) -> dict:
     if config.sampler == "nuts":
         stem = stem.with_name(stem.name + "_nuts")
     path = stem.with_suffix(".jsonl")
-    flags = {k: getattr(config, k) for k in ("n_stars", "error", "n_draws", "seed")}
+    named = "n_stars", "error", "n_draws", "seed", "model_stars"
+    flags = {k: getattr(config, k) for k in named}
     leaves = jax.tree.leaves(eqx.filter(trained.network, eqx.is_inexact_array))
     weights = sha256_of_arrays({str(i): x for i, x in enumerate(leaves)})
     flags |= {"hold": list(config.hold), "network": weights[:12]}
@@ -106,14 +109,9 @@ def main(config: Config) -> dict:
         key_row = jax.random.fold_in(key_infer, len(rows))
         key_i, key_gain = jax.random.split(key_row)
         stars = stars if isinstance(stars, cs.Stars) else stars()
-        found = hierarchical_posterior(
-            key_i,
-            trained,
-            forward,
-            stars,
-            SharedErrors(hold=config.hold, sampler=config.sampler),
-            n_draws=config.n_draws,
-        )
+        how = {k: getattr(config, k) for k in ("hold", "sampler", "model_stars")}
+        task = key_i, trained, forward, stars, SharedErrors(**how)
+        found = hierarchical_posterior(*task, n_draws=config.n_draws)
         row = {"name": name, "flags": flags} | describe(found, truth)
         if config.study == "tables":
             row["gain"] = gain(key_gain, stars, Model(forward, prior))

@@ -28,8 +28,14 @@ MAX_MEMORY = 1.5e9  # bytes of a worker
 
 
 def pytest_configure(config):
-    """Remove programs that a killed process has not written to their end."""
+    """Remove programs that a killed process has not written to their end.
+
+    At its first import on a day, arviz writes a file; of two workers that do so at the
+    same time, one fails. So it is imported before there are workers.
+    """
     if not hasattr(config, "workerinput"):
+        import arviz  # noqa: F401
+
         for path in COMPILED.glob("*-cache"):
             if not path.with_name(path.name[:-6] + "-atime").exists():
                 path.unlink(missing_ok=True)

@@ -54,6 +54,33 @@ def test_numbers_of_the_paper_prior(key):
     assert draws[:, 3].min() >= 0.294
 
 
+@pytest.mark.parametrize(
+    ("centre", "scale", "low", "high"),
+    [
+        (0.55, 0.1, 0.294, None),
+        (-0.3, 0.3, None, 0.1),
+        (0.5, 0.1, 0.0, 1.0),
+        (0.0, 0.1, 0.3, None),  # in the upper tail
+        (0.0, 0.1, 0.3, 0.5),
+        (1.0, 0.1, 0.0, 0.5),
+    ],
+)
+def test_quantiles_of_truncated_normals(centre, scale, low, high):
+    one = dist.TruncatedNormal(centre, scale, low=low, high=high)
+    latent = np.linspace(-3.0, 3.0, 61)
+    found = from_normal((one,), jnp.asarray(latent[:, None], jnp.float32))[:, 0]
+    ends = [-np.inf if low is None else low, np.inf if high is None else high]
+    cut = stats.truncnorm(*(np.array(ends) - centre) / scale, centre, scale)
+    expected = cut.ppf(stats.norm.cdf(latent))
+    np.testing.assert_allclose(found, expected, atol=2e-3 * scale)
+
+
+def test_a_distribution_of_another_kind_has_its_own_quantiles():
+    latent = jnp.linspace(-2.0, 2.0, 41)[:, None]
+    found = from_normal((dist.LogNormal(0.3, 0.5),), latent)
+    np.testing.assert_allclose(found, np.exp(0.3 + 0.5 * latent), rtol=1e-4)
+
+
 def test_latents_and_back(prior, theta):
     back = from_normal(prior, to_normal(prior, theta))
     spread = np.asarray(theta).std(axis=0)

@@ -45,7 +45,8 @@ def run(
     from chemsbi_jax.cli.cache import use_compilation_cache  # JAX, after the flags
     from chemsbi_jax.compute.devices import use_all_cores
 
-    # at exit nothing is collected: a second for a million objects that all end anyway
+    # Python's last collection takes a second for a million objects, but for frozen ones
+    atexit.unregister(gc.freeze)
     atexit.register(gc.freeze)
     use_all_cores()
     if getattr(flags, "compilation_cache", True):

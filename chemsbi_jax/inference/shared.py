@@ -91,8 +91,9 @@ def infer_shared(
     parts = ["by NUTS"] if is_nuts else []
     if n_subset:
         parts.append(f"from {n_subset} random stars of {n_stars}")
-    if is_nuts and "counted_stars" in checks:
-        parts.append(f"which count as {checks['counted_stars']:.0f}")
+    if "counted_stars" in checks:
+        n, m = n_subset or n_stars, checks["counted_stars"]
+        parts.append(f"with {n} stars that count as {m:.0f}")
     note = f"The interval with shared errors is {', '.join(parts)}."
     return SharedAnswer(found, note if parts else "")
 
@@ -211,6 +212,7 @@ _EXPECTED = {
     "outlier_width": "a number above 0 [dex]",
     "hold": f"a list of names from {', '.join(BLOCKS)}",
     "sampler": " or ".join(SAMPLERS),
+    "model_stars": "a number above 0, or null",
 }
 """Field of `SharedErrors` -> its values in JSON, where it is not one number."""
 
@@ -225,6 +227,8 @@ def _is_allowed(name: str, value: object) -> bool:
         return _is_number(value) and 0.0 <= value <= LARGEST_SHARE
     if name == "outlier_width":
         return _is_number(value) and value > 0.0
+    if name == "model_stars":
+        return value is None or (_is_number(value) and value > 0.0)
     if isinstance(value, dict) and name in _EXPECTED:
         return all(_is_number(scale) for scale in value.values())
     return _is_number(value) or (name == "yields" and value is None)

@@ -230,7 +230,7 @@ def test_chains_that_do_not_converge_go_on(model, wide, key, monkeypatch):
         ),
         (
             {"far_population": {"mean_birth_time": -3.21}, "counted_stars": 18.5},
-            ("mean_birth_time -3.2", "count as fewer"),
+            ("mean_birth_time -3.2", "may be far off"),
         ),
         ({"sampler": "nuts", "r_hat": 1.0, "counted_stars": 18.5}, ()),
     ],

@@ -87,7 +87,7 @@ def resample_poor_stars(
     keep their few draws, and the likelihood would be biased; so all of them get a
     second batch, unless `with_moving` is False.
 
-    Other arguments as for `adapt_poor_proposals`.
+    Other arguments as for `maps.adapt_poor_proposals`.
     """
     for i in range(MAX_EXTRA_ROUNDS):
         needs_more = ~(effective_draws(found, design) >= MIN_EFFECTIVE_DRAWS)  # or NaN

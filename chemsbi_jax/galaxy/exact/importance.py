@@ -81,8 +81,8 @@ def new_stars(
 ) -> Star:
     """Stars whose proposals are those of the network, without maps."""
     n = len(seen)
-    no_star = np.zeros(n, bool)
-    return Star(key_data, seen, observed, prior_chart(n), no_shear(n), no_star)
+    is_blind = np.zeros(n, bool)
+    return Star(key_data, seen, observed, prior_chart(n), no_shear(n), is_blind)
 
 
 def keys_of_stars(key: Key[Array, ""], n_stars: int) -> UInt32[np.ndarray, "star 3 w"]:
@@ -112,8 +112,8 @@ def draw_weighted(
     """Weighted draws of one star's local parameters at each point.
 
     Standard normals go through the star's map, which moves with the point, and then
-    through the flow. All points share the same normals, so that most of their noise
-    cancels between points.
+    through the flow, but for stars with proposals from the prior. All points share the
+    same normals, so that most of their noise cancels between points.
     """
     before = points[:, :, None].repeat(n, 2)
     normal = _quasi_normal(key, n)[:, None].repeat(points.shape[1], 1)

@@ -29,7 +29,10 @@ from chemsbi_jax.types import Forward
 
 # share of effective draws, below which a star's proposals are from the prior and no
 # longer from the network
-MIN_SHARE = 0.1
+MIN_SHARE = 0.2
+# difference of two estimates of a log likelihood that decides by itself: an estimate is
+# too high by more with a probability below exp(-3) (Markov), but too low without limit
+DECISIVE = 3.0
 
 
 def adapt_charts(
@@ -75,12 +78,15 @@ def adapt_poor_proposals(
     is_good = found.n_effective[:, middle] >= GOOD_SHARE * DRAWS
     # NaN are poor, too; a map from elsewhere may be good at the centre alone
     is_poor = ~np.asarray(is_good) | _is_from_elsewhere(stars.shear, design)
-    guided = np.flatnonzero(is_poor & ~np.asarray(stars.is_blind))
-    if len(guided):
-        stars = adapt_charts(stars, npe, forward, design.centre, guided)
-        again = evidence_at(stars, npe, forward, design.points, guided)
-        found = replace_rows(found, guided, again)
-    return _without_network(stars, found, npe, forward, design, is_poor)
+    poor = np.flatnonzero(is_poor)
+    if len(poor) == 0:
+        return stars, found
+    # the network first: it may have failed on a design around a wrong guess
+    stars = stars._replace(is_blind=replace_rows(stars.is_blind, poor, False))
+    stars = adapt_charts(stars, npe, forward, design.centre, poor)
+    again = evidence_at(stars, npe, forward, design.points, poor)
+    found = replace_rows(found, poor, again)
+    return _without_network(stars, found, npe, forward, design, poor)
 
 
 def _without_network(
@@ -89,22 +95,30 @@ def _without_network(
     npe: Npe,
     forward: Forward,
     design: Design,
-    is_poor: Bool[np.ndarray, " star"],
+    rows: Int[np.ndarray, " row"],
 ) -> tuple[Star, Evidence]:
     """Proposals from the prior for stars whose map fails with those of the network.
 
     A star far from the training stars of the network may have single draws with all of
-    the weight, whatever its map. The sum of the stars is then noise.
+    the weight, whatever its map, or miss most of it. The map with the higher estimate
+    of the likelihood is kept, or, of two that agree, that with more effective draws.
     """
     effective = np.nan_to_num(effective_draws(found, design))
-    is_lost = np.asarray(stars.is_blind) | (effective < MIN_SHARE * DRAWS)
-    rows = np.flatnonzero(is_poor & is_lost)
+    rows = rows[effective[rows] < MIN_SHARE * DRAWS]
     if len(rows) == 0 or isinstance(npe.star_flow, PriorFlow):
         return stars, found
     blind = stars._replace(is_blind=replace_rows(stars.is_blind, rows, True))
+    # key reuse: a star keeps only one of its two maps
     blind = adapt_charts(blind, npe, forward, design.centre, rows)
     again = evidence_at(blind, npe, forward, design.points, rows)
-    better = np.nan_to_num(effective_draws(again, design)) > effective[rows]
+    before = Evidence(*(np.asarray(x)[rows] for x in found))
+    again = again._replace(
+        chi2=np.minimum(again.chi2, np.nan_to_num(before.chi2, nan=np.inf))
+    )
+    gain = np.mean(again.log_likelihood - before.log_likelihood, axis=1)
+    has_more = np.nan_to_num(effective_draws(again, design)) > effective[rows]
+    # NaN: the network has no estimate
+    better = (gain > DECISIVE) | (has_more & ~(gain < -DECISIVE))
     rows, again = rows[better], Evidence(*(x[better] for x in again))
     some = jax.tree.map(lambda x: np.asarray(x)[rows], blind)
     return replace_rows(stars, rows, some), replace_rows(found, rows, again)

@@ -5,7 +5,7 @@ product of N stars accumulates its errors N times. Here the forward model gives 
 star's likelihood of the global parameters, by importance sampling over the star's local
 parameters, at the points of a small design around the posterior. The flow proposes the
 local parameters; where it proposes poorly, a map of its noise is fitted first, which
-moves with the global latents if there is no network.
+moves with the global latents if it starts from the prior.
 """
 
 from typing import NamedTuple

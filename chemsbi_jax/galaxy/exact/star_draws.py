@@ -20,14 +20,14 @@ from chemsbi_jax.galaxy.exact.blocks import (
     in_blocks,
 )
 from chemsbi_jax.galaxy.exact.importance import (
-    GOOD_SHARE,
     Star,
     draw_weighted,
     keys_of_stars,
     new_stars,
 )
-from chemsbi_jax.galaxy.exact.maps import adapt_charts
-from chemsbi_jax.galaxy.exact.posterior import Exact
+from chemsbi_jax.galaxy.exact.maps import adapt_poor_proposals
+from chemsbi_jax.galaxy.exact.polynomial import Design
+from chemsbi_jax.galaxy.exact.posterior import MIN_SIDE, Exact
 from chemsbi_jax.galaxy.exact.start import features_of
 from chemsbi_jax.galaxy.grid import draw_from_grid
 from chemsbi_jax.galaxy.likelihood import observe
@@ -69,12 +69,9 @@ def draw_other_stars(
     n = len(stars.values)
     words = keys_of_stars(key_table, n)
     table = new_stars(words, features_of(npe, stars), observe(stars))
-    mean = np.asarray(exact.grid.mean, float)
-    found = evidence_at(table, npe, forward, mean[:, None])
-    is_good = found.n_effective[:, 0] >= GOOD_SHARE * DRAWS
-    poor = np.flatnonzero(~is_good)  # NaN are poor, too
-    if len(poor):
-        table = adapt_charts(table, npe, forward, mean, poor)
+    design = Design(np.asarray(exact.grid.mean, float), exact.design.factor, MIN_SIDE)
+    found = evidence_at(table, npe, forward, design.points)
+    table, _ = adapt_poor_proposals(table, found, npe, forward, design)
     return _draw(key_stars, table, npe, forward, _points(key_galaxy, exact))
 
 

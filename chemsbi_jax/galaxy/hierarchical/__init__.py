@@ -238,7 +238,7 @@ def _by_nuts(
         # key reuse: the points of the other mode
         mode = find_shared_mode(fit.mode, *place, latents.mean(axis=0), **how)
     draws, extra = by_nuts(keys.nuts, *place, latents, mode, power=power, quiet=quiet)
-    if power < 1.0:
+    if power < 1.0 and extra["sampler"] == "nuts":
         extra["counted_stars"] = power * n
     if n < len(case.readings.values):
         extra["n_nuts"] = n

@@ -84,16 +84,11 @@ class HierarchicalPosterior(NamedTuple):
         c = self.posterior.checks
         far = c["far_population"].items()
         each = ", ".join(f"{name} {away:+.1f}" for name, away in far)
-        advice = (
-            ", which count as fewer for that reason"
-            if "counted_stars" in c
-            else ": the interval with shared errors may be far off"
-        )
         return (
             "The posterior density of all shared parameters is largest for a "
             f"population far from the middle of its prior ({each} prior widths). A "
             "normal distribution of each local parameter does not describe these "
-            f"stars{advice}."
+            "stars: the interval with shared errors may be far off."
         )
 
     def _contradicted(self) -> str:

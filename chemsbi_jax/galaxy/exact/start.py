@@ -110,7 +110,7 @@ def _without_proposals(stars: Stars) -> Star:
     """The stars for Laplace's method, which needs neither draws nor a network."""
     n_stars = len(stars.values)
     blank = np.zeros((n_stars, 1), np.float32)
-    keys = np.zeros((n_stars, 1, 1), np.uint32)
+    keys = np.zeros((n_stars, 3, 1), np.uint32)
     return new_stars(keys, blank, observe(stars))
 
 

@@ -50,14 +50,14 @@ def main(config: InferFlags, limits: Limits = Limits()) -> dict:
             shared_errors=shared_settings(config),
             checkpoint=progress,
             watch=watch,
-            meanwhile=lambda first: drawn.update(first.draw(config.truth)),
+            meanwhile=lambda first: drawn.update(first.draw_figures(config.truth)),
         )
     except WidthError:  # a second run would resume at the same numbers
         progress.unlink(missing_ok=True)
         raise
     _print(found, config)
     command, truth = command_line("chemsbi infer", config, ("stars",)), config.truth
-    summary = found.save(config.out, truth=truth, command=command, drawn=drawn)
+    summary = found.save(config.out, truth=truth, command=command, drawn=drawn or None)
     progress.unlink(missing_ok=True)
     _print(closing_line(found, config.out), config)
     return summary

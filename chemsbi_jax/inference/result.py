@@ -202,7 +202,7 @@ class Inference:
             folder: made if it is not there.
             truth: marked in the figures, if known.
             command: the command that repeats the run, for report.html.
-            drawn: the figures of `draw`, if they are at hand.
+            drawn: the figures of `draw_figures`, if they are at hand.
 
         Returns:
             The content of summary.json.
@@ -212,7 +212,8 @@ class Inference:
         """
         from chemsbi_jax import plots
 
-        folder, drawn = Path(folder), drawn or self.draw(truth)
+        folder = Path(folder)
+        drawn = self.draw_figures(truth) if drawn is None else drawn
         with self.watch("files"):
             for name, content in drawn.items():
                 with whole_file(folder / f"{name}.png") as path:
@@ -238,7 +239,7 @@ class Inference:
         results.write_summary(folder / "summary.json", summary)
         return summary
 
-    def draw(self, truth: Truth | None = None) -> dict[str, bytes]:
+    def draw_figures(self, truth: Truth | None = None) -> dict[str, bytes]:
         """Name -> figure of the first interval, as a PNG file; needs no second one."""
         from chemsbi_jax import plots
 

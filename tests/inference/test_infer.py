@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+from concurrent.futures import Future
+from importlib import import_module
 
 import arviz as az
 import jax
@@ -14,7 +16,11 @@ import chemsbi_jax as cs
 from chemsbi_jax.catalog import write_stars
 from chemsbi_jax.galaxy.hierarchical import HierarchicalPosterior
 from chemsbi_jax.galaxy.hierarchical.shared import psi_names
+from chemsbi_jax.inference.second import SecondInterval
+from chemsbi_jax.inference.shared import SharedAnswer
 from helpers import linear_galaxy
+
+module = import_module("chemsbi_jax.inference.infer")  # not the function
 
 N_STARS = 60
 FILES = {"posterior.png", "convergence.png", "first_star.png", "predictive.png",
@@ -223,3 +229,36 @@ def test_a_star_that_nothing_explains_is_named(networks, stars):
     assert not found.checks.model_fit.flagged
     assert found.checks.methods_agree.agree
     assert len(found.stars.values) == N_STARS - 1
+
+
+def test_figures_that_are_at_hand_are_not_drawn_again(result, saved, tmp_path):
+    out, _ = saved
+    drawn = result.draw_figures(truth=(-2.1, -2.6))
+    assert {f"{name}.png" for name in drawn} == {f for f in FILES if ".png" in f}
+    for name, content in drawn.items():
+        assert (out / f"{name}.png").read_bytes() == content
+    another = drawn["predictive"]
+    result.save(tmp_path, drawn=drawn | {"posterior": another})
+    assert (tmp_path / "posterior.png").read_bytes() == another
+
+
+def test_work_beside_the_second_interval(networks, stars, monkeypatch):
+    """It gets the first interval, but only while the second one is made."""
+    begun, firsts = Future(), []
+
+    def running(key, run, stars, wanted, *, early):
+        return SecondInterval(None, stars, begun)
+
+    def work(first):
+        firsts.append(first)
+        begun.set_result(SharedAnswer(None, "made beside the first"))
+
+    task = {"networks": networks, "seed": 3, "quiet": True}
+    cs.infer(stars, **task, shared_errors=False, meanwhile=work)
+    assert not firsts
+    monkeypatch.setattr(module, "second_interval", running)
+    found = cs.infer(stars, **task, meanwhile=work)
+    assert len(firsts) == 1
+    assert firsts[0].shared_note == ""
+    np.testing.assert_array_equal(firsts[0].posterior.mean, found.posterior.mean)
+    assert found.shared_note == "made beside the first"

@@ -68,7 +68,7 @@ class InferFlags(StarFlags):
     """JSON file of prior scales of the second interval, as {"scatter": 0.02}."""
     sampler: Literal["network", "nuts"] | None = None
     """How the second interval is made. network: in seconds.
-    nuts: in one to ten minutes, narrower, from at most 256 stars;
+    nuts: from the likelihood of at most 256 stars, in up to 15 minutes;
     the network's interval where the chains do not converge.
     None: as the file of --shared-priors says, else network."""
     truth: tuple[float, float] | None = None

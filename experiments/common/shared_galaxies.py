@@ -169,9 +169,10 @@ def draw_by_nuts(
         key_mode, key_nuts = jax.random.split(key_galaxy)
         latents = by_network[i]
         task = born_stars(galaxies, i), model, layout
-        mode = find_shared_mode(key_mode, *task, latents.mean(axis=0))
+        power = SharedErrors().likelihood_power(len(task[0].values))
+        mode = find_shared_mode(key_mode, *task, latents.mean(axis=0), power=power)
         distance = distance_of_mode(latents, mode)
-        latents, nuts = by_nuts(key_nuts, *task, latents, mode)
+        latents, nuts = by_nuts(key_nuts, *task, latents, mode, power=power)
         rows = np.linspace(0, len(latents) - 1, n_draws).round().astype(int)
         draws.append(latents[rows])
         checks.append({"mode_distance": distance} | nuts)

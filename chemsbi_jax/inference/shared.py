@@ -89,11 +89,11 @@ def infer_shared(
     is_nuts = checks.get("sampler") == "nuts"
     n_subset = (checks.get("n_nuts") if is_nuts else None) or checks.get("n_subset")
     parts = ["by NUTS"] if is_nuts else []
-    if n_subset:
-        parts.append(f"from {n_subset} random stars of {n_stars}")
+    which = f"{n_subset} random stars of {n_stars}" if n_subset else f"{n_stars} stars"
     if "counted_stars" in checks:
-        n, m = n_subset or n_stars, checks["counted_stars"]
-        parts.append(f"with {n} stars that count as {m:.0f}")
+        which += f" (they count as {checks['counted_stars']:.0f})"
+    if n_subset or "counted_stars" in checks:
+        parts.append(f"from {which}")
     note = f"The interval with shared errors is {', '.join(parts)}."
     return SharedAnswer(found, note if parts else "")
 

@@ -49,7 +49,7 @@ class Config:
 
 def main(config: Config) -> dict:
     """All galaxies; returns the content of population_forms.json."""
-    check_flags(config, n_galaxies=4, n_stars=20)
+    check_flags(config, n_galaxies=4, n_stars=20, error=0.001)
     key_galaxies, key_infer = jax.random.split(jax.random.key(config.seed))
     galaxies = draw_galaxies(
         key_galaxies, config.n_galaxies, config.n_stars, config.error

@@ -45,7 +45,7 @@ def run(
     from chemsbi_jax.cli.cache import use_compilation_cache  # JAX, after the flags
     from chemsbi_jax.compute.devices import use_all_cores
 
-    # Python's last collection takes a second for a million objects, but for frozen ones
+    # frozen objects are left out of Python's last collection, which takes a second
     atexit.unregister(gc.freeze)
     atexit.register(gc.freeze)
     use_all_cores()

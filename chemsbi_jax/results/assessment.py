@@ -12,7 +12,7 @@ LARGE_NETWORK_ERROR = 2.0  # sigma, as the limit of the warning
 METHODS_DIFFER = 2.0  # sigma, as the limit of the warning
 MASS_AT_EDGE = 1e-3  # share of the posterior at the edge of its grid
 FAR_MODE = 1.5  # widths, as in galaxy.hierarchical.settings
-MIN_P = 0.05  # of the predictive check, as in galaxy.hierarchical.result
+MIN_P = 0.05  # of the predictive check, as in galaxy.hierarchical.settings
 FEW_STARS = 10  # with fewer, alarm and halves detect only gross misfits
 
 

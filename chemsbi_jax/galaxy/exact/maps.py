@@ -27,11 +27,10 @@ from chemsbi_jax.galaxy.exact.triangular_map import Chart, prior_chart
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.types import Forward
 
-# share of effective draws, below which a star's proposals are from the prior and no
-# longer from the network
+# share of effective draws, below which a star gets a map from the prior, too
 MIN_SHARE = 0.2
-# difference of two estimates of a log likelihood that decides by itself: an estimate is
-# too high by more with a probability below exp(-3) (Markov), but too low without limit
+# difference of two estimates of a log likelihood, above which the higher one is kept:
+# it is too high by so much with a probability below exp(-3) (Markov's inequality)
 DECISIVE = 3.0
 
 
@@ -65,7 +64,7 @@ def adapt_charts(
 def adapt_poor_proposals(
     stars: Star, found: Evidence, npe: Npe, forward: Forward, design: Design
 ) -> tuple[Star, Evidence]:
-    """Maps, and the evidence with them, for stars whose flow proposes poorly.
+    """Maps, and the evidence with them, for stars that are proposed poorly.
 
     Args:
         stars: with their maps.
@@ -77,8 +76,9 @@ def adapt_poor_proposals(
     middle = design.side**2 // 2
     is_good = found.n_effective[:, middle] >= GOOD_SHARE * DRAWS
     # NaN are poor, too; a map from elsewhere may be good at the centre alone
-    is_poor = ~np.asarray(is_good) | _is_from_elsewhere(stars.shear, design)
-    poor = np.flatnonzero(is_poor)
+    poor = np.flatnonzero(
+        ~np.asarray(is_good) | _is_from_elsewhere(stars.shear, design)
+    )
     if len(poor) == 0:
         return stars, found
     # the network first: it may have failed on a design around a wrong guess

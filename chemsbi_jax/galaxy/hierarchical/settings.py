@@ -14,7 +14,7 @@ LOCAL = PARAMETERS[N_GLOBAL:]
 SAMPLERS = ("network", "nuts")
 ENOUGH_POINTS = 10.0  # effective ones, of a precise star, for NUTS
 MIN_P = 0.05  # of the predictive check: below it, there is a warning
-MODEL_STARS = 20.0  # from stars of IllustrisTNG: see docs/methods.md
+MODEL_STARS = 20.0  # chosen with stars of IllustrisTNG: docs/methods.md
 FAR_MODE = 1.5  # widths of the network's interval, of the mode from its middle
 
 

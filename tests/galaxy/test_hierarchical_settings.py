@@ -9,7 +9,7 @@ import chemsbi_jax as cs
 from chemsbi_jax.constants import ABUNDANCES, SHARED_FACTORS
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy import hierarchical as h
-from chemsbi_jax.galaxy.hierarchical import small
+from chemsbi_jax.galaxy import small
 from chemsbi_jax.galaxy.hierarchical.settings import MODEL_STARS
 from chemsbi_jax.galaxy.hierarchical.shared import make_layout, psi_names, unpack
 

@@ -16,6 +16,7 @@ from chemsbi_jax import priors
 from chemsbi_jax.galaxy.exact.blocks import BLOCK_STARS, POINTS_PER_CALL, in_blocks
 from chemsbi_jax.galaxy.exact.importance import Evidence, Star
 from chemsbi_jax.galaxy.likelihood import log_likelihood, standardised
+from chemsbi_jax.galaxy.small import cholesky, solve_positive
 from chemsbi_jax.npe.model import N_LOCAL, Npe
 from chemsbi_jax.types import Forward
 
@@ -87,7 +88,7 @@ def _at_point(
         local, cost, damping = state
         slope, matrix = curvature(local)
         matrix = matrix + damping * jnp.diag(jnp.diagonal(matrix))
-        moved = jnp.clip(local - _solve(matrix, slope), -FARTHEST, FARTHEST)
+        moved = jnp.clip(local - solve_positive(matrix, slope), -FARTHEST, FARTHEST)
         new = cost_at(moved)[0]
         is_better = new < cost  # False for NaN
         damping = damping * jnp.where(is_better, LESS, MORE)
@@ -98,14 +99,8 @@ def _at_point(
         state = (start, cost_at(start)[0], jnp.asarray(FIRST_DAMPING))
         (local, _, _), _ = lax.scan(step, state, None, length=N_STEPS)
         cost, chi2 = cost_at(local)
-        # by Cholesky: LU of many small matrices may wait for ever on two devices
-        root = jnp.linalg.cholesky(curvature(local)[1])
+        root = cholesky(curvature(local)[1])
         return -cost - jnp.log(jnp.diagonal(root)).sum(), chi2
 
     value, chi2 = jax.vmap(fit)(jnp.array(STARTS))
     return value.max(), chi2.min()
-
-
-def _solve(matrix: Float[Array, "4 4"], vector: Float[Array, " 4"]) -> Array:
-    factor = jax.scipy.linalg.cho_factor(matrix)
-    return jax.scipy.linalg.cho_solve(factor, vector)

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from chemsbi_jax.constants import N_GLOBAL
+from chemsbi_jax.galaxy.small import solve_positive
 from chemsbi_jax.npe.model import N_LOCAL
 from chemsbi_jax.types import AnyArray
 
@@ -67,7 +68,6 @@ def fit_shear(
     by_galaxy, by_noise = jax.vmap(slopes, (None, 1))(origin, noise)
     matrix = jnp.einsum("d,dri,drj->ij", weight, by_noise, by_noise)
     change = jnp.einsum("d,dri,drj->ij", weight, by_noise, by_galaxy)
-    # by Cholesky: LU of many small matrices may wait for ever on two devices
-    slope = -jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(matrix), change)
+    slope = -solve_positive(matrix, change.T).T
     # NaN of a star without a proposal: its map stays where it is
     return Shear(origin, jnp.nan_to_num(slope, posinf=0.0, neginf=0.0))

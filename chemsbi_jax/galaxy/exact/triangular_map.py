@@ -8,12 +8,12 @@ Hamiltonian steps through it can be long (a spline's knots would shorten them).
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from chemsbi_jax.constants import N_GLOBAL
+from chemsbi_jax.galaxy.small import solve_by_lapack
 from chemsbi_jax.npe.model import N_LOCAL
 
 RIDGE_DRAWS = 3.0  # weight, in draws, of a prior without dependence
@@ -99,8 +99,7 @@ def fit_chart(
 def _least_squares(terms: Array, target: Array, weight: Array) -> Array:
     weighted = terms * weight
     ridge = RIDGE_DRAWS * jnp.eye(len(terms))
-    matrix = jax.scipy.linalg.cho_factor(weighted @ terms.T + ridge)
-    return jax.scipy.linalg.cho_solve(matrix, weighted @ target)
+    return solve_by_lapack(weighted @ terms.T + ridge, weighted @ target)
 
 
 def _quadratic(x: Float[Array, "before *batch"]) -> Float[Array, "term *batch"]:

@@ -7,16 +7,16 @@ from jaxtyping import Array, Float
 
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.galaxy.hierarchical.shared import Shared
-from chemsbi_jax.galaxy.hierarchical.small import (
-    cholesky,
-    solve_lower,
-    solve_upper,
-)
 from chemsbi_jax.galaxy.hierarchical.star import (
     Model,
     Star,
     readings,
     residuals,
+)
+from chemsbi_jax.galaxy.small import (
+    cholesky,
+    solve_lower,
+    solve_upper,
 )
 from chemsbi_jax.types import AnyArray
 

@@ -9,13 +9,13 @@ of the networks show the curvature and the thickness of the surface.
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.galaxy.hierarchical.mock import N_READINGS
+from chemsbi_jax.galaxy.small import in_units
 from chemsbi_jax.types import AnyArray
 
 ORDER = ("fe_h", "mg_fe", "o_fe", "si_fe", "c_fe", "n_fe", "he_fe", "ne_fe")
@@ -53,12 +53,11 @@ def find_moments(
     rest = seen * (values - mean)
     covariance = rest.T @ rest / jnp.sqrt(total[:, None] * total)
     smallest = SMALLEST_VARIANCE * jnp.eye(N_READINGS)
-    root = jnp.linalg.cholesky(covariance + smallest)
+    root, stars = in_units(covariance + smallest, rest)
     width, is_given = jnp.diag(root), (given > 0.0).astype(mean.dtype)
     slopes = jnp.clip(root / width, -STEEPEST, STEEPEST)
     slopes = slopes * is_given[:, None] * is_given
     i, j = np.tril_indices(N_READINGS, -1)
-    stars = jax.scipy.linalg.solve_triangular(root, rest.T, lower=True).T
     log_width = LOG_WIDTH_WEIGHT * is_given * jnp.log(width)
     parts = mean, log_width, SLOPE_WEIGHT * slopes[i, j]
     return Moments(jnp.concatenate(parts), jnp.clip(stars, -FARTHEST, FARTHEST))

@@ -15,7 +15,6 @@ from jaxtyping import Array, Float
 from chemsbi_jax.galaxy.hierarchical.blocks import in_blocks
 from chemsbi_jax.galaxy.hierarchical.local_modes import N_LOCAL, find_modes, inputs_at
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, Shared, unpack
-from chemsbi_jax.galaxy.hierarchical.small import cholesky, solve_lower, solve_upper
 from chemsbi_jax.galaxy.hierarchical.star import (
     LOG_2_PI,
     Model,
@@ -24,6 +23,7 @@ from chemsbi_jax.galaxy.hierarchical.star import (
     offsets,
     readings,
 )
+from chemsbi_jax.galaxy.small import cholesky, solve_lower, solve_upper
 from chemsbi_jax.types import AnyArray
 
 

@@ -1,16 +1,19 @@
-"""Linear algebra of small matrices (4 x 4, 9 x 9), written out.
+"""Linear algebra of small matrices without batched calls of LAPACK.
 
-A library call for each star and each psi takes longer than its work.
+Such a call waits for other threads of XLA's pool (jaxlib 0.10). Two of them at once, in
+one program or two, wait for each other for ever on a machine with two cores.
 """
 
+import jax
 import jax.numpy as jnp
+from jax.custom_batching import sequential_vmap
 from jaxtyping import Array, Float
 
 from chemsbi_jax.types import AnyArray
 
 
 def cholesky(matrix: Float[AnyArray, "n n"]) -> Float[AnyArray, "n n"]:
-    """Lower Cholesky factor of a small positive matrix."""
+    """Lower Cholesky factor of a matrix of few rows, written out."""
     n = matrix.shape[0]
     rows: list[list[Array]] = []
     for i in range(n):
@@ -45,3 +48,29 @@ def solve_upper(
         rest = right[..., i] - sum(root[k, i] * x[k] for k in range(i + 1, n))
         x[i] = rest / root[i, i]
     return jnp.stack([x[i] for i in range(n)], axis=-1)
+
+
+def solve_positive(
+    matrix: Float[AnyArray, "n n"], right: Float[AnyArray, "*b n"]
+) -> Float[AnyArray, "*b n"]:
+    """Solution x of matrix x = right for a positive matrix of few rows, written out."""
+    root = cholesky(matrix)
+    return solve_upper(root, solve_lower(root, right))
+
+
+@sequential_vmap
+def solve_by_lapack(
+    matrix: Float[AnyArray, "n n"], right: Float[AnyArray, " n"]
+) -> Float[Array, " n"]:
+    """The same by LAPACK, for more rows; `vmap` makes one call after another."""
+    factor = jax.scipy.linalg.cho_factor(matrix)
+    return jax.scipy.linalg.cho_solve(factor, right)
+
+
+@sequential_vmap
+def in_units(
+    covariance: Float[AnyArray, "n n"], rows: Float[AnyArray, "row n"]
+) -> tuple[Float[Array, "n n"], Float[Array, "row n"]]:
+    """Lower Cholesky factor, and the rows in its units, as `solve_by_lapack`."""
+    root = jnp.linalg.cholesky(covariance)
+    return root, jax.scipy.linalg.solve_triangular(root, rows.T, lower=True).T

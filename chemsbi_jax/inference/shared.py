@@ -91,7 +91,8 @@ def infer_shared(
     parts = ["by NUTS"] if is_nuts else []
     which = f"{n_subset} random stars of {n_stars}" if n_subset else f"{n_stars} stars"
     if "counted_stars" in checks:
-        which += f" (they count as {checks['counted_stars']:.0f})"
+        count = checks["counted_stars"]
+        which += f" (their likelihood has the weight of {count:.0f} stars)"
     if n_subset or "counted_stars" in checks:
         parts.append(f"from {which}")
     note = f"The interval with shared errors is {', '.join(parts)}."

@@ -12,8 +12,8 @@ REMEDIES = (
     ),
     (
         "With a model error for each abundance",
-        "Quote this interval beside the first one. For all stars, repeat the run with "
-        "--robust.",
+        "Do not quote this interval as a measurement either, as it does not include "
+        "errors that all stars share. For all stars, repeat the run with --robust.",
     ),
     (
         "The exact method failed",
@@ -51,6 +51,10 @@ REMEDIES = (
         "Even and odd rows",
         "Check that all rows are stars of one galaxy, and that no row occurs twice. "
         "If the table joins several samples, infer each of them alone and compare.",
+    ),
+    (
+        "NUTS did not converge",
+        "Quote this interval of the network, or repeat the run with another --seed.",
     ),
     (
         "did not converge",

@@ -66,8 +66,8 @@ def _of_model(checks: Mapping) -> list[str]:
     if robust:
         text = (
             f"With a model error for each abundance ({robust['n_stars']} stars; "
-            f"--robust for all): {_interval(robust)}. Quote this beside the interval; "
-            "it does not cover errors shared by all stars."
+            f"--robust for all): {_interval(robust)}. It does not include errors that "
+            "all stars share."
         )
         warnings.append(text)
     return warnings
@@ -78,9 +78,9 @@ def _of_agreement(checks: Mapping) -> list[str]:
     if not agree["agree"]:
         shift, ratio = agree["shift_sigma"], agree["width_ratio"]
         text = (
-            f"The methods differ: {agree['other']} gives {shift[0]:+.1f} and "
-            f"{shift[1]:+.1f} sigma, widths {ratio[0]:.2f} and {ratio[1]:.2f} times "
-            "those of the result"
+            f"The methods differ: {agree['other']} shifts alpha_imf by {shift[0]:+.1f} "
+            f"and log10_n_ia by {shift[1]:+.1f} sigma; its widths are {ratio[0]:.2f} "
+            f"and {ratio[1]:.2f} times those of the result"
         )
         n = agree["weak_stars"]
         text += (
@@ -160,8 +160,9 @@ def of_subset(checks: Mapping) -> list[str]:
     if np.abs(shift).max() > AGREE_SIGMA:
         text = (
             f"For {checks['subset']['n_stars']} of the stars the methods differ by "
-            f"{shift[0]:+.1f} and {shift[1]:+.1f} sigma of the result for all: the "
-            "interval of all stars is narrower than the error of the method."
+            f"{shift[0]:+.1f} (alpha_imf) and {shift[1]:+.1f} (log10_n_ia) sigma of "
+            "the result for all stars: that interval is narrower than the error of the "
+            "method."
         )
         warnings.append(text)
     exact = checks.get("exact_subset")

@@ -1,13 +1,16 @@
 """Coverage and width of the second interval on many galaxies at once.
 
     python experiments/shared_coverage.py --n-stars 100
+    python experiments/shared_coverage.py --study forms --n-stars 100
     python experiments/shared_coverage.py --study sets --n-stars 100
     python experiments/shared_coverage.py --study sets --by nuts --n-galaxies 30
     python experiments/shared_coverage.py --study power
 
-`prior` draws all shared parameters from their priors. `sets` makes the stars with other
-published yield sets, in equal shares, and infers with TNG and its yield factors: local
-parameters from the prior, without zero points, scatter and outliers. These two write
+`prior` draws all shared parameters from their priors. `forms` does too, and half of its
+galaxies have two populations with correlated local parameters. `sets` makes the stars
+with other published yield sets, in equal shares, and infers with TNG and its yield
+factors: local parameters from the prior, without zero points, scatter and outliers.
+They write
 shared_coverage_STUDY_N.json (_nuts at the end of the name with --by nuts) with the
 shares of galaxies inside the regions of 68 and 95 %, of both galaxy parameters,
 jointly, and of each other shared parameter, and with tests against bands that hold
@@ -44,6 +47,7 @@ from chemsbi_jax.diagnostics.tarp import tarp
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.plots.shared_errors import plot_power
 
+FROM_PRIOR = ("prior", "forms")
 LEVELS = (0.68, 0.95)
 CONFIDENCE = 0.99  # of the bands
 TOO_NARROW = 0.8  # a posterior of this width must be rejected
@@ -66,7 +70,7 @@ class Config:
 
     out: Path = Path("plots")
     """Folder for the tables and the figure."""
-    study: Literal["prior", "sets", "power"] = "prior"
+    study: Literal["prior", "forms", "sets", "power"] = "prior"
     """Where the galaxies come from, and what is measured."""
     by: Literal["network", "nuts"] = "network"
     """What draws the posteriors of sets, as --sampler of infer.py.
@@ -112,16 +116,17 @@ def coverage(key, config: Config) -> dict:
     """Shares of galaxies inside regions, of all galaxies and of each yield set."""
     key_galaxies, key_infer, key_count, key_nuts = jax.random.split(key, 4)
     n = config.n_galaxies
-    if config.study == "prior":
+    if config.study in FROM_PRIOR:
         like = like_stars(empty_stars(config.n_stars, config.error))
-        galaxies = draw_galaxies(key_galaxies, n, like)
+        any_form = config.study == "forms"
+        galaxies = draw_galaxies(key_galaxies, n, like, any_form=any_form)
     else:
         names = config.sets.split(",")
         size = config.n_stars, config.error, config.quiet
         galaxies = simulate_galaxies(key_galaxies, names, n, *size)
     draws, about = draw((key_infer, key_nuts), galaxies, config)
     content = count(galaxies.truth, draws) | about
-    if config.study == "prior":
+    if config.study in FROM_PRIOR:
         return content | {"tests": tests(key_count, galaxies.truth, draws)}
     each = {s: np.flatnonzero(galaxies.labels == s) for s in sorted(set(names))}
     sets = {s: count(galaxies.truth[i], draws[i]) for s, i in each.items()}

@@ -21,6 +21,7 @@ from chemsbi_jax.galaxy.hierarchical.network import (
     sample,
     summarise,
 )
+from chemsbi_jax.galaxy.hierarchical.population_form import draw_form
 from chemsbi_jax.galaxy.hierarchical.sampling import (
     MOST_STARS,
     by_nuts,
@@ -73,24 +74,42 @@ def like_stars(stars: cs.Stars) -> Star:
     return make_stars(stars, SharedErrors(), cs.paper_prior())
 
 
-def draw_galaxies(key: Key[Array, ""], n_galaxies: int, like: Star) -> Galaxies:
-    """Galaxies whose shared parameters are all drawn from their priors."""
+def draw_galaxies(
+    key: Key[Array, ""], n_galaxies: int, like: Star, *, any_form: bool = False
+) -> Galaxies:
+    """Galaxies whose shared parameters are all drawn from their priors.
+
+    Args:
+        key: determines everything random.
+        n_galaxies: their number.
+        like: errors and gaps of the stars of each.
+        any_form: the form of the population is random, too (`draw_form`); else each
+            local latent is normal.
+    """
     keys = jax.random.split(key, n_galaxies)
-    psi, stars, counts = _draw(keys, *default_model(), like)
+    psi, stars, counts = _draw(keys, *default_model(), like, any_form)
     return Galaxies(
         np.asarray(psi), stars, np.asarray(counts), np.full(n_galaxies, "tng")
     )
 
 
-@jax.jit
-def _draw(keys: Key[Array, " galaxy"], model: Model, layout: Layout, like: Star):
+@eqx.filter_jit
+def _draw(
+    keys: Key[Array, " galaxy"],
+    model: Model,
+    layout: Layout,
+    like: Star,
+    any_form: bool,
+):
     width = SharedErrors().outlier_width
 
     def one(key: Array) -> tuple:
         key_psi, key_stars = jax.random.split(key)
         psi = jax.random.normal(key_psi, layout.scale.shape)
         psi = jnp.clip(psi, -LIMIT, LIMIT)
-        return psi, *draw_stars(key_stars, model, layout, psi, like, width)
+        key_form = jax.random.fold_in(key, 2)  # key reuse: a fold beside its split
+        form = draw_form(key_form) if any_form else None
+        return psi, *draw_stars(key_stars, model, layout, psi, like, width, form)
 
     return jax.lax.map(one, keys)
 

@@ -49,10 +49,11 @@ def test_shares_and_widths(script, calibrated):
 
 
 @pytest.mark.thorough
-def test_a_run_with_few_galaxies(script, tmp_path):
-    config = script.Config(out=tmp_path, n_galaxies=10, n_stars=20, quiet=True)
+@pytest.mark.parametrize("study", ["prior", "forms"])
+def test_a_run_with_few_galaxies(script, tmp_path, study):
+    config = script.Config(tmp_path, study, n_galaxies=10, n_stars=20, quiet=True)
     script.main(config)
-    written = json.loads((tmp_path / "shared_coverage_prior_20.json").read_text())
+    written = json.loads((tmp_path / f"shared_coverage_{study}_20.json").read_text())
     assert 0.1 < written["sd"]["alpha_imf"] < 1.2
     assert set(written["tests"]) >= {"joint", "tarp", "factors", "too_narrow"}
 

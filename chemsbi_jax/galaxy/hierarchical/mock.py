@@ -5,10 +5,15 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.galaxy.hierarchical.local_modes import N_LOCAL, inputs_at
+from chemsbi_jax.galaxy.hierarchical.population_form import (
+    Form,
+    draw_deviates,
+    draw_form,
+)
 from chemsbi_jax.galaxy.hierarchical.settings import BLOCKS
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, unpack
 from chemsbi_jax.galaxy.hierarchical.star import (
@@ -56,13 +61,19 @@ def draw_mock(
         outlier_width: of the outliers' abundances [dex].
         n: stars.
     """
-    key_ratio, key_psi, key_like, key_stars = jax.random.split(key, 4)
+    key_ratio, key_psi, key_like, key_form, key_stars = jax.random.split(key, 5)
     ratio = draw_ratios(key_ratio, layout)
     psi = jnp.clip(jax.random.normal(key_psi, layout.scale.shape), -LIMIT, LIMIT)
     scaled = dataclasses.replace(layout, scale=layout.scale * ratio)
     like = draw_errors(key_like, n)
-    stars, counts = draw_stars(key_stars, model, scaled, psi, like, outlier_width)
+    form = draw_form(key_form, is_population_held(scaled))
+    stars, counts = draw_stars(key_stars, model, scaled, psi, like, outlier_width, form)
     return Mock(psi, ratio, stars, counts)
+
+
+def is_population_held(layout: Layout) -> Bool[AnyArray, ""]:
+    """Whether the distribution of the local latents is that of the prior."""
+    return jnp.all(layout.scale[layout.slices()["population"]] == 0.0)
 
 
 def draw_ratios(key: Key[Array, ""], layout: Layout) -> Float[Array, " psi"]:
@@ -136,6 +147,7 @@ def draw_stars(
     psi: Float[AnyArray, " psi"],
     like: Star,
     outlier_width: float | Float[AnyArray, ""],
+    form: Form | None = None,
 ) -> tuple[Star, Float[AnyArray, " star"]]:
     """Stars of one galaxy; 0 in the second array where the model has no star.
 
@@ -146,11 +158,15 @@ def draw_stars(
         psi: latents of the shared parameters.
         like: stars whose errors and gaps they have.
         outlier_width: of the outliers' abundances [dex].
+        form: of the population; None for the normal distribution of each latent.
     """
     key_local, key_noise, key_out, key_broad = jax.random.split(key, 4)
     shared, n = unpack(psi, layout), len(like.seen)
-    normal = jax.random.normal(key_local, (n, N_LOCAL))
-    local = shared.mean + jnp.exp(shared.log_width) * normal
+    if form is None:
+        units = jax.random.normal(key_local, (n, N_LOCAL))
+    else:
+        units = draw_deviates(key_local, form, n)  # key reuse: the other branch
+    local = shared.mean + jnp.exp(shared.log_width) * units
     value, bad = readings(like, model, inputs_at(shared, local))
     value = value + jax.vmap(lambda s: offsets(s, shared))(like)
     noise = jax.random.normal(key_noise, value.shape)

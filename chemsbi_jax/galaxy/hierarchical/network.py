@@ -18,8 +18,10 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.scipy.stats import norm
 from jaxtyping import Array, Float, Key, PyTree
 
+from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.galaxy.hierarchical.mock import N_READINGS, Mock
 from chemsbi_jax.galaxy.hierarchical.moments import (
     FARTHEST,
@@ -164,12 +166,22 @@ def condition(
     return Condition(out[:n], log_width, out[2 * n :])
 
 
-def log_density(network: SharedNetwork, galaxy: Mock) -> Float[Array, ""]:
-    """Log density of the true latents of one galaxy."""
+class LogDensities(NamedTuple):
+    """Of the true latents of one galaxy [nats]."""
+
+    all: Float[Array, ""]  # of the flow
+    galaxy: Float[Array, ""]  # of the two first latents, normal, before the flow
+
+
+def log_densities(network: SharedNetwork, galaxy: Mock) -> LogDensities:
+    """Log densities of the true latents of one galaxy."""
     summary = summarise(network, galaxy.stars, galaxy.counts)
     given = condition(network, summary, galaxy.ratio)
     rest = (galaxy.psi - given.mean) * jnp.exp(-given.log_width)
-    return network.flow.log_prob(rest, given.context) - jnp.sum(given.log_width)
+    all_latents = network.flow.log_prob(rest, given.context) - jnp.sum(given.log_width)
+    first = slice(N_GLOBAL)
+    normal = norm.logpdf(rest[first]) - given.log_width[first]
+    return LogDensities(all_latents, jnp.sum(normal))
 
 
 @eqx.filter_jit

@@ -10,13 +10,19 @@ from jaxtyping import Array, Float, Key, UInt32
 
 from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
 from chemsbi_jax.galaxy.hierarchical.blocks import padded_length
-from chemsbi_jax.galaxy.hierarchical.mock import LIMIT, N_READINGS, draw_stars
+from chemsbi_jax.galaxy.hierarchical.mock import (
+    LIMIT,
+    N_READINGS,
+    draw_stars,
+    is_population_held,
+)
 from chemsbi_jax.galaxy.hierarchical.moments import N_MOMENTS
 from chemsbi_jax.galaxy.hierarchical.network import (
     SharedNetwork,
     sample,
     summarise,
 )
+from chemsbi_jax.galaxy.hierarchical.population_form import draw_form
 from chemsbi_jax.galaxy.hierarchical.settings import BLOCKS
 from chemsbi_jax.galaxy.hierarchical.shared import Layout
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star
@@ -195,7 +201,10 @@ def _summaries(
 
     def one(of: tuple[Array, Array, Array]) -> Array:
         key, psi, is_mock = of
-        stars, born = draw_stars(key, model, layout, psi, like, outlier_width)
+        key_form, key_stars = jax.random.split(key)
+        form = draw_form(key_form, is_population_held(layout))
+        task = model, layout, psi, like, outlier_width
+        stars, born = draw_stars(key_stars, *task, form)
         values = jnp.where(is_mock, stars.values, like.values)
         born = jnp.where(is_mock, born, 1.0)
         return summarise(network, like._replace(values=values), born * counts)

@@ -85,10 +85,10 @@ class HierarchicalPosterior(NamedTuple):
         far = c["far_population"].items()
         each = ", ".join(f"{name} {away:+.1f}" for name, away in far)
         return (
-            "The posterior density of all shared parameters is largest for a "
-            f"population far from the middle of its prior ({each} prior widths). A "
-            "normal distribution of each local parameter does not describe these "
-            "stars: the interval with shared errors may be far off."
+            "If each local parameter has one normal distribution, the most probable "
+            f"population is far from the middle of its prior ({each} prior widths). "
+            "Such a distribution does not describe these stars: the interval with "
+            "shared errors may be far off."
         )
 
     def _contradicted(self) -> str:
@@ -100,10 +100,12 @@ class HierarchicalPosterior(NamedTuple):
             else "Compare the interval with that by NUTS (--sampler nuts)."
         )
         return (
-            "The posterior density of all shared parameters is largest "
-            f"{c['mode_distance']:.1f} widths from the middle of the interval with "
-            "shared errors, which is that of the network: the network does not use all "
-            f"that the stars say, or the model does not describe them. {advice}"
+            "If each local parameter has one normal distribution, the most probable "
+            f"shared parameters are {c['mode_distance']:.1f} widths from the middle of "
+            "the interval with shared errors. That interval is from the network, which "
+            "also allows two populations. Possible causes: the distribution is not "
+            "normal, the network loses information, or the model does not fit. "
+            f"{advice}"
         )
 
     def _unusual(self) -> str:

@@ -160,9 +160,9 @@ def of_subset(checks: Mapping) -> list[str]:
     if np.abs(shift).max() > AGREE_SIGMA:
         text = (
             f"For {checks['subset']['n_stars']} of the stars the methods differ by "
-            f"{shift[0]:+.1f} (alpha_imf) and {shift[1]:+.1f} (log10_n_ia) sigma of "
-            "the result for all stars: that interval is narrower than the error of the "
-            "method."
+            f"{shift[0]:+.1f} sigma in alpha_imf and {shift[1]:+.1f} sigma in "
+            "log10_n_ia (sigma of the result for all stars): that interval is "
+            "narrower than the error of the method."
         )
         warnings.append(text)
     exact = checks.get("exact_subset")

@@ -6,6 +6,7 @@ one program or two, wait for each other for ever on a machine with two cores.
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.custom_batching import sequential_vmap
 from jaxtyping import Array, Float
 
@@ -58,19 +59,29 @@ def solve_positive(
     return solve_upper(root, solve_lower(root, right))
 
 
-@sequential_vmap
-def solve_by_lapack(
+def eliminate(
     matrix: Float[AnyArray, "n n"], right: Float[AnyArray, " n"]
 ) -> Float[Array, " n"]:
-    """The same by LAPACK, for more rows; `vmap` makes one call after another."""
-    factor = jax.scipy.linalg.cho_factor(matrix)
-    return jax.scipy.linalg.cho_solve(factor, right)
+    """The same for more rows, by Gauss-Jordan elimination in a loop over the rows.
+
+    A positive matrix needs no pivoting (Golub & Van Loan 2013, section 4.2).
+    """
+    both = jnp.concatenate([matrix, right[:, None]], axis=1)
+
+    def step(i: Array, both: Array) -> Array:
+        row = both[i] / both[i, i]
+        return (both - both[:, i, None] * row).at[i].set(row)
+
+    return lax.fori_loop(0, len(matrix), step, both)[:, -1]
 
 
 @sequential_vmap
 def in_units(
     covariance: Float[AnyArray, "n n"], rows: Float[AnyArray, "row n"]
 ) -> tuple[Float[Array, "n n"], Float[Array, "row n"]]:
-    """Lower Cholesky factor, and the rows in its units, as `solve_by_lapack`."""
+    """Lower Cholesky factor, and the rows in its units, by LAPACK.
+
+    `vmap` makes one call after another.
+    """
     root = jnp.linalg.cholesky(covariance)
     return root, jax.scipy.linalg.solve_triangular(root, rows.T, lower=True).T

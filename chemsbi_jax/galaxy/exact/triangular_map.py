@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from chemsbi_jax.constants import N_GLOBAL
-from chemsbi_jax.galaxy.small import solve_by_lapack
+from chemsbi_jax.galaxy.small import eliminate
 from chemsbi_jax.npe.model import N_LOCAL
 
 RIDGE_DRAWS = 3.0  # weight, in draws, of a prior without dependence
@@ -99,7 +99,7 @@ def fit_chart(
 def _least_squares(terms: Array, target: Array, weight: Array) -> Array:
     weighted = terms * weight
     ridge = RIDGE_DRAWS * jnp.eye(len(terms))
-    return solve_by_lapack(weighted @ terms.T + ridge, weighted @ target)
+    return eliminate(weighted @ terms.T + ridge, weighted @ target)
 
 
 def _quadratic(x: Float[Array, "before *batch"]) -> Float[Array, "term *batch"]:

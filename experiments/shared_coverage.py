@@ -10,12 +10,11 @@
 galaxies have two populations with correlated local parameters. `sets` makes the stars
 with other published yield sets, in equal shares, and infers with TNG and its yield
 factors: local parameters from the prior, without zero points, scatter and outliers.
-They write
-shared_coverage_STUDY_N.json (_nuts at the end of the name with --by nuts) with the
-shares of galaxies inside the regions of 68 and 95 %, of both galaxy parameters,
-jointly, and of each other shared parameter, and with tests against bands that hold
-with 99 % confidence. `power` writes the widths for different numbers of stars, elements
-and birth times, as JSON and as a figure.
+These three write shared_coverage_STUDY_N.json (_nuts at the end of the name with
+--by nuts) with the shares of galaxies inside the regions of 68 and 95 %, of both
+galaxy parameters, jointly, and of each other shared parameter, and with tests against
+bands that hold with 99 % confidence. `power` writes the widths for different numbers of
+stars, elements and birth times, as JSON and as a figure.
 """
 
 import sys

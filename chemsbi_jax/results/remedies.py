@@ -54,7 +54,8 @@ REMEDIES = (
     ),
     (
         "NUTS did not converge",
-        "Quote this interval of the network, or repeat the run with another --seed.",
+        "Repeat the run with another --seed. Quote this interval of the network only "
+        "if the warning names no other cause of doubt.",
     ),
     (
         "did not converge",

@@ -3,7 +3,7 @@
 The model has a mean and a width of each local latent. How the latents are distributed
 around these is not known: a galaxy may have two populations, such as a thin and a thick
 disc, and local parameters that go together. The network of shared parameters is trained
-on galaxies of random forms, so that its posterior holds for any of them.
+on galaxies of random forms, so that its posterior does not take one form for granted.
 """
 
 from typing import NamedTuple

@@ -87,7 +87,7 @@ class HierarchicalPosterior(NamedTuple):
         return (
             "If each local parameter has one normal distribution, the most probable "
             f"population is far from the middle of its prior ({each} prior widths). "
-            "Such a distribution does not describe these stars: the interval with "
+            "Such a distribution may not describe these stars, and the interval with "
             "shared errors may be far off."
         )
 

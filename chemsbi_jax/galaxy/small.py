@@ -62,8 +62,10 @@ def solve_positive(
 def eliminate(
     matrix: Float[AnyArray, "n n"], right: Float[AnyArray, " n"]
 ) -> Float[Array, " n"]:
-    """The same for more rows, by Gauss-Jordan elimination in a loop over the rows.
+    """Solution x of matrix x = right for a positive matrix of up to some tens of rows.
 
+    Gauss-Jordan elimination in a loop over the rows, which compiles faster than
+    `solve_positive`.
     A positive matrix needs no pivoting (Golub & Van Loan 2013, section 4.2).
     """
     both = jnp.concatenate([matrix, right[:, None]], axis=1)

@@ -41,7 +41,7 @@ def test_every_latent_has_mean_zero_and_variance_one(forms, i):
     units = np.asarray(jax.jit(draw_deviates, static_argnums=2)(_key(i), form, N))
     error = 5.0 / np.sqrt(N)  # five standard errors of a mean
     np.testing.assert_allclose(units.mean(axis=0), 0.0, atol=error)
-    # the standard error of a width is 1.3 times as large at a kurtosis of 8
+    # the standard error of a width is 1.3 times that of a mean for a kurtosis of 8
     np.testing.assert_allclose(units.std(axis=0), 1.0, atol=1.5 * error)
 
 
@@ -101,7 +101,7 @@ def test_two_narrow_populations_make_stars_of_two_times_only():
     times = np.asarray(stars.values)[np.asarray(born) > 0.0, -1]
     near_early, near_late = (np.abs(times - t) < 1.5 for t in (early, late))
     assert (near_early | near_late).mean() > 0.95  # 1 % of the stars are outliers
-    assert 0.3 < near_early.mean() < 0.7
+    assert 0.3 < near_early.mean() < 0.7  # 200 stars: more than five standard errors
 
 
 def _key(i: int):

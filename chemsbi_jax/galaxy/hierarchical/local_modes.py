@@ -13,11 +13,7 @@ from chemsbi_jax.galaxy.hierarchical.star import (
     readings,
     residuals,
 )
-from chemsbi_jax.galaxy.small import (
-    cholesky,
-    solve_lower,
-    solve_upper,
-)
+from chemsbi_jax.galaxy.small import cholesky, solve_lower, solve_upper
 from chemsbi_jax.types import AnyArray
 
 N_LOCAL = 4

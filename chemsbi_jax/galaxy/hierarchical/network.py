@@ -167,10 +167,10 @@ def condition(
 
 
 class LogDensities(NamedTuple):
-    """Of the true latents of one galaxy [nats]."""
+    """Log densities of the true latents of one galaxy [nat]."""
 
     all: Float[Array, ""]  # of the flow
-    galaxy: Float[Array, ""]  # of the two first latents, normal, before the flow
+    galaxy: Float[Array, ""]  # of the galaxy's two: normal, by the first mean and width
 
 
 def log_densities(network: SharedNetwork, galaxy: Mock) -> LogDensities:

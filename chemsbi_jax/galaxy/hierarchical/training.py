@@ -101,7 +101,8 @@ def train_shared_network(
 def batch_loss(network: SharedNetwork, batch: list[Mock]) -> Float[Array, ""]:
     """Minus the mean log density of the true latents, over galaxies of all sizes.
 
-    The galaxy's two count once more, as a normal density with a weight.
+    The density of the galaxy's two latents, normal with the first mean and width, is
+    added with the weight `GALAXY_WEIGHT`.
     """
     total, weights = 0.0, 0.0
     for group in batch:

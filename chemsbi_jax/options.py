@@ -52,7 +52,7 @@ class Limits:
     n_robust: int = 300
     """Stars of the robust method that runs beside a result that does not fit;
     only where there is no interval with shared errors; 0 leaves it out."""
-    n_leave_out: int = 200
+    n_leave_out: int = 100
     """Stars whose posterior is repeated without each abundance."""
     n_star_draws: int = 100
     """Posterior draws of each star, for the checks and figures; at least 64."""

@@ -57,9 +57,21 @@ def use_compilation_cache() -> None:
         return
     if not os.access(folder, os.W_OK):
         return
+    _remove_unfinished(folder)
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_compilation_cache_max_size", MAX_SIZE)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Delete entries that a stopped process left without their time of last use.
+
+    JAX writes it after the program. Without it no further entry can be written, and
+    the program may be incomplete.
+    """
+    for entry in folder.glob("*-cache"):
+        if not entry.with_name(entry.name.removesuffix("cache") + "atime").exists():
+            entry.unlink(missing_ok=True)
 
 
 def _processor() -> str:

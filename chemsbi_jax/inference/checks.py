@@ -141,7 +141,6 @@ def run_checks(
     is_large = around.is_default and len(stars.values) > limits.max_exact
     answer, exact = _exact_beside(keys.exact, run, some, answer, misfit, is_large)
     explained = misfit if share is None else None
-    robust = _robust_beside(keys.robust, run, some, galaxy, explained, around)
     with watch("other method"):
         is_same = len(some.values) == len(stars.values) and answer.subset is None
         known = answer if is_same else Answer(galaxy)
@@ -149,6 +148,8 @@ def run_checks(
     with watch("other checks"):
         table = known.table or prepare(keys.table, networks.npe, some)
         same = _consistency(keys, run, some, table, part, other, explained)
+    # at the end: it waits for the second interval
+    robust = _robust_beside(keys.robust, run, some, galaxy, explained, around)
     checks = Checks(
         method=galaxy.checks,
         model_fit=describe_fit(misfit),

@@ -255,7 +255,7 @@ def _answer_and_check(
         with run.watch("inference"):
             found = answer_guided(keys.answer, run, stars, method)
         _require_width(found.answer, problem)
-        shared = second.of(without_left_out(stars, found.answer.posterior)[0])
+        shared = second.of(without_left_out(stars, found.answer.posterior)[0]).take()
         made = Pending(lambda: shared, lambda: False)
         return found.answer, made, check_guided(keys, run, stars, found)
     answer = _answer(keys, problem, method, run.limits, checkpoint, run.watch)
@@ -263,7 +263,8 @@ def _answer_and_check(
         raise RuntimeError("Only process 0 may call `infer`; use `infer_as_worker`.")
     _require_width(answer, problem)
     used, _ = without_left_out(stars, answer.posterior)
-    shared = cache(lambda: second.of(used))
+    second = second.of(used)
+    shared = cache(second.take)
     if not second.is_begun:
         shared()
     around = Around(method == "auto", lambda: shared().is_interval)

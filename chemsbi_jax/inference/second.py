@@ -26,7 +26,7 @@ class SecondInterval(NamedTuple):
     """A second interval that is made at the call, or has been begun."""
 
     make: Callable[[Stars], SharedAnswer]
-    stars: Stars  # of the interval that has been begun
+    stars: Stars  # of the interval
     begun: Future[SharedAnswer] | None
 
     @property
@@ -39,18 +39,28 @@ class SecondInterval(NamedTuple):
         """Whether a thread is still making it."""
         return self.begun is not None and not self.begun.done()
 
-    def of(self, stars: Stars) -> SharedAnswer:
-        """The interval of the stars that the first one used.
+    def of(self, stars: Stars) -> "SecondInterval":
+        """The second interval of the stars that the first one used.
 
-        The result is that of a call, as a run in a thread has the same random keys.
-        Where the first interval left stars out, the one that was begun is dropped.
+        Where the first interval left stars out, the one that was begun is dropped, and
+        a thread makes another one.
         """
-        if self.begun is None:
+        if self.begun is None or stars is self.stars:
+            return self._replace(stars=stars)
+        before = self.begun
+
+        def again() -> SharedAnswer:
+            wait([before])  # its programs are compiled
             return self.make(stars)
-        if stars is self.stars:
-            return self.begun.result()
-        wait([self.begun])  # its programs are compiled
-        return self.make(stars)
+
+        return SecondInterval(self.make, stars, _in_thread(again))
+
+    def take(self) -> SharedAnswer:
+        """The interval; waits for the thread that makes it.
+
+        A run in a thread has the same random keys, and so the same result.
+        """
+        return self.make(self.stars) if self.begun is None else self.begun.result()
 
 
 def second_interval(
@@ -74,18 +84,25 @@ def second_interval(
     """
     settings = SharedErrors() if wanted is True else wanted
 
-    def make(stars: Stars, watch: Stopwatch = run.watch) -> SharedAnswer:
+    is_short = settings is not False and settings.sampler == "network"
+    is_alone = jax.process_count() == 1
+    is_early = early and is_short and is_alone and n_cores() > 1
+    # one progress bar at a time
+    watch = Stopwatch(quiet=True) if is_early else run.watch
+
+    def make(stars: Stars) -> SharedAnswer:
         if settings is False:
             return SharedAnswer(None, "")
         with run.watch("shared errors"):
             return infer_shared(key, run._replace(watch=watch), stars, settings)
 
-    is_short = settings is not False and settings.sampler == "network"
-    is_alone = jax.process_count() == 1
-    if not (early and is_short and is_alone and n_cores() > 1):
-        return SecondInterval(make, stars, None)
+    begun = _in_thread(lambda: make(stars)) if is_early else None
+    return SecondInterval(make, stars, begun)
+
+
+def _in_thread(make: Callable[[], SharedAnswer]) -> Future[SharedAnswer]:
     # Python waits for the thread at its end, but not at an error of the first interval
     pool = ThreadPoolExecutor(1, thread_name_prefix="shared-errors")
-    begun = pool.submit(make, stars, Stopwatch(quiet=True))  # one bar at a time
+    begun = pool.submit(make)
     pool.shutdown(wait=False)
-    return SecondInterval(make, stars, begun)
+    return begun

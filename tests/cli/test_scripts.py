@@ -238,6 +238,22 @@ def test_the_cache_is_filled_by_commands_only(switch, is_filled, tmp_path):
     assert bool(list(folder.glob("*-cache"))) == is_filled
 
 
+def test_the_cache_recovers_from_a_stopped_process(tmp_path):
+    """An entry without its time of last use would stop all further writing."""
+    stale = tmp_path / "jit_old-0123-cache"
+    stale.write_bytes(b"half of a program")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
+    done = subprocess.run(
+        [sys.executable, "-c", CACHE, "on"],
+        env=kept | {"CHEMSBI_COMPILATION_CACHE": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert "cache entry" not in done.stderr
+    assert not stale.exists()
+    assert list(tmp_path.glob("*-cache"))
+
+
 def test_public_names():
     """All are there, and nothing else shows."""
     names = dir(cs)

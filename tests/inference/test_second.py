@@ -34,8 +34,8 @@ def run():
 @pytest.mark.parametrize("early", [True, False])
 def test_answers_for_the_stars_that_the_first_interval_used(run, stars, early):
     second = second_interval(jax.random.key(0), run, stars, True, early=early)
-    assert "got 4" in second.of(stars).shared_note
-    assert "got 3" in second.of(stars.take(np.arange(3))).shared_note
+    assert "got 4" in second.of(stars).take().shared_note
+    assert "got 3" in second.of(stars.take(np.arange(3))).take().shared_note
     assert run.watch.seconds["shared errors"] >= 0.0
 
 
@@ -45,13 +45,13 @@ def test_an_error_of_the_thread_is_raised_where_the_answer_is_needed(run, stars,
     wrong = SharedErrors(zero_points=-1.0)
     second = second_interval(jax.random.key(0), run, many, wrong, early=early)
     with pytest.raises(InputError, match="prior scales"):
-        second.of(many)
+        second.of(many).take()
 
 
 def test_no_interval_is_begun_that_is_not_wanted(run, stars):
     second = second_interval(jax.random.key(0), run, stars, False, early=True)
     assert not second.is_begun
-    assert second.of(stars).shared_errors is None
+    assert second.of(stars).take().shared_errors is None
 
 
 def test_runs_until_the_thread_is_done(run, stars):

@@ -45,9 +45,11 @@ MAX_HALF_SIDE = 4.0  # prior widths: the networks were trained within
 # grid points a side -> largest number of stars they serve; MIN_SIDE for larger tables
 SIDES = {13: 5, 9: 70}
 MIN_SIDE = 5
+FINER_SIDES = 7, *sorted(SIDES)  # of later rounds
 MAX_POLYNOMIAL_RMS = 0.1  # in log density; above it a design gets more points
 MAX_GUESS_ROUNDS, MAX_ROUNDS = 4, 12  # from a guess, and in all
 MIN_VARIANCE = 1e-12  # prior widths squared
+FEW_LEFT_OUT = 0.01  # share of the stars; a wrong place leaves out more
 
 
 class Exact(NamedTuple):
@@ -116,8 +118,8 @@ def exact_posterior(
 ) -> Exact:
     """Posterior of the global latents by importance sampling, from a first guess.
 
-    Where the rounds do not converge from the guess, or leave stars out, the whole prior
-    is searched, and the rounds start again from what the search finds.
+    Where the rounds do not converge from the guess, or leave more than one star of 100
+    out, the whole prior is searched, and the rounds start again from what it finds.
 
     Args:
         key: determines the draws.
@@ -141,7 +143,7 @@ def exact_posterior(
     bar = tqdm(total=MAX_ROUNDS, desc="exact", unit=" rounds", disable=quiet)
     guess = np.asarray(mean, float), np.asarray(covariance, float)
     best = _refine(stars, npe, forward, *guess, MAX_GUESS_ROUNDS, bar)
-    if not best.is_converged or not best.is_used.all():
+    if not best.is_converged or np.mean(~best.is_used) > FEW_LEFT_OUT:
         place = search_prior(stars, npe, forward)
         if not best.is_converged or not is_consistent(best.grid, *place):
             n_left = MAX_ROUNDS - best.n_rounds
@@ -256,16 +258,14 @@ def _next_design(last: Round) -> tuple[Design, float]:
 
 
 def _next_side(side: int) -> int:
-    return min((s for s in SIDES if s > side), default=side)
+    return min((s for s in FINER_SIDES if s > side), default=side)
 
 
 def _quality(one: Round) -> tuple[bool, int]:
     return one.is_converged, int(one.is_used.sum())
 
 
-def _sum_of_stars(
-    found: Evidence, is_used: Bool[np.ndarray, " star"]
-) -> Float[np.ndarray, " point"]:
+def _sum_of_stars(found: Evidence, is_used: np.ndarray) -> Float[np.ndarray, " point"]:
     """Log likelihood of the used stars; of all if none is used, for a direction."""
     rows = is_used if is_used.any() else np.ones_like(is_used)
     # float64: thousands of stars are added

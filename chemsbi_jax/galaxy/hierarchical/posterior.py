@@ -29,7 +29,9 @@ from chemsbi_jax.galaxy.hierarchical.star import Model, Star
 from chemsbi_jax.types import AnyArray
 
 N_AT_ONCE = 1000  # draws of one program, and of each block's width
-N_CHECKED, CHECKED_STARS = 256, 256  # mock galaxies of the check, and their stars
+N_CHECKED, CHECKED_STARS = 256, 256  # mock galaxies of a check, and their stars
+# a p below CLEAR_P gets more mock galaxies, up to those of so many checks
+CLEAR_P, MAX_CHECKS = 0.5, 4
 MAX_DISTANCE = 2.5  # beyond it, the network is not used
 N_DIRECTIONS = 12  # of the summaries, those that vary most
 # mean readings of a galaxy in its summary, which ends with the number of its stars
@@ -142,7 +144,8 @@ def predictive_check(
     Galaxies of drawn psi, with the errors and gaps of the stars, show which features
     the stars of such a galaxy have. A network can't be trusted beyond them. The mean
     readings have a check of their own: the network may cut off what is far from its
-    training. The larger distance counts, and twice the smaller p.
+    training. The larger distance counts, and twice the smaller p. A p that may be small
+    gets `MAX_CHECKS` times the mock galaxies, as that of 256 depends on their noise.
 
     Args:
         key: determines the mock galaxies.
@@ -155,10 +158,23 @@ def predictive_check(
     rows = slice(min(CHECKED_STARS, len(galaxy.counts)))
     like = jax.tree.map(lambda x: x[rows], galaxy.stars)
     counts = galaxy.counts[rows]
-    some = np.linspace(0, len(psi) - 1, N_CHECKED).round().astype(int)
-    drawn = np.clip(psi[some], -LIMIT, LIMIT).astype(np.float32)
     args = model, galaxy.layout, like, counts, outlier_width
-    own, mocks = map(np.asarray, _summaries(key, network, drawn, *args))
+    some = np.linspace(0, len(psi) - 1, MAX_CHECKS * N_CHECKED).round().astype(int)
+    drawn = np.clip(psi[some], -LIMIT, LIMIT).astype(np.float32)
+    check, mocks = Check(0.0, np.inf), []
+    for i in range(MAX_CHECKS):
+        if check.p >= CLEAR_P:
+            break
+        part = drawn[i::MAX_CHECKS]
+        task = np.uint32(i), network, part, *args
+        found = _summaries(key, *task)  # key reuse: `i` is folded into it
+        mocks.append(np.asarray(found[1]))
+        check = _check_parts(np.asarray(found[0]), np.concatenate(mocks))
+    return check
+
+
+def _check_parts(own: np.ndarray, mocks: np.ndarray) -> Check:
+    """The checks in all features but the number of stars, and in the mean readings."""
     parts = slice(None, -1), MEANS
     checks = [_compare(own[part], mocks[:, part]) for part in parts]
     p = min(1.0, len(checks) * min(check.p for check in checks))
@@ -185,6 +201,7 @@ def _compare(own: np.ndarray, mocks: np.ndarray) -> Check:
 @eqx.filter_jit
 def _summaries(
     key: Key[Array, ""],
+    i: UInt32[AnyArray, ""],
     network: SharedNetwork,
     psi: Float[AnyArray, "galaxy psi"],
     model: Model,
@@ -193,7 +210,7 @@ def _summaries(
     counts: Float[AnyArray, " star"],
     outlier_width: float | Float[AnyArray, ""],
 ) -> tuple[Float[Array, " feature"], Float[Array, "galaxy feature"]]:
-    """Summaries of the stars, and of mock galaxies at each psi.
+    """Summaries of the stars, and of mock galaxies at each psi, for check `i`.
 
     The stars go through the loop of the mock galaxies, so that the networks are
     compiled once.
@@ -209,7 +226,7 @@ def _summaries(
         born = jnp.where(is_mock, born, 1.0)
         return summarise(network, like._replace(values=values), born * counts)
 
-    keys = jax.random.split(key, len(psi))
+    keys = jax.random.split(jax.random.fold_in(key, i), len(psi))
     keys, psi = (jnp.concatenate([x[:1], x]) for x in (keys, psi))
     found = jax.lax.map(one, (keys, psi, jnp.arange(len(psi)) > 0))
     return found[0], found[1:]

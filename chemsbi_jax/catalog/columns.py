@@ -28,6 +28,7 @@ __all__ = [
 
 LARGEST = 20.0
 """dex or Gyr; -9999, 99, 999, 1e20 and all else beyond it stand for "missing"."""
+LARGEST_MYR = 2e4  # of an age; larger ones are in years
 
 MAX_MARKS = 5
 """A column with more different values beyond `LARGEST` is in another unit."""
@@ -153,9 +154,10 @@ def _refuse_large(
     if len(np.unique(values[large])) <= MAX_MARKS and (few or not other.any()):
         return
     bad = other if other.any() else large
+    unit = "yr" if np.median(values[bad]) > LARGEST_MYR else "Myr"
     problem = {
         "time": "is too large for a time [Gyr]; convert the column or give its unit, "
-        "with --age-unit Myr",
+        f"with --age-unit {unit}",
         "e_": "is too large for an error [dex]; if the column is in percent or another "
         "unit, convert it with --columns e_fe_h=NAME*0.00434",
     }.get(kind, "is too large for an abundance [dex]; correct it, or leave the cell "

@@ -28,6 +28,7 @@ from chemsbi_jax.catalog.solar import OURS, solar_shift
 from chemsbi_jax.catalog.surveys import SURVEYS, Survey
 from chemsbi_jax.catalog.text_tables import NOTES
 from chemsbi_jax.catalog.times import read_birth_times
+from chemsbi_jax.catalog.unused_columns import note_unused
 from chemsbi_jax.catalog.values import present_columns, read_abundances
 from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.errors import CatalogError, CatalogWarning
@@ -133,8 +134,11 @@ def read_catalog(
     doubts += warn_of_giants(source, stars, used)
     notes = (*opened.notes, *source.notes, *opened.choice.notes, *notes, *impossible)
     flags = _not_followed(opened, options)
+    warned = _all_warnings(opened, doubts, flags)
+    if survey is None:
+        notes += note_unused(opened.names, opened.choice, (*notes, *warned))
     rows = (source.name, len(used), int(used.sum()), reasons, dropped)
-    report = Report(*rows, notes, _all_warnings(opened, doubts, flags), flags)
+    report = Report(*rows, notes, warned, flags)
     return Catalog(stars, report)
 
 

@@ -13,6 +13,14 @@ from chemsbi_jax.catalog.meaning import (
 )
 from chemsbi_jax.catalog.user_columns import flag, list_columns
 
+ENGLISH = {
+    "helium": "he", "carbon": "c", "nitrogen": "n", "oxygen": "o", "neon": "ne",
+    "sodium": "na", "magnesium": "mg", "aluminium": "al", "aluminum": "al",
+    "silicon": "si", "sulfur": "s", "sulphur": "s", "calcium": "ca", "titanium": "ti",
+    "manganese": "mn", "iron": "fe", "nickel": "ni",
+}  # fmt: skip
+"""Whole name of an element -> symbol, in lower case."""
+
 
 def warn_of_others(
     names: Mapping[str, str],
@@ -68,12 +76,15 @@ def _warn_of_ratios(ratios: Mapping[str, tuple[str, str]]) -> str:
 
 
 def _bare_elements(names: Mapping[str, str]) -> dict[str, str]:
-    """Symbol -> column, where columns are called Mg, Si, O.
+    """Symbol -> column, where columns are called Mg, Si, O or Magnesium.
 
-    C, N, O and S alone have other meanings: they count beside a symbol of two letters.
+    C, N, O and S alone have other meanings: they count beside a symbol of two letters
+    or a whole name.
     """
     found = {k: c for k, c in names.items() if k in ELEMENTS_READ}
-    return found if any(len(symbol) == 2 for symbol in found) else {}
+    whole = {ENGLISH[k]: c for k, c in names.items() if ENGLISH.get(k) in ELEMENTS_READ}
+    is_clear = whole or any(len(symbol) == 2 for symbol in found)
+    return found | whole if is_clear else {}
 
 
 def hint_of_elements(

@@ -49,7 +49,9 @@ def main(config: DoctorFlags) -> dict:
         "emulators on demand": emulators_state(),
         "download folder": str(download_folder()),
         "tables": f"{sum(found.values())} of {len(FILES)} public files found",
-        "missing tables": [name for name, is_found in found.items() if not is_found],
+        "missing tables (optional, see chemsbi download)": [
+            name for name, is_found in found.items() if not is_found
+        ],
         "environment": {
             k: v for k, v in sorted(os.environ.items()) if k.startswith(VARIABLES)
         },

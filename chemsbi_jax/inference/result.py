@@ -94,8 +94,8 @@ class Inference:
         shared = self.shared_errors
         if shared is not None and not shared.is_converged:
             own.append(self.shared_note)
-        elif shared is not None and shared.doubt():
-            own.append(shared.doubt())
+        elif shared is not None:
+            own += [text for text in (shared.misfit_text(), shared.doubt()) if text]
         return own + list(self._of_table)
 
     @property

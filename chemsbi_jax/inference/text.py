@@ -22,7 +22,8 @@ def as_text(inference: "Inference") -> str:
     lines.append(f"  correlation = {posterior.correlation:.2f}")
     if inference.shared_errors is not None and inference.shared_errors.is_converged:
         shared = inference.shared_errors.posterior
-        lines += [f"{SHARED} (the interval to quote):", *_interval(shared)]
+        quote = "" if inference.verdict.level == "red" else " (the interval to quote)"
+        lines += [f"{SHARED}{quote}:", *_interval(shared)]
         lines.append(f"  correlation = {shared.correlation:.2f}")
     if inference.shared_note and inference.shared_note not in warnings:
         lines.append(inference.shared_note)

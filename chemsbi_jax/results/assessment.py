@@ -14,6 +14,7 @@ MASS_AT_EDGE = 1e-3  # share of the posterior at the edge of its grid
 FAR_MODE = 1.5  # widths, as in galaxy.hierarchical.settings
 MIN_P = 0.05  # of the predictive check, as in galaxy.hierarchical.settings
 FEW_STARS = 10  # with fewer, alarm and halves detect only gross misfits
+TOO_WIDE = "scatter less than their errors allow"  # of a misfit's text
 
 
 class Verdict(NamedTuple):
@@ -41,11 +42,14 @@ def verdict(summary: Mapping) -> Verdict:
     the stars do not fit the model. Amber: a check failed, the checks or the result lack
     some of the stars, fewer than `FEW_STARS` stars are used, or there is a warning.
     Green: else. A misfit is amber if `shared_errors` has a `model_fit` of its own that
-    is not flagged: its interval allows for the misfit.
+    is not flagged: its interval allows for the misfit. Stars that scatter less than
+    their errors allow are amber, as the interval is too wide rather than too narrow.
     """
     stops = _reasons_against(summary)
     if stops:
-        text = "The interval is not a measurement of this galaxy."
+        both = "Neither interval" if _shared(summary) else "The interval"
+        is_not = "is" if _shared(summary) else "is not"
+        text = f"{both} {is_not} a measurement of this galaxy."
         return Verdict("red", text, " ".join(stops))
     which = "interval with shared errors" if _shared(summary) else "interval"
     doubts = _doubts(summary)
@@ -56,9 +60,14 @@ def verdict(summary: Mapping) -> Verdict:
 
 
 def explains_misfit(summary: Mapping) -> bool:
-    """Whether the model with shared errors fits the stars."""
+    """Whether the model with shared errors fits the stars, or its interval is wide."""
     fit = _shared(summary).get("model_fit") or {}
-    return fit.get("flagged") is False
+    return fit.get("flagged") is False or _is_too_wide(fit)
+
+
+def _is_too_wide(fit: Mapping) -> bool:
+    """Whether the only misfit is that errors of the stars are too large."""
+    return bool(fit.get("flagged")) and TOO_WIDE in str(fit.get("text"))
 
 
 def _shared(summary: Mapping) -> Mapping:
@@ -80,8 +89,11 @@ def _reasons_against(summary: Mapping) -> list[str]:
     if share:
         reasons.append(f"No parameters explain {share:.0%} of the stars.")
     fit = checks.get("model_fit") or {}
-    if fit.get("flagged") and not explains_misfit(summary):
+    if fit.get("flagged") and not (explains_misfit(summary) or _is_too_wide(fit)):
         reasons.append(fit.get("text") or "The model does not explain the stars.")
+        again = _shared(summary).get("model_fit") or {}
+        if again.get("text"):
+            reasons.append(f"With shared errors: {again['text']}")
     return reasons
 
 
@@ -93,7 +105,10 @@ def _has_numbers(summary: Mapping) -> bool:
 def _doubts(summary: Mapping) -> list[str]:
     """Clauses; one is enough for amber."""
     doubts = _doubts_of_checks(summary.get("checks") or {}, str(summary.get("method")))
-    if explains_misfit(summary) and summary["checks"]["model_fit"]["flagged"]:
+    fit = (summary.get("checks") or {}).get("model_fit") or {}
+    if _is_too_wide(fit) or _is_too_wide(_shared(summary).get("model_fit") or {}):
+        doubts.append(f"the stars {TOO_WIDE}")
+    if fit.get("flagged") and explains_misfit(summary) and not _is_too_wide(fit):
         doubts.append("the model without shared errors does not explain the stars")
     doubts += _doubts_of_shared(_shared(summary).get("checks") or {})
     n_used = summary.get("n_used")

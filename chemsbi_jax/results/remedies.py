@@ -4,8 +4,20 @@
 # tests/results/test_remedies.py makes each warning and looks for its entry.
 REMEDIES = (
     (
+        "scatter less than their errors allow",
+        "Repeat the run with smaller errors, if those of the table are too large. "
+        "Until then the interval is too wide rather than too narrow.",
+    ),
+    (
+        "With shared errors: The model",
+        "Do not quote an interval. Look up the abundances with the largest values "
+        "under “Residuals of the abundances” and repeat the run without the worst one "
+        "(--without).",
+    ),
+    (
         "does not explain these stars",
-        "Do not quote the interval as a measurement of this galaxy. Look up the "
+        "Do not quote the interval without shared errors as a measurement of this "
+        "galaxy; the verdict says whether the other one can be used. Look up the "
         "abundances with the largest values under “Residuals of the abundances”; check "
         "their zero points, their solar scale (--solar-from) and their errors. Then "
         "repeat the run without the worst one (--without) and compare.",

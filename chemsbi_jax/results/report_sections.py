@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from chemsbi_jax.constants import GLOBAL_PARAMETERS
+from chemsbi_jax.results.assessment import verdict
 from chemsbi_jax.results.markup import Child, Element, prose, section, table, tag
 from chemsbi_jax.results.remedies import remedy
 from chemsbi_jax.results.report_numbers import (
@@ -26,10 +27,14 @@ def result(summary: Mapping) -> Element:
     if not shared:
         results = {f"method {summary.get('method')}": summary}
     cards = tag("div", *(_card(p, results) for p in SHOWN), class_="cards")
-    tables = [_interval_table(*pair, bool(shared)) for pair in results.items()]
-    quoted = shared or summary
-    line = "; ".join(f"{n} = {_plain(quoted.get(n) or {})}" for n in GLOBAL_PARAMETERS)
-    line += f"; correlation = {_ascii(number(quoted.get('correlation'), 2))}"
+    is_red = verdict(summary).level == "red"
+    quoted = None if is_red or not shared else WITH_SHARED
+    tables = [_interval_table(*pair, quoted, bool(shared)) for pair in results.items()]
+    if is_red:
+        return section("Result", "result", cards, *tables)
+    best = shared or summary
+    line = "; ".join(f"{n} = {_plain(best.get(n) or {})}" for n in GLOBAL_PARAMETERS)
+    line += f"; correlation = {_ascii(number(best.get('correlation'), 2))}"
     copy = tag("pre", tag("code", line), class_="copy")
     label = tag("p", "To copy (mean and standard deviation):", class_="hint")
     return section("Result", "result", cards, *tables, label, copy)
@@ -50,10 +55,12 @@ def _card(shown: Parameter, results: Mapping[str, Mapping]) -> Element:
     )
 
 
-def _interval_table(label: str, found: Mapping, is_one_of_two: bool) -> Element:
+def _interval_table(
+    label: str, found: Mapping, quoted: str | None, is_one_of_two: bool
+) -> Element:
     caption = "Interval of both parameters"
     if is_one_of_two:
-        quote = " (the interval to quote)" if label == WITH_SHARED else ""
+        quote = " (the interval to quote)" if label == quoted else ""
         caption = f"{caption}, {label}{quote}"
     lines = []
     for shown in SHOWN:
@@ -109,10 +116,21 @@ def shared_errors(summary: Mapping) -> Element | None:
 
 
 _SHARED_TABLES = {
-    "budget": ("Where the width comes from", "block"),
-    "yields": ("Inferred yield factors [dex]", "element and channel"),
+    "budget": (
+        "Where the width comes from: share of the width that goes if a block is held "
+        "as known (the rest is the error of the stars and of the network)",
+        "block",
+    ),
+    "yields": (
+        "Inferred yield factors [dex], and their slopes with [Fe/H] [dex per dex]",
+        "element and channel",
+    ),
     "zero_points": ("Inferred zero points of the abundances [dex]", "abundance"),
-    "population": ("Inferred population of the stars", "local parameter"),
+    "population": (
+        "Inferred population of the stars: means [prior widths from the middle of the "
+        "prior] and natural logs of the widths over the prior's",
+        "local parameter",
+    ),
 }
 
 

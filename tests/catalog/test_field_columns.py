@@ -183,3 +183,17 @@ def test_a_table_that_was_joined_to_itself(tmp_path):
     stars, report = read(write(tmp_path, table))
     assert report.n_used == N
     assert report.reasons == {"the same star as in an earlier row, by its numbers": N}
+
+
+def test_columns_without_a_part_in_the_result_are_named(tmp_path):
+    table = star_table()
+    table["Teff"], table["remark"] = 5700.0, "none"
+    notes = read(write(tmp_path, table)).report.notes
+    assert "Other columns, not read: Teff, remark." in notes
+    table = renamed(star_table(), mg_fe="Magnesium", e_mg_fe="e_Magnesium")
+    text = read(write(tmp_path, table, "b.csv")).report.text()
+    assert "mg_fe=Magnesium" in text
+    assert not any(
+        "not read" in note
+        for note in read(write(tmp_path, star_table(), "c.csv")).report.notes
+    )

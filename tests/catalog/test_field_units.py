@@ -112,6 +112,16 @@ def test_ages_in_myr(tmp_path, n):
     np.testing.assert_allclose(stars.e_birth_time, table["e_age"] / 1e3)
 
 
+def test_ages_in_years_get_the_right_unit(tmp_path):
+    table = star_table("age", "e_age")
+    table["age"], table["e_age"] = table["age"] * 1e9, table["e_age"] * 1e9
+    path = write(tmp_path, table)
+    assert "--age-unit yr" in refusal(path)
+    assert "--age-unit yr" in refusal(path, age_unit="Myr")
+    stars = read(path, age_unit="yr").stars
+    np.testing.assert_allclose(T_END - stars.birth_time, table["age"] / 1e9)
+
+
 def test_doubtful_times_get_a_warning_and_impossible_ones_are_refused(tmp_path):
     table = star_table("age", "e_age")
     table["age"] = np.log10(table["age"] * 1e9)

@@ -132,6 +132,21 @@ def test_shared_errors_are_the_interval_to_quote():
     assert verdict(misfit | {"shared_errors": fits}).level == "amber"
 
 
+TOO_WIDE = MISFIT | {"text": "The stars scatter less than their errors allow (p = ..."}
+
+
+@pytest.mark.parametrize("shared", [None, TOO_WIDE, {"flagged": False}])
+@pytest.mark.parametrize("fit", [MISFIT, TOO_WIDE])
+def test_an_interval_that_is_too_wide_can_be_used(fit, shared):
+    summary = made(model_fit=fit)
+    if shared is not None:
+        summary |= {"shared_errors": SHARED | {"model_fit": shared}}
+    found = verdict(summary)
+    assert found.level == ("red" if fit is MISFIT and shared is None else "amber")
+    is_wide = TOO_WIDE in (fit, shared)
+    assert ("scatter less than their errors allow" in found.reason) == is_wide
+
+
 @pytest.mark.parametrize(
     ("checks", "reason"),
     [

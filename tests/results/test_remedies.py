@@ -37,15 +37,19 @@ def every_warning(tmp_path):
     table = Table({"fe_h": [0.0], "e_fe_h": [0.1], "c_fe": [0.1], "logg": [1.0]})
     table["e_c_fe"] = 0.1
     table.write(tmp_path / "giants.csv", format="ascii.csv")
+    shared = "With shared errors: The model does not explain these stars (p = 1e-9)."
+    narrow = "The stars scatter less than their errors allow (p = 1e-9; 0.5 times ...)."
     return [
         *list_warnings(checks),
+        shared,
+        narrow,
         *cs.read_catalog(tmp_path / "giants.csv").report.warnings,
     ]
 
 
 def test_every_warning_has_its_own_remedy(tmp_path):
     found = every_warning(tmp_path)
-    assert len(found) == 17
+    assert len(found) == 19
     remedies = [remedy(warning) for warning in found]
     assert FALLBACK not in remedies
     assert len(set(remedies)) == len(found)

@@ -120,12 +120,22 @@ def test_shared_errors_come_first(tmp_path):
     assert "yields 0.031 0.09" in page.text
 
 
+def test_no_interval_of_a_red_page_is_to_quote(tmp_path):
+    flagged = SHARED | {"model_fit": MISFIT}
+    summary = made(model_fit=MISFIT) | {"shared_errors": flagged}
+    page = write(tmp_path / "report.html", summary)
+    assert "Do not use . Neither interval is a measurement of this galaxy." in page.text
+    assert "With shared errors: The model does not fit." in page.text
+    assert "the interval to quote" not in page.text
+    assert "To copy" not in page.text
+
+
 def test_results_without_numbers_make_a_page(tmp_path):
     summary = made(prior_widths=None, halves=None, model_fit=None)
     nothing = dict.fromkeys(summary["alpha_imf"])
     summary |= {"alpha_imf": nothing, "correlation": None, "log10_n_ia": nothing}
     page = write(tmp_path / "report.html", summary)
-    assert "alpha_imf = nan +- nan" in page.text
+    assert "To copy" not in page.text
     write_report(tmp_path / "report.html", {}, (), None, "")
     assert "Do not use" in Page(tmp_path / "report.html").text
 

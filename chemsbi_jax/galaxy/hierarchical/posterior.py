@@ -166,7 +166,7 @@ def predictive_check(
         if check.p >= CLEAR_P:
             break
         part = drawn[i::MAX_CHECKS]
-        task = np.uint32(i), network, part, *args
+        task = np.asarray(i, np.uint32), network, part, *args
         found = _summaries(key, *task)  # key reuse: `i` is folded into it
         mocks.append(np.asarray(found[1]))
         check = _check_parts(np.asarray(found[0]), np.concatenate(mocks))

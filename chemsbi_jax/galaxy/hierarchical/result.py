@@ -53,6 +53,12 @@ class HierarchicalPosterior(NamedTuple):
             "explain, and leave these out (--without), or give larger errors."
         )
 
+    def misfit_text(self) -> str:
+        """What the misfit alarm says at this answer; empty where it does not fire."""
+        if self.misfit is None or not self.misfit.is_flagged:
+            return ""
+        return f"With shared errors: {self.misfit.text}"
+
     def doubt(self) -> str:
         """Sentences where NUTS failed or the stars are unusual; else empty."""
         c = self.posterior.checks

@@ -1,0 +1,34 @@
+"""Columns of a star table that have no part in the result."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+from chemsbi_jax.catalog.column_names import Choice
+from chemsbi_jax.catalog.ids import IDS
+from chemsbi_jax.catalog.user_columns import list_columns
+
+_WORD = re.compile(r"[^\s,;:()'\"]+")
+
+
+def note_unused(
+    names: Mapping[str, str], choice: Choice, texts: Iterable[str]
+) -> tuple[str, ...]:
+    """A note about the columns that have no part in the result.
+
+    Args:
+        names: lower-case name -> name in the table.
+        choice: the columns in use.
+        texts: notes and warnings about the table, which name some of them already.
+    """
+    conversions = (c for x in choice.conversions.values() for c in x.columns)
+    errors = (c for pair in choice.pairs.values() for c in pair)
+    used = {*choice.columns.values(), *choice.limits.values(), *conversions, *errors}
+    used |= {c for each in choice.errors_of.values() for c in each}
+    words = set(_WORD.findall(" ".join(texts)))
+    rest = [
+        c
+        for lower, c in names.items()
+        if c not in used and c != choice.id_column and lower not in IDS
+        if c not in words
+    ]
+    return (f"Other columns, not read: {list_columns(rest)}.",) if rest else ()

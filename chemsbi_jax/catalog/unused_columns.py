@@ -5,9 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from chemsbi_jax.catalog.column_names import Choice
 from chemsbi_jax.catalog.ids import IDS
-from chemsbi_jax.catalog.user_columns import list_columns
-
-_WORD = re.compile(r"[^\s,;:()'\"]+")
+from chemsbi_jax.catalog.user_columns import KEYS, list_columns
 
 
 def note_unused(
@@ -22,13 +20,14 @@ def note_unused(
     """
     conversions = (c for x in choice.conversions.values() for c in x.columns)
     errors = (c for pair in choice.pairs.values() for c in pair)
-    used = {*choice.columns.values(), *choice.limits.values(), *conversions, *errors}
+    used = {c for k, c in choice.columns.items() if k in KEYS}
+    used |= {*choice.limits.values(), *conversions, *errors}
     used |= {c for each in choice.errors_of.values() for c in each}
-    words = set(_WORD.findall(" ".join(texts)))
+    said = " ".join(texts)
     rest = [
         c
         for lower, c in names.items()
         if c not in used and c != choice.id_column and lower not in IDS
-        if c not in words
+        if not re.search(rf"(?<!\w){re.escape(c)}(?!\w)", said)
     ]
     return (f"Other columns, not read: {list_columns(rest)}.",) if rest else ()

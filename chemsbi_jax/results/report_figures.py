@@ -19,7 +19,8 @@ class ReportFigure(NamedTuple):
 TEXTS = (
     (
         "posterior",
-        "Posterior of the two parameters: draws, ellipses at 1, 2 and 3 sigma "
+        "Posterior of the two parameters with the statistical error only: draws, "
+        "ellipses at 1, 2 and 3 sigma "
         "(39, 86 and 99 % of the probability), and the two marginal distributions. "
         "Ellipses of other methods lie on top of each other where the methods agree.",
         "Scatter plot of posterior draws of alpha_imf and log10_n_ia with nested "
@@ -34,7 +35,8 @@ TEXTS = (
     ),
     (
         "yield_factors",
-        "Inferred log10 factors on the yields with errors of 1 sigma; grey: the prior.",
+        "Inferred log10 factors on the yields with errors of 1 sigma; grey: 1 sigma of "
+        "the prior.",
         "A row for each yield factor: a point with a horizontal error bar on a grey "
         "bar that shows the prior.",
     ),
@@ -48,15 +50,18 @@ TEXTS = (
     (
         "convergence",
         "Mean with bands of 1 and 2 sigma, and width of the posterior, for the first "
-        "N stars. The width falls as 1/√N where the stars are independent.",
+        "N stars by the method that the legend names; the last point is the result. "
+        "The width falls as 1/√N where the stars are independent.",
         "Four panels against the number of stars: above, the mean of each parameter "
         "with bands that become narrower; below, its width beside a dotted line "
         "proportional to one over the root of N.",
     ),
     (
         "predictive",
-        "Abundances of the stars (blue) and those that the model predicts at the "
-        "inferred parameters (grey, 1 and 2 sigma). Below each: difference in sigma.",
+        "Abundances of the stars (blue) and those that the model predicts from the "
+        "posterior of each star by itself, with noise (grey, 1 and 2 sigma). Below "
+        "each: difference in sigma. The posterior of one star is wide, so stars of the "
+        "model itself may differ by some sigma; the residuals below allow for that.",
         "One histogram for each of eight abundances with the predicted band behind "
         "it, and a panel of residuals in sigma below each histogram.",
     ),

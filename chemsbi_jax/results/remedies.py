@@ -46,7 +46,7 @@ REMEDIES = (
     (
         "The methods differ",
         "Where the model fits the stars, quote the result of the exact method and "
-        "compare it with NUTS for some of the stars (experiments/nuts.py --compare). "
+        "compare it with NUTS for some of the stars (chemsbi nuts --n-stars 100). "
         "Where it does not fit, resolve that warning first.",
     ),
     (

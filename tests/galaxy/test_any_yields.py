@@ -113,6 +113,7 @@ def test_the_checksum_depends_on_yields_physics_and_recipe(toy):
     assert len(sums) == 5
 
 
+@pytest.mark.thorough
 def test_a_set_of_four_elements(few, folder):
     """Its emulator has these alone, and stars that have others are refused."""
     emulator, rms = emulator_of(few, "few", recipe=TINY, quiet=True)

@@ -63,6 +63,7 @@ def brute_force(networks, observed, point):
     return float(logsumexp(log_weight) - jnp.log(N_DRAWS))
 
 
+@pytest.mark.thorough
 def test_a_far_star_gets_proposals_from_the_prior(problem):
     networks, stars = problem
     npe, forward = networks

@@ -39,6 +39,7 @@ def check_rows(rows):
     np.testing.assert_allclose(found, [*rows.values()], atol=0.002)
 
 
+@pytest.mark.thorough
 @pytest.mark.tables
 def test_reference_rows_of_the_packages(reference):
     local = {n: row for n, row in reference.items() if not OF_VICE & set(n.split("+"))}

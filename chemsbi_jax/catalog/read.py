@@ -136,7 +136,7 @@ def read_catalog(
     flags = _not_followed(opened, options)
     warned = _all_warnings(opened, doubts, flags)
     if survey is None:
-        notes += note_unused(opened.names, opened.choice, (*notes, *warned))
+        notes += note_unused(opened.names, opened.choice, (*notes, *warned, *reasons))
     rows = (source.name, len(used), int(used.sum()), reasons, dropped)
     report = Report(*rows, notes, warned, flags)
     return Catalog(stars, report)

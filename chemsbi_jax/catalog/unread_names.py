@@ -84,13 +84,13 @@ def _bare_elements(names: Mapping[str, str]) -> dict[str, str]:
     found = {k: c for k, c in names.items() if k in ELEMENTS_READ}
     whole = {ENGLISH[k]: c for k, c in names.items() if ENGLISH.get(k) in ELEMENTS_READ}
     is_clear = whole or any(len(symbol) == 2 for symbol in found)
-    return found | whole if is_clear else {}
+    return whole | found if is_clear else {}
 
 
 def hint_of_elements(
     names: Mapping[str, str], taken: Collection[str], elements: Collection[str]
 ) -> str:
-    """Sentence about columns that are called by the symbol of an element alone.
+    """Sentence about columns that are called by an element alone: Mg, Magnesium.
 
     Args:
         names: lower-case name -> name in the table.

@@ -4,7 +4,10 @@ import re
 from collections.abc import Iterable, Mapping
 
 from chemsbi_jax.catalog.column_names import Choice
+from chemsbi_jax.catalog.identity import GROUPS, OTHER_IDS, STAR_IDS
 from chemsbi_jax.catalog.ids import IDS
+from chemsbi_jax.catalog.not_one_galaxy import GALAXIES
+from chemsbi_jax.catalog.positions import PAIRS, PARTS
 from chemsbi_jax.catalog.user_columns import KEYS, list_columns
 
 
@@ -12,6 +15,9 @@ def note_unused(
     names: Mapping[str, str], choice: Choice, texts: Iterable[str]
 ) -> tuple[str, ...]:
     """A note about the columns that have no part in the result.
+
+    Columns of ids, positions, groups and galaxies have one: they show which rows are
+    the same star, or stars of several galaxies.
 
     Args:
         names: lower-case name -> name in the table.
@@ -23,11 +29,19 @@ def note_unused(
     used = {c for k, c in choice.columns.items() if k in KEYS}
     used |= {*choice.limits.values(), *conversions, *errors}
     used |= {c for each in choice.errors_of.values() for c in each}
+    used |= {c for lower, c in names.items() if _is_of_identity(lower)}
     said = " ".join(texts)
     rest = [
         c
-        for lower, c in names.items()
-        if c not in used and c != choice.id_column and lower not in IDS
+        for c in names.values()
+        if c not in used and c != choice.id_column
         if not re.search(rf"(?<!\w){re.escape(c)}(?!\w)", said)
     ]
     return (f"Other columns, not read: {list_columns(rest)}.",) if rest else ()
+
+
+def _is_of_identity(lower: str) -> bool:
+    """Whether the reader looks at the column to compare rows."""
+    known = {*IDS, *STAR_IDS, *GROUPS, *GALAXIES, *PARTS, "de-"}
+    known |= {name for pair in PAIRS for name in pair}
+    return lower in known or bool(OTHER_IDS.fullmatch(re.sub(r"[^a-z0-9]", "", lower)))

@@ -4,6 +4,7 @@ The second run of a command loads its programs from the user's cache folder. The
 alone never switches the cache on.
 """
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -71,7 +72,8 @@ def _remove_unfinished(folder: Path) -> None:
     """
     for entry in folder.glob("*-cache"):
         if not entry.with_name(entry.name.removesuffix("cache") + "atime").exists():
-            entry.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # of another user, or gone
+                entry.unlink()
 
 
 def _processor() -> str:

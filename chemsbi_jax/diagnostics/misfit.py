@@ -18,6 +18,7 @@ OUTSIDE_ALL = (
 )
 NOT_TESTED = "The fit of the model was not tested, as no star is used."
 ALARM = 0.01  # p-value below which the alarm is raised
+LESS_SCATTER = "scatter less than their errors allow"  # the interval is too wide
 
 
 class Misfit(NamedTuple):
@@ -171,7 +172,7 @@ def _scatter_alone(p_value: float, ratio: float) -> str:
             "of one galaxy. The interval is too narrow."
         )
     return (
-        f"The stars scatter less than their errors allow ({_chance(p_value)}; "
+        f"The stars {LESS_SCATTER} ({_chance(p_value)}; "
         f"{ratio:.2f} times the scatter of stars of the model): their errors are "
         "overestimated, or hold a part that all values of a star share. The means "
         "agree with the model; the interval is too wide rather than too narrow."

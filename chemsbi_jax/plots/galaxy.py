@@ -102,8 +102,7 @@ def plot_convergence(
         width = rf"$\sigma$({label(parameter, unit=False)})"
         axes[-1, j].set(ylabel=width, xlabel="number of stars $N$")
         axes[-1, j].set(xscale="log", yscale="log")
-    if len(results) > 1 or truth is not None:
-        axes[0, 0].legend(frameon=False)
+    axes[0, 0].legend(frameon=False)
     axes[-1, 0].legend(frameon=False)
     return fig
 

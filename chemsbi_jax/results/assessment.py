@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from chemsbi_jax.constants import GLOBAL_PARAMETERS
+from chemsbi_jax.diagnostics.misfit import LESS_SCATTER
 
 Level = Literal["green", "amber", "red"]
 
@@ -14,7 +15,6 @@ MASS_AT_EDGE = 1e-3  # share of the posterior at the edge of its grid
 FAR_MODE = 1.5  # widths, as in galaxy.hierarchical.settings
 MIN_P = 0.05  # of the predictive check, as in galaxy.hierarchical.settings
 FEW_STARS = 10  # with fewer, alarm and halves detect only gross misfits
-TOO_WIDE = "scatter less than their errors allow"  # of a misfit's text
 
 
 class Verdict(NamedTuple):
@@ -41,8 +41,8 @@ def verdict(summary: Mapping) -> Verdict:
     Red: the result is the prior or not a number, the exact method did not converge, or
     the stars do not fit the model. Amber: a check failed, the checks or the result lack
     some of the stars, fewer than `FEW_STARS` stars are used, or there is a warning.
-    Green: else. A misfit is amber if `shared_errors` has a `model_fit` of its own that
-    is not flagged: its interval allows for the misfit. Stars that scatter less than
+    Green: else. If there is an interval with shared errors, its own `model_fit` decides
+    about red, and a misfit of the other model is amber. Stars that scatter less than
     their errors allow are amber, as the interval is too wide rather than too narrow.
     """
     stops = _reasons_against(summary)
@@ -65,9 +65,14 @@ def explains_misfit(summary: Mapping) -> bool:
     return fit.get("flagged") is False or _is_too_wide(fit)
 
 
+def _is_misfit(fit: Mapping) -> bool:
+    """Whether the model does not explain the stars, apart from too little scatter."""
+    return bool(fit.get("flagged")) and not _is_too_wide(fit)
+
+
 def _is_too_wide(fit: Mapping) -> bool:
     """Whether the only misfit is that errors of the stars are too large."""
-    return bool(fit.get("flagged")) and TOO_WIDE in str(fit.get("text"))
+    return bool(fit.get("flagged")) and LESS_SCATTER in str(fit.get("text"))
 
 
 def _shared(summary: Mapping) -> Mapping:
@@ -89,11 +94,11 @@ def _reasons_against(summary: Mapping) -> list[str]:
     if share:
         reasons.append(f"No parameters explain {share:.0%} of the stars.")
     fit = checks.get("model_fit") or {}
-    if fit.get("flagged") and not (explains_misfit(summary) or _is_too_wide(fit)):
-        reasons.append(fit.get("text") or "The model does not explain the stars.")
-        again = _shared(summary).get("model_fit") or {}
-        if again.get("text"):
-            reasons.append(f"With shared errors: {again['text']}")
+    again = _shared(summary).get("model_fit") or {}
+    if _is_misfit(again) or (_is_misfit(fit) and not explains_misfit(summary)):
+        unknown = "The model does not explain the stars."
+        reasons += [fit.get("text") or unknown] if fit.get("flagged") else []
+        reasons += [f"With shared errors: {again.get('text') or unknown}"] * bool(again)
     return reasons
 
 
@@ -107,8 +112,8 @@ def _doubts(summary: Mapping) -> list[str]:
     doubts = _doubts_of_checks(summary.get("checks") or {}, str(summary.get("method")))
     fit = (summary.get("checks") or {}).get("model_fit") or {}
     if _is_too_wide(fit) or _is_too_wide(_shared(summary).get("model_fit") or {}):
-        doubts.append(f"the stars {TOO_WIDE}")
-    if fit.get("flagged") and explains_misfit(summary) and not _is_too_wide(fit):
+        doubts.append(f"the stars {LESS_SCATTER}")
+    if _is_misfit(fit):
         doubts.append("the model without shared errors does not explain the stars")
     doubts += _doubts_of_shared(_shared(summary).get("checks") or {})
     n_used = summary.get("n_used")

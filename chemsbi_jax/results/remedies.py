@@ -1,18 +1,19 @@
 """What to do about each warning of a result."""
 
+from chemsbi_jax.diagnostics.misfit import LESS_SCATTER
+
 # (part of the warning, what to do); the first part that a warning contains decides.
 # tests/results/test_remedies.py makes each warning and looks for its entry.
 REMEDIES = (
     (
-        "scatter less than their errors allow",
+        LESS_SCATTER,
         "Repeat the run with smaller errors, if those of the table are too large. "
         "Until then the interval is too wide rather than too narrow.",
     ),
     (
         "With shared errors: The model",
-        "Do not quote an interval. Look up the abundances with the largest values "
-        "under “Residuals of the abundances” and repeat the run without the worst one "
-        "(--without).",
+        "Do not quote an interval. Repeat the run without the abundance that the "
+        "warning names first (--without), or with larger errors.",
     ),
     (
         "does not explain these stars",

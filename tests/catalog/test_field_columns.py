@@ -188,6 +188,8 @@ def test_a_table_that_was_joined_to_itself(tmp_path):
 def test_columns_without_a_part_in_the_result_are_named(tmp_path):
     table = star_table()
     table["Teff"], table["remark"] = 5700.0, "none"
+    table["ra"], table["dec"] = np.arange(float(N)), 10.0
+    table["hip"] = 1000 + np.arange(N)
     notes = read(write(tmp_path, table)).report.notes
     assert "Other columns, not read: Teff, remark." in notes
     table = renamed(star_table(), mg_fe="Magnesium", e_mg_fe="e_Magnesium")

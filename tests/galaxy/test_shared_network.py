@@ -11,13 +11,7 @@ from chemsbi_jax.constants import SHARED_FACTORS
 from chemsbi_jax.emulator import load_yield_emulator
 from chemsbi_jax.errors import InputError, WeightsError
 from chemsbi_jax.galaxy import hierarchical as h
-from chemsbi_jax.galaxy.hierarchical import (
-    mock,
-    moments,
-    network,
-    posterior,
-    trained,
-)
+from chemsbi_jax.galaxy.hierarchical import mock, moments, network, posterior, trained
 from chemsbi_jax.galaxy.hierarchical.shared import make_layout, psi_names
 from chemsbi_jax.galaxy.hierarchical.star import Model, make_stars
 from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
@@ -151,6 +145,17 @@ def test_the_predictive_check_reads_the_mean_readings(galaxies, shipped):
     inputs = network.inputs_of(shipped.network, stars)[:, : mock.N_READINGS]
     expected = np.asarray(inputs).mean(axis=0)[moments.PLACES]
     np.testing.assert_allclose(summary[posterior.MEANS], expected, atol=1e-5)
+
+
+def test_a_small_p_is_that_of_many_mock_galaxies(galaxies, shipped, model, layout):
+    _, stars, _ = jax.tree.map(lambda x: np.asarray(x[0]), galaxies)
+    ratio, far = np.ones(len(layout.scale), np.float32), stars.values + 0.5 * stars.seen
+    galaxy = posterior.padded(stars._replace(values=far), layout, ratio)
+    psi = np.zeros((8, len(ratio)))
+    of = shipped.network, model, galaxy, psi, SETTINGS.outlier_width
+    p = posterior.predictive_check(jax.random.key(4), *of).p
+    n = posterior.MAX_CHECKS * posterior.N_CHECKED // 2  # half makes the directions
+    assert p == pytest.approx(2.0 / (1 + n))  # 2 / 129 with the first part alone
 
 
 def test_any_number_of_draws(galaxies, shipped, layout):

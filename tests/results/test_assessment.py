@@ -1,7 +1,9 @@
 """The verdict of a result: level and reason."""
 
+import numpy as np
 import pytest
 
+from chemsbi_jax.diagnostics.misfit import misfit_test
 from chemsbi_jax.galaxy.amortised import flow
 from chemsbi_jax.galaxy.checks import AGREE_SIGMA
 from chemsbi_jax.galaxy.hierarchical import result, settings
@@ -132,19 +134,28 @@ def test_shared_errors_are_the_interval_to_quote():
     assert verdict(misfit | {"shared_errors": fits}).level == "amber"
 
 
-TOO_WIDE = MISFIT | {"text": "The stars scatter less than their errors allow (p = ..."}
+random = np.random.default_rng(0)
+# stars with 0.6 times the scatter that their errors imply
+QUIET = misfit_test(0.6 * random.normal(size=(200, 8)), random.normal(size=(2000, 8)))
+TOO_WIDE = {"flagged": QUIET.is_flagged, "text": QUIET.text}
+FITS = {"flagged": False, "text": "The model explains the stars (p = 0.4)."}
+RED = [(MISFIT, None), *((fit, MISFIT) for fit in (FITS, MISFIT, TOO_WIDE))]
 
 
-@pytest.mark.parametrize("shared", [None, TOO_WIDE, {"flagged": False}])
-@pytest.mark.parametrize("fit", [MISFIT, TOO_WIDE])
-def test_an_interval_that_is_too_wide_can_be_used(fit, shared):
+@pytest.mark.parametrize("shared", [None, FITS, MISFIT, TOO_WIDE])
+@pytest.mark.parametrize("fit", [FITS, MISFIT, TOO_WIDE])
+def test_the_fit_of_the_interval_to_quote_decides(fit, shared):
     summary = made(model_fit=fit)
     if shared is not None:
         summary |= {"shared_errors": SHARED | {"model_fit": shared}}
-    found = verdict(summary)
-    assert found.level == ("red" if fit is MISFIT and shared is None else "amber")
-    is_wide = TOO_WIDE in (fit, shared)
-    assert ("scatter less than their errors allow" in found.reason) == is_wide
+    found, fits = verdict(summary), fit is FITS and shared in (None, FITS)
+    is_red = (fit, shared) in RED
+    assert found.level == ("red" if is_red else "green" if fits else "amber")
+    is_wide = not is_red and TOO_WIDE in (fit, shared)
+    if is_wide:
+        assert "the stars scatter less than their errors allow" in found.reason.lower()
+    if is_red and shared is MISFIT:
+        assert "With shared errors: The model does not fit." in found.reason
 
 
 @pytest.mark.parametrize(

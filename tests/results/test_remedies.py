@@ -1,8 +1,10 @@
 """Each warning of the package has its own remedy."""
 
+import numpy as np
 from astropy.table import Table
 
 import chemsbi_jax as cs
+from chemsbi_jax.diagnostics.misfit import misfit_test
 from chemsbi_jax.results.remedies import FALLBACK, remedy
 from chemsbi_jax.results.warnings import list_warnings
 from helpers.report_pages import MISFIT, made, write
@@ -37,12 +39,13 @@ def every_warning(tmp_path):
     table = Table({"fe_h": [0.0], "e_fe_h": [0.1], "c_fe": [0.1], "logg": [1.0]})
     table["e_c_fe"] = 0.1
     table.write(tmp_path / "giants.csv", format="ascii.csv")
-    shared = "With shared errors: The model does not explain these stars (p = 1e-9)."
-    narrow = "The stars scatter less than their errors allow (p = 1e-9; 0.5 times ...)."
+    random = np.random.default_rng(0)
+    noise, model = random.normal(size=(200, 8)), random.normal(size=(2000, 8))
+    off, quiet = (misfit_test(x, model).text for x in (noise + 1.0, 0.6 * noise))
     return [
         *list_warnings(checks),
-        shared,
-        narrow,
+        f"With shared errors: {off}",  # as `HierarchicalPosterior.misfit_text`
+        quiet,
         *cs.read_catalog(tmp_path / "giants.csv").report.warnings,
     ]
 

@@ -144,8 +144,8 @@ def predictive_check(
     Galaxies of drawn psi, with the errors and gaps of the stars, show which features
     the stars of such a galaxy have. A network can't be trusted beyond them. The mean
     readings have a check of their own: the network may cut off what is far from its
-    training. The larger distance counts, and twice the smaller p. A p that may be small
-    gets `MAX_CHECKS` times the mock galaxies, as that of 256 depends on their noise.
+    training. The larger distance counts, and twice the smaller p. While p is
+    below `CLEAR_P`, more mock galaxies follow, up to `MAX_CHECKS` times as many.
 
     Args:
         key: determines the mock galaxies.

@@ -59,12 +59,6 @@ def verdict(summary: Mapping) -> Verdict:
     return Verdict("green", f"The {which} can be quoted.", _praise(summary))
 
 
-def explains_misfit(summary: Mapping) -> bool:
-    """Whether the model with shared errors fits the stars, or its interval is wide."""
-    fit = _shared(summary).get("model_fit") or {}
-    return fit.get("flagged") is False or _is_too_wide(fit)
-
-
 def _is_misfit(fit: Mapping) -> bool:
     """Whether the model does not explain the stars, apart from too little scatter."""
     return bool(fit.get("flagged")) and not _is_too_wide(fit)
@@ -95,10 +89,12 @@ def _reasons_against(summary: Mapping) -> list[str]:
         reasons.append(f"No parameters explain {share:.0%} of the stars.")
     fit = checks.get("model_fit") or {}
     again = _shared(summary).get("model_fit") or {}
-    if _is_misfit(again) or (_is_misfit(fit) and not explains_misfit(summary)):
+    if _is_misfit(again or fit):  # of the interval to quote
         unknown = "The model does not explain the stars."
-        reasons += [fit.get("text") or unknown] if fit.get("flagged") else []
-        reasons += [f"With shared errors: {again.get('text') or unknown}"] * bool(again)
+        if fit.get("flagged"):
+            reasons.append(fit.get("text") or unknown)
+        if again:
+            reasons.append(f"With shared errors: {again.get('text') or unknown}")
     return reasons
 
 

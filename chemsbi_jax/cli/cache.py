@@ -42,6 +42,15 @@ def cache_folder() -> Path:
     return download_folder() / "compiled" / _processor()
 
 
+def is_writable(folder: Path) -> bool:
+    """Whether the folder can be written to; makes it if it is not there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
+
+
 def use_compilation_cache() -> None:
     """Switch the cache on, before the first compilation.
 
@@ -52,11 +61,7 @@ def use_compilation_cache() -> None:
     if not is_cache_on() or jax.config.values["jax_compilation_cache_dir"]:
         return
     folder = cache_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return
-    if not os.access(folder, os.W_OK):
+    if not is_writable(folder):
         return
     _remove_unfinished(folder)
     jax.config.update("jax_compilation_cache_dir", str(folder))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jax
 
-from chemsbi_jax.cli.cache import cache_folder, is_cache_on
+from chemsbi_jax.cli.cache import cache_folder, is_cache_on, is_writable
 from chemsbi_jax.cli.flags import DoctorFlags
 from chemsbi_jax.compute.devices import n_cores
 from chemsbi_jax.errors import InputError
@@ -104,6 +104,8 @@ def _cache_state() -> str:
     folder = cache_folder()
     if not is_cache_on():
         return "off"
+    if not is_writable(folder):
+        return "off: the folder can't be written to"
     files = [p for p in folder.rglob("*") if p.is_file()] if folder.is_dir() else []
     size = sum(p.stat().st_size for p in files) / 1e6
     return f"on, {len(files)} files, {size:.0f} MB"

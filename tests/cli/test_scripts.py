@@ -211,6 +211,15 @@ def test_doctor_names_what_a_bug_report_needs(capsys):
         assert words in text
 
 
+def test_doctor_tells_a_cache_that_cannot_be_written(capsys, monkeypatch, tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    monkeypatch.setenv("CHEMSBI_COMPILATION_CACHE", str(file / "folder"))
+    assert chemsbi(["doctor"]) == 0
+    assert "(off: the folder can't be written to)" in capsys.readouterr().out
+
+
 CACHE = """
 import sys
 import jax

@@ -1,7 +1,9 @@
 """The command `infer`: flags, one call, files."""
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 
 from chemsbi_jax.catalog import Catalog, read_catalog
 from chemsbi_jax.cli.flags import InferFlags, StarFlags
@@ -41,6 +43,7 @@ def main(config: InferFlags, limits: Limits = Limits()) -> dict:
         infer_as_worker(catalog, **about)
         return {"warnings": []}
     progress, drawn = config.out / PROGRESS, {}
+    Thread(target=_import_what_saves, daemon=True).start()
     try:
         found = infer(
             catalog,
@@ -61,6 +64,12 @@ def main(config: InferFlags, limits: Limits = Limits()) -> dict:
     progress.unlink(missing_ok=True)
     _print(closing_line(found, config.out), config)
     return summary
+
+
+def _import_what_saves() -> None:
+    """Import matplotlib and the rest while the stars are computed: half a second."""
+    for module in ("plots", "results.netcdf"):
+        import_module(f"chemsbi_jax.{module}")
 
 
 def _print(content: object, config: InferFlags) -> None:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import equinox as eqx
@@ -15,6 +15,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Float
 
+from chemsbi_jax.compute.quick import quick_jit
 from chemsbi_jax.errors import ForkedProcessError, InputError
 
 try:
@@ -108,7 +109,7 @@ def of_all_processes(row: Float[np.ndarray, " n"]) -> Float[np.ndarray, "process
     return np.ascontiguousarray(rows).view(np.float64)
 
 
-def spread(function: Callable[..., Any]) -> Callable[..., Any]:
+def spread(function: Callable[..., Any], *, quick: bool = False) -> Callable[..., Any]:
     """Jit a batched function and split its batch over all local devices.
 
     Args:
@@ -116,19 +117,22 @@ def spread(function: Callable[..., Any]) -> Callable[..., Any]:
             the other ones go to each device whole (what is no array is a static
             argument of the jit). All results must have that leading axis too, and a
             row must depend on the same row of the input only.
+        quick: compile by `quick_jit`, for a few calls only.
 
     Returns:
         A function of the same signature, with its results on the first device. Batches
         are padded to a multiple of the number of devices with copies of the last row.
         With a single device it is `eqx.filter_jit(function)`.
     """
+    jit = quick_jit if quick else eqx.filter_jit
     devices = jax.local_devices()
     if len(devices) == 1:
-        return eqx.filter_jit(function)
+        return jit(function)
     mesh = Mesh(np.array(devices), (AXIS,))
     split, whole = NamedSharding(mesh, P(AXIS)), NamedSharding(mesh, P())
 
-    @eqx.filter_jit
+    @jit
+    @partial(_named_as, function)
     def on_all(batch: Any, rest: tuple) -> Any:
         arrays, static = eqx.partition(rest, eqx.is_array)
         # a scan's carry starts as a constant: no part of the batch, to that check
@@ -159,6 +163,12 @@ def spread(function: Callable[..., Any]) -> Callable[..., Any]:
         return jax.tree.map(lambda x: x[:n], on_first)
 
     return run
+
+
+def _named_as(function: Callable, other: Callable) -> Callable:
+    """Profiles and logs of compilations show the name of what is run."""
+    other.__name__ = other.__qualname__ = getattr(function, "__name__", "on_all")
+    return other
 
 
 def _to_host(x: Any) -> Any:

@@ -3,13 +3,13 @@
 import math
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
 from chemsbi_jax import priors
+from chemsbi_jax.compute.quick import quick_jit
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.diagnostics.misfit import (
     N_REFERENCE,
@@ -159,7 +159,7 @@ def model_stars(
     return (model.take(good) if good.any() else None), np.asarray(prior)
 
 
-@eqx.filter_jit
+@quick_jit
 def _draw_model(
     key: Key[Array, ""], npe: Npe, forward: Forward, mean: Float[AnyArray, " 2"]
 ) -> tuple[Array, Array]:
@@ -168,7 +168,7 @@ def _draw_model(
     return prior, forward(prior.at[:, :N_GLOBAL].set(mean))
 
 
-@eqx.filter_jit
+@quick_jit
 def _apply(forward: Forward, theta: Array) -> Array:
     return forward(theta)
 

@@ -1,7 +1,6 @@
 """A 2-D density on a grid that zooms in and shears along the degeneracy."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -11,6 +10,7 @@ from jax import lax
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, Key
 
+from chemsbi_jax.compute.quick import quick_jit
 from chemsbi_jax.types import AnyArray
 
 N_GRID = 48  # points a side
@@ -109,7 +109,7 @@ def draw_from_grid(
     return _draw_from_grid(key, *(jnp.asarray(x, jnp.float32) for x in parts), n)
 
 
-@partial(jax.jit, static_argnums=4)
+@quick_jit
 def _draw_from_grid(
     key: Key[Array, ""], log_weights: Array, origin: Array, factor: Array, n: int
 ) -> Float[Array, "draw 2"]:

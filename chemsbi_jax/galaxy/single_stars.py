@@ -10,6 +10,7 @@ from chemsbi_jax.galaxy.amortised.padding import (
     keys_of_stars,
     on_all_devices,
     pad,
+    quickly_on_all_devices,
 )
 from chemsbi_jax.galaxy.border import in_float32
 from chemsbi_jax.galaxy.star_checks import check_stars
@@ -69,7 +70,7 @@ def predict_stars(
     stars = check_stars(stars)
     inputs, _ = pad(npe, npe.reader.inputs(stars))
     keys = keys_of_stars(key, len(inputs))
-    run = on_all_devices(_predict)
+    run = quickly_on_all_devices(_predict)
     draws, predicted = run((keys, inputs), npe, forward, n_draws, n_predicted)
     n = len(stars.values)  # cut by numpy, which compiles nothing
     return np.asarray(draws)[:n], np.asarray(predicted)[:n]

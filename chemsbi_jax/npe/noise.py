@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from chemsbi_jax.compute.quick import quick_jit
 from chemsbi_jax.constants import BIRTH_TIME
 from chemsbi_jax.types import Stars, shared_variance
 
@@ -54,4 +55,4 @@ def observe_like(
     return table._replace(values=values, birth_time=birth_time)
 
 
-_noisy = jax.jit(add_noise)
+_noisy = quick_jit(add_noise)

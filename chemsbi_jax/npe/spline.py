@@ -4,6 +4,7 @@ Knots lie along the first axis; any further axes are independent splines. Long a
 last is what makes the draws fast on a CPU.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -96,14 +97,19 @@ def _bin(value: Array, edges: Array, spline: Spline) -> tuple[Array, ...]:
 
     Differences of masked values instead of indexing: gathers are slow on a CPU.
     """
+    # comparisons and rows once: each of these operations is traced
+    _, *beyond = [value >= edge for edge in jnp.unstack(edges[:-1])]
 
-    def pick(x: Array) -> Array:
-        """The entry of `x` (bin, ...) for the bin of `value`."""
-        found = x[0]
-        for i in range(1, x.shape[0]):
-            found = jnp.where(value >= edges[i], x[i], found)
+    def pick(rows: Sequence[Array]) -> Array:
+        """The row (bin, ...) for the bin of `value`."""
+        found = rows[0]
+        for is_beyond, row in zip(beyond, rows[1:], strict=True):
+            found = jnp.where(is_beyond, row, found)
         return found
 
-    x0, x1 = pick(spline.x[:-1]), pick(spline.x[1:])
-    y0, y1 = pick(spline.y[:-1]), pick(spline.y[1:])
-    return x0, y0, x1 - x0, y1 - y0, pick(spline.slope[:-1]), pick(spline.slope[1:])
+    def at_ends(knots: Array) -> tuple[Array, Array]:
+        rows = jnp.unstack(knots)
+        return pick(rows[:-1]), pick(rows[1:])
+
+    (x0, x1), (y0, y1), slopes = map(at_ends, spline)
+    return x0, y0, x1 - x0, y1 - y0, *slopes

@@ -1,20 +1,21 @@
 """Tables padded to a few fixed lengths, and the keys of their rows."""
 
-from functools import cache
+from functools import cache, partial
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from chemsbi_jax.compute.devices import spread
+from chemsbi_jax.compute.quick import quick_jit
 from chemsbi_jax.npe.model import Npe, star_keys
 
 BLOCK = 32  # stars at a time: their arrays stay in the cache
 
 # at the first call, as JAX starts with it: a script may still use all cores before
 on_all_devices = cache(spread)
-keys_of_stars = jax.jit(star_keys, static_argnums=1)
+quickly_on_all_devices = cache(partial(spread, quick=True))
+keys_of_stars = quick_jit(star_keys)
 
 
 def padded_length(n: int) -> int:

@@ -21,9 +21,10 @@ from jaxtyping import Array, Bool, Float, Key
 from scipy.stats import qmc
 
 from chemsbi_jax import priors
+from chemsbi_jax.compute.quick import quick_jit
 from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
 from chemsbi_jax.galaxy.amortised.flow import FAR
-from chemsbi_jax.galaxy.amortised.padding import on_all_devices
+from chemsbi_jax.galaxy.amortised.padding import quickly_on_all_devices
 from chemsbi_jax.galaxy.result import Moments
 from chemsbi_jax.npe.model import Npe, global_slope
 from chemsbi_jax.types import AnyArray, Forward
@@ -62,11 +63,13 @@ def mean_score(
     normals = even_normals(key, log2_stars, n_normals(npe))
     normals = normals.reshape(-1, CHUNK, n_normals(npe))
     table = (inputs, is_star, place.mean, place.covariance)
-    scores = (run or on_all_devices(model_scores))(normals, npe, forward, *table)
+    scores = (run or quickly_on_all_devices(model_scores))(
+        normals, npe, forward, *table
+    )
     return _finite_mean(scores)
 
 
-@jax.jit
+@quick_jit
 def _finite_mean(scores: Float[Array, "chunk star 2"]) -> Float[Array, " 2"]:
     """Mean over the stars; NaN marks those that the model does not have."""
     finite = jnp.isfinite(scores).all(axis=-1, keepdims=True)
@@ -117,7 +120,7 @@ def even_normals(
     return _shifted(key, _sobol(log2_n, n))
 
 
-@jax.jit
+@quick_jit
 def _shifted(
     key: Key[Array, ""], points: Float[AnyArray, "n normal"]
 ) -> Float[Array, "n normal"]:

@@ -1,7 +1,7 @@
 """Functions of one star over all stars: in blocks of one size, on all devices."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -39,7 +39,7 @@ def in_blocks(
 
 
 # at the first call, as JAX starts with it
-_on_all_devices = cache(spread)
+_on_all_devices = cache(partial(spread, quick=True))
 
 
 def padded_length(n_stars: int) -> int:

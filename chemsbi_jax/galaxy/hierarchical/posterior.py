@@ -2,12 +2,12 @@
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, UInt32
 
+from chemsbi_jax.compute.quick import quick_jit
 from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
 from chemsbi_jax.galaxy.hierarchical.blocks import padded_length
 from chemsbi_jax.galaxy.hierarchical.mock import (
@@ -72,7 +72,7 @@ def draw_psi(
     return np.concatenate([np.asarray(x, float) for x in parts])[:n]
 
 
-@eqx.filter_jit
+@quick_jit
 def _draw(
     key: Key[Array, ""], i: UInt32[AnyArray, ""], network: SharedNetwork, galaxy: Galaxy
 ) -> Float[Array, "draw psi"]:
@@ -198,7 +198,7 @@ def _compare(own: np.ndarray, mocks: np.ndarray) -> Check:
     return Check(p, distance / float(np.median(others)))
 
 
-@eqx.filter_jit
+@quick_jit
 def _summaries(
     key: Key[Array, ""],
     i: UInt32[AnyArray, ""],

@@ -38,7 +38,8 @@ def quick_jit(function: Callable[..., Any]) -> Callable[..., Any]:
 @cache
 def _with_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """At the first call, as JAX starts with it."""
-    return eqx.filter_jit(function, compiler_options=accepted_options())
+    jit: Any = eqx.filter_jit  # its type leaves out the arguments that go to `jax.jit`
+    return jit(function, compiler_options=accepted_options())
 
 
 @cache

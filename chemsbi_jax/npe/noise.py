@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Key
 
 from chemsbi_jax.compute.quick import quick_jit
 from chemsbi_jax.constants import BIRTH_TIME
-from chemsbi_jax.types import Stars, shared_variance
+from chemsbi_jax.types import AnyArray, Stars, shared_variance
 
 SIGMA = 0.05  # dex, of every abundance (Buck+ 2025)
 
@@ -40,19 +40,26 @@ def observe_like(
         theta: parameters of the model stars.
         abundances: their abundances without noise [dex].
     """
-    key_values, key_birth = jax.random.split(key)
     errors, shared = table.errors, shared_variance(table)
     if shared is not None:
         errors = np.sqrt(np.asarray(errors) ** 2 - shared)
-    noisy = np.asarray(_noisy(key_values, abundances, jnp.asarray(errors)))
+    noisy, shift = map(np.asarray, _noise_and_shift(key, abundances, errors))
     if shared is not None:  # [X/Fe] = [X/H] - [Fe/H]
         iron = table.abundances.index("fe_h")
         of_iron = noisy[:, [iron]] - np.asarray(abundances)[:, [iron]]
         noisy = noisy - np.where(shared > 0.0, of_iron, 0.0)
     values = np.where(table.observed, noisy, np.nan)
-    shift = np.asarray(jax.random.normal(key_birth, (len(values),)))
     birth_time = np.asarray(theta)[:, BIRTH_TIME] + table.e_birth_time * shift
     return table._replace(values=values, birth_time=birth_time)
 
 
-_noisy = quick_jit(add_noise)
+@quick_jit
+def _noise_and_shift(
+    key: Key[Array, ""],
+    abundances: Float[AnyArray, "star element"],
+    errors: Float[AnyArray, "star element"],
+) -> tuple[Float[Array, "star element"], Float[Array, " star"]]:
+    """Abundances with noise, and a standard normal for the birth time of each star."""
+    key_values, key_birth = jax.random.split(key)
+    noisy = add_noise(key_values, jnp.asarray(abundances), jnp.asarray(errors))
+    return noisy, jax.random.normal(key_birth, (len(abundances),))

@@ -11,6 +11,7 @@ from jax.scipy.stats import norm
 from jaxtyping import Array, Bool, Float, Key, UInt32
 
 from chemsbi_jax import priors
+from chemsbi_jax.compute.quick import quick_jit
 from chemsbi_jax.galaxy.exact.shear import Shear, fit_shear, no_shear, shift
 from chemsbi_jax.galaxy.exact.triangular_map import (
     Chart,
@@ -98,7 +99,7 @@ def _split_keys(key: Key[Array, ""], n: int) -> UInt32[Array, "n 3 word"]:
     return jax.random.key_data(parts)
 
 
-_keys_of_stars = jax.jit(_split_keys, static_argnums=1)
+_keys_of_stars = quick_jit(_split_keys)
 
 
 def draw_weighted(

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from chemsbi_jax.compute.quick import quick_jit
 from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL, SHARED_FACTORS
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.border import in_float32
@@ -188,9 +189,13 @@ def _subset(key: Key[Array, ""], stars: Stars, n: int) -> Stars:
 
 def _random_rows(key: Key[Array, ""], readings: Star) -> Some:
     """At most `MOST_STARS` of the stars."""
-    rows = jax.random.permutation(key, len(readings.values))[:MOST_STARS]
-    rows = np.sort(np.asarray(rows))
+    rows = np.sort(np.asarray(_some_of(key, len(readings.values))))
     return Some(rows, jax.tree.map(lambda x: x[rows], readings))
+
+
+@quick_jit
+def _some_of(key: Key[Array, ""], n: int) -> Int[Array, " some"]:
+    return jax.random.permutation(key, n)[:MOST_STARS]
 
 
 def _with_likelihood(

@@ -7,11 +7,9 @@ import numpy as np
 from chemsbi_jax.galaxy.exact.importance import Evidence, merge, n_effective, temper
 from chemsbi_jax.galaxy.exact.polynomial import (
     Design,
+    design_factor,
     fit_polynomial,
     is_converged,
-)
-from chemsbi_jax.galaxy.exact.posterior import (
-    design_factor,
 )
 from chemsbi_jax.galaxy.exact.triangular_map import fit_chart, prior_chart, transform
 

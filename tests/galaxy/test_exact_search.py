@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import chi2 as chi2_distribution
 from scipy.stats import multivariate_normal
 
 from chemsbi_jax.errors import ConvergenceError, InputError
@@ -12,7 +13,12 @@ from chemsbi_jax.galaxy.exact.posterior import (
     require_converged,
 )
 from chemsbi_jax.galaxy.exact.prior_flow import without_proposals
-from chemsbi_jax.galaxy.exact.search import search_prior, sharpen, within_model
+from chemsbi_jax.galaxy.exact.search import (
+    MIN_CHI2_PROBABILITY,
+    search_prior,
+    sharpen,
+    within_model,
+)
 from chemsbi_jax.galaxy.exact.start import (
     exact_of_stars,
     laplace_log_evidence,
@@ -28,6 +34,17 @@ def test_which_stars_the_model_explains():
     chi2 = jnp.array([8.0, 100.0, 400.0])
     found = Evidence(jnp.zeros((3, 1)), jnp.ones((3, 1)), jnp.ones(3), chi2)
     assert within_model(found, observe(stars)).tolist() == [True, True, False]
+
+
+def test_a_star_that_was_left_out_comes_back_well_below_the_limit_only():
+    """At the limit it would join and leave the others from round to round."""
+    limit = chi2_distribution.isf(MIN_CHI2_PROBABILITY, 8)
+    chi2 = limit * jnp.array([0.99, 0.99, 1.01, 0.7])
+    found = Evidence(jnp.zeros((4, 1)), jnp.ones((4, 1)), jnp.ones(4), chi2)
+    observed = observe(galaxy_of(np.zeros((4, 8)), 0.05))
+    was_out = np.array([False, True, False, True])
+    is_used = within_model(found, observed, was_out)
+    assert is_used.tolist() == [True, False, False, True]
 
 
 def test_the_search_finds_the_posterior_from_no_guess(problem):

@@ -23,6 +23,8 @@ MAX_EDGE_SHIFT = 0.75  # half sides from the centre; beyond, a posterior is at t
 # from the centre, and its widths are within MIN_WIDTH to MAX_WIDTH half sides; a design
 # reaches 4 sigma, so that 0.25 is the ideal width
 MAX_SHIFT, MIN_WIDTH, MAX_WIDTH = 0.25, 0.12, 0.33
+MAX_HALF_SIDE = 4.0  # prior widths: the networks were trained within
+MIN_VARIANCE = 1e-12  # prior widths squared
 
 
 class Design(NamedTuple):
@@ -41,6 +43,16 @@ class Design(NamedTuple):
     def points(self) -> Float[np.ndarray, "2 point"]:
         """The points in latents."""
         return self.centre[:, None] + self.factor @ self.units
+
+
+def design_factor(
+    covariance: Float[np.ndarray, "2 2"], reach: float
+) -> Float[np.ndarray, "2 2"]:
+    """Lower triangle of a design that reaches `reach` sigma, but within the model."""
+    squares, axes = np.linalg.eigh(covariance)
+    # rounding may leave a square below zero
+    half_sides = np.minimum(reach * np.sqrt(squares.clip(MIN_VARIANCE)), MAX_HALF_SIDE)
+    return np.linalg.cholesky(axes * half_sides**2 @ axes.T)
 
 
 def unit_grid(side: int) -> Float[np.ndarray, "2 point"]:

@@ -25,6 +25,7 @@ from chemsbi_jax.galaxy.exact.importance import Evidence, Star, keys_of_stars, n
 from chemsbi_jax.galaxy.exact.maps import adapt_poor_proposals, has_moving_maps
 from chemsbi_jax.galaxy.exact.polynomial import (
     Design,
+    design_factor,
     edge_mass,
     fit_polynomial,
     is_converged,
@@ -41,14 +42,12 @@ from chemsbi_jax.types import Forward, GalaxyChecks
 REACH_SIGMA, WIDE_REACH_SIGMA, SEARCH_REACH_SIGMA = 4.0, 6.0, 10.0
 MAX_EDGE_MASS = 3e-4  # posterior probability in the outermost cells of the grid
 MIN_GROWTH = 1.1  # of the area, of a wider design that is worth a round
-MAX_HALF_SIDE = 4.0  # prior widths: the networks were trained within
 # grid points a side -> largest number of stars they serve; MIN_SIDE for larger tables
 SIDES = {13: 5, 9: 70}
 MIN_SIDE = 5
 FINER_SIDES = 7, *sorted(SIDES)  # of later rounds
 MAX_POLYNOMIAL_RMS = 0.1  # in log density; above it a design gets more points
 MAX_GUESS_ROUNDS, MAX_ROUNDS = 4, 12  # from a guess, and in all
-MIN_VARIANCE = 1e-12  # prior widths squared
 FEW_LEFT_OUT = 0.01  # share of the stars; a wrong place leaves out more
 
 
@@ -75,11 +74,17 @@ class Round(NamedTuple):
     reach: float  # half a side of the design in standard deviations
     n_rounds: int  # with this one
     first: Evidence  # of the first batch of draws
+    was_out: Bool[np.ndarray, " star"]  # left out by the last round that was no search
 
     @property
     def is_search(self) -> bool:
         """Whether the design is a wide one that only looks for the posterior."""
         return self.reach > WIDE_REACH_SIGMA
+
+    @property
+    def is_out(self) -> Bool[np.ndarray, " star"]:
+        """`was_out` of the next round; a search is too wide to tell."""
+        return self.was_out if self.is_search else ~self.is_used
 
     @property
     def is_settled(self) -> bool:
@@ -181,15 +186,18 @@ def evaluate_design(
     forward: Forward,
     design: Design,
     reach: float = REACH_SIGMA,
-    n_rounds: int = 1,
+    before: Round | None = None,
 ) -> Round:
     """One round: the posterior on one design, and what it was made with."""
+    was_out = np.zeros(len(stars.seen), bool) if before is None else before.is_out
+    n_rounds = 1 if before is None else before.n_rounds + 1
     found = evidence_at(stars, npe, forward, design.points)
     if reach <= WIDE_REACH_SIGMA:  # a search needs a direction and no digits
         stars, found = adapt_poor_proposals(stars, found, npe, forward, design)
-    is_used = within_model(found, stars.observed)
+    is_used = within_model(found, stars.observed, was_out)
     grid, rms = fit_polynomial(design, _sum_of_stars(found, is_used))
-    new = Round(design, stars, found, grid, rms, is_used, reach, n_rounds, found)
+    rest = found, was_out
+    new = Round(design, stars, found, grid, rms, is_used, reach, n_rounds, *rest)
     if new.is_search or touches_edge(grid, design):
         return new
     return _with_more_draws(new, npe, forward, with_moving=False)
@@ -200,10 +208,10 @@ def _with_more_draws(
 ) -> Round:
     """The round with further draws of the stars that need them."""
     stars, design = last.stars, last.design
-    is_used = within_model(last.first, stars.observed)
+    is_used = within_model(last.first, stars.observed, last.was_out)
     arguments = stars, last.first, npe, forward, design, is_used
     found = resample_poor_stars(*arguments, with_moving=with_moving)
-    is_used = within_model(found, stars.observed)
+    is_used = within_model(found, stars.observed, last.was_out)
     grid, rms = fit_polynomial(design, _sum_of_stars(found, is_used))
     return last._replace(found=found, grid=grid, polynomial_rms=rms, is_used=is_used)
 
@@ -234,9 +242,7 @@ def _refine(
         if last.is_converged or last.n_rounds >= most:
             return last
         design, reach = _next_design(last)
-        last = evaluate_design(
-            last.stars, npe, forward, design, reach, last.n_rounds + 1
-        )
+        last = evaluate_design(last.stars, npe, forward, design, reach, last)
         bar.update()
 
 
@@ -288,13 +294,3 @@ def _checks(best: Round) -> GalaxyChecks:
 def points_per_side(n_stars: int) -> int:
     """Points a side of the first design; few stars have a wide posterior."""
     return next((side for side, n in SIDES.items() if n_stars <= n), MIN_SIDE)
-
-
-def design_factor(
-    covariance: Float[np.ndarray, "2 2"], reach: float
-) -> Float[np.ndarray, "2 2"]:
-    """Lower triangle of a design that reaches `reach` sigma, but within the model."""
-    squares, axes = np.linalg.eigh(covariance)
-    # rounding may leave a square below zero
-    half_sides = np.minimum(reach * np.sqrt(squares.clip(MIN_VARIANCE)), MAX_HALF_SIDE)
-    return np.linalg.cholesky(axes * half_sides**2 @ axes.T)

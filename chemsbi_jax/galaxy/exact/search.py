@@ -36,6 +36,7 @@ MIN_WIDTH_CELLS = 1.0  # width of a resolved posterior
 MAX_STAR_LOSS = 50.0  # in log likelihood: 10 sigma
 MAX_DISTANCE = 3.0  # standard deviations: two answers are the same place
 MIN_CHI2_PROBABILITY = 1e-25  # below (10 sigma), a star is outside the model
+BACK_BELOW = 0.8  # of that chi2, where a star that was left out is within it again
 
 
 def search_prior(
@@ -116,11 +117,21 @@ def is_consistent(
     return bool(shift @ np.linalg.solve(total, shift) < MAX_DISTANCE**2)
 
 
-def within_model(found: Evidence, observed: Observed) -> Bool[np.ndarray, " star"]:
+def within_model(
+    found: Evidence,
+    observed: Observed,
+    was_out: Bool[np.ndarray, " star"] | bool = False,
+) -> Bool[np.ndarray, " star"]:
     """Stars that some parameters of the model come near to.
 
     One star that no parameters explain would outweigh all others of its galaxy.
+
+    Args:
+        found: the evidence of the stars.
+        observed: their measurements.
+        was_out: which stars were left out before. They come back only well below the
+            limit: one at the limit would move the posterior, in and out in turns.
     """
     n_measured = np.asarray(observed.weight > 0.0).sum(axis=-1)
     limit = distributions.chi2.isf(MIN_CHI2_PROBABILITY, np.maximum(n_measured, 1))
-    return np.asarray(found.chi2) < limit
+    return np.asarray(found.chi2) < np.where(was_out, BACK_BELOW, 1.0) * limit

@@ -13,11 +13,14 @@ from chemsbi_jax.galaxy.amortised.uninformative import pad_informative
 from chemsbi_jax.galaxy.exact.evidence import gaussian_constants
 from chemsbi_jax.galaxy.exact.importance import Star, new_stars
 from chemsbi_jax.galaxy.exact.laplace import laplace_evidence
-from chemsbi_jax.galaxy.exact.polynomial import Design, log_integral
+from chemsbi_jax.galaxy.exact.polynomial import (
+    Design,
+    design_factor,
+    log_integral,
+)
 from chemsbi_jax.galaxy.exact.posterior import (
     REACH_SIGMA,
     Exact,
-    design_factor,
     exact_posterior,
 )
 from chemsbi_jax.galaxy.exact.search import search_prior, sharpen

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import tyro
 
 from chemsbi_jax.cli import flags as f
-from chemsbi_jax.cli.run import run
+from chemsbi_jax.cli.run import run, seldom_collected
 
 MODULES: dict[type, str] = {
     f.InferFlags: "infer",
@@ -74,7 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     if isinstance(flags, f.TrainFlags):
         flags = flags.network
-    return run(*entry_points(flags))
+    with seldom_collected():  # while the command is imported, too
+        return run(*entry_points(flags))
 
 
 def entry_points(flags: Any) -> tuple[Callable, Any, Callable]:

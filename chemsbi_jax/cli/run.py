@@ -52,7 +52,7 @@ def run(
     if getattr(flags, "compilation_cache", True):
         use_compilation_cache()
     try:
-        with _seldom_collected():
+        with seldom_collected():
             result = main(flags)
     except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -61,11 +61,11 @@ def run(
 
 
 @contextmanager
-def _seldom_collected() -> Iterator[None]:
+def seldom_collected() -> Iterator[None]:
     """Inside, garbage is collected after a million new objects, not after 700.
 
-    JAX's traces and the figures make objects that stay, and each collection runs
-    through many of them: a tenth of the processor's time of a short run.
+    Imports, JAX's traces and the figures make objects that stay, and each collection
+    runs through many of them: a tenth of the processor's time of a short run.
     """
     before = gc.get_threshold()
     gc.set_threshold(OBJECTS)

@@ -2,11 +2,11 @@
 
 from typing import Protocol, runtime_checkable
 
-import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
 from chemsbi_jax import priors
+from chemsbi_jax.compute.quick import quick_jit
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.galaxy.grid import GridPosterior
 from chemsbi_jax.npe.model import Npe
@@ -49,7 +49,7 @@ def to_posterior(
 
 
 # one program in place of one for each operation
-_from_normal = eqx.filter_jit(priors.from_normal)
+_from_normal = quick_jit(priors.from_normal)
 
 
 def grid_checks(grid: GridPosterior, n_draws: int) -> GalaxyChecks:

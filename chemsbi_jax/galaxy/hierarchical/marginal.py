@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Key
 from scipy.special import ndtri
 from scipy.stats import norm, qmc
 
+from chemsbi_jax.compute.quick import quick_jit
 from chemsbi_jax.galaxy.hierarchical.blocks import padded_length
 from chemsbi_jax.galaxy.hierarchical.local_modes import N_LOCAL, inputs_at
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, Shared, unpack
@@ -169,7 +170,7 @@ def make_points(
         n_sets: leading axis of sets, such as one a chain; None for one set.
     """
     lead = () if n_sets is None else (n_sets,)
-    shift = np.asarray(jax.random.uniform(key, (*lead, 1, N_LOCAL)), float)
+    shift = np.asarray(_uniform(key, (*lead, 1, N_LOCAL)), float)
     uniform = (qmc.Sobol(N_LOCAL, scramble=False).random(n_points) + shift) % 1.0
     unit = ndtri(np.clip(uniform, OUTERMOST, 1.0 - OUTERMOST))
     log_weight = norm.logpdf(SPREAD * unit) - norm.logpdf(unit) + np.log(SPREAD)
@@ -177,3 +178,6 @@ def make_points(
         np.asarray(SPREAD * unit, np.float32),
         np.asarray(log_weight.sum(axis=-1), np.float32),
     )
+
+
+_uniform = quick_jit(jax.random.uniform)

@@ -5,8 +5,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Key, UInt32
 
+from chemsbi_jax.compute.quick import quick_jit
 from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.diagnostics.misfit import Misfit, misfit_test
 from chemsbi_jax.galaxy.hierarchical.blocks import in_blocks
@@ -83,13 +84,18 @@ def shared_misfit(
     inliers = np.flatnonzero(~fit.outliers())
     rows = inliers[np.arange(N_MODEL_STARS) % len(inliers)]
     like = jax.tree.map(lambda x: x[rows], stars)
-    keys = np.asarray(jax.random.key_data(jax.random.split(key, N_MODEL_STARS)))
+    keys = np.asarray(_key_data(key, N_MODEL_STARS))
     at = jnp.asarray(psi, jnp.float32)
     values, is_born = in_blocks(_measure, (keys, like), model, layout, at)
     mocks = jax.tree.map(lambda x: x[is_born], like._replace(values=values))
     observed, errors = _of_abundances(stars, fit)
     expected, model_errors = _of_abundances(mocks, fit_stars(mocks, model, layout, psi))
     return misfit_test(observed[inliers], expected, (errors[inliers], model_errors))
+
+
+@quick_jit
+def _key_data(key: Key[Array, ""], n: int) -> UInt32[Array, "n word"]:
+    return jax.random.key_data(jax.random.split(key, n))
 
 
 def _of_abundances(stars: Star, fit: Fit) -> tuple[np.ndarray, np.ndarray]:

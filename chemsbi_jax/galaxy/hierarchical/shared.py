@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtr, ndtri
 from jaxtyping import Float
 
 from chemsbi_jax import priors
+from chemsbi_jax.compute.quick import quick_jit
 from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL, PARAMETERS
 from chemsbi_jax.galaxy.hierarchical.settings import (
     BLOCKS,
@@ -117,8 +117,8 @@ def half_normal(latent: Float[AnyArray, "*b"]) -> Float[AnyArray, "*b"]:
 
 
 # each operation outside of `jit` would be a program of its own
-_half_normal = jax.jit(half_normal)
-_from_normal = eqx.filter_jit(priors.from_normal)
+_half_normal = quick_jit(half_normal)
+_from_normal = quick_jit(priors.from_normal)
 
 
 def physical(

@@ -72,9 +72,11 @@ def seldom_collected() -> Iterator[None]:
     try:
         yield
     finally:
-        # the objects so far become old ones: a collection of all takes half a second
-        gc.freeze()
-        gc.unfreeze()
+        if gc.get_freeze_count() == 0:  # frozen objects of the caller stay frozen
+            # this moves all objects to the oldest generation, so that the next
+            # collection does not run through them, which takes half a second
+            gc.freeze()
+            gc.unfreeze()
         gc.set_threshold(*before)
 
 

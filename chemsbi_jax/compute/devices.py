@@ -122,7 +122,7 @@ def spread(function: Callable[..., Any], *, quick: bool = False) -> Callable[...
     Returns:
         A function of the same signature, with its results on the first device. Batches
         are padded to a multiple of the number of devices with copies of the last row.
-        With a single device it is `eqx.filter_jit(function)`.
+        With a single device it is `eqx.filter_jit(function)`, or `quick_jit(function)`.
     """
     jit = quick_jit if quick else eqx.filter_jit
     devices = jax.local_devices()

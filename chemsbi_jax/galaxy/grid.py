@@ -106,7 +106,7 @@ def draw_from_grid(
     The place in the cell widens a standard deviation by 0.3 %.
     """
     parts = (grid.log_weights, grid.origin, grid.factor)
-    return _draw_from_grid(key, *(jnp.asarray(x, jnp.float32) for x in parts), n)
+    return _draw_from_grid(key, *(jnp.asarray(x, jnp.float32) for x in parts), int(n))
 
 
 @quick_jit

@@ -98,10 +98,10 @@ def _bin(value: Array, edges: Array, spline: Spline) -> tuple[Array, ...]:
     Differences of masked values instead of indexing: gathers are slow on a CPU.
     """
     # comparisons and rows once: each of these operations is traced
-    _, *beyond = [value >= edge for edge in jnp.unstack(edges[:-1])]
+    beyond = [value >= edge for edge in jnp.unstack(edges[1:-1])]
 
     def pick(rows: Sequence[Array]) -> Array:
-        """The row (bin, ...) for the bin of `value`."""
+        """The one of `rows`, one a bin, for the bin of `value`."""
         found = rows[0]
         for is_beyond, row in zip(beyond, rows[1:], strict=True):
             found = jnp.where(is_beyond, row, found)

@@ -29,6 +29,8 @@ def plot_predictive(
 ) -> Figure:
     """Histograms of the stars over the predictive band, and their difference in sigma.
 
+    Abundances that no star has get no panel; a line below names them.
+
     Args:
         stars: as observed.
         predicted: noisy abundances [dex], noise included. With an axis of draws the
@@ -45,35 +47,34 @@ def plot_predictive(
             f"Expected predictions of {len(stars.values)} stars; got "
             f"{predicted.shape[1]}."
         )
-    n_rows = -(-n // COLUMNS)
-    fig = new_figure(11.0, 3.2 * n_rows)
-    axes = fig.subplots(2 * n_rows, COLUMNS, height_ratios=(3, 1.1) * n_rows)
-    for i, name in enumerate(stars.abundances):
-        top, column = 2 * (i // COLUMNS), i % COLUMNS
-        pair = axes[top, column], axes[top + 1, column]
+    shown = np.flatnonzero(stars.observed.any(axis=0))
+    fig, pairs = _panels(len(shown))
+    for i, pair in zip(shown, pairs, strict=True):
         seen = stars.observed[:, i]
-        if seen.any():
-            model = predicted[:, seen, i] if predicted.ndim == 3 else predicted[..., i]
-            _compare(*pair, stars.values[seen, i], model)
-        else:
-            _not_observed(*pair)
-        pair[1].set_xlabel(label(name))
-    for i in range(n, n_rows * COLUMNS):
-        for ax in axes[2 * (i // COLUMNS) :, i % COLUMNS]:
-            ax.set_visible(False)
-    for row in range(0, 2 * n_rows, 2):
-        axes[row, 0].set_ylabel("stars per bin")
-        axes[row + 1, 0].set_ylabel(r"$\Delta/\sigma$")
-    _legend(fig, axes)
+        model = predicted[:, seen, i] if predicted.ndim == 3 else predicted[..., i]
+        _compare(*pair, stars.values[seen, i], model)
+        pair[1].set_xlabel(label(stars.abundances[i]))
+    for top, bottom in pairs[::COLUMNS]:
+        top.set_ylabel("stars per bin")
+        bottom.set_ylabel(r"$\Delta/\sigma$")
+    hidden = [label(a, unit=False) for a in np.delete(stars.abundances, shown)]
+    if hidden:
+        fig.supxlabel(f"not observed: {', '.join(hidden)}", fontsize="small")
+    if pairs:
+        _legend(fig, pairs[0][0])
     return fig
 
 
-def _not_observed(top: Axes, bottom: Axes) -> None:
-    top.text(
-        0.5, 0.5, "not observed", ha="center", color=ink(GUIDE), transform=top.transAxes
-    )
-    for ax in (top, bottom):
-        ax.set(xticks=[], yticks=[])
+def _panels(n: int) -> tuple[Figure, list[tuple[Axes, Axes]]]:
+    """A figure with two panels, one above the other, for each of `n` abundances."""
+    n_columns, n_rows = min(max(n, 1), COLUMNS), max(1, -(-n // COLUMNS))
+    fig = new_figure(max(5.0, 2.75 * n_columns), 3.2 * n_rows)
+    ratios = (3, 1.1) * n_rows
+    axes = fig.subplots(2 * n_rows, n_columns, height_ratios=ratios, squeeze=False)
+    pairs = [(a, b) for rows in axes.reshape(n_rows, 2, -1) for a, b in rows.T]
+    for ax in np.ravel(pairs[n:]):
+        ax.set_visible(False)
+    return fig, pairs[:n]
 
 
 def _compare(top: Axes, bottom: Axes, observed: np.ndarray, model: np.ndarray) -> None:
@@ -129,11 +130,11 @@ def _residuals(ax: Axes, edges: np.ndarray, residuals: np.ndarray) -> None:
     ax.set_ylim(-half, half)
 
 
-def _legend(fig: Figure, axes: np.ndarray) -> None:
+def _legend(fig: Figure, ax: Axes) -> None:
     handles = [
-        axes[0, 0].plot([], [], color=colour(0), label="observed")[0],
-        axes[0, 0].plot([], [], color=ink(GUIDE), label="predicted")[0],
-        axes[0, 0].fill_between([], [], color=ink(INNER), label=r"1 $\sigma$"),
-        axes[0, 0].fill_between([], [], color=ink(BAND), label=r"2 $\sigma$"),
+        ax.plot([], [], color=colour(0), label="observed")[0],
+        ax.plot([], [], color=ink(GUIDE), label="predicted")[0],
+        ax.fill_between([], [], color=ink(INNER), label=r"1 $\sigma$"),
+        ax.fill_between([], [], color=ink(BAND), label=r"2 $\sigma$"),
     ]
     fig.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False)

@@ -6,7 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from chemsbi_jax.compute import quick
+from chemsbi_jax.compute import devices, quick
+
+
+@pytest.fixture
+def unknown_options(monkeypatch):
+    """Options that the compiler refuses show where they arrive."""
+    monkeypatch.setattr(quick, "accepted_options", lambda: {"xla_no_such_option": 1})
+
 
 X = np.linspace(-2.0, 2.0, 64, dtype=np.float32)
 
@@ -26,6 +33,41 @@ def test_a_quick_program_takes_arguments_that_are_no_arrays():
     assert repeat(X, 3).shape == (3 * len(X),)
 
 
+@pytest.mark.usefixtures("unknown_options")
+def test_the_compiler_gets_the_options():
+    with pytest.raises(jax.errors.JaxRuntimeError, match="xla_no_such_option"):
+        quick.quick_jit(curve)(X, 0.3)
+
+
+@pytest.mark.usefixtures("unknown_options")
+def test_a_step_over_all_devices_gets_them_if_it_is_quick():
+    plain = devices.spread(curve)(X, 0.3)
+    assert np.isfinite(plain).all()
+    with pytest.raises(jax.errors.JaxRuntimeError, match="xla_no_such_option"):
+        devices.spread(curve, quick=True)(X, 0.3)
+
+
+def _in_scan(function):
+    return lambda x: jax.lax.scan(lambda c, x: (c, function(x)), 0.0, x[None])[1][0]
+
+
+@pytest.mark.parametrize("outer", [jax.jit, jax.vmap, _in_scan, eqx.filter_jit])
+def test_a_quick_program_of_constants_runs_inside_another_one(outer):
+    """No argument shows that a transformation is going on."""
+    inner = quick.quick_jit(curve)
+    found = outer(lambda x: x + inner(X, 0.3))(X[None])
+    np.testing.assert_allclose(np.ravel(found), X + inner(X, 0.3), rtol=2e-6)
+
+
+@pytest.mark.parametrize("outer", [jax.jit, jax.grad])
+def test_a_quick_program_may_close_over_what_is_traced(outer):
+    def of(scale):
+        return quick.quick_jit(lambda: curve(X, scale).sum())()
+
+    expected = outer(lambda scale: curve(X, scale).sum())(0.3)
+    assert float(outer(of)(0.3)) == pytest.approx(float(expected), rel=1e-5)
+
+
 @pytest.mark.parametrize("outer", [jax.jit, jax.vmap, eqx.filter_jit])
 def test_a_quick_program_runs_inside_another_one(outer):
     inner = quick.quick_jit(curve)
@@ -39,6 +81,7 @@ def test_a_quick_program_has_a_gradient():
     assert float(slope) == pytest.approx(float(expected), rel=1e-5)
 
 
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="options of the CPU")
 def test_every_option_is_one_of_this_version():
     assert quick.accepted_options() == dict(quick.OPTIONS)
 

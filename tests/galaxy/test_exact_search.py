@@ -10,6 +10,8 @@ from scipy.stats import multivariate_normal
 from chemsbi_jax.errors import ConvergenceError, InputError
 from chemsbi_jax.galaxy.exact.importance import Evidence
 from chemsbi_jax.galaxy.exact.posterior import (
+    SEARCH_REACH_SIGMA,
+    evaluate_design,
     require_converged,
 )
 from chemsbi_jax.galaxy.exact.prior_flow import without_proposals
@@ -143,3 +145,23 @@ def test_what_has_not_converged_is_refused_with_the_cause(problem):
     poor = result.stars._replace(observed=observed._replace(weight=weight))
     with pytest.raises(ConvergenceError, match="2 measured values in the median, too"):
         require_converged(restless._replace(stars=poor))
+
+
+def test_a_search_does_not_decide_which_stars_come_back(problem):
+    """The model explains the first star to 0.9 of the limit, at each point."""
+    matrix, stars, npe, forward, sigma = problem
+    outside = np.linalg.svd(matrix)[2][-1]  # which no parameters change
+    limit = chi2_distribution.isf(MIN_CHI2_PROBABILITY, 8)
+    values = np.array(stars.values)
+    values[0] += np.sqrt(0.9 * limit) * sigma * outside - outside * (
+        values[0] @ outside
+    )
+    result = exact_posterior_from_prior(stars._replace(values=values), npe, forward)
+    task = result.stars, npe, forward, result.design
+    first = evaluate_design(*task)
+    assert first.is_used.all()
+    left_out = first._replace(is_used=np.arange(N_STARS) > 0)
+    second = evaluate_design(*task, before=left_out)
+    assert np.flatnonzero(~second.is_used).tolist() == [0]
+    search = left_out._replace(reach=SEARCH_REACH_SIGMA)
+    assert evaluate_design(*task, before=search).is_used.all()

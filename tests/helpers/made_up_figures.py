@@ -113,7 +113,7 @@ MORE_FIGURES = {
 
 def texts(fig):
     """All text of a figure, as one string."""
-    found = [text.get_text() for ax in fig.axes for text in ax.texts]
+    found = [text.get_text() for part in (fig, *fig.axes) for text in part.texts]
     for ax in fig.axes:
         found += [
             ax.get_xlabel(),

@@ -100,12 +100,14 @@ def test_corner_of_constant_draws(tmp_path):
     plots.save_figure(fig, tmp_path / "corner.png")
 
 
-def test_predictive_prints_the_offset_and_the_missing():
+def test_predictive_shows_what_is_observed_and_names_the_rest():
     stars = made_up_stars(3000)
     predicted = np.random.default_rng(5).normal(size=(20, 3000, 8)) * SPREAD
     predicted[..., ABUNDANCES.index("mg_fe")] += 0.5
-    found = texts(plots.plot_predictive(stars, predicted))
-    assert found.count("not observed") == 1
+    figure = plots.plot_predictive(stars, predicted)
+    found = texts(figure)
+    assert found.count("not observed: [Ne/Fe]") == 1
+    assert sum(ax.get_visible() for ax in figure.axes) == 2 * 7
     offsets = [float(x) for x in re.findall(r"mean offset \$(.*)\$ dex", found)]
     np.testing.assert_allclose(offsets, [0, 0, 0, -0.5, 0, 0, 0], atol=0.02)
 

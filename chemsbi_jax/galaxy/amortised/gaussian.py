@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Key
 
 from chemsbi_jax.compute.quick import quick_jit
 from chemsbi_jax.constants import N_GLOBAL
-from chemsbi_jax.galaxy.amortised.padding import keys_of_stars, quickly_on_all_devices
+from chemsbi_jax.galaxy.amortised.padding import keys_of_stars, on_all_devices
 from chemsbi_jax.npe.model import Npe, sample_global_latents
 from chemsbi_jax.types import AnyArray
 
@@ -108,7 +108,7 @@ def moments_of_stars(
 ) -> tuple[Float[Array, "star 2"], Float[Array, "star 2 2"]]:
     """Mean and covariance of the global latents of each star of a padded table."""
     stars = (keys_of_stars(key, len(inputs)), inputs)
-    return quickly_on_all_devices(star_moments)(stars, npe)
+    return on_all_devices(star_moments)(stars, npe)
 
 
 @quick_jit

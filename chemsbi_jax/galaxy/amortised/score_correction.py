@@ -63,11 +63,8 @@ def mean_score(
     normals = even_normals(key, log2_stars, n_normals(npe))
     normals = normals.reshape(-1, CHUNK, n_normals(npe))
     table = (inputs, is_star, place.mean, place.covariance)
-    if run is not None:
-        return _finite_mean(run(normals, npe, forward, *table))
-    scores = quickly_on_all_devices(model_scores)(normals, npe, forward, *table)
-    # from one device: a mean over several takes longer to compile than the scores
-    return _finite_mean(np.asarray(scores))
+    run = run or quickly_on_all_devices(model_scores)
+    return _finite_mean(run(normals, npe, forward, *table))
 
 
 @quick_jit

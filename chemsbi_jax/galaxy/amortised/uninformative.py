@@ -22,9 +22,9 @@ from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.galaxy.amortised.gaussian import star_gains, star_moments
 from chemsbi_jax.galaxy.amortised.padding import (
     keys_of_stars,
+    on_all_devices,
     pad,
     padded_length,
-    quickly_on_all_devices,
 )
 from chemsbi_jax.npe.model import Npe
 
@@ -56,7 +56,7 @@ def _is_weak(npe: Npe, inputs: np.ndarray, length: int) -> np.ndarray:
     padded = jnp.asarray(np.resize(inputs, (length, inputs.shape[1])))
     # always the same draws: a star's kind does not change from run to run
     stars = (keys_of_stars(jax.random.key(0), len(padded)), padded)
-    moments = quickly_on_all_devices(star_moments)(stars, npe)
+    moments = on_all_devices(star_moments)(stars, npe)
     return np.asarray(_least_gain(*moments))[: len(inputs)] < MIN_INFORMATION
 
 

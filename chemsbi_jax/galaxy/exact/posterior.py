@@ -74,7 +74,7 @@ class Round(NamedTuple):
     reach: float  # half a side of the design in standard deviations
     n_rounds: int  # with this one
     first: Evidence  # of the first batch of draws
-    was_out: Bool[np.ndarray, " star"]  # left out by the last round that was no search
+    was_out: Bool[np.ndarray, " star"]  # `is_out` of the round before
 
     @property
     def is_search(self) -> bool:
@@ -83,7 +83,10 @@ class Round(NamedTuple):
 
     @property
     def is_out(self) -> Bool[np.ndarray, " star"]:
-        """`was_out` of the next round; a search is too wide to tell."""
+        """Left out by this round, or, if it is a search, by the last one before it.
+
+        A search has stars near to some point of a design that is far too wide.
+        """
         return self.was_out if self.is_search else ~self.is_used
 
     @property

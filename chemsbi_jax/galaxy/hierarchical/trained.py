@@ -13,7 +13,6 @@ import numpy as np
 from jaxtyping import Float
 
 from chemsbi_jax import priors
-from chemsbi_jax.compute.quick import quick_jit
 from chemsbi_jax.errors import InputError, WeightsError
 from chemsbi_jax.galaxy.border import in_float32
 from chemsbi_jax.galaxy.hierarchical.mock import LARGEST_RATIO, N_READINGS
@@ -88,7 +87,7 @@ def _parts_of_network(
         eqx.filter_eval_shape(new),
         lambda x: isinstance(x, jax.ShapeDtypeStruct) and x.dtype != bool,
     )
-    rest = eqx.combine(quick_jit(masks)(), static)
+    rest = eqx.combine(jax.jit(masks)(), static)
     return shapes, with_spline(rest, size.knots)
 
 

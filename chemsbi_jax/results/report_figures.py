@@ -62,7 +62,7 @@ TEXTS = (
         "posterior of each star by itself, with noise (grey, 1 and 2 sigma). Below "
         "each: difference in sigma. The posterior of one star is wide, so stars of the "
         "model itself may differ by some sigma; the residuals below allow for that.",
-        "One histogram for each of eight abundances with the predicted band behind "
+        "One histogram for each observed abundance with the predicted band behind "
         "it, and a panel of residuals in sigma below each histogram.",
     ),
     (

@@ -52,7 +52,9 @@ def predict_stars(
     stars: Stars,
     n_draws: int,
     n_predicted: int,
-) -> tuple[Float[np.ndarray, "star draw param"], Float[np.ndarray, "star draw2 8"]]:
+) -> tuple[
+    Float[np.ndarray, "star draw param"], Float[np.ndarray, "star draw2 element"]
+]:
     """Draws of each star, and the abundances that the model predicts for some of them.
 
     Args:
@@ -64,8 +66,8 @@ def predict_stars(
         n_predicted: predictions a star, at its first draws.
 
     Returns:
-        Theta (star, n_draws, 6), and abundances without noise (star, n_predicted, 8)
-        [dex].
+        Theta (star, n_draws, 6), and abundances without noise (star, n_predicted,
+        element) [dex].
     """
     stars = check_stars(stars)
     inputs, _ = pad(npe, npe.reader.inputs(stars))

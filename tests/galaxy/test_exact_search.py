@@ -153,9 +153,8 @@ def test_a_search_does_not_decide_which_stars_come_back(problem):
     outside = np.linalg.svd(matrix)[2][-1]  # which no parameters change
     limit = chi2_distribution.isf(MIN_CHI2_PROBABILITY, 8)
     values = np.array(stars.values)
-    values[0] += np.sqrt(0.9 * limit) * sigma * outside - outside * (
-        values[0] @ outside
-    )
+    distance = np.sqrt(0.9 * limit) * sigma
+    values[0] += (distance - values[0] @ outside) * outside
     result = exact_posterior_from_prior(stars._replace(values=values), npe, forward)
     task = result.stars, npe, forward, result.design
     first = evaluate_design(*task)

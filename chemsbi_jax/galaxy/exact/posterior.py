@@ -85,7 +85,7 @@ class Round(NamedTuple):
     def is_out(self) -> Bool[np.ndarray, " star"]:
         """Left out by this round, or, if it is a search, by the last one before it.
 
-        A search has stars near to some point of a design that is far too wide.
+        The wide design of a search explains stars that the posterior does not.
         """
         return self.was_out if self.is_search else ~self.is_used
 
@@ -199,8 +199,9 @@ def evaluate_design(
         stars, found = adapt_poor_proposals(stars, found, npe, forward, design)
     is_used = within_model(found, stars.observed, was_out)
     grid, rms = fit_polynomial(design, _sum_of_stars(found, is_used))
-    rest = found, was_out
-    new = Round(design, stars, found, grid, rms, is_used, reach, n_rounds, *rest)
+    new = Round(
+        design, stars, found, grid, rms, is_used, reach, n_rounds, found, was_out
+    )
     if new.is_search or touches_edge(grid, design):
         return new
     return _with_more_draws(new, npe, forward, with_moving=False)

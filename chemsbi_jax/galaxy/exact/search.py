@@ -129,8 +129,9 @@ def within_model(
     Args:
         found: the evidence of the stars.
         observed: their measurements.
-        was_out: which stars were left out before. They come back only well below the
-            limit: one at the limit would move the posterior, in and out in turns.
+        was_out: which stars the round before left out. They come back only below
+            `BACK_BELOW` of the limit. A star at the limit would else join and leave
+            from round to round, and move the posterior each time.
     """
     n_measured = np.asarray(observed.weight > 0.0).sum(axis=-1)
     limit = distributions.chi2.isf(MIN_CHI2_PROBABILITY, np.maximum(n_measured, 1))

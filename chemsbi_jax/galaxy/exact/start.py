@@ -13,16 +13,8 @@ from chemsbi_jax.galaxy.amortised.uninformative import pad_informative
 from chemsbi_jax.galaxy.exact.evidence import gaussian_constants
 from chemsbi_jax.galaxy.exact.importance import Star, new_stars
 from chemsbi_jax.galaxy.exact.laplace import laplace_evidence
-from chemsbi_jax.galaxy.exact.polynomial import (
-    Design,
-    design_factor,
-    log_integral,
-)
-from chemsbi_jax.galaxy.exact.posterior import (
-    REACH_SIGMA,
-    Exact,
-    exact_posterior,
-)
+from chemsbi_jax.galaxy.exact.polynomial import Design, design_factor, log_integral
+from chemsbi_jax.galaxy.exact.posterior import REACH_SIGMA, Exact, exact_posterior
 from chemsbi_jax.galaxy.exact.search import search_prior, sharpen
 from chemsbi_jax.galaxy.likelihood import BAD, observe
 from chemsbi_jax.npe.model import Npe, features

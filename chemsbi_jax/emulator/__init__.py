@@ -7,6 +7,7 @@ from chemsbi_jax.emulator.conditional import emulate_yields as emulate_yields
 from chemsbi_jax.emulator.conditional import factors_in_range as factors_in_range
 from chemsbi_jax.emulator.conditional import load_yield_emulator as load_yield_emulator
 from chemsbi_jax.emulator.conditional import save_yield_emulator as save_yield_emulator
+from chemsbi_jax.emulator.conditional import with_factors as with_factors
 from chemsbi_jax.emulator.conditional_training import FACTOR_SCALES as FACTOR_SCALES
 from chemsbi_jax.emulator.conditional_training import (
     YieldEmulatorConfig as YieldEmulatorConfig,

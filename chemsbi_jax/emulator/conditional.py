@@ -138,7 +138,16 @@ def emulate_yields(
             f"Expected factors of shape (..., {len(YIELD_FACTORS)}), in the order "
             f"{YIELD_FACTORS}; got {factors.shape}."
         )
-    base = emulate(theta, emulator.base)
+    return with_factors(emulate(theta, emulator.base), theta, factors, emulator)
+
+
+def with_factors(
+    base: Float[Array, "*#batch element"],
+    theta: Float[ArrayLike, "*#batch param"],
+    factors: Float[Array, "*#batch factor"],
+    emulator: YieldEmulator,
+) -> Float[Array, "*batch element"]:
+    """Abundances [dex] with factors, from those without: `emulate(theta, base)`."""
     theta = jnp.asarray(theta, emulator.base.theta_mean.dtype)
     inside = factors_in_range(factors, emulator)[..., None]
     # where the factors are out of range, so may be the exponentials: keep gradients

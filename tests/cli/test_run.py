@@ -29,6 +29,7 @@ def test_frozen_objects_of_the_caller_stay_frozen():
         n_frozen = gc.get_freeze_count()
         with seldom_collected():
             pass
-        assert gc.get_freeze_count() == n_frozen > 0
+        # a frozen object may lose its last reference in between
+        assert gc.get_freeze_count() > 0.9 * n_frozen > 0
     finally:
         gc.unfreeze()

@@ -1,6 +1,7 @@
 """A network of shared errors that is read equals the one that was written."""
 
 import equinox as eqx
+import jax
 import numpy as np
 import pytest
 
@@ -23,6 +24,14 @@ SIZE = NetworkSize(
     flow_width=6,
     knots=3,
 )
+
+
+def test_networks_of_two_readings_share_their_programs():
+    """Else each inference in a session would compile them again."""
+    first, second = (load_shared_network().network for _ in range(2))
+    parts = [eqx.partition(x, eqx.is_array)[1] for x in (first, second)]
+    assert jax.tree.structure(parts[0]) == jax.tree.structure(parts[1])
+    assert jax.tree.leaves(parts[0]) == jax.tree.leaves(parts[1])
 
 
 @pytest.mark.thorough

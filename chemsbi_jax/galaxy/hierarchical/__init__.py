@@ -211,7 +211,8 @@ def _with_likelihood(
     some, start = _random_rows(fit.some, case.readings), latents.mean(axis=0)
     place = some.stars, case.model, case.galaxy.layout
     is_nuts = case.settings.sampler == "nuts"  # which needs the curvature at the mode
-    mode = find_shared_mode(fit.mode, *place, start, rough=not is_nuts, quiet=quiet)
+    covariance = None if is_nuts else np.cov(latents, rowvar=False)
+    mode = find_shared_mode(fit.mode, *place, start, covariance, quiet=quiet)
     extra = extra | {
         "mode_distance": distance_of_mode(latents, mode),
         "far_population": far_population(mode.psi, place[2]),

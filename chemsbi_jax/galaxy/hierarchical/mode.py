@@ -7,7 +7,6 @@ parameters had a chance to explain it.
 import dataclasses
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +14,7 @@ from jaxtyping import Array, Float, Key
 from scipy.optimize import minimize
 from tqdm import tqdm
 
+from chemsbi_jax.compute.quick import quick_jit
 from chemsbi_jax.galaxy.hierarchical.marginal import (
     MarginalDensity,
     make_marginal_density,
@@ -33,7 +33,7 @@ N_POINTS = 1024
 N_EVALUATIONS = 80
 DIFFERENCE = 0.2  # widths, of the gradients that make the curvature
 FLATTEST = 0.3  # curvature in whitened coordinates
-ROUGH_ROUNDS = (0, SOBER_ROUNDS)  # that find the curvature, in a rough search
+PRIOR_SHARE = 0.01  # of the prior's covariance: that of few draws has no inverse
 FAR_DOWN = 1e10  # loss where the density is no number [nats]
 
 
@@ -52,12 +52,12 @@ def find_shared_mode(
     model: Model,
     layout: Layout,
     start: Float[np.ndarray, " psi"] | None = None,
+    covariance: Float[np.ndarray, "psi psi"] | None = None,
     *,
     power: float = 1.0,
-    rough: bool = False,
     quiet: bool = True,
 ) -> Mode:
-    """Mode of psi; each round has the curvature where the last one ended.
+    """Mode of psi, by rounds of L-BFGS in whitened coordinates.
 
     Args:
         key: determines the points of the stars' integrals.
@@ -66,33 +66,47 @@ def find_shared_mode(
         layout: of psi.
         start: psi of the first round; None takes the middle of the prior, with more
             scatter.
+        covariance: sets the coordinates of all rounds, such as that of draws by the
+            network. None takes the curvature where the last round ended, which takes
+            three times as long.
         power: factor of the log likelihood, see `SharedErrors.model_stars`.
-        rough: find the curvature in `ROUGH_ROUNDS` only, by forward differences. The
-            mode is the same, in half of the time; `covariance` is only an estimate.
         quiet: no progress bar.
+
+    Returns:
+        The mode. Its covariance is that of the last coordinates if `covariance` is
+        given, else the inverse curvature at the mode.
     """
     sober = dataclasses.replace(
         layout, outlier_share=jnp.zeros_like(layout.outlier_share)
     )
     points = make_points(key, N_POINTS)
     psi = _first(layout) if start is None else np.asarray(start, float)
-    axes = make_whitening(psi, np.eye(len(psi)))
+    axes = make_whitening(psi, _with_prior(covariance, len(psi)))
     density = make_marginal_density(stars, model, layout, points, axes, power)
     for i in tqdm(range(ROUNDS), desc="mode", unit="round", disable=quiet):
         now = sober if i < SOBER_ROUNDS else layout
         axes = axes.moved(psi)
         density = density._replace(layout=now, whitening=axes)
-        if not rough or i in ROUGH_ROUNDS:
-            axes = make_whitening(psi, inverse_curvature(density, central=not rough))
+        if covariance is None:
+            axes = make_whitening(psi, inverse_curvature(density))
             density = density._replace(whitening=axes)
         psi, value, gain = _climb(density)
         if gain < CLOSE and i >= SOBER_ROUNDS:
             break
-    if rough:
+    if covariance is not None:
         root = np.asarray(axes.factor, float)
         return Mode(psi, root @ root.T, value, gain)
     density = density._replace(whitening=axes.moved(psi))
     return Mode(psi, inverse_curvature(density), value, gain)
+
+
+def _with_prior(
+    covariance: Float[np.ndarray, "psi psi"] | None, n: int
+) -> Float[np.ndarray, "psi psi"]:
+    """A covariance that has an inverse; that of the prior if there is none."""
+    if covariance is None:
+        return np.eye(n)
+    return (1.0 - PRIOR_SHARE) * covariance + PRIOR_SHARE * np.eye(n)
 
 
 def _first(layout: Layout) -> Float[np.ndarray, " psi"]:
@@ -126,7 +140,7 @@ def _climb(density: MarginalDensity) -> tuple[Float[np.ndarray, " psi"], float, 
 
 
 def inverse_curvature(
-    density: MarginalDensity, *, central: bool = True
+    density: MarginalDensity,
 ) -> Float[np.ndarray, "psi psi"]:
     """Covariance of psi of the normal with the curvature at the centre.
 
@@ -135,15 +149,11 @@ def inverse_curvature(
 
     Args:
         density: its whitening has the centre, and the units of the differences.
-        central: differences of both sides; else forward ones, with half the gradients.
     """
     n = len(density.whitening.centre)
     forward = np.stack([_at(density, x)[1] for x in DIFFERENCE * np.eye(n)])
-    if central:
-        back = np.stack([_at(density, x)[1] for x in -DIFFERENCE * np.eye(n)])
-        curvature = (forward - back) / (2.0 * DIFFERENCE)
-    else:
-        curvature = (forward - _at(density, np.zeros(n))[1]) / DIFFERENCE
+    back = np.stack([_at(density, x)[1] for x in -DIFFERENCE * np.eye(n)])
+    curvature = (forward - back) / (2.0 * DIFFERENCE)
     # a place beside the centre may have no density
     curvature = np.where(np.isfinite(curvature), curvature, 0.0)
     values, axes = np.linalg.eigh(0.5 * (curvature + curvature.T))
@@ -163,6 +173,6 @@ def _at(
 # numpyro orders the numbers of a distribution by the hash of their names, which differs
 # between processes: as arguments they would make another program in each of them, so
 # none would be found in the compilation cache; `filter_jit` takes them as constants
-@eqx.filter_jit
+@quick_jit
 def _value_and_slope(density: MarginalDensity, at: Array) -> tuple[AnyArray, AnyArray]:
     return jax.value_and_grad(density.value)(at)

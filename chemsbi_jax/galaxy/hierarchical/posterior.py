@@ -212,21 +212,23 @@ def _summaries(
 ) -> tuple[Float[Array, " feature"], Float[Array, "galaxy feature"]]:
     """Summaries of the stars, and of mock galaxies at each psi, for check `i`.
 
-    The stars go through the loop of the mock galaxies, so that the networks are
-    compiled once.
+    All galaxies at once: a loop over them takes three times as long.
     """
 
-    def one(of: tuple[Array, Array, Array]) -> Array:
-        key, psi, is_mock = of
+    def draw(key: Key[Array, ""], psi: Array) -> tuple[Array, Array]:
         key_form, key_stars = jax.random.split(key)
         form = draw_form(key_form, is_population_held(layout))
         task = model, layout, psi, like, outlier_width
         stars, born = draw_stars(key_stars, *task, form)
-        values = jnp.where(is_mock, stars.values, like.values)
-        born = jnp.where(is_mock, born, 1.0)
+        return stars.values, born
+
+    def read(values: Array, born: Array) -> Array:
         return summarise(network, like._replace(values=values), born * counts)
 
     keys = jax.random.split(jax.random.fold_in(key, i), len(psi))
-    keys, psi = (jnp.concatenate([x[:1], x]) for x in (keys, psi))
-    found = jax.lax.map(one, (keys, psi, jnp.arange(len(psi)) > 0))
+    values, born = jax.vmap(draw)(keys, psi)
+    # the stars are one more galaxy, so that the networks are compiled once
+    values = jnp.concatenate([like.values[None], values])
+    born = jnp.concatenate([jnp.ones_like(born[:1]), born])
+    found = jax.vmap(read)(values, born)
     return found[0], found[1:]

@@ -4,6 +4,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,6 +68,7 @@ def _is_saved(x: Any) -> bool:
     return eqx.is_array(x) and x.dtype != bool
 
 
+@cache  # networks with other functions, even equal ones, need programs of their own
 def _parts_of_network(
     n_psi: int, size: NetworkSize
 ) -> tuple[SharedNetwork, SharedNetwork]:

@@ -18,7 +18,7 @@ from jax.tree_util import Partial
 from jaxtyping import Float
 
 from chemsbi_jax.constants import ABUNDANCES, YIELD_FACTORS
-from chemsbi_jax.emulator import YieldEmulator, emulate, emulate_yields
+from chemsbi_jax.emulator import YieldEmulator, emulate, with_factors
 from chemsbi_jax.types import AnyArray
 
 SLOPE = "_slope"  # end of the name of a slope
@@ -103,10 +103,11 @@ def emulate_with_slopes(
         emulator: `load_yield_emulator`.
     """
     n = len(YIELD_FACTORS)
-    iron = emulate(theta, emulator.base)[..., IRON, None]
-    iron = jnp.clip(jnp.nan_to_num(iron), LOWEST_IRON, HIGHEST_IRON)
+    base = emulate(theta, emulator.base)  # once: the compiler does not merge two calls
+    iron = jnp.nan_to_num(base[..., IRON, None])
+    iron = jnp.clip(iron, LOWEST_IRON, HIGHEST_IRON)
     slopes = shared[..., n:]
     rest = jnp.zeros((*slopes.shape[:-1], n - slopes.shape[-1]), slopes.dtype)
     factors = shared[..., :n] + iron * jnp.concatenate([slopes, rest], axis=-1)
     limit = emulator.factor_limit
-    return emulate_yields(theta, jnp.clip(factors, -limit, limit), emulator)
+    return with_factors(base, theta, jnp.clip(factors, -limit, limit), emulator)

@@ -215,7 +215,7 @@ def _summaries(
     All galaxies at once: a loop over them takes three times as long.
     """
 
-    def draw(key: Key[Array, ""], psi: Array) -> tuple[Array, Array]:
+    def draw(key: Key[Array, ""], psi: AnyArray) -> tuple[AnyArray, AnyArray]:
         key_form, key_stars = jax.random.split(key)
         form = draw_form(key_form, is_population_held(layout))
         task = model, layout, psi, like, outlier_width

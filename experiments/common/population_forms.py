@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.galaxy.hierarchical import SharedErrors, load_shared_network
 from chemsbi_jax.galaxy.hierarchical.local_modes import N_LOCAL, inputs_at
-from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode
+from chemsbi_jax.galaxy.hierarchical.mode import around, find_shared_mode
 from chemsbi_jax.galaxy.hierarchical.posterior import draw_psi, padded
 from chemsbi_jax.galaxy.hierarchical.result import far_population
 from chemsbi_jax.galaxy.hierarchical.sampling import distance_of_mode
@@ -113,10 +113,10 @@ def compare_ways(key: Key[Array, ""], galaxy: Galaxy) -> dict:
     stars, network = galaxy.stars, load_shared_network().network
     ratio = np.ones(len(layout.scale), np.float32)
     latents = draw_psi(key_draws, network, padded(stars, layout, ratio), N_DRAWS)
-    start, task = latents.mean(axis=0), (key_mode, stars, model, layout)
-    whole = find_shared_mode(*task, start)
+    task = key_mode, stars, model, layout, *around(latents)
+    whole = find_shared_mode(*task)
     power = SharedErrors().likelihood_power(len(stars.values))
-    coarse = find_shared_mode(*task, start, power=power)
+    coarse = find_shared_mode(*task, power=power)
     first = latents[:, :N_GLOBAL]
     moments = [(first.mean(axis=0), np.cov(first, rowvar=False))]
     moments += [(m.psi, m.covariance) for m in (coarse, whole)]

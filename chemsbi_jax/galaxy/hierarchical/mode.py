@@ -55,6 +55,7 @@ def find_shared_mode(
     covariance: Float[np.ndarray, "psi psi"] | None = None,
     *,
     power: float = 1.0,
+    curved: bool = True,
     quiet: bool = True,
 ) -> Mode:
     """Mode of psi, by rounds of L-BFGS in whitened coordinates.
@@ -68,13 +69,11 @@ def find_shared_mode(
             scatter.
         covariance: sets the coordinates of all rounds, such as that of draws by the
             network. None takes the curvature where the last round ended, which takes
-            three times as long.
+            four times as long.
         power: factor of the log likelihood, see `SharedErrors.model_stars`.
+        curved: the covariance of the result is the inverse curvature at the mode; else
+            that of the last coordinates, which takes no further gradients.
         quiet: no progress bar.
-
-    Returns:
-        The mode. Its covariance is that of the last coordinates if `covariance` is
-        given, else the inverse curvature at the mode.
     """
     sober = dataclasses.replace(
         layout, outlier_share=jnp.zeros_like(layout.outlier_share)
@@ -93,11 +92,18 @@ def find_shared_mode(
         psi, value, gain = _climb(density)
         if gain < CLOSE and i >= SOBER_ROUNDS:
             break
-    if covariance is not None:
-        root = np.asarray(axes.factor, float)
-        return Mode(psi, root @ root.T, value, gain)
     density = density._replace(whitening=axes.moved(psi))
-    return Mode(psi, inverse_curvature(density), value, gain)
+    root = np.asarray(axes.factor, float)
+    return Mode(
+        psi, inverse_curvature(density) if curved else root @ root.T, value, gain
+    )
+
+
+def around(
+    latents: Float[np.ndarray, "draw psi"],
+) -> tuple[Float[np.ndarray, " psi"], Float[np.ndarray, "psi psi"]]:
+    """`start` and `covariance` of a search, from draws by the network."""
+    return latents.mean(axis=0), np.cov(latents, rowvar=False)
 
 
 def _with_prior(

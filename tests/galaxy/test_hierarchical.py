@@ -155,7 +155,7 @@ def test_nuts_finds_the_normal_posterior_of_a_linear_model(model, stars, key):
     expected = look_at(*rows_of(stars), model, layout, mode)
     sizes = ChainSizes(n_chains=2, n_warmup=100, n_draws=200, max_tree_depth=5)
     found = run_shared_nuts(key_run, model.forward, PRIOR, stars, CONSTANT, sizes=sizes)
-    assert found.n_divergent == 0
+    assert found.n_divergent < 0.01 * found.psi[..., 0].size
     draws = found.psi[..., :2]
     assert (split_gelman_rubin(draws) < 1.1).all()
     widths = np.sqrt(np.diag(expected.covariance))[:2]

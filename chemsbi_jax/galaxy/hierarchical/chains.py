@@ -32,7 +32,7 @@ class ChainSizes(NamedTuple):
     n_warmup: int = 500  # steps that are not kept, per chain
     n_draws: int = 500  # kept steps, per chain
     max_tree_depth: int = 8  # at most 2 to this power of gradients a step
-    acceptance: float = 0.75  # mean probability that the adapted steps aim at
+    acceptance: float = 0.8  # mean probability that the adapted steps aim at
     first_step: float = 0.1
 
 

@@ -9,19 +9,23 @@ from jaxtyping import Array, Float, Key
 
 from chemsbi_jax.constants import SHARED_FACTORS
 from chemsbi_jax.galaxy.hierarchical.chains import ChainSizes, run_chains
-from chemsbi_jax.galaxy.hierarchical.joint_density import make_joint_density
+from chemsbi_jax.galaxy.hierarchical.joint_density import (
+    JointDensity,
+    make_joint_density,
+)
 from chemsbi_jax.galaxy.hierarchical.local_modes import N_LOCAL
 from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode
 from chemsbi_jax.galaxy.hierarchical.place import look_at
+from chemsbi_jax.galaxy.hierarchical.sampling import PsiChains, sample_psi
 from chemsbi_jax.galaxy.hierarchical.settings import SharedErrors
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, make_layout, psi_names
 from chemsbi_jax.galaxy.hierarchical.star import FactorForward, Model, Star, make_stars
 from chemsbi_jax.priors import Prior
 from chemsbi_jax.types import Stars
 
-FIRST_SPREAD = 1.0, 0.3  # widths of the first places: of psi, of the stars
-N_FIRST = 100  # steps of the chains that find the place of the coordinates
-FIRST_DEPTH = 6  # of their trees
+FIRST_SPREAD = 0.7  # widths of the first places of the stars
+# of the chains with the stars integrated out, which find the coordinates
+PLACE = ChainSizes(4, 75, 150, 5, acceptance=0.8, first_step=0.3)
 
 
 class SharedNuts(NamedTuple):
@@ -48,9 +52,10 @@ def run_shared_nuts(
 ) -> SharedNuts:
     """Joint posterior of psi and of all local parameters, with adapted steps.
 
-    Short chains that start around the mode of psi find the mean of psi. There the stars
-    are linearised anew, which gives the coordinates of the chains that count. These are
-    a bijection, so that they do not change the result.
+    Short chains with the stars integrated out (`sample_psi`) give the mean and the
+    covariance of psi, where the stars are linearised, and the places where the chains
+    start. These set coordinates only, a bijection, so that they do not change the
+    result.
 
     Args:
         key: determines all random numbers.
@@ -94,22 +99,33 @@ def sample_shared(
         sizes: lengths of the chains.
         quiet: no progress bar.
     """
-    key_mode, key_start, key_first, key_run = jax.random.split(key, 4)
-    mode = find_shared_mode(key_mode, stars, model, layout, quiet=quiet)
+    key_mode, key_place, key_start, key_run = jax.random.split(key, 4)
+    of_psi = stars, model, layout
+    mode = find_shared_mode(key_mode, *of_psi, quiet=quiet)
+    near = PLACE._replace(n_chains=sizes.n_chains)
+    found = sample_psi(key_place, *of_psi, mode, sizes=near, quiet=quiet)
+    psi, density = found.psi, _density_around(*of_psi, found)
+    shape = sizes.n_chains, N_LOCAL * len(stars.values)
+    noise = FIRST_SPREAD * np.asarray(jax.random.normal(key_start, shape))
+    start = np.concatenate([density.whitening.coordinates(psi[:, -1]), noise], axis=1)
+    at, n_divergent = run_chains(key_run, density, start, sizes, quiet)
+    at = at[..., : psi.shape[-1]]
+    return Chains(density.whitening.psi_on_host(at), n_divergent)
+
+
+def _density_around(
+    stars: Star, model: Model, layout: Layout, found: PsiChains
+) -> JointDensity:
+    """The joint density in coordinates of the mean and the covariance of chains.
+
+    Few effective draws tell little of a covariance in so many dimensions. The rest of
+    its weight has the information of the linearised stars.
+    """
+    psi = found.psi.reshape(-1, found.psi.shape[-1])
     local = np.zeros((len(stars.values), N_LOCAL), np.float32)
-    place = look_at(stars, local, model, layout, mode.psi)
-    density = make_joint_density(stars, model, layout, place)
-    n_psi = len(place.psi)
-    shape = sizes.n_chains, n_psi + N_LOCAL * len(stars.values)
-    spread = np.full(shape[1], FIRST_SPREAD[1], np.float32)
-    spread[:n_psi] = FIRST_SPREAD[0]
-    start = spread * np.asarray(jax.random.normal(key_start, shape))
-    first = ChainSizes(sizes.n_chains, N_FIRST, N_FIRST // 2, FIRST_DEPTH)
-    at, _ = run_chains(key_first, density, start, first, quiet)
-    psi = density.whitening.psi_on_host(at[..., :n_psi])
-    centre = psi.reshape(-1, n_psi).mean(axis=0)
-    place = look_at(stars, place.stars.line.local, model, layout, centre)
-    moved = make_joint_density(stars, model, layout, place)
-    start = moved.coordinates(*density.values(at[:, -1]))
-    at, n_divergent = run_chains(key_run, moved, start, sizes, quiet)
-    return Chains(moved.whitening.psi_on_host(at[..., :n_psi]), n_divergent)
+    place = look_at(stars, local, model, layout, psi.mean(axis=0))
+    weight = found.n_effective / (found.n_effective + 2.0 * psi.shape[1])
+    covariance = weight * np.cov(psi, rowvar=False)
+    covariance += (1.0 - weight) * place.covariance
+    place = place._replace(covariance=covariance)
+    return make_joint_density(stars, model, layout, place)

@@ -1,5 +1,6 @@
 """Chains of numpyro's NUTS over a density in coordinates that are nearly normal."""
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -42,7 +43,7 @@ def run_chains(
     start: Float[np.ndarray, "chain all"],
     sizes: ChainSizes,
     quiet: bool,
-    own: Any = None,
+    own: Callable[[int], dict] | None = None,
 ) -> tuple[Float[np.ndarray, "chain draw all"], int]:
     """Kept coordinates, in float64, and the number of divergent steps.
 
@@ -52,18 +53,19 @@ def run_chains(
         start: first coordinates of each chain.
         sizes: lengths of the chains.
         quiet: no progress bar.
-        own: fields of the density that each chain has its own of, by name, with a
-            leading axis of chains.
+        own: fields of the density that each chain has its own of in a block of `BLOCK`
+            steps (its argument is the first of these), by name, with a leading axis of
+            chains. The chains then have the mean of these densities.
     """
     keys, at = jax.random.split(key, len(start)), jnp.asarray(start, jnp.float32)
-    own = own or {}
-    state = _on_all_devices(_start)((keys, at, own), density, sizes)
+    own = own or (lambda _: {})
+    state = _on_all_devices(_start)((keys, at, own(0)), density, sizes)
     total = sizes.n_warmup + sizes.n_draws
     parts, n_divergent = [], 0
     with tqdm(total=total, desc="nuts", unit="step", disable=quiet) as bar:
         for done in range(0, total, BLOCK):
             state, places, diverged = _on_all_devices(_steps)(
-                (state, at, own), density, sizes
+                (state, at, own(done)), density, sizes
             )
             kept = slice(max(0, sizes.n_warmup - done), min(BLOCK, total - done))
             parts.append(np.asarray(places, float)[:, kept])
@@ -89,8 +91,12 @@ def _steps(
     """`BLOCK` steps of all chains."""
 
     def one(state: HMCState, at: Array, own: dict):
+        changed = _with(density, own)
         # key reuse: numpyro's kernel needs a first state, which is not used
-        _, step = _kernel(state.rng_key, _with(density, own), at, sizes)
+        _, step = _kernel(state.rng_key, changed, at, sizes)
+        if own:  # the state has energy and gradient of the density before
+            energy, slope = jax.value_and_grad(_potential(changed))(state.z)
+            state = state._replace(potential_energy=energy, z_grad=slope)
 
         def body(state: HMCState, _):
             state = step(state)

@@ -3,13 +3,14 @@
 The chains have as many dimensions as psi, whatever the number of stars. Short chains
 around the mode give the mean and, with the curvature there, the covariance of psi, in
 whose units the chains with the kept draws run. If these do not converge, they go on
-once, because one of them may be at a lower mode. Each chain has its own points for the
-stars' integrals, so that r-hat shows the random part of their error. It does not show
-what all chains have in common: the log of a mean over few points is low. The number of
-effective points shows that. The time grows with the number of points, so there are no
-more of them than precise stars need.
+once, because one of them may be at a lower mode. Each block of steps of each chain has
+its own points for the stars' integrals, so that the random part of their error averages
+out. What all sets of points have in common stays: the log of a mean over few points is
+low. The number of effective points shows that. The time grows with the number of
+points, so there are no more of them than precise stars need.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
@@ -22,6 +23,7 @@ from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.galaxy.hierarchical.chains import ChainSizes, run_chains
 from chemsbi_jax.galaxy.hierarchical.marginal import (
     MarginalDensity,
+    Points,
     make_marginal_density,
     make_points,
 )
@@ -102,11 +104,11 @@ def sample_psi(
     n_points, fewest = enough_points(density)
     if sizes is None:
         sizes = LONG if n_points <= FEW_POINTS else USUAL
-    own = {"points": make_points(keys.own, n_points, sizes.n_chains)}
+    own = partial(_own_points, n_points=n_points, n_chains=sizes.n_chains)
     shape = sizes.n_chains, len(mode.psi)
     at = FIRST_SPREAD * np.asarray(jax.random.normal(keys.start, shape))
     first = FIRST._replace(n_chains=sizes.n_chains)
-    at, _ = run_chains(keys.first, density, at, first, quiet, own)
+    at, _ = run_chains(keys.first, density, at, first, quiet, partial(own, keys.own))
     psi, covariance = density.whitening.psi_on_host(at), mode.covariance
     for key_run in jax.random.split(keys.chains, MOST_RUNS):
         each = psi.reshape(-1, shape[1])
@@ -115,12 +117,26 @@ def sample_psi(
         axes = make_whitening(each.mean(axis=0), covariance)
         density = density._replace(whitening=axes)
         at = axes.coordinates(psi[:, -1])
-        at, n_divergent = run_chains(key_run, density, at, sizes, quiet, own)
+        key_own, key_chains = jax.random.split(key_run)
+        now = partial(own, key_own)
+        at, n_divergent = run_chains(key_chains, density, at, sizes, quiet, now)
         psi = axes.psi_on_host(at)
         found = PsiChains(psi, *_convergence(psi), n_divergent, n_points, fewest)
         if found.is_converged:
             break
     return found
+
+
+def _own_points(
+    key: Key[Array, ""], first_step: int, n_points: int, n_chains: int
+) -> dict[str, Points]:
+    """Points of each chain in a block of steps.
+
+    Other points in each block: the error of a set moves all steps that have it by up to
+    half a width, and the mean over many sets by little.
+    """
+    key_block = jax.random.fold_in(key, first_step)
+    return {"points": make_points(key_block, n_points, n_chains)}
 
 
 def enough_points(density: MarginalDensity) -> tuple[int, float]:

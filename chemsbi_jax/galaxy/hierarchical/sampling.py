@@ -132,8 +132,8 @@ def _own_points(
 ) -> dict[str, Points]:
     """Points of each chain in a block of steps.
 
-    Other points in each block: the error of a set moves all steps that have it by up to
-    half a width, and the mean over many sets by little.
+    Other points in each block: the error of one set moves the mean of the steps that
+    have it by up to 0.7 widths, and that of all steps by little.
     """
     key_block = jax.random.fold_in(key, first_step)
     return {"points": make_points(key_block, n_points, n_chains)}

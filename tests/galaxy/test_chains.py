@@ -32,7 +32,7 @@ def test_each_block_of_steps_has_its_own_density(key):
         chains = np.array([0.0, 1.0], np.float32)
         return {
             "centre": APART * ((block + chains[:, None]) % 2),
-            "level": 1e4 * (block + chains),
+            "level": -1e4 * (block + chains),
         }
 
     density = Shifted(np.zeros(1, np.float32), np.float32(0.0))

@@ -144,11 +144,22 @@ def emulate_yields(
 def with_factors(
     base: Float[Array, "*#batch element"],
     theta: Float[ArrayLike, "*#batch param"],
-    factors: Float[Array, "*#batch factor"],
+    factors: Float[ArrayLike, "*#batch factor"],
     emulator: YieldEmulator,
 ) -> Float[Array, "*batch element"]:
-    """Abundances [dex] with factors, from those without: `emulate(theta, base)`."""
+    """Abundances [dex] with factors, from those without.
+
+    Args:
+        base: `emulate(theta, emulator.base)`, (..., 8).
+        theta: parameters (..., 6).
+        factors: log10 factors (..., 11), as for `emulate_yields`.
+        emulator: the conditional one.
+
+    Returns:
+        (..., 8) dex; NaN where `emulate_yields` has NaN.
+    """
     theta = jnp.asarray(theta, emulator.base.theta_mean.dtype)
+    factors = jnp.asarray(factors, emulator.factor_limit.dtype)
     inside = factors_in_range(factors, emulator)[..., None]
     # where the factors are out of range, so may be the exponentials: keep gradients
     safe = jnp.where(inside, factors, 0.0)

@@ -135,18 +135,6 @@ def test_coordinates_integrate_to_the_marginal(model, stars, key):
     np.testing.assert_allclose(found, expected, rtol=2e-4, atol=0.03)
 
 
-def test_coordinates_have_an_inverse(model, stars, key):
-    layout = make_layout(h.SharedErrors(), SHARED_FACTORS)
-    rows, start = rows_of(stars, h.SharedErrors())
-    here = np.asarray(at_random(layout, 1, 0.2))
-    place = look_at(rows, start, model, layout, here)
-    joint = make_joint_density(rows, model, layout, place)
-    at = np.asarray(jax.random.normal(key, (3, len(here) + 4 * N)))
-    psi, local = joint.values(at)
-    np.testing.assert_allclose(joint.coordinates(psi, local), at, atol=1e-3)
-    np.testing.assert_allclose(psi, joint.whitening.psi(at[:, : len(here)]), atol=1e-5)
-
-
 @pytest.mark.thorough
 def test_nuts_finds_the_normal_posterior_of_a_linear_model(model, stars, key):
     layout = make_layout(CONSTANT, SHARED_FACTORS)
@@ -155,6 +143,7 @@ def test_nuts_finds_the_normal_posterior_of_a_linear_model(model, stars, key):
     expected = look_at(*rows_of(stars), model, layout, mode)
     sizes = ChainSizes(n_chains=2, n_warmup=100, n_draws=200, max_tree_depth=5)
     found = run_shared_nuts(key_run, model.forward, PRIOR, stars, CONSTANT, sizes=sizes)
+    # 1 or 2 of 400 were seen: 200 short draws give coarse coordinates for 44 latents
     assert found.n_divergent < 0.01 * found.psi[..., 0].size
     draws = found.psi[..., :2]
     assert (split_gelman_rubin(draws) < 1.1).all()

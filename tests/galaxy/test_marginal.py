@@ -7,12 +7,12 @@ import pytest
 from chemsbi_jax.constants import ABUNDANCES, SHARED_FACTORS
 from chemsbi_jax.galaxy import hierarchical as h
 from chemsbi_jax.galaxy.hierarchical import sampling
-from chemsbi_jax.galaxy.hierarchical.chains import ChainSizes, run_chains
+from chemsbi_jax.galaxy.hierarchical.chains import BLOCK, ChainSizes, run_chains
 from chemsbi_jax.galaxy.hierarchical.marginal import (
     make_marginal_density,
     make_points,
 )
-from chemsbi_jax.galaxy.hierarchical.mode import Mode, find_shared_mode
+from chemsbi_jax.galaxy.hierarchical.mode import PRIOR_SHARE, Mode, find_shared_mode
 from chemsbi_jax.galaxy.hierarchical.place import look_at
 from chemsbi_jax.galaxy.hierarchical.result import far_population, to_result
 from chemsbi_jax.galaxy.hierarchical.sampling import (
@@ -123,8 +123,12 @@ def test_mode_of_a_linear_model_is_that_of_least_squares(model, wide, key, power
         other = find_shared_mode(*task, covariance=known, **how)
         np.testing.assert_allclose((other.psi - found.psi) / widths, 0.0, atol=0.2)
         assert other.value == pytest.approx(found.value, abs=0.1)
-        expected = 0.99 * known + 0.01 * prior
+        expected = (1.0 - PRIOR_SHARE) * known + PRIOR_SHARE * prior
         np.testing.assert_allclose(other.covariance, expected, atol=1e-4)
+    for known in (0.25 * covariance, 9.0 * prior):
+        other = find_shared_mode(*task, covariance=known, power=power)
+        curved = np.sqrt(np.diag(other.covariance))
+        np.testing.assert_allclose(curved / widths, 1.0, atol=0.15)
 
 
 @pytest.mark.thorough
@@ -200,7 +204,7 @@ def test_chains_that_do_not_converge_go_on(model, wide, key, monkeypatch):
     sizes, runs = ChainSizes(2, 2, 6, 1, first_step=1e-3), []
 
     def counted(*args):
-        runs.append(args[2][:, 0])
+        runs.append(args[5])
         return run_chains(*args)
 
     monkeypatch.setattr(sampling, "run_chains", counted)
@@ -209,6 +213,11 @@ def test_chains_that_do_not_converge_go_on(model, wide, key, monkeypatch):
         runs.clear()
         sample_psi(key, rows, model, layout, anywhere(layout), sizes=sizes)
         assert len(runs) == expected
+    points = [own(step)["points"].at for own in runs for step in (0, 0, BLOCK)]
+    assert points[0].shape[0] == sizes.n_chains
+    sets = {points[i][chain].tobytes() for i in range(6) for chain in range(2)}
+    assert len(sets) == 8  # two runs, two blocks, two chains
+    np.testing.assert_array_equal(points[0], points[1])
 
 
 @pytest.mark.parametrize(

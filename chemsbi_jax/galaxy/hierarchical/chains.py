@@ -53,19 +53,22 @@ def run_chains(
         start: first coordinates of each chain.
         sizes: lengths of the chains.
         quiet: no progress bar.
-        own: fields of the density that each chain has its own of in a block of `BLOCK`
-            steps (its argument is the first of these), by name, with a leading axis of
-            chains. The chains then have the mean of these densities.
+        own: function of the first step of each block of `BLOCK` steps. It returns the
+            fields of the density that differ between chains and blocks, by name, with a
+            leading axis of chains. The draws are nearly those of the mean of these
+            densities if a chain forgets its place within a block.
     """
     keys, at = jax.random.split(key, len(start)), jnp.asarray(start, jnp.float32)
     own = own or (lambda _: {})
-    state = _on_all_devices(_start)((keys, at, own(0)), density, sizes)
+    fields = own(0)
+    state = _on_all_devices(_start)((keys, at, fields), density, sizes)
     total = sizes.n_warmup + sizes.n_draws
     parts, n_divergent = [], 0
     with tqdm(total=total, desc="nuts", unit="step", disable=quiet) as bar:
         for done in range(0, total, BLOCK):
+            fields = own(done) if done else fields
             state, places, diverged = _on_all_devices(_steps)(
-                (state, at, own(done)), density, sizes
+                (state, at, fields), density, sizes
             )
             kept = slice(max(0, sizes.n_warmup - done), min(BLOCK, total - done))
             parts.append(np.asarray(places, float)[:, kept])

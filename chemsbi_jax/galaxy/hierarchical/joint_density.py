@@ -13,7 +13,6 @@ marginal likelihood, exactly.
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -45,30 +44,6 @@ class JointDensity(NamedTuple):
     layout: Layout
     whitening: Whitening  # of the coordinates of psi
     lines: Line  # readings of all stars, linearised at the centre
-
-    def values(
-        self, at: Float[np.ndarray, "chain all"]
-    ) -> tuple[Float[np.ndarray, "chain psi"], Float[np.ndarray, "chain 4 star"]]:
-        """Shared and local latents of coordinates, on the host."""
-        of_psi, noise = np.split(
-            np.asarray(at, float), [len(self.whitening.centre)], axis=1
-        )
-        noise = noise.reshape(len(at), N_LOCAL, -1)
-        modes, roots = _all_normals(self, of_psi)
-        local = modes + np.einsum("csij,cjs->csi", roots, noise)
-        return self.whitening.psi_on_host(of_psi), np.moveaxis(local, 1, 2)
-
-    def coordinates(
-        self,
-        psi: Float[np.ndarray, "chain psi"],
-        local: Float[np.ndarray, "chain 4 star"],
-    ) -> Float[np.ndarray, "chain all"]:
-        """Coordinates of shared and local latents, on the host."""
-        of_psi = self.whitening.coordinates(psi)
-        modes, roots = _all_normals(self, of_psi)
-        away = (np.moveaxis(local, 1, 2) - modes)[..., None]
-        noise = np.moveaxis(np.linalg.solve(roots, away)[..., 0], 2, 1)
-        return np.concatenate([of_psi, noise.reshape(len(psi), -1)], axis=1)
 
     def split(self, at: Float[AnyArray, " all"]) -> tuple[Array, Array]:
         """Coordinates of psi, and of the stars (4, star)."""
@@ -114,20 +89,6 @@ class JointDensity(NamedTuple):
         each = jax.vmap(local_normal, in_axes=(0, 0, None, None))
         shared, away = self.shared(of_psi), self.whitening.factor @ of_psi
         return each(self.stars, self.lines, shared, away)
-
-
-@eqx.filter_jit  # not `jit`: see `mode._value_and_slope`
-def _normals(density: JointDensity, of_psi: Array) -> tuple[AnyArray, AnyArray]:
-    return jax.vmap(density.normals)(of_psi)
-
-
-def _all_normals(
-    density: JointDensity, of_psi: Float[np.ndarray, "chain psi"]
-) -> tuple[Float[np.ndarray, "chain star 4"], Float[np.ndarray, "chain star 4 4"]]:
-    """`JointDensity.normals` of all chains, on the host."""
-    found = _normals(density, jnp.asarray(of_psi, jnp.float32))
-    modes, roots = (np.asarray(x, float) for x in found)
-    return modes, roots
 
 
 def make_joint_density(

@@ -33,7 +33,7 @@ N_POINTS = 1024
 N_EVALUATIONS = 80
 DIFFERENCE = 0.2  # widths, of the gradients that make the curvature
 FLATTEST = 0.3  # curvature in whitened coordinates
-PRIOR_SHARE = 0.01  # of the prior's covariance: that of few draws has no inverse
+PRIOR_SHARE = 0.01  # of the prior's covariance, as that of few draws has no inverse
 FAR_DOWN = 1e10  # loss where the density is no number [nats]
 
 
@@ -41,7 +41,9 @@ class Mode(NamedTuple):
     """The mode of psi."""
 
     psi: Float[np.ndarray, " psi"]
-    covariance: Float[np.ndarray, "psi psi"]  # of a normal density around it
+    covariance: Float[
+        np.ndarray, "psi psi"
+    ]  # of a normal density around it; see `curved`
     value: float  # log posterior density there, up to a constant [nats]
     gain: float  # of the last round [nats]
 
@@ -67,12 +69,13 @@ def find_shared_mode(
         layout: of psi.
         start: psi of the first round; None takes the middle of the prior, with more
             scatter.
-        covariance: sets the coordinates of all rounds, such as that of draws by the
-            network. None takes the curvature where the last round ended, which takes
-            four times as long.
+        covariance: sets the coordinates of all rounds (with 1 % of the prior's), such
+            as that of draws by the network. None takes the curvature where the last
+            round ended, which takes four times as long.
         power: factor of the log likelihood, see `SharedErrors.model_stars`.
-        curved: the covariance of the result is the inverse curvature at the mode; else
-            that of the last coordinates, which takes no further gradients.
+        curved: the covariance of the result is the inverse curvature at the mode, if
+            the density is at most 3 times as wide as the coordinates; else it is that
+            of the coordinates, which takes no further gradients.
         quiet: no progress bar.
     """
     sober = dataclasses.replace(
@@ -93,10 +96,13 @@ def find_shared_mode(
         if gain < CLOSE and i >= SOBER_ROUNDS:
             break
     density = density._replace(whitening=axes.moved(psi))
-    root = np.asarray(axes.factor, float)
-    return Mode(
-        psi, inverse_curvature(density) if curved else root @ root.T, value, gain
-    )
+    if not curved:
+        root = np.asarray(axes.factor, float)
+        return Mode(psi, root @ root.T, value, gain)
+    if covariance is not None:  # the widths at the mode may be others: measure twice
+        axes = make_whitening(psi, inverse_curvature(density))
+        density = density._replace(whitening=axes)
+    return Mode(psi, inverse_curvature(density), value, gain)
 
 
 def around(
@@ -178,7 +184,7 @@ def _at(
 
 # numpyro orders the numbers of a distribution by the hash of their names, which differs
 # between processes: as arguments they would make another program in each of them, so
-# none would be found in the compilation cache; `filter_jit` takes them as constants
+# none would be found in the compilation cache; `quick_jit` takes them as constants
 @quick_jit
 def _value_and_slope(density: MarginalDensity, at: Array) -> tuple[AnyArray, AnyArray]:
     return jax.value_and_grad(density.value)(at)

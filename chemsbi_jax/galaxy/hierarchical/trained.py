@@ -68,7 +68,7 @@ def _is_saved(x: Any) -> bool:
     return eqx.is_array(x) and x.dtype != bool
 
 
-@cache  # networks with other functions, even equal ones, need programs of their own
+@cache  # a second network would have other functions, and JAX would compile again
 def _parts_of_network(
     n_psi: int, size: NetworkSize
 ) -> tuple[SharedNetwork, SharedNetwork]:

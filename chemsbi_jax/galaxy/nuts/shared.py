@@ -24,8 +24,9 @@ from chemsbi_jax.priors import Prior
 from chemsbi_jax.types import Stars
 
 FIRST_SPREAD = 0.7  # widths of the first places of the stars
+DRAWS_A_LATENT = 2.0  # effective ones, where chains and information weigh the same
 # of the chains with the stars integrated out, which find the coordinates
-PLACE = ChainSizes(4, 75, 150, 5, acceptance=0.8, first_step=0.3)
+SHORT = ChainSizes(4, 75, 150, 5, acceptance=0.8, first_step=0.3)
 
 
 class SharedNuts(NamedTuple):
@@ -53,9 +54,9 @@ def run_shared_nuts(
     """Joint posterior of psi and of all local parameters, with adapted steps.
 
     Short chains with the stars integrated out (`sample_psi`) give the mean and the
-    covariance of psi, where the stars are linearised, and the places where the chains
-    start. These set coordinates only, a bijection, so that they do not change the
-    result.
+    covariance of psi, and the stars are linearised at the mean. This sets the
+    coordinates, a bijection that does not change the result. The chains start at the
+    last draws of the short ones.
 
     Args:
         key: determines all random numbers.
@@ -98,13 +99,19 @@ def sample_shared(
         layout: of psi.
         sizes: lengths of the chains.
         quiet: no progress bar.
+
+    Raises:
+        RuntimeError: the short chains fail, so that there are no coordinates.
     """
     key_mode, key_place, key_start, key_run = jax.random.split(key, 4)
     of_psi = stars, model, layout
     mode = find_shared_mode(key_mode, *of_psi, quiet=quiet)
-    near = PLACE._replace(n_chains=sizes.n_chains)
+    near = SHORT._replace(n_chains=sizes.n_chains)
     found = sample_psi(key_place, *of_psi, mode, sizes=near, quiet=quiet)
-    psi, density = found.psi, _density_around(*of_psi, found)
+    psi = found.psi
+    if not np.isfinite(psi).all():
+        raise RuntimeError("The short chains of the shared parameters are no numbers.")
+    density = _density_around(*of_psi, found)
     shape = sizes.n_chains, N_LOCAL * len(stars.values)
     noise = FIRST_SPREAD * np.asarray(jax.random.normal(key_start, shape))
     start = np.concatenate([density.whitening.coordinates(psi[:, -1]), noise], axis=1)
@@ -124,7 +131,9 @@ def _density_around(
     psi = found.psi.reshape(-1, found.psi.shape[-1])
     local = np.zeros((len(stars.values), N_LOCAL), np.float32)
     place = look_at(stars, local, model, layout, psi.mean(axis=0))
-    weight = found.n_effective / (found.n_effective + 2.0 * psi.shape[1])
+    # of the galaxy's parameters, which mix slowly; chains that stand still have none
+    n_effective = np.nan_to_num(found.n_effective)
+    weight = n_effective / (n_effective + DRAWS_A_LATENT * psi.shape[1])
     covariance = weight * np.cov(psi, rowvar=False)
     covariance += (1.0 - weight) * place.covariance
     place = place._replace(covariance=covariance)

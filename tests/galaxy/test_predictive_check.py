@@ -1,0 +1,51 @@
+"""The mock galaxies of the predictive check, all at once, are those made one by one."""
+
+import jax
+import numpy as np
+import pytest
+
+from chemsbi_jax.constants import SHARED_FACTORS
+from chemsbi_jax.emulator import load_yield_emulator
+from chemsbi_jax.galaxy import hierarchical as h
+from chemsbi_jax.galaxy.hierarchical.mock import draw_stars, is_population_held
+from chemsbi_jax.galaxy.hierarchical.network import summarise
+from chemsbi_jax.galaxy.hierarchical.population_form import draw_form
+from chemsbi_jax.galaxy.hierarchical.posterior import _summaries
+from chemsbi_jax.galaxy.hierarchical.shared import make_layout
+from chemsbi_jax.galaxy.hierarchical.star import Model, Star
+from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
+
+N_GALAXIES, N_STARS, CHECK, WIDTH = 3, 8, 2, 0.5
+
+
+@pytest.mark.thorough
+def test_all_mock_galaxies_at_once(key):
+    trained = h.load_shared_network()
+    model = Model(forward_with_slopes(load_yield_emulator()), trained.prior)
+    layout = make_layout(h.SharedErrors(), SHARED_FACTORS)
+    key_psi, key_values, key_mocks = jax.random.split(key, 3)
+    shape = N_GALAXIES, len(layout.scale)
+    psi = np.asarray(0.3 * jax.random.normal(key_psi, shape), np.float32)
+    values = np.asarray(0.2 * jax.random.normal(key_values, (N_STARS, 9)), np.float32)
+    ones = np.ones_like(values)
+    like = Star(values, 0.0025 * ones, ones, 0.0 * ones[:, 0], 0.0 * ones)
+    counts = np.array([1.0] * (N_STARS - 2) + [0.0] * 2, np.float32)
+
+    i = np.asarray(CHECK, np.uint32)
+    place = model, layout, like, counts, WIDTH
+    own, mocks = _summaries(key_mocks, i, trained.network, psi, *place)
+
+    read = jax.jit(lambda stars, counts: summarise(trained.network, stars, counts))
+    np.testing.assert_allclose(own, read(like, counts), atol=1e-4)
+
+    @jax.jit
+    def draw(key, psi):
+        key_form, key_stars = jax.random.split(key)
+        form = draw_form(key_form, is_population_held(layout))
+        return draw_stars(key_stars, model, layout, psi, like, WIDTH, form)
+
+    key_check = jax.random.fold_in(key_mocks, CHECK)  # key reuse: the expected ones
+    for j, key_galaxy in enumerate(jax.random.split(key_check, N_GALAXIES)):
+        stars, born = draw(key_galaxy, psi[j])
+        np.testing.assert_allclose(mocks[j], read(stars, born * counts), atol=1e-3)
+    assert np.abs(np.diff(mocks, axis=0)).max() > 0.01

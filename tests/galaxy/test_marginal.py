@@ -7,7 +7,7 @@ import pytest
 from chemsbi_jax.constants import ABUNDANCES, SHARED_FACTORS
 from chemsbi_jax.galaxy import hierarchical as h
 from chemsbi_jax.galaxy.hierarchical import sampling
-from chemsbi_jax.galaxy.hierarchical.chains import BLOCK, ChainSizes, run_chains
+from chemsbi_jax.galaxy.hierarchical.chains import ChainSizes, run_chains
 from chemsbi_jax.galaxy.hierarchical.marginal import (
     make_marginal_density,
     make_points,
@@ -213,11 +213,9 @@ def test_chains_that_do_not_converge_go_on(model, wide, key, monkeypatch):
         runs.clear()
         sample_psi(key, rows, model, layout, anywhere(layout), sizes=sizes)
         assert len(runs) == expected
-    points = [own(step)["points"].at for own in runs for step in (0, 0, BLOCK)]
-    assert points[0].shape[0] == sizes.n_chains
-    sets = {points[i][chain].tobytes() for i in range(6) for chain in range(2)}
-    assert len(sets) == 8  # two runs, two blocks, two chains
-    np.testing.assert_array_equal(points[0], points[1])
+    points = runs[0]["points"].at
+    assert points.shape[0] == sizes.n_chains
+    assert (points[0] != points[1]).all()  # other random shifts
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Chains of numpyro's NUTS over a density in coordinates that are nearly normal."""
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -43,7 +42,7 @@ def run_chains(
     start: Float[np.ndarray, "chain all"],
     sizes: ChainSizes,
     quiet: bool,
-    own: Callable[[int], dict] | None = None,
+    own: Any = None,
 ) -> tuple[Float[np.ndarray, "chain draw all"], int]:
     """Kept coordinates, in float64, and the number of divergent steps.
 
@@ -53,22 +52,18 @@ def run_chains(
         start: first coordinates of each chain.
         sizes: lengths of the chains.
         quiet: no progress bar.
-        own: function of the first step of each block of `BLOCK` steps. It returns the
-            fields of the density that differ between chains and blocks, by name, with a
-            leading axis of chains. The draws are nearly those of the mean of these
-            densities if a chain forgets its place within a block.
+        own: fields of the density that each chain has its own of, by name, with a
+            leading axis of chains.
     """
     keys, at = jax.random.split(key, len(start)), jnp.asarray(start, jnp.float32)
-    own = own or (lambda _: {})
-    fields = own(0)
-    state = _on_all_devices(_start)((keys, at, fields), density, sizes)
+    own = own or {}
+    state = _on_all_devices(_start)((keys, at, own), density, sizes)
     total = sizes.n_warmup + sizes.n_draws
     parts, n_divergent = [], 0
     with tqdm(total=total, desc="nuts", unit="step", disable=quiet) as bar:
         for done in range(0, total, BLOCK):
-            fields = own(done) if done else fields
             state, places, diverged = _on_all_devices(_steps)(
-                (state, at, fields), density, sizes
+                (state, at, own), density, sizes
             )
             kept = slice(max(0, sizes.n_warmup - done), min(BLOCK, total - done))
             parts.append(np.asarray(places, float)[:, kept])
@@ -94,12 +89,8 @@ def _steps(
     """`BLOCK` steps of all chains."""
 
     def one(state: HMCState, at: Array, own: dict):
-        changed = _with(density, own)
         # key reuse: numpyro's kernel needs a first state, which is not used
-        _, step = _kernel(state.rng_key, changed, at, sizes)
-        if own:  # the state has energy and gradient of the density before
-            energy, slope = jax.value_and_grad(_potential(changed))(state.z)
-            state = state._replace(potential_energy=energy, z_grad=slope)
+        _, step = _kernel(state.rng_key, _with(density, own), at, sizes)
 
         def body(state: HMCState, _):
             state = step(state)

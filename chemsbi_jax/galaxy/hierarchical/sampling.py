@@ -3,15 +3,13 @@
 The chains have as many dimensions as psi, whatever the number of stars. Short chains
 around the mode give the mean and, with the curvature there, the covariance of psi, in
 whose units the chains with the kept draws run. If these do not converge, they go on
-once, because one of them may be at a lower mode. Each block of steps of each chain has
-its own points for the stars' integrals, so that the random part of their error averages
-out of the mean; the scatter between the sets is part of the width. What all sets of
-points have in common stays: the log of a mean over few points is low. The number of
+once, because one of them may be at a lower mode. Each chain has its own points for the
+stars' integrals, so that r-hat shows the random part of their error. It does not show
+what all chains have in common: the log of a mean over few points is low. The number of
 effective points shows that. The time grows with the number of points, so there are no
 more of them than precise stars need.
 """
 
-from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
@@ -24,7 +22,6 @@ from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.galaxy.hierarchical.chains import ChainSizes, run_chains
 from chemsbi_jax.galaxy.hierarchical.marginal import (
     MarginalDensity,
-    Points,
     make_marginal_density,
     make_points,
 )
@@ -53,7 +50,7 @@ class Keys(NamedTuple):
     """One key for each random step."""
 
     points: Key[Array, ""]
-    first_points: Key[Array, ""]
+    own: Key[Array, ""]
     start: Key[Array, ""]
     first: Key[Array, ""]
     chains: Key[Array, ""]
@@ -105,13 +102,11 @@ def sample_psi(
     n_points, fewest = enough_points(density)
     if sizes is None:
         sizes = LONG if n_points <= FEW_POINTS else USUAL
-    own = partial(_own_points, n_points=n_points, n_chains=sizes.n_chains)
+    own = {"points": make_points(keys.own, n_points, sizes.n_chains)}
     shape = sizes.n_chains, len(mode.psi)
     at = FIRST_SPREAD * np.asarray(jax.random.normal(keys.start, shape))
     first = FIRST._replace(n_chains=sizes.n_chains)
-    at, _ = run_chains(
-        keys.first, density, at, first, quiet, partial(own, keys.first_points)
-    )
+    at, _ = run_chains(keys.first, density, at, first, quiet, own)
     psi, covariance = density.whitening.psi_on_host(at), mode.covariance
     for key_run in jax.random.split(keys.chains, MOST_RUNS):
         each = psi.reshape(-1, shape[1])
@@ -120,26 +115,12 @@ def sample_psi(
         axes = make_whitening(each.mean(axis=0), covariance)
         density = density._replace(whitening=axes)
         at = axes.coordinates(psi[:, -1])
-        key_own, key_chains = jax.random.split(key_run)
-        now = partial(own, key_own)
-        at, n_divergent = run_chains(key_chains, density, at, sizes, quiet, now)
+        at, n_divergent = run_chains(key_run, density, at, sizes, quiet, own)
         psi = axes.psi_on_host(at)
         found = PsiChains(psi, *_convergence(psi), n_divergent, n_points, fewest)
         if found.is_converged:
             break
     return found
-
-
-def _own_points(
-    key: Key[Array, ""], first_step: int, n_points: int, n_chains: int
-) -> dict[str, Points]:
-    """Points of each chain in a block of steps.
-
-    Other points in each block, as the error of one set moves the mean of the steps that
-    have it (by up to 0.7 widths with 2048 points for 200 stars of IllustrisTNG).
-    """
-    key_block = jax.random.fold_in(key, first_step)
-    return {"points": make_points(key_block, n_points, n_chains)}
 
 
 def enough_points(density: MarginalDensity) -> tuple[int, float]:

@@ -41,9 +41,7 @@ class Mode(NamedTuple):
     """The mode of psi."""
 
     psi: Float[np.ndarray, " psi"]
-    covariance: Float[
-        np.ndarray, "psi psi"
-    ]  # of a normal density around it; see `curved`
+    covariance: Float[np.ndarray, "psi psi"]  # of a normal around it, see `curved`
     value: float  # log posterior density there, up to a constant [nats]
     gain: float  # of the last round [nats]
 
@@ -73,9 +71,9 @@ def find_shared_mode(
             as that of draws by the network. None takes the curvature where the last
             round ended, which takes four times as long.
         power: factor of the log likelihood, see `SharedErrors.model_stars`.
-        curved: the covariance of the result is the inverse curvature at the mode, if
-            the density is at most 3 times as wide as the coordinates; else it is that
-            of the coordinates, which takes no further gradients.
+        curved: the covariance of the result is the inverse curvature at the mode. It
+            is too small where the density is over 3 times as wide as the coordinates.
+            False: it is that of the coordinates, which takes no further gradients.
         quiet: no progress bar.
     """
     sober = dataclasses.replace(

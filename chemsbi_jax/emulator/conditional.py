@@ -132,11 +132,11 @@ def emulate_yields(
     Raises:
         ValueError: the last axis of `theta` is not 6, or that of `factors` not 11.
     """
-    factors = jnp.asarray(factors, emulator.factor_limit.dtype)
-    if factors.ndim == 0 or factors.shape[-1] != len(YIELD_FACTORS):
+    shape = jnp.shape(factors)
+    if not shape or shape[-1] != len(YIELD_FACTORS):
         raise ValueError(
             f"Expected factors of shape (..., {len(YIELD_FACTORS)}), in the order "
-            f"{YIELD_FACTORS}; got {factors.shape}."
+            f"{YIELD_FACTORS}; got {shape}."
         )
     return with_factors(emulate(theta, emulator.base), theta, factors, emulator)
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.galaxy.hierarchical import SharedErrors, load_shared_network
 from chemsbi_jax.galaxy.hierarchical.local_modes import N_LOCAL, inputs_at
-from chemsbi_jax.galaxy.hierarchical.mode import around, find_shared_mode
+from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode, start_from
 from chemsbi_jax.galaxy.hierarchical.posterior import draw_psi, padded
 from chemsbi_jax.galaxy.hierarchical.result import far_population
 from chemsbi_jax.galaxy.hierarchical.sampling import distance_of_mode
@@ -113,7 +113,7 @@ def compare_ways(key: Key[Array, ""], galaxy: Galaxy) -> dict:
     stars, network = galaxy.stars, load_shared_network().network
     ratio = np.ones(len(layout.scale), np.float32)
     latents = draw_psi(key_draws, network, padded(stars, layout, ratio), N_DRAWS)
-    task = key_mode, stars, model, layout, *around(latents)
+    task = key_mode, stars, model, layout, *start_from(latents)
     whole = find_shared_mode(*task)
     power = SharedErrors().likelihood_power(len(stars.values))
     coarse = find_shared_mode(*task, power=power)

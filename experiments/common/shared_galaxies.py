@@ -15,7 +15,7 @@ from chemsbi_jax.constants import N_GLOBAL, PARAMETERS, SHARED_FACTORS
 from chemsbi_jax.emulator import load_yield_emulator
 from chemsbi_jax.galaxy.hierarchical import SharedErrors, load_shared_network
 from chemsbi_jax.galaxy.hierarchical.mock import LIMIT, draw_stars
-from chemsbi_jax.galaxy.hierarchical.mode import around, find_shared_mode
+from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode, start_from
 from chemsbi_jax.galaxy.hierarchical.network import (
     SharedNetwork,
     sample,
@@ -189,7 +189,7 @@ def draw_by_nuts(
         latents = by_network[i]
         task = born_stars(galaxies, i), model, layout
         power = SharedErrors().likelihood_power(len(task[0].values))
-        mode = find_shared_mode(key_mode, *task, *around(latents), power=power)
+        mode = find_shared_mode(key_mode, *task, *start_from(latents), power=power)
         distance = distance_of_mode(latents, mode)
         latents, nuts = by_nuts(key_nuts, *task, latents, mode, power=power)
         rows = np.linspace(0, len(latents) - 1, n_draws).round().astype(int)

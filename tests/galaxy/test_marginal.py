@@ -119,7 +119,7 @@ def test_mode_of_a_linear_model_is_that_of_least_squares(model, wide, key, power
     curved = np.sqrt(np.diag(found.covariance))
     np.testing.assert_allclose(curved / widths, 1.0, atol=0.15)
     for known in (covariance, 9.0 * prior, np.zeros_like(prior)):  # of its coordinates
-        how = {"power": power, "curved": False}
+        how = {"power": power, "with_curvature": False}
         other = find_shared_mode(*task, covariance=known, **how)
         np.testing.assert_allclose((other.psi - found.psi) / widths, 0.0, atol=0.2)
         assert other.value == pytest.approx(found.value, abs=0.1)

@@ -16,6 +16,9 @@ from chemsbi_jax.galaxy.hierarchical.star import Model, Star
 from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
 
 N_GALAXIES, N_STARS, CHECK, WIDTH = 3, 8, 2, 0.5
+# of float32, in features of order 1; 1.4e-4 was seen in a slope of the mock readings,
+# whose covariance is nearly singular
+ROUNDING, OF_MOCKS = 1e-4, 1e-3
 
 
 @pytest.mark.thorough
@@ -36,7 +39,7 @@ def test_all_mock_galaxies_at_once(key):
     own, mocks = _summaries(key_mocks, i, trained.network, psi, *place)
 
     read = jax.jit(lambda stars, counts: summarise(trained.network, stars, counts))
-    np.testing.assert_allclose(own, read(like, counts), atol=1e-4)
+    np.testing.assert_allclose(own, read(like, counts), atol=ROUNDING)
 
     @jax.jit
     def draw(key, psi):
@@ -47,5 +50,5 @@ def test_all_mock_galaxies_at_once(key):
     key_check = jax.random.fold_in(key_mocks, CHECK)  # key reuse: the expected ones
     for j, key_galaxy in enumerate(jax.random.split(key_check, N_GALAXIES)):
         stars, born = draw(key_galaxy, psi[j])
-        np.testing.assert_allclose(mocks[j], read(stars, born * counts), atol=1e-3)
+        np.testing.assert_allclose(mocks[j], read(stars, born * counts), atol=OF_MOCKS)
     assert np.abs(np.diff(mocks, axis=0)).max() > 0.01

@@ -18,7 +18,7 @@ from chemsbi_jax.compute.quick import quick_jit
 from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL, SHARED_FACTORS
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.border import in_float32
-from chemsbi_jax.galaxy.hierarchical.mode import Mode, around, find_shared_mode
+from chemsbi_jax.galaxy.hierarchical.mode import Mode, find_shared_mode, start_from
 from chemsbi_jax.galaxy.hierarchical.model_fit import fit_stars, shared_misfit
 from chemsbi_jax.galaxy.hierarchical.network import SharedNetwork as SharedNetwork
 from chemsbi_jax.galaxy.hierarchical.posterior import (
@@ -210,9 +210,11 @@ def _with_likelihood(
     fit = FitKeys(*jax.random.split(keys.fit, len(FitKeys._fields)))
     some = _random_rows(fit.some, case.readings)
     place = some.stars, case.model, case.galaxy.layout
-    is_nuts = case.settings.sampler == "nuts"  # which needs the curvature at the mode
-    how = {"curved": is_nuts, "quiet": quiet}
-    mode = find_shared_mode(fit.mode, *place, *around(latents), **how)
+    is_nuts = case.settings.sampler == "nuts"
+    # chains of a coarsened posterior start at its own mode
+    is_start = is_nuts and case.settings.likelihood_power(len(some.rows)) == 1.0
+    how = {"with_curvature": is_start, "quiet": quiet}
+    mode = find_shared_mode(fit.mode, *place, *start_from(latents), **how)
     extra = extra | {
         "mode_distance": distance_of_mode(latents, mode),
         "far_population": far_population(mode.psi, place[2]),
@@ -242,7 +244,7 @@ def _by_nuts(
     if power < 1.0:
         how = {"power": power, "quiet": quiet}
         # key reuse: the points of the other mode
-        mode = find_shared_mode(fit.mode, *place, *around(latents), **how)
+        mode = find_shared_mode(fit.mode, *place, *start_from(latents), **how)
     draws, extra = by_nuts(keys.nuts, *place, latents, mode, power=power, quiet=quiet)
     if power < 1.0 and extra["sampler"] == "nuts":
         extra["counted_stars"] = power * n

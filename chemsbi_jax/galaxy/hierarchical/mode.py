@@ -41,7 +41,7 @@ class Mode(NamedTuple):
     """The mode of psi."""
 
     psi: Float[np.ndarray, " psi"]
-    covariance: Float[np.ndarray, "psi psi"]  # of a normal around it, see `curved`
+    covariance: Float[np.ndarray, "psi psi"]  # around it, see `with_curvature`
     value: float  # log posterior density there, up to a constant [nats]
     gain: float  # of the last round [nats]
 
@@ -55,7 +55,7 @@ def find_shared_mode(
     covariance: Float[np.ndarray, "psi psi"] | None = None,
     *,
     power: float = 1.0,
-    curved: bool = True,
+    with_curvature: bool = True,
     quiet: bool = True,
 ) -> Mode:
     """Mode of psi, by rounds of L-BFGS in whitened coordinates.
@@ -71,9 +71,10 @@ def find_shared_mode(
             as that of draws by the network. None takes the curvature where the last
             round ended, which takes four times as long.
         power: factor of the log likelihood, see `SharedErrors.model_stars`.
-        curved: the covariance of the result is the inverse curvature at the mode. It
-            is too small where the density is over 3 times as wide as the coordinates.
-            False: it is that of the coordinates, which takes no further gradients.
+        with_curvature: the covariance of the result is the inverse curvature at the
+            mode. It is too small where the density is over 3 times as wide as the
+            coordinates. False: it is that of the coordinates, which takes no further
+            gradients.
         quiet: no progress bar.
     """
     sober = dataclasses.replace(
@@ -94,7 +95,7 @@ def find_shared_mode(
         if gain < CLOSE and i >= SOBER_ROUNDS:
             break
     density = density._replace(whitening=axes.moved(psi))
-    if not curved:
+    if not with_curvature:
         root = np.asarray(axes.factor, float)
         return Mode(psi, root @ root.T, value, gain)
     if covariance is not None:  # the widths at the mode may be others: measure twice
@@ -103,7 +104,7 @@ def find_shared_mode(
     return Mode(psi, inverse_curvature(density), value, gain)
 
 
-def around(
+def start_from(
     latents: Float[np.ndarray, "draw psi"],
 ) -> tuple[Float[np.ndarray, " psi"], Float[np.ndarray, "psi psi"]]:
     """`start` and `covariance` of a search, from draws by the network."""

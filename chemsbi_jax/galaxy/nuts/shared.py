@@ -110,7 +110,10 @@ def sample_shared(
     found = sample_psi(key_place, *of_psi, mode, sizes=near, quiet=quiet)
     psi = found.psi
     if not np.isfinite(psi).all():
-        raise RuntimeError("The short chains of the shared parameters are no numbers.")
+        raise RuntimeError(
+            "Expected finite draws of the short chains of the shared parameters; got "
+            "NaN or infinity. Check the errors of the stars, or take other priors."
+        )
     density = _density_around(*of_psi, found)
     shape = sizes.n_chains, N_LOCAL * len(stars.values)
     noise = FIRST_SPREAD * np.asarray(jax.random.normal(key_start, shape))

@@ -28,7 +28,7 @@ def test_one_command_for_any_yields(tmp_path):
     """train_emulator.py --free-yields trains both networks, and then uses the first."""
     flags = train_emulator.Config(
         out=tmp_path,
-        yields=TOY,
+        yields=str(TOY),
         free_yields=True,
         n_simulations=200,
         n_test=200,

@@ -3,14 +3,16 @@
     python experiments/shared_coverage.py --n-stars 100
     python experiments/shared_coverage.py --study forms --n-stars 100
     python experiments/shared_coverage.py --study sets --n-stars 100
-    python experiments/shared_coverage.py --study sets --by nuts --n-galaxies 30
+    python experiments/shared_coverage.py --study sets-and-errors --n-stars 100
+    python experiments/shared_coverage.py --study sets --by nuts --n-galaxies 24
     python experiments/shared_coverage.py --study power
 
 `prior` draws all shared parameters from their priors. `forms` does too, and half of its
 galaxies have two populations with correlated local parameters. `sets` makes the stars
 with other published yield sets, in equal shares, and infers with TNG and its yield
 factors: local parameters from the prior, without zero points, scatter and outliers.
-These three write shared_coverage_STUDY_N.json (_nuts at the end of the name with
+`sets-and-errors` does too, with zero points, scatter and populations from their priors.
+These four write shared_coverage_STUDY_N.json (_nuts at the end of the name with
 --by nuts) with the shares of galaxies inside the regions of 68 and 95 %, of both
 galaxy parameters, jointly, and of each other shared parameter, and with tests against
 bands that hold with 99 % confidence. `power` writes the widths for different numbers of
@@ -33,8 +35,8 @@ from common.shared_galaxies import (
     draw_posteriors,
     empty_stars,
     like_stars,
-    simulate_galaxies,
 )
+from common.simulated_galaxies import Size, simulate_galaxies
 from scipy import stats as distributions
 from tqdm import tqdm
 
@@ -69,7 +71,7 @@ class Config:
 
     out: Path = Path("plots")
     """Folder for the tables and the figure."""
-    study: Literal["prior", "forms", "sets", "power"] = "prior"
+    study: Literal["prior", "forms", "sets", "sets-and-errors", "power"] = "prior"
     """Where the galaxies come from, and what is measured."""
     by: Literal["network", "nuts"] = "network"
     """What draws the posteriors of sets, as --sampler of infer.py.
@@ -121,8 +123,13 @@ def coverage(key, config: Config) -> dict:
         galaxies = draw_galaxies(key_galaxies, n, like, any_form=any_form)
     else:
         names = config.sets.split(",")
-        size = config.n_stars, config.error, config.quiet
-        galaxies = simulate_galaxies(key_galaxies, names, n, *size)
+        galaxies = simulate_galaxies(
+            key_galaxies,
+            names,
+            Size(n, config.n_stars, config.error),
+            with_errors=config.study == "sets-and-errors",
+            quiet=config.quiet,
+        )
     draws, about = draw((key_infer, key_nuts), galaxies, config)
     content = count(galaxies.truth, draws) | about
     if config.study in FROM_PRIOR:

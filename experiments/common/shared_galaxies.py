@@ -10,8 +10,7 @@ from jaxtyping import Array, Float, Key
 from tqdm import tqdm
 
 import chemsbi_jax as cs
-from chemsbi_jax import priors
-from chemsbi_jax.constants import N_GLOBAL, PARAMETERS, SHARED_FACTORS
+from chemsbi_jax.constants import SHARED_FACTORS
 from chemsbi_jax.emulator import load_yield_emulator
 from chemsbi_jax.galaxy.hierarchical import SharedErrors, load_shared_network
 from chemsbi_jax.galaxy.hierarchical.mock import LIMIT, draw_stars
@@ -30,7 +29,6 @@ from chemsbi_jax.galaxy.hierarchical.sampling import (
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, make_layout, psi_names
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star, make_stars
 from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
-from chemsbi_jax.simulator.blocks import simulate_blocks
 
 NAMES = psi_names(SHARED_FACTORS)
 
@@ -112,46 +110,6 @@ def _draw(
         return psi, *draw_stars(key_stars, model, layout, psi, like, width, form)
 
     return jax.lax.map(one, keys)
-
-
-def simulate_galaxies(
-    key: Key[Array, ""],
-    names: list[str],
-    n_galaxies: int,
-    n_stars: int,
-    error: float,
-    quiet: bool,
-) -> Galaxies:
-    """Galaxies of published yield sets, in equal shares, by the simulator.
-
-    Local parameters come from the prior; there are no zero points, scatter or outliers.
-    """
-    prior = cs.paper_prior()
-    key_psi, key_local, key_noise = jax.random.split(key, 3)
-    shape = (n_galaxies, n_stars)
-    galaxy = jax.random.normal(key_psi, (n_galaxies, 1, N_GLOBAL))
-    local = jax.random.normal(key_local, (*shape, len(PARAMETERS) - N_GLOBAL))
-    first = jnp.broadcast_to(galaxy, (*shape, N_GLOBAL))
-    latents = jnp.concatenate([first, local], axis=-1)
-    theta = np.asarray(priors.from_normal(prior, latents))
-    labels = np.array([names[i % len(names)] for i in range(n_galaxies)])
-    clean = np.empty((*shape, len(cs.ABUNDANCES)))
-    for name in names:
-        yields = cs.load_yields(name)
-        columns = [yields.abundances.index(a) for a in cs.ABUNDANCES]
-        rows = theta[labels == name].reshape(-1, theta.shape[-1])
-        made = simulate_blocks(rows, yields, cs.CLEAN, quiet)
-        clean[labels == name] = made[:, columns].reshape(-1, *clean.shape[1:])
-    noise = error * np.asarray(jax.random.normal(key_noise, clean.shape))
-    born = np.all(np.isfinite(clean), axis=-1)
-    values = np.where(np.isfinite(clean), clean + noise, 0.0)
-    values = np.pad(values, ((0, 0), (0, 0), (0, 1))).astype(np.float32)
-    like = like_stars(empty_stars(n_stars, error))
-    stars = jax.tree.map(lambda x: np.broadcast_to(x, (n_galaxies, *x.shape)), like)
-    stars = stars._replace(values=values)
-    return Galaxies(
-        np.asarray(galaxy[:, 0]), stars, np.asarray(born, np.float32), labels
-    )
 
 
 def draw_posteriors(

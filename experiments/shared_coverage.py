@@ -97,8 +97,8 @@ def main(config: Config) -> dict:
     check_flags(config, n_galaxies=10, n_stars=2, n_draws=50)
     if config.by == "nuts" and config.study != "sets":
         raise InputError(
-            f"Expected --study sets with --by nuts; got --study {config.study}. The "
-            "tests of the others need independent draws: leave out --by."
+            f"Expected --study sets with --by nuts; got --study {config.study}. Leave "
+            "out --by: NUTS is implemented for sets alone."
         )
     key = jax.random.key(config.seed)
     content = power(key, config) if config.study == "power" else coverage(key, config)

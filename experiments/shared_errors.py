@@ -71,7 +71,7 @@ class Config:
     sampler: Literal["network", "nuts"] = "network"
     """What draws the posteriors; NUTS takes minutes a galaxy."""
     model_stars: float | None = SharedErrors.model_stars
-    """Of NUTS: number of stars that weigh as much as the error of the model's form."""
+    """With NUTS: m in the power m / (m + n) of the likelihood (`SharedErrors`)."""
     n_draws: int = 2000
     """Draws of each posterior of the network."""
     data: Path = Path("stars")
@@ -129,12 +129,16 @@ def main(config: Config) -> dict:
 
 
 def read_rows(path: Path) -> list[dict]:
-    """Galaxies of an earlier run; a last line that was cut off is dropped."""
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+    """Galaxies of an earlier run. A line that was cut off leaves the file, too."""
+    rows: list[dict] = []
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    lines = text.splitlines(keepends=True)
+    for line in lines:
         try:
             rows.append(json.loads(line))
-        except json.JSONDecodeError:
+        except json.JSONDecodeError:  # the next row would be added to this line
+            with whole_file(path) as file:
+                file.write_text("".join(lines[: len(rows)]), encoding="utf-8")
             break
     return rows
 

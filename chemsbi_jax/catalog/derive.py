@@ -84,14 +84,17 @@ def derive(
     Args:
         source: the table as it was read.
         choice: its columns, conversions and error pairs.
-        age_unit: of ages; "auto": inferred from the size of a power of ten.
+        age_unit: of ages and birth times; "auto" is inferred from the size of a power of
+            ten. Results of `cosmic_time` are in Gyr.
     """
     columns, table, notes = dict(source.columns), source.table.copy(False), []
     for key, conversion in choice.conversions.items():
         values = {c: _raw(source, c, key) for c in conversion.columns}
         result = conversion.evaluate(values) + np.zeros(len(source.ids))
         unit, note = age_unit, ""
-        if age_unit == AUTO or key not in ("age", "birth_time"):
+        if "cosmic_time(" in conversion.text:
+            unit = "Gyr"  # that of `cosmic_time`, whatever --age-unit is
+        elif age_unit == AUTO or key not in ("age", "birth_time"):
             unit, note = _unit_of_time(key, conversion, result)
         notes += [note] if note else []
         columns[key] = _add(table, conversion.text, result, unit)

@@ -15,6 +15,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int, Key, PyTree
 from tqdm import tqdm
 
+from chemsbi_jax.errors import ConvergenceError
 from chemsbi_jax.storage.checkpoints import (
     require_same_settings,
     restore_checkpoint,
@@ -88,7 +89,7 @@ def fit(
         data: arrays for `draw` and `loss` that do not train.
         held_out: a batch that is never trained on; determines early stopping.
         config: length of the training.
-        start_counts: whether `params` are a result, too, if no epoch is better.
+        start_counts: return the initial `params` if no epoch has a lower held-out loss.
         checkpoint: folder that keeps the state after each epoch; the same run with the
             same folder goes on where it ended, or gives its result at once.
         quiet: no progress bar.
@@ -96,6 +97,7 @@ def fit(
             a true return value ends the training.
 
     Raises:
+        ConvergenceError: no epoch has a finite held-out loss.
         InputError: `checkpoint` holds another training; names what differs.
         OutputError: `checkpoint` can't be written to, or is full.
     """
@@ -118,7 +120,17 @@ def fit(
             bar.update()
             if on_epoch and on_epoch(int(state.epoch), state.params, now):
                 break
+    return _result(state)
+
+
+def _result(state: FitState) -> FitResult:
+    """The best parameters, unless no epoch had a finite held-out loss."""
     done = int(state.epoch)
+    if done and not np.isfinite(float(state.best_loss)):
+        raise ConvergenceError(
+            f"Expected a finite held-out loss; got none in {done} epochs of training. "
+            "Lower the learning rate."
+        )
     losses = (np.asarray(x[:done]) for x in (state.train_loss, state.held_out_loss))
     return FitResult(state.best_params, *losses)
 

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from importlib import metadata, resources
+from importlib import resources
 from pathlib import Path
 
 import jax
@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save
 
 from chemsbi_jax.constants import ABUNDANCES, ALL_ABUNDANCES, PARAMETERS
 from chemsbi_jax.errors import WeightsError
-from chemsbi_jax.storage.files import sha256_of_arrays, whole_files
+from chemsbi_jax.storage.files import package_version, sha256_of_arrays, whole_files
 
 FORMAT = 1
 """Version of the layout of the files; a loader refuses any other."""
@@ -47,7 +47,7 @@ def save_weights(folder: Path, kind: str, tree: PyTree, spec: Mapping) -> None:
 
     Args:
         folder: made if it is not there.
-        kind: "emulator" or "npe".
+        kind: "emulator", "npe" or "shared_errors"; it names the files.
         tree: arrays, as a PyTree; only their order is kept.
         spec: what a loader needs to rebuild the tree, and where it came from.
     """
@@ -57,7 +57,7 @@ def save_weights(folder: Path, kind: str, tree: PyTree, spec: Mapping) -> None:
     full = {
         "format": FORMAT,
         "kind": kind,
-        "version": metadata.version("chemsbi-jax"),
+        "version": package_version(),
         "parameters": list(PARAMETERS),
         "abundances": list(ABUNDANCES),
         **spec,

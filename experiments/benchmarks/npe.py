@@ -192,7 +192,8 @@ def _beat_rows(beat: dict) -> list[str]:
         f"{sbi['seconds']:.0f} s ({sbi['cpu_seconds']:.0f} CPU s)"
     ]
     if sooner is None:
-        return [*lines, f"- ours: not beaten, {end['heldout_log_prob']:.3f} nats"]
+        last = f"{end['heldout_log_prob']:.3f} nats at the end"
+        return [*lines, f"- ours: not better than sbi, {last}"]
     times = beat["times_sooner"]
     goal = "reached" if times["seconds"] >= GOAL else "not reached"
     return [

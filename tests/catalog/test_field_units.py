@@ -94,9 +94,11 @@ def test_log_ages_and_scale_factors_are_converted(tmp_path):
         np.testing.assert_allclose(stars.e_birth_time, expected, rtol=0.01)
         assert "was taken in yr" in report.text()
     table["a"] = 0.5
-    stars = read(write(tmp_path, table, "b.csv"), columns="birth_time=cosmic_time(a)")
-    # Planck 2015: the Universe was 5.86 Gyr old at redshift 1
-    np.testing.assert_allclose(stars.stars.birth_time, 5.86, atol=0.01)
+    path = write(tmp_path, table, "b.csv")
+    for unit in ("auto", "Myr"):  # the function returns Gyr, whatever the flag is
+        stars = read(path, columns="birth_time=cosmic_time(a)", age_unit=unit).stars
+        # Planck 2015: the Universe was 5.86 Gyr old at redshift 1
+        np.testing.assert_allclose(stars.birth_time, 5.86, atol=0.01)
 
 
 @pytest.mark.parametrize("n", [5, N])

@@ -7,6 +7,7 @@ import optax
 import pytest
 
 from chemsbi_jax.compute.train import FitConfig, fit
+from chemsbi_jax.errors import ConvergenceError
 from helpers.regression import N_EPOCHS, assert_same_bits, regression, run, towards_one
 
 
@@ -99,3 +100,9 @@ def test_a_loss_that_is_not_a_number_is_never_the_best():
     )
     assert np.isfinite(result.params)
     assert float(result.params) <= 0.9
+
+
+def test_a_loss_that_is_never_finite_has_no_result():
+    """The untrained parameters would pass for trained ones."""
+    with pytest.raises(ConvergenceError, match=r"none in 2 epochs.*learning rate"):
+        run(FitConfig(2, 5), loss=lambda params, batch, data: params["w"].sum() * jnp.nan)

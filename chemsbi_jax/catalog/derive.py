@@ -84,8 +84,8 @@ def derive(
     Args:
         source: the table as it was read.
         choice: its columns, conversions and error pairs.
-        age_unit: of ages and birth times; "auto" is inferred from the size of a power of
-            ten. Results of `cosmic_time` are in Gyr.
+        age_unit: of ages and birth times; "auto" is inferred from the size of a power
+            of ten. Results of `cosmic_time` are in Gyr.
     """
     columns, table, notes = dict(source.columns), source.table.copy(False), []
     for key, conversion in choice.conversions.items():

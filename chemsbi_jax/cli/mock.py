@@ -43,7 +43,7 @@ def main(config: MockFlags) -> cs.Stars:
     stars = cs.Stars.complete(values, config.sigma, names)._replace(ids=ids)
     truth = dict(zip(GLOBAL_PARAMETERS, config.truth, strict=True))
     meta = {
-        "description": "Mock stars of one galaxy, made by experiments/make_mock.py",
+        "description": "Mock stars of one galaxy, made by chemsbi mock",
         "truth": truth,
         "yields": config.yields if config.emulator is None else config.emulator,
         "noise_dex": config.sigma,

@@ -20,6 +20,7 @@ from chemsbi_jax.galaxy.width import require_width
 from chemsbi_jax.inference.rows import add_rows, save_rows
 from chemsbi_jax.npe import choose_weights
 from chemsbi_jax.results.stopwatch import Stopwatch
+from chemsbi_jax.results.warnings import of_left_out
 
 
 def main(config: NutsFlags) -> dict:
@@ -53,6 +54,8 @@ def main(config: NutsFlags) -> dict:
         require_width(result.posterior, npe.prior, stars, str(config.stars))
         figure = plots.plot_galaxy(result.posterior, others={"flow": flow})
         plots.save_figure(figure, config.out / "posterior.png")
+    else:  # a figure of an earlier run would show another result
+        (config.out / "posterior.png").unlink(missing_ok=True)
     save_rows(config.out, catalog.report)
     path = config.out / "posterior.nc"
     results.write_posterior(path, result.posterior, stars, result.star_draws)
@@ -67,12 +70,15 @@ def summarise(
     config: NutsFlags, stars: cs.Stars, result: NutsResult, watch: Stopwatch
 ) -> dict:
     """Content of summary.json, with the block "convergence"."""
-    is_converged = result.convergence["converged"]
+    left_out = stars.ids[result.posterior.checks["left_out"]].tolist()
+    warnings = [of_left_out(left_out)] if left_out else []
+    if not result.convergence["converged"]:
+        warnings.append(why_not(result.convergence))
     return results.summary(
         result.posterior,
         n_stars=len(stars.values),
-        n_used=len(stars.values),
-        warnings=[] if is_converged else [why_not(result.convergence)],
+        n_used=len(stars.values) - len(left_out),
+        warnings=warnings,
         seconds=watch.seconds | {"nuts, compilation": watch.compiled["nuts"]},
         provenance=results.provenance(
             seed=config.seed,
@@ -89,7 +95,8 @@ def why_not(convergence: dict) -> str:
     if n:
         return (
             f"not converged: {n} steps diverged, with smaller steps too. Some stars "
-            "lie where the model ends: look at the residuals of infer.py."
+            "lie where the model ends: see the residuals in the report of chemsbi "
+            "infer."
         )
     return "not converged: use more --n-draws"
 
@@ -130,4 +137,5 @@ def report(summary: dict, out: Path) -> str:
 
 def exit_code(summary: dict, config: NutsFlags) -> int:
     """3 if the chains did not converge and --strict is given, else 0."""
-    return 3 if config.strict and summary["warnings"] else 0
+    is_converged = summary["convergence"]["converged"]
+    return 3 if config.strict and not is_converged else 0

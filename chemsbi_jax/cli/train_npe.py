@@ -104,9 +104,14 @@ def with_stars(
     """The recipe for the stars that the flags set, with these abundances."""
     if config.stars == "fixed":
         return recipe
+    if config.recipe == "reference":
+        raise InputError(
+            "Expected --stars fixed with --recipe reference, whose network is for such "
+            f"stars; got --stars {config.stars}."
+        )
     measure = networks.AnyErrors(config.stars, config.dated, tuple(abundances))
     size, fit = networks.SplineFlow(), recipe.fit
-    if config.stars == "any":  # many more kinds of stars to know
+    if config.stars == "any":  # many more kinds of stars
         is_usual = tuple(abundances) == cs.ABUNDANCES
         size = networks.SplineFlow(
             embedding=ANY_EMBEDDING if is_usual else FURTHER_EMBEDDING

@@ -21,6 +21,7 @@ from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.amortised.table import StarTable
 from chemsbi_jax.galaxy.infer import infer_galaxy, infer_table
 from chemsbi_jax.galaxy.networks import Networks
+from chemsbi_jax.galaxy.rows import random_rows
 from chemsbi_jax.galaxy.single_stars import predict_stars
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.npe.noise import observe_like
@@ -267,19 +268,20 @@ def leave_out(
 ) -> LeaveOut:
     """Change of the exact result without each abundance, in sigma of the changed one.
 
-    An abundance that moves the result by many sigma is one that the model does not
-    reproduce together with the others.
+    The model does not reproduce an abundance that moves the result by many sigma.
 
     Args:
         key: determines the draws; the same for all, so that only the abundances differ.
         networks: posterior network and forward model.
-        stars: of which the first `n_stars` are used.
-        n_stars: number of stars.
+        stars: of which random ones are used: a table may be sorted.
+        n_stars: their largest number.
     """
-    some, shifts = stars.take(slice(n_stars)), {}
+    (npe, forward), shifts = networks, {}
+    key_rows, key_infer = jax.random.split(key)
+    some = stars.take(random_rows(key_rows, len(stars.values), n_stars))
 
     def infer(some: Stars) -> GalaxyPosterior:
-        return infer_galaxy(key, networks.npe, some, "exact", forward=networks.forward)
+        return infer_galaxy(key_infer, npe, some, "exact", forward=forward)
 
     try:
         full = infer(some)

@@ -11,7 +11,9 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
+from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.diagnostics.misfit import Misfit, mean_residuals, misfit_test
+from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.border import in_float32
 from chemsbi_jax.galaxy.checks import (
     MIN_HALVED,
@@ -121,7 +123,11 @@ def check_guided_fit(
 def guided_halves(
     key: Key[Array, ""], networks: Networks, stars: Stars
 ) -> Halves | None:
-    """Even rows against odd rows; None for fewer than four stars."""
+    """Even rows against odd rows; None for fewer than four stars.
+
+    Raises:
+        ConvergenceError: a half has no posterior.
+    """
     if len(stars.values) < MIN_HALVED:
         return None
     one, two = (
@@ -138,12 +144,24 @@ def guided_halves(
 def guided_prefixes(
     key: Key[Array, ""], networks: Networks, stars: Stars, galaxy: GalaxyPosterior
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Numbers of stars 1, 10, 100, ..., means and widths; the last is the result."""
+    """Numbers of stars 1, 10, 100, ..., means and widths; the last is the result.
+
+    A number of stars whose posterior does not converge has NaN, a gap in the figure.
+    """
     n = len(stars.values)
     numbers = [10**i for i in range(7) if 10**i < n]
-    each = [
-        infer_guided(key, networks, stars.take(slice(k))).posterior  # key reuse: common
-        for k in numbers
-    ] + [galaxy]
-    means, sds = np.array([g.mean for g in each]), np.array([g.sd for g in each])
+    each = [_moments_of_first(key, networks, stars, k) for k in numbers]
+    each.append((np.asarray(galaxy.mean), np.asarray(galaxy.sd)))
+    means, sds = np.array([m for m, _ in each]), np.array([s for _, s in each])
     return np.array([*numbers, n]), means, sds
+
+
+def _moments_of_first(
+    key: Key[Array, ""], networks: Networks, stars: Stars, n: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and width of the first `n` stars; NaN without a posterior."""
+    try:
+        found = infer_guided(key, networks, stars.take(slice(n))).posterior
+    except InputError:
+        return np.full(N_GLOBAL, np.nan), np.full(N_GLOBAL, np.nan)
+    return np.asarray(found.mean), np.asarray(found.sd)

@@ -137,11 +137,11 @@ def leave_out_elements(
         return {}
     try:
         guided, full = fit(stars)
+        if not guided.exact.is_used.all():
+            stars = stars.take(guided.exact.is_used)
+            guided, full = fit(stars)
     except InputError:  # this subset has no posterior
         return {}
-    if not guided.exact.is_used.all():
-        stars = stars.take(guided.exact.is_used)
-        guided, full = fit(stars)
     for i, name in enumerate(stars.abundances):
         n = int(stars.observed[:, i].sum())
         if n == 0:
@@ -186,11 +186,3 @@ def _without(stars: Stars, i: int) -> Stars:
         values=np.where(observed, stars.values, np.nan),
         errors=np.where(observed, stars.errors, np.nan),
     )
-
-
-def random_rows(key: Key[Array, ""], n_stars: int, n: int) -> Int[np.ndarray, " row"]:
-    """At most `n` random rows, in the order of the table."""
-    if n_stars <= n:
-        return np.arange(n_stars)
-    generator = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    return np.sort(generator.choice(n_stars, n, replace=False))

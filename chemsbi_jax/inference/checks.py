@@ -48,7 +48,7 @@ class Checks(NamedTuple):
 
     method: Mapping  # numbers of the method itself, `GalaxyPosterior.checks`
     model_fit: ModelFit
-    methods_agree: Agreement
+    methods_agree: Agreement | None
     halves: Halves | None
     is_prior: bool  # no star had enough information
     left_out: list[str] | None = None  # ids of the stars that no parameters explain
@@ -59,6 +59,7 @@ class Checks(NamedTuple):
     exact_subset: Mapping | None = None  # exact interval of some stars of a large table
     robust: Mapping | None = None  # interval with model errors, of some stars
     methods_differ_sigma_of_all: list[float] | None = None  # on the subset
+    not_compared: str | None = None  # which comparisons failed, and why
 
     def as_dict(self) -> dict:
         """The block "checks" of summary.json: plain numbers, strings and lists."""

@@ -25,7 +25,8 @@ from chemsbi_jax.galaxy.any_yields import (
     require_abundances,
     yields_checksum,
 )
-from chemsbi_jax.galaxy.set_fit import SetFit, fit_set, random_rows
+from chemsbi_jax.galaxy.rows import random_rows
+from chemsbi_jax.galaxy.set_fit import SetFit, fit_set
 from chemsbi_jax.galaxy.star_checks import check_stars
 from chemsbi_jax.inference.comparison_result import SetRecord, YieldComparison
 from chemsbi_jax.inference.loo import leave_one_out

@@ -7,20 +7,20 @@ import numpy as np
 from chemsbi_jax.constants import GLOBAL_PARAMETERS
 
 MISFIT = (
-    "No set reproduces these stars (the misfit alarm fires for all {n}). Their "
-    "evidences differ by up to {spread:.0f} nat, so that the posterior probability of "
-    "a set is 0 or 1; such a probability compares wrong models and means little. "
-    "Stacking weights only say which mixture predicts a left-out star best."
+    "No set reproduces these stars (the misfit alarm fires for all {n}). Their log "
+    "evidences differ by up to {spread:.0f} nat: the posterior probabilities of the "
+    "sets compare models that do not fit, and should not be quoted. Stacking weights "
+    "give the mixture with the best prediction of a left-out star."
 )
 SOME_MISFIT = (
     "The misfit alarm fires for {n} of {all} sets. The evidence of a set that does not "
-    "reproduce the stars only says by how much it fails."
+    "reproduce the stars measures only the size of the misfit."
 )
-NO_MISFIT = "The misfit alarm is silent for every set."
+NO_MISFIT = "No set has a misfit alarm."
 SCATTER = (
     "The results of the sets scatter by {scatter} (standard deviation of the means), "
-    "while the formal width of one result is {formal} (median): the choice of yields "
-    "is {ratio:.1f} times as large as the statistical error. Quote the scatter beside "
+    "while the formal width of one result is {formal} (median): the scatter between "
+    "yield sets is {ratio:.1f} times the statistical error. Quote the scatter beside "
     "the interval."
 )
 

@@ -29,6 +29,7 @@ from chemsbi_jax.galaxy.automatic import (
 from chemsbi_jax.galaxy.checks import (
     N_CHECK_DRAWS,
     N_FIRST_DRAWS,
+    Halves,
     StarDraws,
     compare,
     describe_fit,
@@ -43,6 +44,7 @@ from chemsbi_jax.galaxy.guided import (
     joint_draws,
 )
 from chemsbi_jax.galaxy.infer import infer_galaxy
+from chemsbi_jax.galaxy.networks import Networks
 from chemsbi_jax.galaxy.shipped_sets import shipped_emulator
 from chemsbi_jax.inference.checks import (
     Checked,
@@ -177,28 +179,51 @@ def check_guided(keys: Keys, run: Run, stars: Stars, found: GuidedAnswer) -> Che
         with watch("robust, as the model does not fit"):
             robust = robust_beside(keys.robust, networks, some, limits)
     with watch("other checks"):
-        other = found.guided.posterior
-        if galaxy.method != "robust":  # independent draws, another first guess
-            other = infer_guided(keys.other, networks, stars).posterior
-        halves = guided_halves(keys.halves, networks, some)
+        other, halves, failed = _comparisons(keys, networks, (stars, some), found)
         culprits = None
         if galaxy.method == "exact" and is_flagged:
             culprits = leave_out(keys.leave_out, networks, some, limits.n_leave_out)
-    agree = compare(galaxy, other)
+    agree = other and compare(galaxy, other)
     label = "exact, other draws" if galaxy.method == "exact" else "exact"
     checks = Checks(
         method=galaxy.checks,
         model_fit=describe_fit(misfit),
-        methods_agree=agree._replace(other=label),
+        methods_agree=agree and agree._replace(other=label),
         halves=halves,
         is_prior=count_used(stars, galaxy) == 0,
         left_out=left_out,
         left_out_share=share,
         leave_out=culprits,
         robust=robust and describe_robust(robust),
+        not_compared=" ".join(failed) or None,
     )
     others = _named(other, label, robust)
     return Checked(checks, others, some, draws, None)
+
+
+def _comparisons(
+    keys: Keys, networks: Networks, stars: tuple[Stars, Stars], found: GuidedAnswer
+) -> tuple[GalaxyPosterior | None, Halves | None, list[str]]:
+    """The second posterior, the comparison of the halves, and why one failed.
+
+    Args:
+        keys: random keys.
+        networks: guide and forward model.
+        stars: all of the table, and those that the posterior used.
+        found: the answer, which stays if a comparison has no posterior.
+    """
+    other, halves, failed = found.guided.posterior, None, []
+    if found.answer.posterior.method != "robust":  # else "exact" is the other method
+        try:  # independent draws from the same first guess
+            other = infer_guided(keys.other, networks, stars[0]).posterior
+        except InputError as error:
+            other = None
+            failed.append(f"Other draws of the method exact failed: {error}")
+    try:
+        halves = guided_halves(keys.halves, networks, stars[1])
+    except InputError as error:
+        failed.append(f"Even and odd rows of the table were not compared: {error}")
+    return other, halves, failed
 
 
 def _draw_and_check(keys: Keys, run: Run, stars: Stars, guided: Guided) -> tuple:
@@ -222,7 +247,9 @@ def _draw_and_check(keys: Keys, run: Run, stars: Stars, guided: Guided) -> tuple
 
 
 def _named(
-    other: GalaxyPosterior, label: str, robust: Beside | None
+    other: GalaxyPosterior | None, label: str, robust: Beside | None
 ) -> dict[str, GalaxyPosterior]:
+    if other is None:
+        return {"robust": robust.posterior} if robust else {}
     others = name_others(other, robust, None)
     return {label if k == other.method else k: v for k, v in others.items()}

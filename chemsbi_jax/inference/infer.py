@@ -40,6 +40,7 @@ from chemsbi_jax.inference.guided import (
 )
 from chemsbi_jax.inference.result import Inference
 from chemsbi_jax.inference.second import Pending, second_interval
+from chemsbi_jax.inference.shared import require_settings
 from chemsbi_jax.npe import choose_weights
 from chemsbi_jax.options import CatalogOptions, Limits
 from chemsbi_jax.results import provenance
@@ -111,8 +112,8 @@ def infer(
         checkpoint: file that keeps the progress on a large table; not deleted here.
         quiet: no progress bars, and no stage names on stderr.
         watch: a running `Stopwatch`, whose stages join `Inference.seconds`.
-        meanwhile: called with the result without its second interval while a thread
-            makes that; not called where none does. For work on the first interval.
+        meanwhile: called once with the result without its second interval, if a thread
+            is still computing that; for work that needs only the first interval.
 
     Raises:
         InputError: the table or the networks can't be used, or the posterior is
@@ -120,6 +121,8 @@ def infer(
         RuntimeError: called in a further process of several.
     """
     watch = Stopwatch(quiet) if watch is None else watch
+    if isinstance(shared_errors, SharedErrors):
+        require_settings(shared_errors)  # before anything long
     with watch("read"):
         stars, path = _read(stars, path, options, (yields, weights))
     choice = YieldChoice(yields, forward, method, limits)

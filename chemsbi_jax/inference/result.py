@@ -195,8 +195,10 @@ class Inference:
         """Write all files of a result; each appears whole, summary.json last.
 
         posterior.png, convergence.png, first_star.png, predictive.png, posterior.nc,
-        posterior.ecsv, report.html, summary.json and, if rows of the table were
-        dropped, dropped_rows.csv.
+        posterior.ecsv, report.html and summary.json. With a second interval also
+        shared_errors.png, width_budget.png and, if yield factors are free,
+        yield_factors.png; if rows of the table were dropped, dropped_rows.csv.
+        Figures of an earlier run in this folder that this run lacks are deleted.
 
         Args:
             folder: made if it is not there.
@@ -218,8 +220,12 @@ class Inference:
             for name, content in drawn.items():
                 with whole_file(folder / f"{name}.png") as path:
                     path.write_bytes(content)
-            for name, figure in self._shared_figures(truth):
+            further = dict(self._shared_figures(truth))
+            for name, figure in further.items():
                 plots.save_figure(figure, folder / f"{name}.png")
+            for name in set(results.FIGURES) - set(drawn) - set(further):
+                # of an earlier run in this folder, with another result
+                (folder / f"{name}.png").unlink(missing_ok=True)
             few = self.draws.theta[:, :N_SAVED_DRAWS]
             path = folder / "posterior.nc"
             shared = shared_draws(self.shared_errors)

@@ -176,11 +176,21 @@ def read_settings(
         content["sampler"] = sampler
     settings = SharedErrors(**content, hold=held)
     try:
-        layout = make_layout(settings, SHARED_FACTORS)  # before anything long
-        prior_ratio(load_shared_network(), settings, layout, SHARED_FACTORS)
+        require_settings(settings)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return settings
+
+
+def require_settings(settings: SharedErrors) -> None:
+    """Raise where a second interval can't be made with these settings.
+
+    Raises:
+        InputError: an unknown name, or priors that the network was not trained for.
+    """
+    if settings != SharedErrors():  # the network is not loaded without need
+        layout = make_layout(settings, SHARED_FACTORS)
+        prior_ratio(load_shared_network(), settings, layout, SHARED_FACTORS)
 
 
 def _read_priors(path: Path) -> dict:

@@ -8,7 +8,7 @@ from chemsbi_jax.diagnostics.misfit import LESS_SCATTER
 
 Level = Literal["green", "amber", "red"]
 
-FAR = 4.3  # prior widths, as in galaxy.amortised.product
+FAR = 4.3  # prior widths, as in galaxy.amortised.flow
 LARGE_NETWORK_ERROR = 2.0  # sigma, as the limit of the warning
 METHODS_DIFFER = 2.0  # sigma, as the limit of the warning
 MASS_AT_EDGE = 1e-3  # share of the posterior at the edge of its grid
@@ -133,6 +133,8 @@ def _doubts_of_checks(checks: Mapping, method: str) -> list[str]:
     doubts = []
     if checks.get("no_exact"):
         doubts.append("the exact method failed")
+    if checks.get("not_compared"):
+        doubts.append("a comparison with a second posterior failed")
     agree = checks.get("methods_agree") or {}
     if agree.get("agree") is False:
         doubts.append(f"the methods {method} and {agree.get('other')} differ")

@@ -75,6 +75,10 @@ TEXTS = (
 )
 
 
+FIGURES = tuple(name for name, *_ in TEXTS)
+"""Names of all figures that a result may have."""
+
+
 def read_figures(folder: str | os.PathLike) -> Sequence[ReportFigure]:
     """The figures that are in the folder of a result, in the order of the page."""
     files = [(Path(folder) / f"{name}.png", *texts) for name, *texts in TEXTS]

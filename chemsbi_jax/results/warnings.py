@@ -1,6 +1,6 @@
 """Warnings of a result, as sentences for its reader."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -33,17 +33,10 @@ def list_warnings(checks: Mapping) -> list[str]:
 
 def _of_stars(checks: Mapping) -> list[str]:
     warnings = []
-    if checks.get("no_exact"):
-        warnings.append(checks["no_exact"])
+    warnings += [checks[k] for k in ("no_exact", "not_compared") if checks.get(k)]
     left_out = checks.get("left_out", [])
     if left_out:
-        some = ", ".join(left_out[:N_NAMED])
-        some += ", ..." if len(left_out) > N_NAMED else ""
-        text = (
-            f"Stars that no parameters explain, excluded from the result and from the "
-            f"checks: {len(left_out)} ({some})."
-        )
-        warnings.append(text)
+        warnings.append(of_left_out(left_out))
     share = checks.get("left_out_share")
     if share:
         text = (
@@ -73,9 +66,18 @@ def _of_model(checks: Mapping) -> list[str]:
     return warnings
 
 
+def of_left_out(ids: Sequence[str]) -> str:
+    """The warning of stars that no parameters explain."""
+    some = ", ".join(ids[:N_NAMED]) + (", ..." if len(ids) > N_NAMED else "")
+    return (
+        "Stars that no parameters explain, excluded from the result and from the "
+        f"checks: {len(ids)} ({some})."
+    )
+
+
 def _of_agreement(checks: Mapping) -> list[str]:
-    warnings, agree = [], checks["methods_agree"]
-    if not agree["agree"]:
+    warnings, agree = [], checks.get("methods_agree")
+    if agree and not agree["agree"]:
         shift, ratio = agree["shift_sigma"], agree["width_ratio"]
         text = (
             f"The methods differ: {agree['other']} shifts alpha_imf by {shift[0]:+.1f} "

@@ -1,9 +1,12 @@
 """The mock galaxies of the predictive check, all at once, are those made one by one."""
 
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
 
+import chemsbi_jax as cs
 from chemsbi_jax.constants import SHARED_FACTORS
 from chemsbi_jax.emulator import load_yield_emulator
 from chemsbi_jax.galaxy import hierarchical as h
@@ -15,6 +18,7 @@ from chemsbi_jax.galaxy.hierarchical.shared import make_layout
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star
 from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
 
+EXAMPLE = Path(cs.__file__).parent / "pretrained/stars/example_galaxy.ecsv"
 N_GALAXIES, N_STARS, CHECK, WIDTH = 3, 8, 2, 0.5
 # of float32, in features of order 1; 1.4e-4 was seen in a slope of the mock readings,
 # whose covariance is nearly singular
@@ -52,3 +56,18 @@ def test_all_mock_galaxies_at_once(key):
         stars, born = draw(key_galaxy, psi[j])
         np.testing.assert_allclose(mocks[j], read(stars, born * counts), atol=OF_MOCKS)
     assert np.abs(np.diff(mocks, axis=0)).max() > 0.01
+
+
+@pytest.mark.thorough
+def test_the_order_of_the_table_does_not_matter():
+    """The first 256 of sorted stars are unlike any mock galaxy; random ones count."""
+    trained, n = h.load_shared_network(), 600
+    forward = forward_with_slopes(load_yield_emulator())
+    stars = cs.read_stars(EXAMPLE).take(slice(n))
+    by_iron = np.argsort(stars.values[:, stars.abundances.index("fe_h")])
+    for some in (stars, stars.take(by_iron)):
+        key = jax.random.key(3)
+        found = h.hierarchical_posterior(key, trained, forward, some, n_draws=1000)
+        assert found.is_converged
+        assert found.posterior.checks["predictive_p"] > 0.05
+        assert found.posterior.checks["predictive_distance"] < 1.5

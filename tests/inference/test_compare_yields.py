@@ -11,7 +11,8 @@ from scipy.stats import multivariate_normal
 import chemsbi_jax as cs
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.exact.polynomial import Design, interpolate, log_integral
-from chemsbi_jax.galaxy.set_fit import fit_set, random_rows
+from chemsbi_jax.galaxy.rows import random_rows
+from chemsbi_jax.galaxy.set_fit import fit_set
 from chemsbi_jax.inference.comparison import compare_yields
 from chemsbi_jax.inference.comparison_result import SetRecord, YieldComparison
 from chemsbi_jax.inference.loo import leave_one_out, stacking_weights

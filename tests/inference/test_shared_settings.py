@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import chemsbi_jax as cs
 from chemsbi_jax.cli.flags import InferFlags
 from chemsbi_jax.cli.infer import shared_settings
 from chemsbi_jax.errors import InputError
@@ -81,6 +82,12 @@ def test_flags_without_the_interval_are_refused(tmp_path, flags):
         config = InferFlags(tmp_path / "stars.csv", tmp_path, **flags, **out)
         with pytest.raises(InputError, match="without --fast"):
             shared_settings(config)
+
+
+def test_settings_are_refused_before_the_table_is_read(tmp_path):
+    settings = SharedErrors(outlier_share=0.1)
+    with pytest.raises(InputError, match=r"Expected outlier_share 0\.01"):
+        cs.infer(tmp_path / "no such table.csv", shared_errors=settings)
 
 
 def test_fast_leaves_the_interval_out(tmp_path):

@@ -4,7 +4,7 @@ Yield factors, zero points, population, scatter and outliers have priors beside 
 parameters of the galaxy, and each star's four local parameters are integrated out. A
 network that was trained on galaxies drawn from these priors gives the posterior at once
 (neural posterior estimation of a hierarchical model, with a set of stars as data). NUTS
-on the likelihood (`sampling`) takes minutes and uses all that the stars say.
+(`sampling`) takes minutes and uses the full likelihood of the stars.
 """
 
 from collections.abc import Sequence
@@ -74,8 +74,8 @@ class FitKeys(NamedTuple):
     misfit: Key[Array, ""]
 
 
-class Some(NamedTuple):
-    """Random stars, for what takes long."""
+class StarSubset(NamedTuple):
+    """Random stars, for the slow steps: predictive check, mode, NUTS, alarm."""
 
     rows: Int[np.ndarray, " row"]
     stars: Star
@@ -90,6 +90,7 @@ class Case(NamedTuple):
     model: Model
     readings: Star
     galaxy: Galaxy
+    some: StarSubset
     budget: dict  # `width_budget`
 
     def check(
@@ -97,7 +98,8 @@ class Case(NamedTuple):
     ) -> Check:
         """The predictive check of these draws of psi."""
         network, width = self.trained.network, self.settings.outlier_width
-        return predictive_check(key, network, self.model, self.galaxy, latents, width)
+        checked = padded(self.some.stars, self.galaxy.layout, self.galaxy.ratio)
+        return predictive_check(key, network, self.model, checked, latents, width)
 
     def result(
         self, latents: Float[np.ndarray, "draw psi"], check: Check, extra: dict
@@ -142,8 +144,9 @@ def hierarchical_posterior(
         factors: names of the yield factors.
         n_draws: of the network; NUTS keeps 200 or 300 of each of four chains.
         most_stars: of more stars, that many random ones, as the shared errors make the
-            width; `checks["n_subset"]` then has the number. The mode, NUTS and the
-            alarm take at most 256 of these (`checks["n_alarm"]`, `checks["n_nuts"]`).
+            width; `checks["n_subset"]` then has the number. The predictive check, the
+            mode, NUTS and the alarm take at most 256 random ones of these
+            (`checks["n_alarm"]`, `checks["n_nuts"]`).
         quiet: no progress bar.
 
     Returns:
@@ -158,6 +161,7 @@ def hierarchical_posterior(
     layout = make_layout(settings, factors)
     ratio = prior_ratio(trained, settings, layout, factors)
     keys = Keys(*jax.random.split(key, len(Keys._fields)))
+    fit = FitKeys(*jax.random.split(keys.fit, len(FitKeys._fields)))
     extra = {}
     if len(stars.values) > most_stars:
         stars, extra = _subset(keys.subset, stars, most_stars), {"n_subset": most_stars}
@@ -166,12 +170,13 @@ def hierarchical_posterior(
     latents = draw_psi(keys.draws, trained.network, galaxy, n_draws)
     whole = latents[:, :N_GLOBAL].std(axis=0)
     budget = width_budget(keys.budget, trained.network, galaxy, whole)
-    case = Case(trained, settings, factors, model, readings, galaxy, budget)
+    some = _random_rows(fit.some, readings)
+    case = Case(trained, settings, factors, model, readings, galaxy, some, budget)
     check = case.check(keys.check, latents)
     may_be_drawn = check.is_near or settings.sampler == "nuts"
     if not (np.isfinite(latents).all() and may_be_drawn):
         return case.result(latents, check, extra)
-    return _with_likelihood(keys, case, latents, check, extra, quiet)
+    return _with_likelihood(keys, fit, case, latents, check, extra, quiet)
 
 
 def _require_eight(stars: Stars) -> None:
@@ -187,10 +192,10 @@ def _subset(key: Key[Array, ""], stars: Stars, n: int) -> Stars:
     return stars.take(np.sort(np.asarray(rows)))
 
 
-def _random_rows(key: Key[Array, ""], readings: Star) -> Some:
+def _random_rows(key: Key[Array, ""], readings: Star) -> StarSubset:
     """At most `MOST_STARS` of the stars."""
     rows = np.sort(np.asarray(_some_of(key, len(readings.values))))
-    return Some(rows, jax.tree.map(lambda x: x[rows], readings))
+    return StarSubset(rows, jax.tree.map(lambda x: x[rows], readings))
 
 
 @quick_jit
@@ -200,6 +205,7 @@ def _some_of(key: Key[Array, ""], n: int) -> Int[Array, " some"]:
 
 def _with_likelihood(
     keys: Keys,
+    fit: FitKeys,
     case: Case,
     latents: Float[np.ndarray, "draw psi"],
     check: Check,
@@ -207,8 +213,7 @@ def _with_likelihood(
     quiet: bool,
 ) -> HierarchicalPosterior:
     """The mode of psi, draws of NUTS if that is the sampler, and the alarm."""
-    fit = FitKeys(*jax.random.split(keys.fit, len(FitKeys._fields)))
-    some = _random_rows(fit.some, case.readings)
+    some = case.some
     place = some.stars, case.model, case.galaxy.layout
     is_nuts = case.settings.sampler == "nuts"
     # chains of a coarsened posterior start at its own mode
@@ -220,7 +225,7 @@ def _with_likelihood(
         "far_population": far_population(mode.psi, place[2]),
     }
     if is_nuts:
-        latents, nuts = _by_nuts(keys, fit, case, some, latents, mode, quiet)
+        latents, nuts = _by_nuts(keys, fit, case, latents, mode, quiet)
         # key reuse: the noise of the mock galaxies
         check, extra = case.check(keys.check, latents), extra | nuts
     found = case.result(latents, check, extra)
@@ -233,12 +238,12 @@ def _by_nuts(
     keys: Keys,
     fit: FitKeys,
     case: Case,
-    some: Some,
     latents: Float[np.ndarray, "draw psi"],
     mode: Mode,
     quiet: bool,
 ) -> tuple[Float[np.ndarray, "kept psi"], dict]:
     """Draws of NUTS and their checks."""
+    some = case.some
     place, n = (some.stars, case.model, case.galaxy.layout), len(some.rows)
     power = case.settings.likelihood_power(n)
     if power < 1.0:
@@ -256,14 +261,15 @@ def _by_nuts(
 def _with_misfit(
     key: Key[Array, ""],
     result: HierarchicalPosterior,
-    some: Some,
+    some: StarSubset,
     model: Model,
     layout: Layout,
     psi: Float[np.ndarray, " psi"],
 ) -> HierarchicalPosterior:
     """The outliers at the mode of psi, and the misfit alarm of the other stars.
 
-    The mean of psi will not do: far from the mode in 44 dimensions, it fits no star.
+    The mode is used, not the mean: in 44 dimensions the mean lies far from the mode
+    and fits no star.
     """
     rows, readings = some
     fit = fit_stars(readings, model, layout, psi)

@@ -29,14 +29,15 @@ from chemsbi_jax.galaxy.hierarchical.star import Model, Star
 from chemsbi_jax.types import AnyArray
 
 N_AT_ONCE = 1000  # draws of one program, and of each block's width
-N_CHECKED, CHECKED_STARS = 256, 256  # mock galaxies of a check, and their stars
-# a p below CLEAR_P gets more mock galaxies, up to those of so many checks
+N_CHECKED = 256  # mock galaxies of a check
+# while p < CLEAR_P, further N_CHECKED mock galaxies are made, at most MAX_CHECKS times
 CLEAR_P, MAX_CHECKS = 0.5, 4
 MAX_DISTANCE = 2.5  # beyond it, the network is not used
 N_DIRECTIONS = 12  # of the summaries, those that vary most
 # mean readings of a galaxy in its summary, which ends with the number of its stars
 MEANS = slice(-1 - N_MOMENTS, -1 - N_MOMENTS + N_READINGS)
-SMALLEST_WIDTH = 1e-6  # of a feature; what no star has is the same in all galaxies
+# of a feature; the features of a reading that no star has are equal in all galaxies
+SMALLEST_WIDTH = 1e-6
 
 
 class Galaxy(NamedTuple):
@@ -88,7 +89,7 @@ def width_budget(
     galaxy: Galaxy,
     whole: Float[np.ndarray, " 2"],
 ) -> dict:
-    """Share of each galaxy parameter's width that goes if a block is held.
+    """Relative decrease of the width of each galaxy parameter if a block is held.
 
     The network has the prior scales as inputs, so each block is held in turn, and "all"
     of them together.
@@ -151,14 +152,12 @@ def predictive_check(
         key: determines the mock galaxies.
         network: of the shared parameters.
         model: forward model and prior.
-        galaxy: its stars and priors.
+        galaxy: its stars and priors. Of a larger galaxy, take random stars: a table may
+            be sorted, and its first rows differ from mock galaxies.
         psi: draws of the latents, of which evenly spread ones are taken.
         outlier_width: of the outliers' abundances [dex].
     """
-    rows = slice(min(CHECKED_STARS, len(galaxy.counts)))
-    like = jax.tree.map(lambda x: x[rows], galaxy.stars)
-    counts = galaxy.counts[rows]
-    args = model, galaxy.layout, like, counts, outlier_width
+    args = model, galaxy.layout, galaxy.stars, galaxy.counts, outlier_width
     some = np.linspace(0, len(psi) - 1, MAX_CHECKS * N_CHECKED).round().astype(int)
     drawn = np.clip(psi[some], -LIMIT, LIMIT).astype(np.float32)
     check, mocks = Check(0.0, np.inf), []

@@ -21,7 +21,7 @@ ABUNDANCES = ("c_fe", "fe_h", "he_fe", "mg_fe", "n_fe", "ne_fe", "o_fe", "si_fe"
 """Order of every abundance vector: [X/Fe] and [Fe/H] in dex."""
 
 ELEMENTS = ("C", "Fe", "H", "He", "Mg", "N", "Ne", "O", "Si")
-"""Traced elements; gas mass and metallicity are sums over these alone."""
+"""Traced elements. The gas mass is the sum over these; Z leaves out H and He."""
 
 FURTHER_ELEMENTS = ("Na", "Al", "S", "Ca", "Ti", "Mn", "Ni")
 """Elements that some yield sets have in addition; traced without weight."""

@@ -87,7 +87,7 @@ def sample_mixture(key: Key[Array, ""], n: int) -> Float[Array, "n param"]:
 
 
 def box(prior: Prior) -> tuple[Float[Array, " param"], Float[Array, " param"]]:
-    """Lowest and highest theta of a prior of uniform distributions."""
+    """Lowest and highest theta of uniform distributions, (6,) each."""
     numbers = [_arguments(d) for d in prior]
     low = jnp.array([float(each["low"]) for each in numbers])
     return low, jnp.array([float(each["high"]) for each in numbers])

@@ -196,7 +196,7 @@ class GalaxyChecks(TypedDict, total=False):
 class GalaxyPosterior(NamedTuple):
     """Posterior of (alpha_imf, log10_n_ia), in this order, given all stars."""
 
-    method: str  # one of `Method`, or "nuts"
+    method: str  # one of `Method`, or "nuts", "hierarchical", "stacking"
     draws: Float[AnyArray, "draw 2"]
     mean: Float[AnyArray, " 2"]
     covariance: Float[AnyArray, "2 2"]

@@ -1,4 +1,4 @@
-"""Star tables to `Stars`, with a report of what became of the rows; and back."""
+"""Star tables to `Stars`, with a report of used and dropped rows."""
 
 import os
 import warnings

@@ -12,7 +12,7 @@ _SUN = re.compile(  # what VizieR writes: [Sun], log(Sun), [-], ---
 _LOG_TIME = re.compile(r"((dex|log|lg|log10)\(|\[)(yr|myr|gyr|a|year|years)[\])]")
 PERCENT = ("%", "0.01", "percent", "pct")  # 0.01: astropy, of a FITS file
 AUTO = "auto"
-"""The unit of a time that has none: Gyr; that of a power of ten follows its size."""
+"""Default unit of times: Gyr; that of 10**column is inferred from the median."""
 TIMES = {
     "": 1.0,
     "gyr": 1.0,
@@ -44,7 +44,7 @@ def factor_of(
         factor = 1.0
     if factor is None and units is not DEX and _LOG_TIME.fullmatch(short):
         raise CatalogError(
-            f"{file}, column {column!r}: the unit {unit!r} says that it holds log10 of "
+            f"{file}, column {column!r}: the unit {unit!r} means log10 of "
             f'a time; convert it with --columns "age=10**{column}".'
         )
     if factor is None and is_survey:

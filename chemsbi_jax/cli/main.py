@@ -43,7 +43,7 @@ TRAIN = "Train an emulator or a posterior network."
 DOWNLOAD = "Download the public yield tables and star tables."
 DOCTOR = "Print versions, devices, cores, caches and tables, for a bug report."
 
-# the scripts write into the checkout by default, which a user of the command has not
+# the scripts write into the checkout by default; users of the command have none
 MOCK_DEFAULT = f.MockFlags(out=Path("runs/mock.ecsv"))
 OWN_PLOTS = f.SimulateFlags(plots=Path("runs/simulations"))
 

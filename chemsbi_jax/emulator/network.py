@@ -254,7 +254,9 @@ def save_emulator(folder: Path, emulator: Emulator, spec: Mapping) -> None:
 
 
 def load_emulator(name: str | os.PathLike = "tng") -> Emulator:
-    """Shipped weights "tng" (default) or "tng-legacy", or those in a folder.
+    """Shipped weights, or those in a folder.
+
+    Shipped are "tng", "tng-any", "tng-legacy" and "nkt13-k10-w7".
 
     Raises:
         artifacts.WeightsError: unknown name, or weights that do not fit this package.

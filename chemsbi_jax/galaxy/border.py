@@ -1,4 +1,4 @@
-"""What holds at the border of the package: one process, and one data type inside."""
+"""A decorator of public functions: it refuses a forked process, and runs in float32."""
 
 from collections.abc import Callable
 from functools import wraps

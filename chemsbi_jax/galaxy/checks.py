@@ -72,7 +72,7 @@ class LeaveOut(NamedTuple):
 
 
 class StarDraws(NamedTuple):
-    """Posterior draws of each star by itself, and what the model predicts for them."""
+    """Posterior draws of each star (other yields: of all jointly), and predictions."""
 
     theta: Float[np.ndarray, "star draw param"]
     predicted: Float[np.ndarray, "star draw2 element"]  # dex, without noise

@@ -61,8 +61,8 @@ def infer_galaxy(
             (`find_uninformative`) are excluded from the first two.
         n_draws: draws from the result.
         forward: theta (..., 6) -> abundances [dex], for "exact" and "robust". "flow"
-            takes its own mean error out with it (`centre`); without, that adds up to a
-            few tenths of sigma at 1000 stars.
+            subtracts its mean error, which is measured with it (`mean_score`); without,
+            that adds up to a few tenths of sigma at 1000 stars.
         quiet: no progress bar of these two, and of more than `STREAM_FROM` stars, which
             go through `stream_galaxy`.
 

@@ -56,9 +56,10 @@ def load_networks(name: str | os.PathLike) -> Networks:
             )
     if differs:
         raise WeightsError(
-            f"{folder}: expected networks for the same galaxies; got others: "
-            f"{'; '.join(differs)}. Train one of them again (experiments/train_npe.py, "
-            "experiments/train_emulator.py), or name another folder."
+            f"{folder}: expected a posterior network and an emulator of the same "
+            f"yields, physics and prior; they differ: {'; '.join(differs)}. Train one "
+            "of them again (experiments/train_npe.py, experiments/train_emulator.py), "
+            "or name another folder."
         )
     return Networks(npe, Partial(emulate, emulator=emulator))
 

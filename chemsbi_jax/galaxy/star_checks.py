@@ -81,7 +81,7 @@ def require_columns(forward: Forward, stars: Stars) -> None:
     """Refuse a forward model that gives other columns than the stars have.
 
     Raises:
-        InputError: their numbers differ; the model has no names.
+        InputError: the numbers of abundances differ. (A forward model has no names.)
     """
     one = jax.ShapeDtypeStruct((1, len(PARAMETERS)), np.float32)
     n, n_columns = jax.eval_shape(forward, one).shape[-1], len(stars.abundances)

@@ -251,7 +251,8 @@ def _answer_and_check(
     wanted: bool | SharedErrors,
 ) -> tuple[Answer, Pending, Checked]:
     (method, checkpoint), stars = by, problem.stars
-    is_small = len(stars.values) <= run.limits.max_exact  # others take stars out
+    # where the first interval is by the flow, it is not known yet which stars it uses
+    is_small = len(stars.values) <= run.limits.max_exact
     early = is_small and not problem.is_guided
     second = second_interval(keys.shared, run, stars, wanted, early=early)
     if problem.is_guided:

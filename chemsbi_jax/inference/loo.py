@@ -71,7 +71,7 @@ def _as_elpd_data(each: Float[np.ndarray, " star"]) -> Any:
 
 
 def _quietly(function: Any, *args: Any, **options: Any) -> Any:
-    """ArviZ warns of large k-hat, which the tables show."""
+    """A call without ArviZ's warnings of large k-hat, which the tables show."""
     import warnings
 
     with warnings.catch_warnings():

@@ -61,7 +61,8 @@ class Inference:
     draws: StarDraws
     """Posterior draws of each of these stars by itself."""
     table: StarTable | None
-    """These stars as the amortised methods have them; None: `yields` was given."""
+    """These stars as inputs of the amortised methods; None if no posterior network was
+    used."""
     networks: Networks
     """Posterior network and forward model."""
     n_stars: int

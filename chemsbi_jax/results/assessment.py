@@ -38,7 +38,8 @@ class Verdict(NamedTuple):
 def verdict(summary: Mapping) -> Verdict:
     """Whether the interval of `summary` (the content of summary.json) can be quoted.
 
-    Red: the result is the prior or not a number, the exact method did not converge, or
+    Red: no star is used, the result is not a number, the exact method did not converge,
+    no parameters explain more than 25 % of the stars, or
     the stars do not fit the model. Amber: a check failed, the checks or the result lack
     some of the stars, fewer than `FEW_STARS` stars are used, or there is a warning.
     Green: else. If there is an interval with shared errors, its own `model_fit` decides

@@ -1,6 +1,6 @@
 """Draws of a galaxy for other programs: an astropy table, or samples of GetDist.
 
-Below `types`, whose `GalaxyPosterior` has these functions as methods.
+`types.GalaxyPosterior` has these functions as methods.
 """
 
 from collections.abc import Mapping

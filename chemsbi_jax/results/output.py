@@ -72,7 +72,7 @@ def summary(
 def provenance(
     *, seed: int | None, emulator: str, npe: str, stars: str | os.PathLike | None
 ) -> dict:
-    """What a result came from: version, seed, names of the weights, sum of the stars.
+    """Origin of a result: version, seed, weights, and SHA-256 of the star table.
 
     `stars` is the path of the star table, or None for stars without a file; `seed` is
     None for a random key of the caller.

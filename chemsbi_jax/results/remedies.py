@@ -18,10 +18,11 @@ REMEDIES = (
     (
         "does not explain these stars",
         "Do not quote the interval without shared errors as a measurement of this "
-        "galaxy; the verdict says whether the other one can be used. Look up the "
-        "abundances with the largest values under “Residuals of the abundances”; check "
-        "their zero points, their solar scale (--solar-from) and their errors. Then "
-        "repeat the run without the worst one (--without) and compare.",
+        "galaxy. The verdict at the top states whether the other interval can be used. "
+        "Look up the abundances with the largest values under “Residuals of the "
+        "abundances”; check their zero points, their solar scale (--solar-from) and "
+        "their errors. Then repeat the run without the worst one (--without) and "
+        "compare.",
     ),
     (
         "With a model error for each abundance",

@@ -86,7 +86,8 @@ def simulate_factors(
         physics: static choices.
 
     Returns:
-        (..., 8) in the order of `ABUNDANCES`; NaN where the model has no such star.
+        (..., n) in the order of `yields.abundances` [dex]; NaN where the model has no
+        such star.
 
     Raises:
         ValueError: the last axis of `theta` is not 6, or that of `factors` not 11.

@@ -40,7 +40,7 @@ def infer_galaxies(
     n_draws: int,
     forward: Forward | None = None,
 ) -> Float[np.ndarray, "galaxy draw 2"]:
-    """Draws of (alpha_imf, log10_n_ia) of many galaxies, in one jitted call.
+    """Draws of (alpha_imf, log10_n_ia) of many galaxies, in one call, on all devices.
 
     Args:
         key: determines the draws.

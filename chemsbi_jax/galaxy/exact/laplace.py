@@ -67,7 +67,7 @@ def _of_stars(
 def _at_point(
     star: Star, npe: Npe, forward: Forward, point: Float[Array, " 2"]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Log evidence and chi2 of one star, of the better of the fits."""
+    """Largest log evidence and smallest chi2 of one star over the fits."""
 
     def theta_at(local: Array) -> Array:
         return priors.from_normal(npe.prior, jnp.concatenate([point, local]))

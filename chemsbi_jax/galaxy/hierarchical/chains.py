@@ -52,7 +52,7 @@ def run_chains(
         start: first coordinates of each chain.
         sizes: lengths of the chains.
         quiet: no progress bar.
-        own: fields of the density that each chain has its own of, by name, with a
+        own: field of the density -> values that differ between the chains, with a
             leading axis of chains.
     """
     keys, at = jax.random.split(key, len(start)), jnp.asarray(start, jnp.float32)

@@ -3,8 +3,8 @@
 Fixed points of the four local latents, in units of the population, are the same for all
 stars: the model is called once a point, and each star's marginal likelihood is the mean
 of its likelihood over the points, by importance. It is a smooth function of psi, as the
-points do not change. The errors of abundances are wide beside what the local parameters
-do, so that tens to hundreds of points count for a star (`effective_points`).
+points do not change. The errors of abundances are large compared with what the local
+parameters do, so that tens to hundreds of points count for a star (`effective_points`).
 """
 
 from typing import NamedTuple
@@ -71,7 +71,7 @@ class MarginalDensity(NamedTuple):
         return mixed(self.stars, shared, inlier)
 
     def log_terms(self, shared: Shared) -> Float[AnyArray, "star point"]:
-        """Log likelihood of each star at each point, times the point's weight."""
+        """Log of likelihood times weight, for each star and point [nat]."""
         spread = jnp.exp(shared.log_width)
         local = shared.mean + spread * self.points.at
         # readings as in a table of [X/Fe]; a star's [X/H] has that of iron in addition

@@ -32,6 +32,7 @@ SELDOM = tuple(a in ("he_fe", "ne_fe") for a in ABUNDANCES)  # few stars have th
 P_USUAL = 0.5  # galaxies with the default priors
 P_HELD, P_ONE_SMALLER = 0.35, 0.1  # of a block; of one latent
 SMALLEST_RATIO, LARGEST_RATIO = 0.3, 2.0  # prior scales over the default ones
+# shares of galaxies with all abundances, and with a usual one, a rare one, birth times
 P_COMPLETE, P_SEEN, P_SELDOM_SEEN, P_DATED = 0.4, 0.85, 0.5, 0.35
 ERRORS = (-2.0, -0.5)  # log10 dex
 DATE_ERRORS = (-0.5, 0.6)  # log10 Gyr

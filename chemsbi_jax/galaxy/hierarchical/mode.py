@@ -1,7 +1,7 @@
 """The mode of psi, with the stars integrated out.
 
-The first rounds have no outliers, so that no star is given up before the shared
-parameters had a chance to explain it.
+The first rounds have no outliers: at poor shared parameters, good stars would count as
+outliers.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from chemsbi_jax.galaxy.hierarchical.star import Model, Star
 from chemsbi_jax.galaxy.hierarchical.whitening import make_whitening
 from chemsbi_jax.types import AnyArray
 
-SOBER_ROUNDS, ROUNDS = 2, 6  # without outliers, and at most in all
+ROUNDS_WITHOUT_OUTLIERS, ROUNDS = 2, 6  # without outliers, and at most in all
 FIRST_SCATTER = 1.5  # prior widths: no star is far off at the start
 REACH = 5.0  # widths of a round in each whitened coordinate
 CLOSE = 0.1  # gain of a round that ends the search [nats]
@@ -72,12 +72,12 @@ def find_shared_mode(
             round ended, which takes four times as long.
         power: factor of the log likelihood, see `SharedErrors.model_stars`.
         with_curvature: the covariance of the result is the inverse curvature at the
-            mode. It is too small where the density is over 3 times as wide as the
-            coordinates. False: it is that of the coordinates, which takes no further
-            gradients.
+            mode. It is too small in a direction in which the density has
+            over 1.8 times the width of the coordinates (`FLATTEST`). False: it is that
+            of the coordinates, which takes no further gradients.
         quiet: no progress bar.
     """
-    sober = dataclasses.replace(
+    without_outliers = dataclasses.replace(
         layout, outlier_share=jnp.zeros_like(layout.outlier_share)
     )
     points = make_points(key, N_POINTS)
@@ -85,14 +85,14 @@ def find_shared_mode(
     axes = make_whitening(psi, _with_prior(covariance, len(psi)))
     density = make_marginal_density(stars, model, layout, points, axes, power)
     for i in tqdm(range(ROUNDS), desc="mode", unit="round", disable=quiet):
-        now = sober if i < SOBER_ROUNDS else layout
+        now = without_outliers if i < ROUNDS_WITHOUT_OUTLIERS else layout
         axes = axes.moved(psi)
         density = density._replace(layout=now, whitening=axes)
         if covariance is None:
             axes = make_whitening(psi, inverse_curvature(density))
             density = density._replace(whitening=axes)
         psi, value, gain = _climb(density)
-        if gain < CLOSE and i >= SOBER_ROUNDS:
+        if gain < CLOSE and i >= ROUNDS_WITHOUT_OUTLIERS:
             break
     density = density._replace(whitening=axes.moved(psi))
     if not with_curvature:
@@ -168,9 +168,9 @@ def inverse_curvature(
     # a place beside the centre may have no density
     curvature = np.where(np.isfinite(curvature), curvature, 0.0)
     values, axes = np.linalg.eigh(0.5 * (curvature + curvature.T))
-    widths = 1.0 / np.maximum(np.abs(values), FLATTEST)
+    variances = 1.0 / np.maximum(np.abs(values), FLATTEST)
     factor = np.asarray(density.whitening.factor, float) @ axes
-    return (factor * widths) @ factor.T
+    return (factor * variances) @ factor.T
 
 
 def _at(

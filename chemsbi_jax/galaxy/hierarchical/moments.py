@@ -40,7 +40,8 @@ def find_moments(
 ) -> Moments:
     """Means, log widths given the preceding readings, and regression slopes on these.
 
-    A gap counts as the mean of its reading; what no star has is 0.
+    A gap counts as the mean of its reading; the moments of a reading that no star has
+    are 0.
 
     Args:
         values: standardised readings.

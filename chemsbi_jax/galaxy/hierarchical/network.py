@@ -2,13 +2,12 @@
 
 A galaxy is a set of stars: one small network reads each star. The mean of its outputs
 over the stars (Zaheer+ 2017, deep sets), the first two moments of the readings and the
-number of stars tell what kind of galaxy it is. A second network reads each star again
-beside this, as the information of a star depends on its galaxy. The means of both give
-a first mean and width of each latent psi, and the context of a masked autoregressive
-flow over the rest. Both networks have each star also in the units of its galaxy
-(`moments`).
-The scales of the priors are part of the context, so that blocks can be held, or have
-other priors, without a new training.
+number of stars describe the galaxy. A second network reads each star again, together
+with this description, as the information of a star depends on its galaxy. The means of
+both give a first mean and width of each latent psi, and the context of a masked
+autoregressive flow over the rest. Both networks have each star also in the units of its
+galaxy (`moments`). The scales of the priors are part of the context, so that blocks can
+be held, or have other priors, without a new training.
 """
 
 from collections.abc import Callable

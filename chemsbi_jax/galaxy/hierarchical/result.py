@@ -60,7 +60,7 @@ class HierarchicalPosterior(NamedTuple):
         return f"With shared errors: {self.misfit.text}"
 
     def doubt(self) -> str:
-        """Sentences where NUTS failed or the stars are unusual; else empty."""
+        """Reasons to doubt the interval, as sentences; empty if there is none."""
         c = self.posterior.checks
         if not self.is_converged:
             return ""
@@ -124,7 +124,7 @@ class HierarchicalPosterior(NamedTuple):
         )
 
     def prior_scales(self) -> dict[str, float]:
-        """Yield factor -> scale of its prior [dex]."""
+        """Yield factor [dex], or slope [dex per dex] -> scale of its prior."""
         scales = dict(zip(self.names, self.scales.tolist(), strict=True))
         return {name: scales[name] for name in self.factors}
 

@@ -2,12 +2,12 @@
 
 The chains have as many dimensions as psi, whatever the number of stars. Short chains
 around the mode give the mean and, with the curvature there, the covariance of psi, in
-whose units the chains with the kept draws run. If these do not converge, they go on
+whose units the chains with the kept draws run. If those do not converge, they go on
 once, because one of them may be at a lower mode. Each chain has its own points for the
 stars' integrals, so that r-hat shows the random part of their error. It does not show
 what all chains have in common: the log of a mean over few points is low. The number of
-effective points shows that. The time grows with the number of points, so there are no
-more of them than precise stars need.
+effective points shows that. The time grows with the number of points, so the chains
+take the smallest number that gives precise stars `ENOUGH_POINTS` effective points.
 """
 
 from typing import NamedTuple

@@ -25,7 +25,8 @@ class SharedErrors:
     yields: Mapping[str, float] | float | None = None
     """Log10 yield factors [dex]: one scale, or factor -> scale; None takes the
     differences of the published sets (`yield_prior`). The factors of SN II have slopes
-    with [Fe/H] [dex per dex]; one scale leaves theirs, and 0 holds them too."""
+    with [Fe/H] [dex per dex]; one scale for all factors leaves the default scales of
+    the slopes, and 0 holds factors and slopes."""
     zero_points: Mapping[str, float] | float = 0.05
     """Offsets of the abundances [dex]: one scale, or abundance -> scale."""
     population_mean: float = 1.0
@@ -39,7 +40,7 @@ class SharedErrors:
     outlier_width: float = 0.5
     """Width of that normal around the median star [dex]."""
     outlier_share_dex: float = 0.0
-    """Log10 of the share of outliers [dex]; 0 holds it."""
+    """Prior scale of log10 of the share of outliers [dex]; 0 holds it."""
     hold: tuple[str, ...] = ()
     """Blocks (of `BLOCKS`) that are held at their default values."""
     sampler: str = "network"

@@ -49,9 +49,9 @@ def make_stars(stars: Stars, settings: SharedErrors, prior: Prior) -> Star:
     """Arrays of the likelihood from a star table; the birth time is the last reading.
 
     Outliers are normal around the median star, with `outlier_width` and the star's
-    own errors; their birth times have the prior. Where the errors of [X/Fe] share that
-    of [Fe/H] (`Stars.fe_covariance`), the reading is [X/H], as in `observe`; the
-    model's scatter is then that of [X/H].
+    own errors; the density of their birth times is uniform, over the width of the
+    prior. Where the errors of [X/Fe] share that of [Fe/H] (`Stars.fe_covariance`), the
+    reading is [X/H], as in `observe`; the model's scatter is then that of [X/H].
     """
     measured = observe(stars)
     seen = np.asarray(stars.observed)
@@ -88,7 +88,9 @@ def make_stars(stars: Stars, settings: SharedErrors, prior: Prior) -> Star:
 def readings(
     star: Star, model: Model, inputs: Float[AnyArray, "*b input"]
 ) -> tuple[Float[AnyArray, "*b reading"], Bool[AnyArray, "*b"]]:
-    """What was measured and birth time, and where the model has no star (0 there).
+    """Abundances [dex] and birth time [Gyr] of the model, as they were measured.
+
+    The second array is True where the model has no star; its abundances are 0 there.
 
     Args:
         star: which of its readings are [X/H].

@@ -65,8 +65,7 @@ def train_shared_network(
         quiet: no progress bar.
 
     Returns:
-        The network, and its losses per epoch: minus the mean log density of the true
-        latents, in nats.
+        The network, and its losses per epoch (`batch_loss`) [nat].
     """
     key_out, key_init, key_fit = jax.random.split(key, 3)
     data = (model, layout, outlier_width)
@@ -108,7 +107,7 @@ def batch_loss(network: SharedNetwork, batch: list[Mock]) -> Float[Array, ""]:
     for group in batch:
         found = jax.vmap(lambda galaxy: log_densities(network, galaxy))(group)
         each = found.all + GALAXY_WEIGHT * found.galaxy
-        weight = len(each) ** 0.5  # of a mean with the scatter of as many galaxies
+        weight = len(each) ** 0.5  # inverse error of the mean over the group
         total, weights = total - weight * jnp.mean(each), weights + weight
     return jnp.asarray(total / weights)
 

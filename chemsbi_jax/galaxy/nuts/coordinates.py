@@ -145,7 +145,7 @@ def _local_charts(
 
 @eqx.filter_jit
 def find_stretch(key: Key[Array, ""], joint: Joint) -> Float[Array, "star 4 4"]:
-    """Coordinates in which no star is steeper than the others, nearly everywhere.
+    """Coordinates of each star in which its largest curvature is about 1.
 
     The steepest place of the steepest star decides the step of all. So the unit is the
     fourth root of the mean fourth power of the curvature, which is near its largest;

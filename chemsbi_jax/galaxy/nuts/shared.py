@@ -128,8 +128,8 @@ def _density_around(
 ) -> JointDensity:
     """The joint density in coordinates of the mean and the covariance of chains.
 
-    Few effective draws tell little of a covariance in so many dimensions. The rest of
-    its weight has the information of the linearised stars.
+    A covariance from few effective draws is inaccurate in so many dimensions. The rest
+    of its weight has the information of the linearised stars.
     """
     psi = found.psi.reshape(-1, found.psi.shape[-1])
     local = np.zeros((len(stars.values), N_LOCAL), np.float32)

@@ -51,15 +51,17 @@ class Config:
     n_test: int = 50_000
     """Held-out stars of each kind."""
     n_epochs: int = 40
-    """Of each specialist, of 500 steps with 1024 stars; 0 leaves these out."""
+    """Epochs of each network for one kind of stars (500 steps of 1024 stars); 0 trains
+    none."""
     n_stars: int = 200
     """Stars of the galaxy; 0 leaves NUTS out."""
     truth: tuple[float, float] = (-2.1, -2.6)
     """alpha_imf and log10_n_ia of the galaxy."""
     galaxies_only: bool = False
-    """Keep the log densities that any_star.json in --out has; only galaxies anew."""
+    """Take the log densities from any_star.json in --out, and repeat only the
+    galaxies."""
     seed: int = 5
-    """Of everything random."""
+    """Random seed."""
     quiet: bool = False
     """No progress."""
 

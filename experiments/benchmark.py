@@ -49,19 +49,19 @@ class Config:
     n_train: int = 100_000
     """Stars that train both posterior networks."""
     n_test: int = 5_000
-    """Stars that score them."""
+    """Test stars of their log densities."""
     budgets: tuple[float, ...] = (30.0, 60.0, 300.0)
     """Wall-clock seconds of training, for both."""
     npe_batch_size: int = 512
-    """Stars a step of ours."""
+    """Stars of a training step of our network."""
     npe_learning_rate: float = 5e-3
-    """Of ours, at the start of a budget."""
+    """Initial learning rate of our network."""
     beat_epochs: int = 10
-    """Looks at the score of the short schedule that beats sbi for good."""
+    """Epochs of a short training that is compared with converged sbi."""
     beat_steps: int = 40
-    """Steps between two of them."""
+    """Steps of each of these epochs."""
     beat_learning_rate: float = 1e-2
-    """Of that schedule."""
+    """Initial learning rate of that training."""
     n_simulations: int = 500_000
     """Simulations that train both emulators."""
     n_valid: int = 20_000
@@ -83,7 +83,7 @@ class Config:
     n_draws: int = 1000
     """Draws a star."""
     seed: int = 0
-    """Of everything random."""
+    """Random seed."""
     quiet: bool = False
     """Print nothing during the training."""
 
@@ -140,7 +140,9 @@ def markdown(report: dict) -> str:
     machine = report["machine"]
     lines = ["# Speed", "", f"{machine['cores']} cores ({machine['processor']}), "]
     lines[-1] += f"{machine['devices']} JAX devices, jax {machine['versions']['jax']}. "
-    lines[-1] += "A load above 0 before a part means that others used the cores."
+    lines[-1] += (
+        "A load above 0 before a part means that other processes used the cores."
+    )
     for name, part in report["parts"].items():
         before, after = part["load_average"]
         lines += ["", f"## {name}", "", f"Load average {before} before, {after} after."]

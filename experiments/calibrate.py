@@ -68,7 +68,7 @@ class Config:
     dated: bool = False
     """Whether they have birth times, with errors."""
     seed: int = 1
-    """Of everything random."""
+    """Random seed."""
     quiet: bool = False
     """No progress bars."""
 

@@ -75,11 +75,12 @@ class Config:
     nuts: tuple[int, ...] = ()
     """Numbers of stars that NUTS is compared with."""
     flow: tuple[int, ...] = ()
-    """Numbers of stars of the exact method without its network beside that with it."""
+    """Numbers of stars for which the exact method is run with and without the
+    network."""
     n_seeds: int = 4
     """Repeats of this comparison with other draws."""
     seed: int = 0
-    """Of everything random."""
+    """Random seed."""
     quiet: bool = False
     """No progress, no table on the screen."""
 

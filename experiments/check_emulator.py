@@ -47,7 +47,7 @@ class Config:
     n_speed: int = 64_000
     """Evaluations in one call, for the speed."""
     seed: int = 1
-    """Of everything random; 0 is the seed of the training's own test."""
+    """Random seed; 0 is the seed of the training's own test."""
     quiet: bool = False
     """Print no stages of the work."""
 

@@ -1,4 +1,4 @@
-"""How far the product of N stars ends from the truth on average: the networks' shares.
+"""Bias of the product of N single-star posteriors, by posterior network and emulator.
 
     python experiments/coherent_error.py --weights tng
     python experiments/coherent_error.py --weights tng-any --stars galah --dated
@@ -67,7 +67,7 @@ class Config:
     yields: str = "tng"
     """Yield set of the simulator."""
     seed: int = 0
-    """Of everything random."""
+    """Random seed."""
     quiet: bool = False
     """No progress bar."""
 

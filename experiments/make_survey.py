@@ -40,7 +40,7 @@ class Config:
     n: int = 400
     """Rows."""
     seed: int = 3
-    """Of everything random."""
+    """Random seed."""
     quiet: bool = False
     """Nothing on the screen."""
 

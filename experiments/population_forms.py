@@ -42,7 +42,7 @@ class Config:
     error: float = 0.05
     """Error of the abundances [dex]."""
     seed: int = 0
-    """Of everything random."""
+    """Random seed."""
     quiet: bool = False
     """No progress bar, no table on the screen."""
 

@@ -45,7 +45,7 @@ class Config:
     weights: str = "tng-any"
     """Networks."""
     seed: int = 0
-    """Of everything random."""
+    """Random seed."""
     quiet: bool = False
     """No progress, no table on the screen."""
 

@@ -76,7 +76,7 @@ class Config:
     recovery_draws: int = 20
     """Truths from the prior, besides the four named ones."""
     seed: int = 0
-    """Of everything random."""
+    """Random seed."""
     quiet: bool = False
     """No progress, no tables on the screen."""
 

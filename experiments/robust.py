@@ -39,7 +39,7 @@ class Config:
     weights: str = "tng"
     """Networks."""
     seed: int = 0
-    """Of everything random."""
+    """Random seed."""
     quiet: bool = False
     """No progress, no table on the screen."""
 

@@ -87,7 +87,7 @@ class Config:
     n_draws: int = 499
     """Draws of each posterior."""
     seed: int = 0
-    """Of everything random."""
+    """Random seed."""
     quiet: bool = False
     """No progress bars, no table on the screen."""
 

@@ -77,7 +77,7 @@ class Config:
     data: Path = Path("stars")
     """Folder of the star tables."""
     seed: int = 0
-    """Of everything random."""
+    """Random seed."""
     quiet: bool = False
     """No progress bar, no table on the screen."""
 

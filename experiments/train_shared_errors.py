@@ -46,7 +46,7 @@ class Config:
     steps_per_epoch: int = 100
     """Steps of an epoch."""
     seed: int = 0
-    """Of everything random."""
+    """Random seed."""
     quiet: bool = False
     """No progress bar."""
 

@@ -55,14 +55,15 @@ def choose_columns(
     without: Collection[str] = (),
     abundances: Sequence[str] = ABUNDANCES,
 ) -> Choice:
-    """Columns of a table by the user's word, a survey's or other spellings.
+    """Columns of a table: those of the user, then of the survey, then other spellings.
 
     Args:
         file: its name, for messages.
         names: lower-case name -> name in the table.
         survey: "auto", "none" (our own names only), or the name of one.
         columns: of the user, "fe_h=FE_H,e_fe_h=FE_H_ERR"; they go before all others.
-        without: abundances that are left out, of which no column is missed.
+        without: abundances that are left out; there is no warning if they have no
+            column.
         abundances: those of the model; columns of other elements are not read.
 
     Raises:

@@ -25,7 +25,7 @@ Source = tuple[str, ...]
 
 
 class ErrorColumns(NamedTuple):
-    """Where errors come from that no name of ours gives."""
+    """Columns of errors that are found by the names of their values."""
 
     columns: dict[str, str]  # our error's name -> column
     pairs: dict[str, tuple[str, str]]  # our error's name -> lower and upper column

@@ -46,7 +46,7 @@ BEYOND = "Values that no star has, taken as not observed"
 def check_abundance(source: StarTable, key: str, values: Numbers) -> Checked:
     """Values of [X/Fe], [Fe/H] or [X/H] [dex], if they can be that.
 
-    Absolute abundances in a column that is called so lose the Sun's (Asplund+2009).
+    The solar value (Asplund+2009) is subtracted from a column with the name of A(X).
 
     Raises:
         CatalogError: the values are absolute abundances, numbers of lines, or no star

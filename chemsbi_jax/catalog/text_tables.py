@@ -213,7 +213,8 @@ def _guess_cause(n_header: int, counts: np.ndarray, delimiter: str) -> str:
         return ": the file is cut short, or its last line is a note: remove it"
     if (counts == counts[0]).all():
         return (
-            "; each row has that many, so a name is missing in the header or is extra"
+            f"; all rows have {counts[0]} cells, so a name is missing in the header or "
+            "is extra"
         )
     return ""
 

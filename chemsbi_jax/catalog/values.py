@@ -68,12 +68,12 @@ def read_abundances(
     """[Fe/H] and [X/Fe]; from [X/H] where a table has that.
 
     [X/Fe] = [X/H] - [Fe/H], with the error sqrt(e_xh^2 + e_feh^2); the variance of
-    [Fe/H] that its [X/Fe] then share is kept.
+    [Fe/H], which all [X/Fe] of a star then share, is kept.
 
     Args:
         source: table with its columns.
-        survey: whose flags make values "not observed"; such a value without a good
-            error is not observed either, where a table of our own raises.
+        survey: whose flags make values "not observed". Its values without a positive
+            error are not observed either; without a survey, these raise.
         default_error: error [dex] of each observed value that has none.
         without: abundances to leave out.
         quality: whether to look at the survey's flags.

@@ -44,7 +44,7 @@ class YieldEmulatorConfig:
     batch_size: int = 1024
     """Pairs a step."""
     learning_rate: float = 3e-3
-    """Of Adam, at the start; it falls to zero along a cosine."""
+    """Initial learning rate of Adam; it falls to zero along a cosine."""
     fit: FitConfig = FitConfig(n_epochs=40, steps_per_epoch=1000)
     """Length of the training."""
 

@@ -50,7 +50,7 @@ class EmulatorConfig:
     batch_size: int = 1024
     """Simulations a step."""
     learning_rate: float = 3e-3
-    """Of Adam, at the start; it falls to zero along a cosine."""
+    """Initial learning rate of Adam; it falls to zero along a cosine."""
     decay: bool = True
     """False keeps the learning rate, as the reference does."""
     fit: FitConfig = FitConfig(n_epochs=60, steps_per_epoch=1000)

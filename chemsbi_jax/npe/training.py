@@ -37,7 +37,7 @@ class NpeConfig:
     batch_size: int = 1024
     """Stars a step."""
     learning_rate: float = 2e-3
-    """Of Adam, at the start; it falls to zero along a cosine."""
+    """Initial learning rate of Adam; it falls to zero along a cosine."""
     n_held_out: int = 10_000
     """Stars that are only used to choose the best epoch."""
     measure: Measurements = OneError()

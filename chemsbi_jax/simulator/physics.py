@@ -5,14 +5,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Physics:
-    """Static switches of the simulator; each acts in the one function it names.
+    """Static switches of the simulator; each names the modules in which it acts.
 
     The second group are by-products of how the original Chempy is coded. They are all
     off in `CLEAN` and all on in `LEGACY`.
     """
 
     n_steps: int = 27
-    """Time steps from the start to `birth_time` (`onezone`); it acts like physics."""
+    """Time steps from the start to `birth_time` (`onezone`); another number changes the
+    abundances."""
     lagged_composition: bool = True
     """Unprocessed ejecta have the gas composition of one step before (`onezone`)."""
     integrated_delay_times: bool = False

@@ -64,11 +64,11 @@ def restore_checkpoint(folder: Path, like: PyTree) -> PyTree:
 
 
 def require_same_settings(folder: Path, name: str, settings: Mapping) -> None:
-    """Note what a training is started with; compare with the note where it goes on.
+    """Save the settings of a training; compare with them where it goes on.
 
     Args:
         folder: of the checkpoints; made if it is not there.
-        name: of the note, a JSON file.
+        name: of the JSON file.
         settings: name -> value that JSON can hold.
 
     Raises:

@@ -61,6 +61,8 @@ def load_yields(
 def list_yields(vice: Path | None = None) -> tuple[YieldRecord, ...]:
     """All sets and parts by name, also those whose tables are not on this machine.
 
+    Tables of the complete sets that are not there are downloaded.
+
     Args:
         vice: archive or folder of VICE's source; by default that in `CHEMSBI_VICE`.
     """

@@ -38,7 +38,7 @@ class SharedTraining:
     size: NetworkSize = field(default_factory=NetworkSize)
     """Widths."""
     learning_rate: float = 2e-3
-    """Of Adam, at the start; it falls to zero along a cosine."""
+    """Initial learning rate of Adam; it falls to zero along a cosine."""
     fit: FitConfig = FitConfig(n_epochs=240, steps_per_epoch=100)
     """Length of the training."""
 

@@ -130,10 +130,8 @@ def main(config: Config) -> dict:
 
 def read_rows(path: Path) -> list[dict]:
     """Galaxies of an earlier run. A line that was cut off leaves the file, too."""
-    rows: list[dict] = []
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    lines = text.splitlines(keepends=True)
-    for line in lines:
+    text, rows = path.read_text(encoding="utf-8") if path.exists() else "", []
+    for line in (lines := text.splitlines(keepends=True)):
         try:
             rows.append(json.loads(line))
         except json.JSONDecodeError:  # the next row would be added to this line

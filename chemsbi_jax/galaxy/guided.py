@@ -150,7 +150,10 @@ def guided_prefixes(
     """
     n = len(stars.values)
     numbers = [10**i for i in range(7) if 10**i < n]
-    each = [_moments_of_first(key, networks, stars, k) for k in numbers]
+    each = [
+        _moments_of_first(key, networks, stars, k)  # key reuse: common random numbers
+        for k in numbers
+    ]
     each.append((np.asarray(galaxy.mean), np.asarray(galaxy.sd)))
     means, sds = np.array([m for m, _ in each]), np.array([s for _, s in each])
     return np.array([*numbers, n]), means, sds

@@ -121,8 +121,7 @@ def infer(
         RuntimeError: called in a further process of several.
     """
     watch = Stopwatch(quiet) if watch is None else watch
-    if isinstance(shared_errors, SharedErrors):
-        require_settings(shared_errors)  # before anything long
+    require_settings(shared_errors)  # before anything long
     with watch("read"):
         stars, path = _read(stars, path, options, (yields, weights))
     choice = YieldChoice(yields, forward, method, limits)
@@ -251,8 +250,7 @@ def _answer_and_check(
     wanted: bool | SharedErrors,
 ) -> tuple[Answer, Pending, Checked]:
     (method, checkpoint), stars = by, problem.stars
-    # where the first interval is by the flow, it is not known yet which stars it uses
-    is_small = len(stars.values) <= run.limits.max_exact
+    is_small = len(stars.values) <= run.limits.max_exact  # the flow may exclude stars
     early = is_small and not problem.is_guided
     second = second_interval(keys.shared, run, stars, wanted, early=early)
     if problem.is_guided:

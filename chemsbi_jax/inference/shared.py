@@ -182,13 +182,14 @@ def read_settings(
     return settings
 
 
-def require_settings(settings: SharedErrors) -> None:
+def require_settings(settings: bool | SharedErrors) -> None:
     """Raise where a second interval can't be made with these settings.
 
     Raises:
         InputError: an unknown name, or priors that the network was not trained for.
     """
-    if settings != SharedErrors():  # the network is not loaded without need
+    # with the defaults, the network is not loaded without need
+    if isinstance(settings, SharedErrors) and settings != SharedErrors():
         layout = make_layout(settings, SHARED_FACTORS)
         prior_ratio(load_shared_network(), settings, layout, SHARED_FACTORS)
 

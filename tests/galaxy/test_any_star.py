@@ -63,6 +63,11 @@ def test_many_galaxies_at_once_are_the_single_ones(method):
         np.testing.assert_allclose(found.std(axis=0) / sd, 1.0, atol=0.08)
 
 
+def test_an_unknown_method_is_named():
+    with pytest.raises(ValueError, match="flow or gaussian; got 'exact'"):
+        infer_galaxies(jax.random.key(0), cs.load_npe("tng"), [], "exact", 10)
+
+
 # --- the alarm
 
 

@@ -49,7 +49,13 @@ def infer_galaxies(
         method: "flow" or "gaussian", as in `infer_galaxy`.
         n_draws: from each galaxy.
         forward: as in `infer_galaxy`; a PyTree, e.g. `jax.tree_util.Partial`.
+
+    Raises:
+        ValueError: unknown method.
     """
+    draws_of = {"flow": _flow_draws, "gaussian": _gaussian_draws}
+    if method not in draws_of:
+        raise ValueError(f"Expected method {' or '.join(draws_of)}; got {method!r}.")
     galaxies = [check_stars(g, f"galaxy {i}") for i, g in enumerate(galaxies)]
     length = max(len(stars.values) for stars in galaxies)
     if length > BLOCK:
@@ -61,9 +67,10 @@ def infer_galaxies(
         inputs[i, : len(stars.values)] = npe.reader.inputs(stars)
         is_star[i, : len(stars.values)] = True
     is_star[is_star] = ~find_uninformative(npe, inputs[is_star])
-    of_one = {"flow": _flow_draws, "gaussian": _gaussian_draws}[method]
     keys = keys_of_stars(key, len(galaxies))
-    latent = on_all_devices(of_one)((keys, inputs, is_star), npe, forward, n_draws)
+    latent = on_all_devices(draws_of[method])(
+        (keys, inputs, is_star), npe, forward, n_draws
+    )
     prior = tuple(npe.prior)[:N_GLOBAL]
     return np.asarray(priors.from_normal(prior, latent))
 

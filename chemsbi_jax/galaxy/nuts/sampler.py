@@ -80,7 +80,8 @@ def run_nuts(
         key: random key of the whole run.
         forward: theta (..., 6) -> abundances [dex]: the emulator or the simulator.
         stars: any errors, missing abundances and birth times are used as they are.
-        npe: gives the prior and the coordinates; it does not change the result.
+        npe: its prior is that of the result. Its flow only sets the coordinates, and
+            shows which stars no parameters explain; these are left out.
         start: first guess of the global parameters; None computes one with the network.
         n_chains: side by side, shared out among the devices.
         n_warmup: steps that are not kept, per chain.

@@ -47,8 +47,8 @@ class Limits:
     n_prefixes: int = 2048
     """Stars of the convergence figure of a large table."""
     n_shared: int = 5000
-    """Largest number of stars of the interval with shared errors; a larger table gives
-    a random subset of this size."""
+    """Largest number of stars of the interval with shared errors;
+    a larger table gives a random subset of this size."""
     n_robust: int = 300
     """Stars of the robust method that runs beside a result that does not fit;
     only where there is no interval with shared errors; 0 leaves it out."""

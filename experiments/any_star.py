@@ -51,15 +51,14 @@ class Config:
     n_test: int = 50_000
     """Held-out stars of each kind."""
     n_epochs: int = 40
-    """Epochs of each network for one kind of stars (500 steps of 1024 stars); 0 trains
-    none."""
+    """Epochs of each network for one kind of stars (500 steps of 1024 stars);
+    0 trains none."""
     n_stars: int = 200
     """Stars of the galaxy; 0 leaves NUTS out."""
     truth: tuple[float, float] = (-2.1, -2.6)
     """alpha_imf and log10_n_ia of the galaxy."""
     galaxies_only: bool = False
-    """Take the log densities from any_star.json in --out, and repeat only the
-    galaxies."""
+    """Take the log densities from any_star.json in --out; repeat only the galaxies."""
     seed: int = 5
     """Random seed."""
     quiet: bool = False

@@ -75,8 +75,7 @@ class Config:
     nuts: tuple[int, ...] = ()
     """Numbers of stars that NUTS is compared with."""
     flow: tuple[int, ...] = ()
-    """Numbers of stars for which the exact method is run with and without the
-    network."""
+    """Numbers of stars of the exact method with the network and without it."""
     n_seeds: int = 4
     """Repeats of this comparison with other draws."""
     seed: int = 0

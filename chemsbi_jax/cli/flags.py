@@ -195,8 +195,8 @@ class EmulatorFlags(CacheFlags):
     physics: Literal["clean", "legacy"] = "clean"
     """Physics preset of the simulations."""
     free_yields: bool = False
-    """Train the network of the yield factors; the emulator in --out is trained first
-    if there is none."""
+    """Train the network of the yield factors;
+    the emulator in --out is trained first if there is none."""
     recipe: Literal["default", "reference"] = "default"
     """Ours, or that of Buck+ 2025 (100-40, batch 64, 20 epochs, wide prior only)."""
     n_simulations: int | None = None
@@ -254,8 +254,8 @@ class DownloadFlags:
     """Flags of `chemsbi download`."""
 
     sets: tuple[Literal["tng", "alternative", "stars", "all"], ...] = ("all",)
-    """Files to download: yield tables of IllustrisTNG (tng), the alternative yield set,
-    published star tables (stars), or all."""
+    """Files to download:
+    yield tables of TNG, the alternative yields, published star tables, or all."""
     base_url: str | None = None
     """Address of a mirror to use in place of the public ones."""
     quiet: bool = False

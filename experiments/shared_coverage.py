@@ -4,7 +4,7 @@
     python experiments/shared_coverage.py --study forms --n-stars 100
     python experiments/shared_coverage.py --study sets --n-stars 100
     python experiments/shared_coverage.py --study sets-and-errors --n-stars 100
-    python experiments/shared_coverage.py --study sets --by nuts --n-galaxies 24
+    python experiments/shared_coverage.py --study sets --by nuts --n-galaxies 30
     python experiments/shared_coverage.py --study power
 
 `prior` draws all shared parameters from their priors. `forms` does too, and half of its
@@ -77,7 +77,7 @@ class Config:
     """What draws the posteriors of sets, as --sampler of infer.py.
     NUTS takes about two minutes a galaxy."""
     sets: str = ",".join(PUBLISHED_SETS)
-    """Yield sets of the galaxies of `sets`."""
+    """Yield sets of the galaxies of `sets` and `sets-and-errors`."""
     n_galaxies: int = 200
     """Galaxies, of all sets together; of `power`, of each case."""
     n_stars: int = 100

@@ -9,6 +9,7 @@ from the priors.) Each galaxy is a line of shared_errors_STUDY.jsonl, from which
 that was stopped goes on; the summary is in shared_errors_STUDY.json and .md.
 """
 
+import contextlib
 import itertools
 import json
 import sys
@@ -129,15 +130,14 @@ def main(config: Config) -> dict:
 
 
 def read_rows(path: Path) -> list[dict]:
-    """Galaxies of an earlier run. A line that was cut off leaves the file, too."""
+    """Galaxies of an earlier run; lines that were cut off are removed from the file."""
     text, rows = path.read_text(encoding="utf-8") if path.exists() else "", []
-    for line in (lines := text.splitlines(keepends=True)):
-        try:
+    for line in text.splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
             rows.append(json.loads(line))
-        except json.JSONDecodeError:  # the next row would be added to this line
-            with whole_file(path) as file:
-                file.write_text("".join(lines[: len(rows)]), encoding="utf-8")
-            break
+    if (whole := "".join(json.dumps(row) + "\n" for row in rows)) != text:
+        with whole_file(path) as file:
+            file.write_text(whole, encoding="utf-8")
     return rows
 
 

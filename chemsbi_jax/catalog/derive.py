@@ -1,5 +1,6 @@
 """Columns made from other columns: conversions, and errors from two columns."""
 
+import re
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -13,6 +14,8 @@ from chemsbi_jax.catalog.error_columns import Source
 from chemsbi_jax.catalog.expressions import Expression
 from chemsbi_jax.catalog.plausible import is_null
 from chemsbi_jax.errors import CatalogError
+
+COSMIC_TIME = re.compile(r"cosmic_time\([^()]*\)")  # alone: it gives Gyr
 
 Numbers = Float[np.ndarray, " star"]
 # magnitudes of an age by its unit; the ranges do not overlap
@@ -92,8 +95,8 @@ def derive(
         values = {c: _raw(source, c, key) for c in conversion.columns}
         result = conversion.evaluate(values) + np.zeros(len(source.ids))
         unit, note = age_unit, ""
-        if "cosmic_time(" in conversion.text:
-            unit = "Gyr"  # that of `cosmic_time`, whatever --age-unit is
+        if COSMIC_TIME.fullmatch(conversion.text):
+            unit = "Gyr"  # that of the function, whatever --age-unit is
         elif age_unit == AUTO or key not in ("age", "birth_time"):
             unit, note = _unit_of_time(key, conversion, result)
         notes += [note] if note else []

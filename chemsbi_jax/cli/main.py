@@ -36,7 +36,8 @@ Exit code 0: done; 2: the input cannot be used; 3: done, with warnings and --str
 COMPARE = "Compare yield sets: posteriors, evidences and stacking weights for a table."
 NUTS = """Sample a galaxy and all of its stars with NUTS, for comparison; for few stars.
 
-Writes summary.json, posterior.nc and, if the chains converged, a figure."""
+Writes summary.json, posterior.nc and, if the chains converged, a figure.
+Exit code 3: the chains did not converge, with --strict."""
 MOCK = "Make a table of mock stars of one galaxy with known parameters."
 SIMULATE = "Simulate stars with parameters drawn from a prior."
 TRAIN = "Train an emulator or a posterior network."

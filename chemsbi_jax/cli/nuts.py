@@ -71,11 +71,12 @@ def summarise(
 ) -> dict:
     """Content of summary.json, with the block "convergence"."""
     left_out = stars.ids[result.posterior.checks["left_out"]].tolist()
+    checks = result.posterior.checks | {"left_out": left_out}
     warnings = [of_left_out(left_out)] if left_out else []
     if not result.convergence["converged"]:
         warnings.append(why_not(result.convergence))
     return results.summary(
-        result.posterior,
+        result.posterior._replace(checks=checks),
         n_stars=len(stars.values),
         n_used=len(stars.values) - len(left_out),
         warnings=warnings,

@@ -30,6 +30,11 @@ FURTHER_EMBEDDING = (160, 3)  # with 15 abundances: the files stay below 1 MB
 def main(config: NpeFlags) -> dict:
     """Train and measure; returns the metrics."""
     check_flags(config, n_test=2, n_epochs=1, steps_per_epoch=1, batch_size=1)
+    if config.recipe == "reference" and config.stars != "fixed":
+        raise InputError(
+            "Expected --stars fixed with --recipe reference, whose network is for such "
+            f"stars; got --stars {config.stars}."
+        )
     made_of = load_spec(weights_folder(config.emulator), "emulator")
     watch = Stopwatch(config.quiet)
     key_test, key_stored, key_train = jax.random.split(jax.random.key(config.seed), 3)
@@ -104,11 +109,7 @@ def with_stars(
     """The recipe for the stars that the flags set, with these abundances."""
     if config.stars == "fixed":
         return recipe
-    if config.recipe == "reference":
-        raise InputError(
-            "Expected --stars fixed with --recipe reference, whose network is for such "
-            f"stars; got --stars {config.stars}."
-        )
+
     measure = networks.AnyErrors(config.stars, config.dated, tuple(abundances))
     size, fit = networks.SplineFlow(), recipe.fit
     if config.stars == "any":  # many more kinds of stars

@@ -129,7 +129,7 @@ def _result(state: FitState) -> FitResult:
     if done and not np.isfinite(float(state.best_loss)):
         raise ConvergenceError(
             f"Expected a finite held-out loss; got none in {done} epochs of training. "
-            "Lower the learning rate."
+            "Are all training data finite, and is the learning rate low enough?"
         )
     losses = (np.asarray(x[:done]) for x in (state.train_loss, state.held_out_loss))
     return FitResult(state.best_params, *losses)

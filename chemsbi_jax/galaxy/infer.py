@@ -60,9 +60,9 @@ def infer_galaxy(
             from the stars. Stars that are too uninformative for a network
             (`find_uninformative`) are excluded from the first two.
         n_draws: draws from the result.
-        forward: theta (..., 6) -> abundances [dex], for "exact" and "robust". "flow"
-            subtracts its mean error, which is measured with it (`mean_score`); without,
-            that adds up to a few tenths of sigma at 1000 stars.
+        forward: theta (..., 6) -> abundances [dex], for "exact" and "robust". With it,
+            "flow" measures and subtracts its own mean error (`mean_score`). Otherwise
+            this error adds up to a few tenths of sigma at 1000 stars.
         quiet: no progress bar of these two, and of more than `STREAM_FROM` stars, which
             go through `stream_galaxy`.
 

@@ -62,6 +62,14 @@ from chemsbi_jax.types import AMORTISED, GalaxyPosterior, Method, Stars
 from chemsbi_jax.yields import load_yields
 
 N_PRIOR_DRAWS = 2000
+NO_REPETITION = (
+    "A repetition of the method exact with other draws found no posterior, so that the "
+    "two were not compared. Repeat the run with another seed."
+)
+NO_HALF = (
+    "The even or the odd rows of the table have no posterior by themselves, so that "
+    "the halves were not compared: the stars are few, or the model does not fit them."
+)
 
 
 class GuidedAnswer(NamedTuple):
@@ -216,13 +224,13 @@ def _comparisons(
     if found.answer.posterior.method != "robust":  # else "exact" is the other method
         try:  # independent draws from the same first guess
             other = infer_guided(keys.other, networks, stars[0]).posterior
-        except InputError as error:
+        except InputError:
             other = None
-            failed.append(f"Other draws of the method exact failed: {error}")
+            failed.append(NO_REPETITION)
     try:
         halves = guided_halves(keys.halves, networks, stars[1])
-    except InputError as error:
-        failed.append(f"Even and odd rows of the table were not compared: {error}")
+    except InputError:
+        failed.append(NO_HALF)
     return other, halves, failed
 
 

@@ -205,7 +205,7 @@ class Inference:
             folder: made if it is not there.
             truth: marked in the figures, if known.
             command: the command that repeats the run, for report.html.
-            drawn: the figures of `draw_figures`, if they are at hand.
+            drawn: all figures of `draw_figures`, if at hand; others are deleted.
 
         Returns:
             The content of summary.json.

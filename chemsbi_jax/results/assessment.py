@@ -39,9 +39,9 @@ def verdict(summary: Mapping) -> Verdict:
     """Whether the interval of `summary` (the content of summary.json) can be quoted.
 
     Red: no star is used, the result is not a number, the exact method did not converge,
-    no parameters explain more than 25 % of the stars, or
-    the stars do not fit the model. Amber: a check failed, the checks or the result lack
-    some of the stars, fewer than `FEW_STARS` stars are used, or there is a warning.
+    more than 25 % of the stars are explained by no parameters, or the stars do not fit
+    the model. Amber: a check failed, the checks or the result lack some of the stars,
+    fewer than `FEW_STARS` stars are used, or there is a warning.
     Green: else. If there is an interval with shared errors, its own `model_fit` decides
     about red, and a misfit of the other model is amber. Stars that scatter less than
     their errors allow are amber, as the interval is too wide rather than too narrow.

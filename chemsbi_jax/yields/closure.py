@@ -140,8 +140,8 @@ def _explosions(part: Part, m: Models) -> Iterator[str]:
     table = zip(m.masses, m.masses - m.ejected, _exploded(part, m), strict=True)
     for star, left, exploded in table:
         if exploded and left > MAX_REMNANT * star:
-            yield f"{star:g} Msun explode, but leave {left:.3g} Msun, as if there "
-            "were no wind"
+            what = "as if there were no wind"
+            yield f"{star:g} Msun explode, but leave {left:.3g} Msun, {what}"
         if exploded and left < MIN_REMNANT and star <= IMF_M_MAX:
             yield f"{star:g} Msun leave {left:.3g} Msun, less than a neutron star"
 

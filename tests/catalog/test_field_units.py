@@ -99,6 +99,9 @@ def test_log_ages_and_scale_factors_are_converted(tmp_path):
         stars = read(path, columns="birth_time=cosmic_time(a)", age_unit=unit).stars
         # Planck 2015: the Universe was 5.86 Gyr old at redshift 1
         np.testing.assert_allclose(stars.birth_time, 5.86, atol=0.01)
+    columns = "birth_time=cosmic_time(a)*1000"
+    stars = read(path, columns=columns, age_unit="Myr").stars
+    np.testing.assert_allclose(stars.birth_time, 5.86, atol=0.01)
 
 
 @pytest.mark.parametrize("n", [5, N])

@@ -126,6 +126,11 @@ FLAGS = {
     "mock of 1.5": ("make_mock", ["--n", 1.5], "--n"),
     "mock without noise": ("make_mock", ["--sigma", 0], "--sigma above 0"),
     "infinite noise": ("make_mock", ["--sigma", "inf"], "--sigma to be finite"),
+    "recipe of others": (
+        "train_npe",
+        ["--recipe", "reference", "--stars", "any", *OUT],
+        "Expected --stars fixed with --recipe reference",
+    ),
     "unknown yields": ("make_mock", ["--yields", "tgn"], "Unknown yields 'tgn'"),
     "no yield file": ("make_mock", ["--yields", "no.json"], "cannot read the yield"),
     "yields of nobody": ("make_mock", ["--yields", "~nobody-here/a.json"], "cannot re"),

@@ -85,3 +85,12 @@ def test_stars_that_the_model_does_not_have_are_left_out(script):
     found = born_stars(galaxies, 0)
     np.testing.assert_array_equal(found.values[:, 0], [0.0, 1.0, 3.0, 5.0])
     assert all(len(x) == 4 for x in jax.tree.leaves(found))
+
+
+def test_a_resumed_study_keeps_whole_lines(tmp_path):
+    """A row behind a line that was cut off would be lost with it."""
+    read_rows, path = load_script("shared_errors").read_rows, tmp_path / "rows.jsonl"
+    assert read_rows(path) == []
+    path.write_text('{"name": 1}\n{"na{"name": 2}\n{"name": 3}')
+    assert read_rows(path) == [{"name": 1}, {"name": 3}]
+    assert path.read_text() == '{"name": 1}\n{"name": 3}\n'

@@ -30,11 +30,7 @@ FURTHER_EMBEDDING = (160, 3)  # with 15 abundances: the files stay below 1 MB
 def main(config: NpeFlags) -> dict:
     """Train and measure; returns the metrics."""
     check_flags(config, n_test=2, n_epochs=1, steps_per_epoch=1, batch_size=1)
-    if config.recipe == "reference" and config.stars != "fixed":
-        raise InputError(
-            "Expected --stars fixed with --recipe reference, whose network is for such "
-            f"stars; got --stars {config.stars}."
-        )
+    _require_recipe(config)
     made_of = load_spec(weights_folder(config.emulator), "emulator")
     watch = Stopwatch(config.quiet)
     key_test, key_stored, key_train = jax.random.split(jax.random.key(config.seed), 3)
@@ -73,6 +69,14 @@ def main(config: NpeFlags) -> dict:
     if not config.quiet:
         print(f"held-out log density {metrics['log_prob']:.4f} nats; {watch.seconds} s")
     return metrics
+
+
+def _require_recipe(config: NpeFlags) -> None:
+    if config.recipe == "reference" and config.stars != "fixed":
+        raise InputError(
+            "Expected --stars fixed with --recipe reference, whose network is for such "
+            f"stars; got --stars {config.stars}."
+        )
 
 
 def emulator_for(config: NpeFlags) -> Emulator:

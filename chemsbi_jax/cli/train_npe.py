@@ -56,9 +56,8 @@ def main(config: NpeFlags) -> dict:
             checkpoint=checkpoint,
             quiet=config.quiet,
         )
-    metrics = measure(key_test, npe, forward, recipe, config) | {
-        "seconds": watch.seconds
-    }
+    metrics = measure(key_test, npe, forward, recipe, config)
+    metrics |= {"seconds": watch.seconds}
     spec = describe(config, made_of, metrics)
     networks.save_npe(config.out, npe, recipe, spec)
     plots.save_figure(

@@ -273,7 +273,7 @@ def prefixes(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Numbers of stars, means and widths of prefixes; the last entry is the result.
 
-    The prefixes of a large table are those of a random subset in a random order.
+    Stars come in a random order: a table may be sorted. Large tables: a random subset.
 
     Args:
         key: determines the draws and the order.
@@ -288,10 +288,10 @@ def prefixes(
     key_rows, key_order, key_table, key_infer = jax.random.split(key, 4)
     npe, forward = networks
     if subset is None:
+        table = table.in_order(_generator(key_order).permutation(table.n_stars))
         n, means, sds = prefixes_of_table(key_infer, npe, table, method, forward)
         means[-1], sds[-1] = galaxy.mean, galaxy.sd
         return n, means, sds
-    # the rows of a subset are random, but in the order of the table
     part = some_stars(key_rows, stars, limits.n_prefixes)
     part = part.take(_generator(key_order).permutation(len(part.values)))
     table = prepare(key_table, npe, part)

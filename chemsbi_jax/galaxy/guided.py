@@ -144,14 +144,17 @@ def guided_halves(
 def guided_prefixes(
     key: Key[Array, ""], networks: Networks, stars: Stars, galaxy: GalaxyPosterior
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Numbers of stars 1, 10, 100, ..., means and widths; the last is the result.
+    """Numbers of random stars 1, 10, ..., means and widths; the last is the result.
 
     A number of stars whose posterior does not converge has NaN, a gap in the figure.
     """
     n = len(stars.values)
+    key_order, key_infer = jax.random.split(key)
+    order = np.random.default_rng(np.asarray(jax.random.key_data(key_order)))
+    stars = stars.take(order.permutation(n))  # a table may be sorted
     numbers = [10**i for i in range(7) if 10**i < n]
     each = [
-        _moments_of_first(key, networks, stars, k)  # key reuse: common random numbers
+        _moments_of_first(key_infer, networks, stars, k)  # key reuse: common numbers
         for k in numbers
     ]
     each.append((np.asarray(galaxy.mean), np.asarray(galaxy.sd)))

@@ -142,7 +142,7 @@ class Inference:
         return plots.plot_galaxy(self.posterior, truth, moments, self.others)
 
     def plot_convergence(self, truth: Truth | None = None) -> "Figure":
-        """Mean and width of the posterior of the first 1, 2, 5, 10, ... stars."""
+        """Mean and width of the posterior of 1, 2, 5, 10, ... random stars."""
         from chemsbi_jax import plots
 
         method = self.posterior.method

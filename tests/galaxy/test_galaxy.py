@@ -12,7 +12,7 @@ import chemsbi_jax as cs
 from chemsbi_jax import priors
 from chemsbi_jax.errors import CatalogError
 from chemsbi_jax.galaxy import stream_galaxy
-from chemsbi_jax.galaxy.infer import infer_prefixes
+from chemsbi_jax.galaxy.infer import infer_prefixes, prefixes_of_table, prepare
 from chemsbi_jax.types import GalaxyPosterior
 from helpers.exact_galaxy import (
     as_stars,
@@ -125,6 +125,16 @@ def test_prefixes_end_with_all_stars(exact_npe):
     np.testing.assert_allclose(sds[-1] / sd, 1.0, atol=0.01)
     mean, covariance = exact_posterior(stars.take(slice(None, 5)))
     np.testing.assert_allclose((means[2] - mean) / sds[2], 0.0, atol=0.02)
+
+
+def test_prefixes_of_another_order(exact_npe):
+    stars = exact_stars((-2.1, -2.6), 60)
+    key_table, key = jax.random.split(jax.random.key(1))
+    table = prepare(key_table, exact_npe, stars).in_order(np.arange(60)[::-1])
+    _, means, sds = prefixes_of_table(key, exact_npe, table)
+    for i, n in ((2, 5), (-1, 60)):
+        mean, _ = exact_posterior(stars.take(slice(60 - n, None)))
+        np.testing.assert_allclose((means[i] - mean) / sds[i], 0.0, atol=0.02)
 
 
 def test_unknown_method(exact_npe):

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.galaxy.amortised.flow import grid_posterior
@@ -41,6 +41,13 @@ class StarTable(NamedTuple):
         """The table with only some of its stars, for the same compiled programs."""
         n = int(rows[: self.n_stars].sum())
         return self._replace(is_star=self.is_star & rows, n_stars=n)
+
+    def in_order(self, order: Int[np.ndarray, " star"]) -> "StarTable":
+        """The table with its stars in this order of their row numbers."""
+        rows = np.arange(len(self.is_star))
+        rows[: self.n_stars] = order
+        names = ("inputs", "is_star", "means", "covariances")
+        return self._replace(**{k: np.asarray(getattr(self, k))[rows] for k in names})
 
     def first(self, n: int) -> "StarTable":
         """The table with only its first stars."""

@@ -112,7 +112,6 @@ def with_stars(
     """The recipe for the stars that the flags set, with these abundances."""
     if config.stars == "fixed":
         return recipe
-
     measure = networks.AnyErrors(config.stars, config.dated, tuple(abundances))
     size, fit = networks.SplineFlow(), recipe.fit
     if config.stars == "any":  # many more kinds of stars

@@ -210,7 +210,7 @@ def save_yield_emulator(folder: Path, emulator: YieldEmulator, spec: Mapping) ->
     Args:
         folder: has emulator.safetensors and emulator.json of `emulator.base`.
         emulator: what is saved; its base is not written again.
-        spec: see `artifacts.save_weights`.
+        spec: see `save_weights`.
     """
     full = {
         "factors": list(YIELD_FACTORS),
@@ -227,7 +227,7 @@ def load_yield_emulator(name: str | os.PathLike = "tng") -> YieldEmulator:
     """Shipped weights "tng" (default), or those in a folder with its emulator.
 
     Raises:
-        artifacts.WeightsError: unknown name, a folder without a factor network, or
+        WeightsError: unknown name, a folder without a factor network, or
             weights that do not fit this package or the emulator in the folder.
     """
     base = load_emulator(name)

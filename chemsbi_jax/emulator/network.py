@@ -151,7 +151,7 @@ def train_emulator(
             epoch.
         checkpoint: folder for a resumable state.
         quiet: no progress bar.
-        on_epoch: see `train.fit`; gets an `Emulator` instead of its arrays.
+        on_epoch: see `compute.train.fit`; gets an `Emulator` instead of its arrays.
         names: of the columns of `abundances`.
 
     Returns:
@@ -247,7 +247,7 @@ def _loss(emulator: Emulator, batch: tuple[Array, Array]) -> Array:
 
 
 def save_emulator(folder: Path, emulator: Emulator, spec: Mapping) -> None:
-    """Write emulator.safetensors and emulator.json (see `artifacts.save_weights`)."""
+    """Write emulator.safetensors and emulator.json (see `save_weights`)."""
     hidden = list(_widths(emulator)[:-1])
     about = {"hidden": hidden, "abundances": list(emulator.abundances)}
     save_weights(folder, "emulator", emulator, {**about, **spec})
@@ -259,7 +259,7 @@ def load_emulator(name: str | os.PathLike = "tng") -> Emulator:
     Shipped are "tng", "tng-any", "tng-legacy" and "nkt13-k10-w7".
 
     Raises:
-        artifacts.WeightsError: unknown name, or weights that do not fit this package.
+        WeightsError: unknown name, or weights that do not fit this package.
     """
     refuse_forked_process()
     folder = weights_folder(name)

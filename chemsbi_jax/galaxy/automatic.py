@@ -21,6 +21,7 @@ from chemsbi_jax.galaxy.infer import (
     prepare,
 )
 from chemsbi_jax.galaxy.networks import Networks
+from chemsbi_jax.galaxy.rows import host_generator, random_rows
 from chemsbi_jax.options import Limits
 from chemsbi_jax.types import AMORTISED, GalaxyPosterior, Method, Stars
 
@@ -180,11 +181,7 @@ def some_stars(key: Key[Array, ""], stars: Stars, n: int) -> Stars:
     n_all = len(stars.values)
     if n_all <= n:
         return stars
-    return stars.take(np.sort(_generator(key).choice(n_all, n, replace=False)))
-
-
-def _generator(key: Key[Array, ""]) -> np.random.Generator:
-    return np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    return stars.take(random_rows(key, n_all, n))
 
 
 def try_exact(
@@ -288,12 +285,12 @@ def prefixes(
     key_rows, key_order, key_table, key_infer = jax.random.split(key, 4)
     npe, forward = networks
     if subset is None:
-        table = table.in_order(_generator(key_order).permutation(table.n_stars))
+        table = table.in_order(host_generator(key_order).permutation(table.n_stars))
         n, means, sds = prefixes_of_table(key_infer, npe, table, method, forward)
         means[-1], sds[-1] = galaxy.mean, galaxy.sd
         return n, means, sds
     part = some_stars(key_rows, stars, limits.n_prefixes)
-    part = part.take(_generator(key_order).permutation(len(part.values)))
+    part = part.take(host_generator(key_order).permutation(len(part.values)))
     table = prepare(key_table, npe, part)
     n, means, sds = prefixes_of_table(key_infer, npe, table, method, forward)
     means, sds = np.vstack([means, galaxy.mean]), np.vstack([sds, galaxy.sd])

@@ -21,7 +21,7 @@ from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.amortised.table import StarTable
 from chemsbi_jax.galaxy.infer import infer_galaxy, infer_table
 from chemsbi_jax.galaxy.networks import Networks
-from chemsbi_jax.galaxy.rows import random_rows
+from chemsbi_jax.galaxy.rows import host_generator, random_rows
 from chemsbi_jax.galaxy.single_stars import predict_stars
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.npe.noise import observe_like
@@ -152,8 +152,8 @@ def model_stars(
     key_theta, key_noise, key_rows = jax.random.split(key, 3)
     mean = np.asarray(galaxy.mean, np.float32)
     prior, clean = _draw_model(key_theta, networks.npe, networks.forward, mean)
-    rows = np.random.default_rng(np.asarray(jax.random.key_data(key_rows)))
-    table = stars.take(rows.integers(len(stars.values), size=N_REFERENCE))
+    rows = host_generator(key_rows).integers(len(stars.values), size=N_REFERENCE)
+    table = stars.take(rows)
     # with the noise of all: the programs do not depend on the number of good ones
     model = observe_like(key_noise, table, prior, clean)
     good = np.asarray(np.isfinite(clean).all(axis=-1))

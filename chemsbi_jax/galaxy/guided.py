@@ -33,6 +33,7 @@ from chemsbi_jax.galaxy.grid import draw_from_grid
 from chemsbi_jax.galaxy.infer import N_GALAXY_DRAWS
 from chemsbi_jax.galaxy.networks import Networks
 from chemsbi_jax.galaxy.result import to_posterior
+from chemsbi_jax.galaxy.rows import host_generator
 from chemsbi_jax.galaxy.star_checks import check_stars
 from chemsbi_jax.types import GalaxyChecks, GalaxyPosterior, Stars
 
@@ -150,8 +151,8 @@ def guided_prefixes(
     """
     n = len(stars.values)
     key_order, key_infer = jax.random.split(key)
-    order = np.random.default_rng(np.asarray(jax.random.key_data(key_order)))
-    stars = stars.take(order.permutation(n))  # a table may be sorted
+    order = host_generator(key_order).permutation(n)
+    stars = stars.take(order)  # a table may be sorted
     numbers = [10**i for i in range(7) if 10**i < n]
     each = [
         _moments_of_first(key_infer, networks, stars, k)  # key reuse: common numbers

@@ -9,7 +9,7 @@ from chemsbi_jax.priors import Prior
 from chemsbi_jax.types import GalaxyPosterior, Stars
 
 STEEPEST = 3.0
-"""Largest change of an abundance [dex] for a change of one of either parameter.
+"""Largest derivative of an abundance [dex] with respect to either parameter.
 
 An abundance is the logarithm of a mean yield. With the slope it changes by the log10 of
 a mass below 100, so by 2 at most, and with log10_n_ia by 1. The emulator's largest

@@ -191,7 +191,7 @@ def check_guided(keys: Keys, run: Run, stars: Stars, found: GuidedAnswer) -> Che
         culprits = None
         if galaxy.method == "exact" and is_flagged:
             culprits = leave_out(keys.leave_out, networks, some, limits.n_leave_out)
-    agree = other and compare(galaxy, other)
+    agree = None if other is None else compare(galaxy, other)
     label = "exact, other draws" if galaxy.method == "exact" else "exact"
     checks = Checks(
         method=galaxy.checks,

@@ -20,6 +20,7 @@ from chemsbi_jax.galaxy.checks import StarDraws
 from chemsbi_jax.galaxy.guided import guided_prefixes
 from chemsbi_jax.galaxy.hierarchical import HierarchicalPosterior
 from chemsbi_jax.galaxy.networks import Networks
+from chemsbi_jax.galaxy.rows import host_generator
 from chemsbi_jax.inference.checks import Checks
 from chemsbi_jax.inference.rows import add_rows, save_rows
 from chemsbi_jax.inference.shared import shared_block, shared_draws, shared_figures
@@ -181,7 +182,7 @@ class Inference:
 
     def _predicted(self) -> Float[np.ndarray, "draw star element"]:
         clean = np.swapaxes(self.draws.predicted, 0, 1)
-        draw = np.random.default_rng(np.asarray(jax.random.key_data(self._keys.noise)))
+        draw = host_generator(self._keys.noise)
         noise = draw.standard_normal(clean.shape, np.float32)
         return clean + np.nan_to_num(self.stars.errors) * noise
 

@@ -33,7 +33,7 @@ MEASUREMENTS = {"one error": OneError, "any errors": AnyErrors}
 
 
 def save_npe(folder: Path, npe: Npe, config: NpeConfig, spec: Mapping) -> None:
-    """Write npe.safetensors and npe.json (see `artifacts.save_weights`)."""
+    """Write npe.safetensors and npe.json (see `save_weights`)."""
     full = {
         "flow": _to_spec(FLOWS, config.flow),
         "measure": _to_spec(MEASUREMENTS, config.measure),
@@ -67,7 +67,7 @@ def load_npe(name: str | os.PathLike = "tng-any") -> Npe:
             with errors of 0.05 dex, "nkt13-k10-w7" for 15 abundances, or a folder.
 
     Raises:
-        artifacts.WeightsError: unknown name, or weights that do not fit this package.
+        WeightsError: unknown name, or weights that do not fit this package.
     """
     refuse_forked_process()
     folder = weights_folder(name)

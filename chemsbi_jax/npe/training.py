@@ -106,7 +106,7 @@ def train_npe(
             error up once for each star, while that of the local ones stays as it is.
         checkpoint: folder for a resumable state.
         quiet: no progress bar.
-        on_epoch: see `train.fit`; gets an `Npe` instead of its arrays.
+        on_epoch: see `compute.train.fit`; gets an `Npe` instead of its arrays.
 
     Returns:
         The network, and the losses per epoch: mean -log density of the latents.

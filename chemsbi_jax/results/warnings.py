@@ -69,10 +69,7 @@ def _of_model(checks: Mapping) -> list[str]:
 def of_left_out(ids: Sequence[str]) -> str:
     """The warning of stars that no parameters explain."""
     some = ", ".join(ids[:N_NAMED]) + (", ..." if len(ids) > N_NAMED else "")
-    return (
-        "Stars that no parameters explain, excluded from the result and from the "
-        f"checks: {len(ids)} ({some})."
-    )
+    return f"Stars that no parameters explain, which are not used: {len(ids)} ({some})."
 
 
 def _of_agreement(checks: Mapping) -> list[str]:

@@ -47,6 +47,7 @@ from chemsbi_jax.galaxy.grid import (
     draw_from_grid,
 )
 from chemsbi_jax.galaxy.result import grid_checks, mean_error, to_posterior
+from chemsbi_jax.galaxy.rows import random_rows
 from chemsbi_jax.galaxy.star_checks import check_stars
 from chemsbi_jax.npe.model import Npe, features
 from chemsbi_jax.storage.files import package_version
@@ -199,10 +200,8 @@ def _first_grid(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Origin, factor and mean score, from the flow's answer for some of the stars."""
     key_rows, key_stars, key_model = jax.random.split(key, 3)
-    rows = np.arange(blocks.n_stars)
-    if blocks.n_stars > GUESS_STARS:  # a table may be sorted, so not its first rows
-        draw = np.random.default_rng(np.asarray(jax.random.key_data(key_rows)))
-        rows = np.sort(draw.choice(blocks.n_stars, GUESS_STARS, replace=False))
+    # a table may be sorted, so not its first rows
+    rows = random_rows(key_rows, blocks.n_stars, GUESS_STARS)
     inputs, is_star = pad(blocks.npe, blocks.inputs[rows])
     gaussian = gaussian_product(key_stars, blocks.npe, inputs, is_star)
     table, score = (inputs, is_star), None

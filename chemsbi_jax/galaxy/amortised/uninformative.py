@@ -6,10 +6,10 @@ each star. Whether a star is used depends on what is measured and how well, neve
 values: to choose stars by their values would bias the product.
 
 The limit is empirical: galaxies of 300 stars with few abundances or large errors at
-(-2.1, -2.6) and (-2.6, -3.3), flow beside exact. Without the limit, the
-flow diverged for stars with neon alone. Above
-it, with 0.2 to 0.3 dex in two to eight abundances, the flow stays within two sigma. C
-and N alone (0.4 to 0.6) are the exception: three sigma and more.
+(-2.1, -2.6) and (-2.6, -3.3), flow beside exact. Without the limit,
+the flow diverged for stars with neon alone. Above it, with 0.2 to 0.3 dex in two to
+eight abundances, the flow stays within two sigma. C and N alone (0.4 to 0.6) are the
+exception: three sigma and more.
 """
 
 import jax

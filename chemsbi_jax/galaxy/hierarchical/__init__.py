@@ -69,7 +69,7 @@ class Keys(NamedTuple):
 class FitKeys(NamedTuple):
     """One key for each random step of the fit."""
 
-    some: Key[Array, ""]
+    subset: Key[Array, ""]
     mode: Key[Array, ""]
     misfit: Key[Array, ""]
 
@@ -90,7 +90,7 @@ class Case(NamedTuple):
     model: Model
     readings: Star
     galaxy: Galaxy
-    some: StarSubset
+    subset: StarSubset
     budget: dict  # `width_budget`
 
     def check(
@@ -98,7 +98,7 @@ class Case(NamedTuple):
     ) -> Check:
         """The predictive check of these draws of psi."""
         network, width = self.trained.network, self.settings.outlier_width
-        checked = padded(self.some.stars, self.galaxy.layout, self.galaxy.ratio)
+        checked = padded(self.subset.stars, self.galaxy.layout, self.galaxy.ratio)
         return predictive_check(key, network, self.model, checked, latents, width)
 
     def result(
@@ -170,7 +170,7 @@ def hierarchical_posterior(
     latents = draw_psi(keys.draws, trained.network, galaxy, n_draws)
     whole = latents[:, :N_GLOBAL].std(axis=0)
     budget = width_budget(keys.budget, trained.network, galaxy, whole)
-    some = _random_rows(fit.some, readings)
+    some = _random_rows(fit.subset, readings)
     case = Case(trained, settings, factors, model, readings, galaxy, some, budget)
     check = case.check(keys.check, latents)
     may_be_drawn = check.is_near or settings.sampler == "nuts"
@@ -213,7 +213,7 @@ def _with_likelihood(
     quiet: bool,
 ) -> HierarchicalPosterior:
     """The mode of psi, draws of NUTS if that is the sampler, and the alarm."""
-    some = case.some
+    some = case.subset
     place = some.stars, case.model, case.galaxy.layout
     is_nuts = case.settings.sampler == "nuts"
     # chains of a coarsened posterior start at its own mode
@@ -243,7 +243,7 @@ def _by_nuts(
     quiet: bool,
 ) -> tuple[Float[np.ndarray, "kept psi"], dict]:
     """Draws of NUTS and their checks."""
-    some = case.some
+    some = case.subset
     place, n = (some.stars, case.model, case.galaxy.layout), len(some.rows)
     power = case.settings.likelihood_power(n)
     if power < 1.0:

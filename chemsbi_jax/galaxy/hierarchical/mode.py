@@ -25,7 +25,7 @@ from chemsbi_jax.galaxy.hierarchical.star import Model, Star
 from chemsbi_jax.galaxy.hierarchical.whitening import make_whitening
 from chemsbi_jax.types import AnyArray
 
-ROUNDS_WITHOUT_OUTLIERS, ROUNDS = 2, 6  # without outliers, and at most in all
+ROUNDS_WITHOUT_OUTLIERS, ROUNDS = 2, 6  # at the start; at most in all
 FIRST_SCATTER = 1.5  # prior widths: no star is far off at the start
 REACH = 5.0  # widths of a round in each whitened coordinate
 CLOSE = 0.1  # gain of a round that ends the search [nats]
@@ -72,9 +72,9 @@ def find_shared_mode(
             round ended, which takes four times as long.
         power: factor of the log likelihood, see `SharedErrors.model_stars`.
         with_curvature: the covariance of the result is the inverse curvature at the
-            mode. It is too small in a direction in which the density has
-            over 1.8 times the width of the coordinates (`FLATTEST`). False: it is that
-            of the coordinates, which takes no further gradients.
+            mode. It is too small in a direction in which the density has over 1.8 times
+            the width of the coordinates (`FLATTEST`). False: it is that of the
+            coordinates, which takes no further gradients.
         quiet: no progress bar.
     """
     without_outliers = dataclasses.replace(

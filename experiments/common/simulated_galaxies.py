@@ -9,14 +9,13 @@ from jaxtyping import Array, Float, Key
 
 import chemsbi_jax as cs
 from chemsbi_jax import priors
-from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
+from chemsbi_jax.constants import N_GLOBAL
+from chemsbi_jax.galaxy.hierarchical.local_modes import N_LOCAL
 from chemsbi_jax.galaxy.hierarchical.mock import LIMIT
 from chemsbi_jax.galaxy.hierarchical.shared import Shared, unpack
 from chemsbi_jax.galaxy.hierarchical.star import EDGE
 from chemsbi_jax.simulator.blocks import simulate_blocks
 from common.shared_galaxies import Galaxies, default_model, empty_stars, like_stars
-
-N_LOCAL = len(PARAMETERS) - N_GLOBAL
 
 
 class Keys(NamedTuple):
@@ -55,14 +54,14 @@ def simulate_galaxies(
             come from their prior. There are no outliers.
         quiet: no progress bars.
     """
+    sets = {name: cs.load_yields(name) for name in names}  # refuses unknown names
     keys = Keys(*jax.random.split(key, len(Keys._fields)))
     galaxy = jax.random.normal(keys.galaxy, (size.n_galaxies, 1, N_GLOBAL))[:, 0]
     shared = _draw_errors(keys.errors, galaxy, with_errors)
     theta = _parameters(keys.local, shared, size.n_stars)
     labels = np.array([names[i % len(names)] for i in range(size.n_galaxies)])
     clean = np.empty((*theta.shape[:2], len(cs.ABUNDANCES)))
-    for name in names:
-        yields = cs.load_yields(name)
+    for name, yields in sets.items():
         columns = [yields.abundances.index(a) for a in cs.ABUNDANCES]
         rows = theta[labels == name].reshape(-1, theta.shape[-1])
         made = simulate_blocks(rows, yields, cs.CLEAN, quiet)

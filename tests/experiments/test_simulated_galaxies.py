@@ -12,6 +12,7 @@ from chemsbi_jax import priors
 from chemsbi_jax.galaxy.hierarchical.star import EDGE
 
 N_STARS = 4000
+FAR = 4.5  # standard errors: the largest of 16 values is beyond it in 1 of 10,000 runs
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +46,9 @@ def test_zero_points_and_scatter_are_in_the_values(shared):
     sd = np.sqrt(0.05**2 + np.asarray(shared.variance)[:, :-1])
     error = sd / np.sqrt(N_STARS)
     shift = np.nanmean(values, axis=1) - 0.3 - np.asarray(shared.zero_points)[:, :-1]
-    assert np.abs(shift / error).max() < 4.5
+    assert np.abs(shift / error).max() < FAR
     ratio = np.nanstd(values, axis=1) / sd
-    np.testing.assert_allclose(ratio, 1.0, atol=5.0 / np.sqrt(2 * N_STARS))
+    np.testing.assert_allclose(ratio, 1.0, atol=FAR / np.sqrt(2 * N_STARS))
 
 
 def test_local_parameters_have_the_population(shared):
@@ -60,7 +61,7 @@ def test_local_parameters_have_the_population(shared):
     inside = np.abs(mean) + 3 * width < EDGE  # else the ends cut the distribution
     assert inside.any()
     shift = (local.mean(axis=0) - mean) / (width / np.sqrt(N_STARS))
-    assert np.abs(shift[inside]).max() < 4.5
+    assert np.abs(shift[inside]).max() < FAR
     assert np.abs(local).max() <= EDGE + 0.05  # float32, at the ends of the priors
 
 

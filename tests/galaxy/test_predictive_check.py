@@ -1,4 +1,4 @@
-"""The mock galaxies of the predictive check, all at once, are those made one by one."""
+"""The predictive check: its mock galaxies, all at once, and its parts of the stars."""
 
 from pathlib import Path
 
@@ -10,10 +10,10 @@ import chemsbi_jax as cs
 from chemsbi_jax.constants import SHARED_FACTORS
 from chemsbi_jax.emulator import load_yield_emulator
 from chemsbi_jax.galaxy import hierarchical as h
+from chemsbi_jax.galaxy.hierarchical import posterior
 from chemsbi_jax.galaxy.hierarchical.mock import draw_stars, is_population_held
 from chemsbi_jax.galaxy.hierarchical.network import summarise
 from chemsbi_jax.galaxy.hierarchical.population_form import draw_form
-from chemsbi_jax.galaxy.hierarchical.posterior import _summaries
 from chemsbi_jax.galaxy.hierarchical.shared import make_layout
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star
 from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
@@ -39,11 +39,14 @@ def test_all_mock_galaxies_at_once(key):
     counts = np.array([1.0] * (N_STARS - 2) + [0.0] * 2, np.float32)
 
     i = np.asarray(CHECK, np.uint32)
-    place = model, layout, like, counts, WIDTH
-    own, mocks = _summaries(key_mocks, i, trained.network, psi, *place)
+    parts = jax.tree.map(lambda x: np.stack([x, x[::-1]]), like)
+    place = model, layout, like, parts, counts, WIDTH
+    own, mocks = posterior._summaries(key_mocks, i, trained.network, psi, *place)
 
     read = jax.jit(lambda stars, counts: summarise(trained.network, stars, counts))
-    np.testing.assert_allclose(own, read(like, counts), atol=ROUNDING)
+    for j in range(2):
+        expected = read(jax.tree.map(lambda x, j=j: x[j], parts), counts)
+        np.testing.assert_allclose(own[j], expected, atol=ROUNDING)
 
     @jax.jit
     def draw(key, psi):
@@ -71,3 +74,37 @@ def test_the_order_of_the_table_does_not_matter():
         assert found.is_converged
         assert found.posterior.checks["predictive_p"] > 0.05
         assert found.posterior.checks["predictive_distance"] < 1.5
+
+
+def numbered_stars(n):
+    """Stars whose readings are their numbers."""
+    of_each = np.broadcast_to(np.arange(n, dtype=np.float32)[:, None], (n, 9))
+    return Star(of_each, of_each, of_each, of_each[:, 0], of_each)
+
+
+@pytest.mark.parametrize("n", [257, 600, 2048])
+def test_the_parts_have_all_stars_of_a_table(key, n):
+    some = h._random_rows(key, numbered_stars(n))
+    numbers = some.parts.values[..., 0]
+    assert numbers.shape == (h.N_PARTS, h.MOST_STARS)
+    assert len(np.unique(numbers)) == n
+    for part in numbers:
+        assert len(np.unique(part)) == h.MOST_STARS
+    np.testing.assert_array_equal(some.stars.values[:, 0], some.rows)
+    np.testing.assert_array_equal(numbers[0], some.rows)
+
+
+def test_a_small_table_is_checked_whole(key):
+    some = h._random_rows(key, numbered_stars(200))
+    assert some.parts is None
+    np.testing.assert_array_equal(some.rows, np.arange(200))
+
+
+def test_the_median_part_counts():
+    draw = np.random.default_rng(0)
+    mocks = draw.normal(size=(512, 20))
+    near, far = np.zeros((5, 20)), np.full((5, 20), 5.0)
+    few = posterior._compare(np.concatenate([near, far[:4]]), mocks)
+    most = posterior._compare(np.concatenate([near[:4], far]), mocks)
+    assert few.p > 0.5
+    assert most.p < 0.01

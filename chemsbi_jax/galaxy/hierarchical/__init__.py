@@ -75,10 +75,12 @@ class FitKeys(NamedTuple):
 
 
 class StarSubset(NamedTuple):
-    """Random stars, for the slow steps: predictive check, mode, NUTS, alarm."""
+    """Random stars, for the slow steps: mode, NUTS, alarm, mock galaxies."""
 
     rows: Int[np.ndarray, " row"]
     stars: Star
+    # (part, star): of more stars, that many a part, of which this is the first one
+    parts: Star | None
 
 
 class Case(NamedTuple):
@@ -99,7 +101,9 @@ class Case(NamedTuple):
         """The predictive check of these draws of psi."""
         network, width = self.trained.network, self.settings.outlier_width
         checked = padded(self.subset.stars, self.galaxy.layout, self.galaxy.ratio)
-        return predictive_check(key, network, self.model, checked, latents, width)
+        parts = self.subset.parts
+        task = network, self.model, checked, latents, width
+        return predictive_check(key, *task, parts)
 
     def result(
         self, latents: Float[np.ndarray, "draw psi"], check: Check, extra: dict
@@ -116,6 +120,7 @@ class Case(NamedTuple):
 
 
 DEFAULT = SharedErrors()
+N_PARTS = 8  # of the predictive check: all stars of a table of 2048
 
 
 @in_float32
@@ -144,9 +149,9 @@ def hierarchical_posterior(
         factors: names of the yield factors.
         n_draws: of the network; NUTS keeps 200 or 300 of each of four chains.
         most_stars: of more stars, that many random ones, as the shared errors make the
-            width; `checks["n_subset"]` then has the number. The predictive check, the
-            mode, NUTS and the alarm take at most 256 random ones of these
-            (`checks["n_alarm"]`, `checks["n_nuts"]`).
+            width; `checks["n_subset"]` then has the number. The mode, NUTS and the
+            alarm take at most 256 random ones of these (`checks["n_alarm"]`,
+            `checks["n_nuts"]`), the predictive check eight times as many.
         quiet: no progress bar.
 
     Returns:
@@ -193,14 +198,18 @@ def _subset(key: Key[Array, ""], stars: Stars, n: int) -> Stars:
 
 
 def _random_rows(key: Key[Array, ""], readings: Star) -> StarSubset:
-    """At most `MOST_STARS` of the stars."""
-    rows = np.sort(np.asarray(_some_of(key, len(readings.values))))
-    return StarSubset(rows, jax.tree.map(lambda x: x[rows], readings))
+    """At most `MOST_STARS` of the stars, and `N_PARTS` such parts of more stars."""
+    n = len(readings.values)
+    if n <= MOST_STARS:
+        return StarSubset(np.arange(n), readings, None)
+    order = np.resize(np.asarray(_shuffled(key, n)), (N_PARTS, MOST_STARS))
+    parts = jax.tree.map(lambda x: x[np.sort(order)], readings)
+    return StarSubset(np.sort(order[0]), jax.tree.map(lambda x: x[0], parts), parts)
 
 
 @quick_jit
-def _some_of(key: Key[Array, ""], n: int) -> Int[Array, " some"]:
-    return jax.random.permutation(key, n)[:MOST_STARS]
+def _shuffled(key: Key[Array, ""], n: int) -> Int[Array, " star"]:
+    return jax.random.permutation(key, n)
 
 
 def _with_likelihood(
@@ -271,7 +280,7 @@ def _with_misfit(
     The mode is used, not the mean: in 44 dimensions the mean lies far from the mode
     and fits no star.
     """
-    rows, readings = some
+    rows, readings = some.rows, some.stars
     fit = fit_stars(readings, model, layout, psi)
     outliers = rows[fit.outliers()].tolist()
     checks = result.posterior.checks | {"outliers": outliers, "n_alarm": len(rows)}

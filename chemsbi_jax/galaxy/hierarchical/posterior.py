@@ -139,6 +139,7 @@ def predictive_check(
     galaxy: Galaxy,
     psi: Float[np.ndarray, "draw psi"],
     outlier_width: float | Float[AnyArray, ""],
+    parts: Star | None = None,
 ) -> Check:
     """Posterior predictive check in the features of the network and in mean readings.
 
@@ -152,12 +153,17 @@ def predictive_check(
         key: determines the mock galaxies.
         network: of the shared parameters.
         model: forward model and prior.
-        galaxy: its stars and priors. Of a larger galaxy, take random stars: a table may
-            be sorted, and its first rows differ from mock galaxies.
+        galaxy: its stars and priors; the mock galaxies have as many stars, with the
+            errors and gaps of these.
         psi: draws of the latents, of which evenly spread ones are taken.
         outlier_width: of the outliers' abundances [dex].
+        parts: of a larger galaxy, random stars (part, star): as many a part as `galaxy`
+            has. Their median distance counts, as that of one part depends on which
+            stars it has. Default: the stars of `galaxy`.
     """
-    args = model, galaxy.layout, galaxy.stars, galaxy.counts, outlier_width
+    if parts is None:
+        parts = jax.tree.map(lambda x: x[None], galaxy.stars)
+    args = model, galaxy.layout, galaxy.stars, parts, galaxy.counts, outlier_width
     some = np.linspace(0, len(psi) - 1, MAX_CHECKS * N_CHECKED).round().astype(int)
     drawn = np.clip(psi[some], -LIMIT, LIMIT).astype(np.float32)
     check, mocks = Check(0.0, np.inf), []
@@ -168,23 +174,28 @@ def predictive_check(
         task = np.asarray(i, np.uint32), network, part, *args
         found = _summaries(key, *task)  # key reuse: `i` is folded into it
         mocks.append(np.asarray(found[1]))
-        check = _check_parts(np.asarray(found[0]), np.concatenate(mocks))
+        check = _check_both(np.asarray(found[0]), np.concatenate(mocks))
     return check
 
 
-def _check_parts(own: np.ndarray, mocks: np.ndarray) -> Check:
+def _check_both(own: np.ndarray, mocks: np.ndarray) -> Check:
     """The checks in all features but the number of stars, and in the mean readings."""
-    parts = slice(None, -1), MEANS
-    checks = [_compare(own[part], mocks[:, part]) for part in parts]
+    kinds = slice(None, -1), MEANS
+    checks = [_compare(own[:, kind], mocks[:, kind]) for kind in kinds]
     p = min(1.0, len(checks) * min(check.p for check in checks))
     return Check(p, max(check.distance for check in checks))
 
 
 def _compare(own: np.ndarray, mocks: np.ndarray) -> Check:
-    """Mahalanobis distances in the directions in which half of the mocks vary most."""
+    """Mahalanobis distances in the directions in which half of the mocks vary most.
+
+    Args:
+        own: features of the parts of the galaxy, whose median distance is taken.
+        mocks: those of the mock galaxies.
+    """
     half = len(mocks) // 2
     varies = mocks[:half].std(axis=0) > SMALLEST_WIDTH
-    own, mocks = own[varies], mocks[:, varies]
+    own, mocks = own[:, varies], mocks[:, varies]
     centre, width = mocks[:half].mean(axis=0), mocks[:half].std(axis=0)
     units = (mocks - centre) / width
     _, values, axes = np.linalg.svd(units[:half], full_matrices=False)
@@ -192,7 +203,7 @@ def _compare(own: np.ndarray, mocks: np.ndarray) -> Check:
     place = units[half:] @ axes[:N_DIRECTIONS].T / scale
     mine = ((own - centre) / width) @ axes[:N_DIRECTIONS].T / scale
     others = np.sqrt((place**2).sum(axis=1))
-    distance = float(np.sqrt((mine**2).sum()))
+    distance = float(np.median(np.sqrt((mine**2).sum(axis=1))))
     p = (1 + int((others >= distance).sum())) / (1 + len(others))
     return Check(p, distance / float(np.median(others)))
 
@@ -206,10 +217,11 @@ def _summaries(
     model: Model,
     layout: Layout,
     like: Star,
+    parts: Star,
     counts: Float[AnyArray, " star"],
     outlier_width: float | Float[AnyArray, ""],
-) -> tuple[Float[Array, " feature"], Float[Array, "galaxy feature"]]:
-    """Summaries of the stars, and of mock galaxies at each psi, for check `i`.
+) -> tuple[Float[Array, "part feature"], Float[Array, "galaxy feature"]]:
+    """Summaries of the parts, and of mock galaxies at each psi, for check `i`.
 
     All galaxies at once: a loop over them takes three times as long.
     """
@@ -221,13 +233,13 @@ def _summaries(
         stars, born = draw_stars(key_stars, *task, form)
         return stars.values, born
 
-    def read(values: Array, born: Array) -> Array:
-        return summarise(network, like._replace(values=values), born * counts)
-
     keys = jax.random.split(jax.random.fold_in(key, i), len(psi))
     values, born = jax.vmap(draw)(keys, psi)
-    # the stars are one more galaxy, so that the networks are compiled once
-    values = jnp.concatenate([like.values[None], values])
-    born = jnp.concatenate([jnp.ones_like(born[:1]), born])
-    found = jax.vmap(read)(values, born)
-    return found[0], found[1:]
+    mocks = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(psi), *x.shape)), like)
+    mocks = mocks._replace(values=values)
+    # the parts are further galaxies, so that the networks are compiled once
+    stars = jax.tree.map(lambda *x: jnp.concatenate(x), parts, mocks)
+    n = len(parts.values)
+    counted = jnp.concatenate([jnp.tile(counts, (n, 1)), born * counts])
+    found = jax.vmap(summarise, in_axes=(None, 0, 0))(network, stars, counted)
+    return found[:n], found[n:]

@@ -43,6 +43,7 @@ def run_chains(
     sizes: ChainSizes,
     quiet: bool,
     own: Any = None,
+    name: str = "nuts",
 ) -> tuple[Float[np.ndarray, "chain draw all"], int]:
     """Kept coordinates, in float64, and the number of divergent steps.
 
@@ -54,13 +55,14 @@ def run_chains(
         quiet: no progress bar.
         own: field of the density -> values that differ between the chains, with a
             leading axis of chains.
+        name: of the progress bar.
     """
     keys, at = jax.random.split(key, len(start)), jnp.asarray(start, jnp.float32)
     own = own or {}
     state = _on_all_devices(_start)((keys, at, own), density, sizes)
     total = sizes.n_warmup + sizes.n_draws
     parts, n_divergent = [], 0
-    with tqdm(total=total, desc="nuts", unit="step", disable=quiet) as bar:
+    with tqdm(total=total, desc=name, unit="step", disable=quiet) as bar:
         for done in range(0, total, BLOCK):
             state, places, diverged = _on_all_devices(_steps)(
                 (state, at, own), density, sizes

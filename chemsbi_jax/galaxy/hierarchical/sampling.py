@@ -106,16 +106,17 @@ def sample_psi(
     shape = sizes.n_chains, len(mode.psi)
     at = FIRST_SPREAD * np.asarray(jax.random.normal(keys.start, shape))
     first = FIRST._replace(n_chains=sizes.n_chains)
-    at, _ = run_chains(keys.first, density, at, first, quiet, own)
+    at, _ = run_chains(keys.first, density, at, first, quiet, own, "nuts, first steps")
     psi, covariance = density.whitening.psi_on_host(at), mode.covariance
-    for key_run in jax.random.split(keys.chains, MOST_RUNS):
+    for i, key_run in enumerate(jax.random.split(keys.chains, MOST_RUNS), 1):
         each = psi.reshape(-1, shape[1])
         spread = np.cov(each, rowvar=False)
         covariance = (1.0 - CURVED) * spread + CURVED * covariance
         axes = make_whitening(each.mean(axis=0), covariance)
         density = density._replace(whitening=axes)
         at = axes.coordinates(psi[:, -1])
-        at, n_divergent = run_chains(key_run, density, at, sizes, quiet, own)
+        run = key_run, density, at, sizes, quiet, own
+        at, n_divergent = run_chains(*run, f"nuts, run {i}")
         psi = axes.psi_on_host(at)
         found = PsiChains(psi, *_convergence(psi), n_divergent, n_points, fewest)
         if found.is_converged:

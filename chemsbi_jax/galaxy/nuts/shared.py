@@ -118,7 +118,8 @@ def sample_shared(
     shape = sizes.n_chains, N_LOCAL * len(stars.values)
     noise = FIRST_SPREAD * np.asarray(jax.random.normal(key_start, shape))
     start = np.concatenate([density.whitening.coordinates(psi[:, -1]), noise], axis=1)
-    at, n_divergent = run_chains(key_run, density, start, sizes, quiet)
+    run = key_run, density, start, sizes, quiet
+    at, n_divergent = run_chains(*run, name="nuts, all stars")
     at = at[..., : psi.shape[-1]]
     return Chains(density.whitening.psi_on_host(at), n_divergent)
 

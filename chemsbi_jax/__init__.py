@@ -1,4 +1,4 @@
-"""The IMF slope and the SN Ia rate of a galaxy from the chemistry of its stars."""
+"""The IMF slope and number of SNe Ia of a galaxy from the chemistry of its stars."""
 
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from common.brute_force import GRID_SIDE, brute_evidence
-from common.guides import against_flow, flow_line
+from common.guides import against_flow, both, flow_line
 from common.recovery import fits_of_sets, recovery_table
 from scipy.stats import chi2
 from tqdm import tqdm
@@ -247,15 +247,16 @@ def report(found: dict) -> str:
         for r in found["brute"]
     ]
     lines += [
-        f"- {r['set']}, {r['n']} stars: exact less NUTS {np.round(r['shift'], 3)} "
-        f"sigma, widths {np.round(r['width'], 3)}, converged {r['converged']}"
+        f"- {r['set']}, {r['n']} stars: `exact` minus NUTS: "
+        f"{both(r['shift'], '+.3f')} sigma; ratios of the widths "
+        f"{both(r['width'], '.3f')}; NUTS {'' if r['converged'] else 'not '}converged"
         for r in found["nuts"]
     ]
     lines += [
         f"- {r['set']}, {r['abundances']} abundances, {r['galaxies']} galaxies of "
         f"{r['n']} stars: {r['within_68']:.0%} within 68 %, {r['within_95']:.0%} "
-        f"within 95 %, mean pull {np.round(r['pull_mean'], 2)}, rms pull "
-        f"{np.round(r['pull_rms'], 2)}, effective draws {r['effective_draws']:.0f}"
+        f"within 95 %, mean pulls {both(r['pull_mean'], '+.2f')}, rms pulls "
+        f"{both(r['pull_rms'], '.2f')}, effective draws {r['effective_draws']:.0f}"
         for r in found["coverage"]
     ]
     lines += [flow_line(r) for r in found["flow"]]

@@ -1,4 +1,4 @@
-"""The IMF slope and the SN Ia rate of a galaxy from a table of its stars.
+"""The IMF slope and number of SNe Ia of a galaxy from a table of its stars.
 
 Writes report.html, summary.json, posterior.nc, posterior.ecsv and figures into --out:
 

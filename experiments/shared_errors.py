@@ -271,7 +271,7 @@ def table(rows: list[dict], summary: dict) -> str:
     """Markdown: one line a galaxy, and the coverage below."""
     lines = [
         "| stars | alpha_imf | log10_n_ia | distance [sd] | chi2 | predictive p "
-        "| gain [nats] | r-hat of NUTS; stars that count |",
+        "| gain [nats] | r-hat of NUTS; weight in stars |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for r in rows:
@@ -287,10 +287,9 @@ def table(rows: list[dict], summary: dict) -> str:
         cells = (r["name"], *pairs, away, chi2, checks, gained, r_hat)
         lines.append(f"| {' | '.join(cells)} |")
     if summary.get("n"):
-        inside = {k: v["joint"] for k, v in summary["inside"].items()}
-        lines.append(
-            f"\n{summary['n']} galaxies with a truth; share inside regions: {inside}."
-        )
+        each = [f"{100 * v['joint']:.0f}" for v in summary["inside"].values()]
+        lines.append("\nThe regions of 68 and 95 % contain the truth of ")
+        lines[-1] += f"{' and '.join(each)} % of {summary['n']} galaxies."
     for pair, chi2 in summary["agreement"].items():
         lines.append(f"\nDifference of {pair}: chi2 {chi2:.1f} of two parameters.")
     return "\n".join(lines) + "\n"

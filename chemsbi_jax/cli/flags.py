@@ -153,7 +153,8 @@ class MockFlags(CacheFlags):
     sigma: float = 0.05
     """Noise of every abundance [dex]."""
     yields: str = "tng"
-    """Yield set: tng, alternative, alternative-reference, or a table of your own."""
+    """Yield set: tng, alternative, alternative-reference;
+    three parts such as nkt13+k10+w7; or a table of your own."""
     emulator: str | None = None
     """Networks to use in place of the simulator: tng, tng-legacy, or a folder."""
     seed: int = 2
@@ -171,7 +172,8 @@ class SimulateFlags(CacheFlags):
     prior: Literal["paper", "wide", "mixed"] = "paper"
     """Prior of the parameters; mixed: the one that emulators are trained on."""
     yields: str = "tng"
-    """Yield set: tng, alternative, alternative-reference, or a table of your own."""
+    """Yield set: tng, alternative, alternative-reference;
+    three parts such as nkt13+k10+w7; or a table of your own."""
     physics: Literal["clean", "legacy"] = "clean"
     """Physics preset."""
     out: Path = Path("runs/simulations")
@@ -191,14 +193,16 @@ class EmulatorFlags(CacheFlags):
     out: Path = Path("runs/emulator")
     """Folder for weights, figures and records."""
     yields: str = "tng"
-    """Yield set: tng, alternative, alternative-reference, or a table of your own."""
+    """Yield set: tng, alternative, alternative-reference;
+    three parts such as nkt13+k10+w7; or a table of your own."""
     physics: Literal["clean", "legacy"] = "clean"
     """Physics preset of the simulations."""
     free_yields: bool = False
     """Train the network of the yield factors;
     the emulator in --out is trained first if there is none."""
     recipe: Literal["default", "reference"] = "default"
-    """Ours, or that of Buck+ 2025 (100-40, batch 64, 20 epochs, wide prior only)."""
+    """Ours, or that of Buck+ 2025: two layers of 100 and 40 units, batches of 64 stars,
+    20 epochs, and the wide prior only."""
     n_simulations: int | None = None
     """Training simulations; None is 2,000,000, and 600,000 pairs of free yields."""
     n_test: int = 20_000

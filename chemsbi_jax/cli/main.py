@@ -29,7 +29,7 @@ def _command(name: str, about: str, **default: Any) -> Any:
     return tyro.conf.subcommand(name, description=about, **default)
 
 
-INFER = """Infer the IMF slope and the SN Ia rate of a galaxy from a table of stars.
+INFER = """Infer the IMF slope and number of SNe Ia of a galaxy from a table of stars.
 
 Writes report.html, summary.json, posterior.nc, posterior.ecsv and figures into --out.
 Exit code 0: done; 2: the input cannot be used; 3: done, with warnings and --strict."""
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = tyro.cli(
         Command,
         prog="chemsbi",
-        description="The IMF slope and the SN Ia rate of a galaxy from its stars.",
+        description="The IMF slope and number of SNe Ia of a galaxy from its stars.",
         args=arguments,
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
     )

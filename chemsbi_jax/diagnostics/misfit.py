@@ -26,7 +26,7 @@ class Misfit(NamedTuple):
 
     p_value: float  # that a galaxy of the model differs at least as much
     is_flagged: bool
-    mean_residual: np.ndarray  # (element,) dex, observed less expected
+    mean_residual: np.ndarray  # (element,) dex, observed minus expected
     mean_error: np.ndarray  # (element,) dex, its standard error
     text: str
     abundances: tuple[str, ...] = ABUNDANCES  # names of the elements' axis
@@ -121,7 +121,7 @@ def misfit_test(
 def _mean_difference(
     dex: Float[np.ndarray, "star element"], model: Float[np.ndarray, "model element"]
 ) -> tuple[Float[np.ndarray, " element"], Float[np.ndarray, " element"]]:
-    """Mean of what was observed less that of the model, and its error [dex]."""
+    """Mean of what was observed minus that of the model, and its error [dex]."""
     n, n_model = (np.isfinite(x).sum(axis=0) for x in (dex, model))
     count, n_model = np.maximum(n, 1), np.maximum(n_model, 1)
     mean = np.nansum(dex, axis=0) / count

@@ -40,7 +40,7 @@ class ModelFit(NamedTuple):
     flagged: bool  # True: it does not
     p_value: float  # that a galaxy of the model differs at least as much
     text: str  # the same as a sentence
-    mean_residual_dex: dict[str, float]  # abundance -> observed less expected [dex]
+    mean_residual_dex: dict[str, float]  # abundance -> observed minus expected [dex]
 
 
 class Agreement(NamedTuple):

@@ -43,7 +43,7 @@ class SetRecord(NamedTuple):
     flagged: bool = False  # the misfit alarm
     p_value: float = float("nan")
     text: str = ""  # of the alarm
-    residual: Mapping[str, float | None] = {}  # observed less expected [dex]
+    residual: Mapping[str, float | None] = {}  # observed minus expected [dex]
     residual_error: Mapping[str, float | None] = {}  # dex
     left_out: Sequence[int] = ()  # rows that no parameters explain
     seconds: Mapping[str, float] = {}

@@ -86,7 +86,7 @@ def _residual_table(found: Any) -> str:
         *(f"elpd {a} [nat a star]" for a in names),
     ]  # fmt: skip
     text = (
-        "Mean residuals (observed less expected), and log predictive density of each "
+        "Mean residuals (observed minus expected), and log predictive density of each "
         "abundance given the others."
     )
     return f"{text}\n\n{_table(head, rows)}"

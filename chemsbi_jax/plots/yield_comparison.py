@@ -57,7 +57,7 @@ def plot_yield_residuals(
     residuals: Mapping[str, Mapping[str, float | None]],
     errors: Mapping[str, Mapping[str, float | None]],
 ) -> Figure:
-    """Mean residual of each abundance, observed less expected, for each set.
+    """Mean residual of each abundance, observed minus expected, for each set.
 
     Args:
         residuals: set -> abundance -> dex.

@@ -1,8 +1,10 @@
 """The exact method with and without the proposals of a posterior network."""
 
+from collections.abc import Sequence
+
 import jax
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Array, Float, Key
 
 import chemsbi_jax as cs
 from chemsbi_jax.galaxy.any_yields import YieldModel
@@ -14,7 +16,7 @@ from chemsbi_jax.galaxy.networks import Networks
 def against_flow(
     key: Key[Array, ""], model: YieldModel, stars: cs.Stars, n_seeds: int
 ) -> dict:
-    """Shift [sigma] and ratio of the widths: without a network less with the network.
+    """Shift [sigma] and ratio of the widths: without the network minus with it.
 
     Both use the same forward model. Each is repeated with other draws; the mean of the
     repeats has the error that their scatter gives.
@@ -57,10 +59,16 @@ def against_flow(
 
 def flow_line(row: dict) -> str:
     """A row of `against_flow` as a line of a list."""
-    shift, error = (np.round(row[k], 3) for k in ("shift", "shift_error"))
+    shift, error = both(row["shift"], "+.3f"), both(row["shift_error"], ".3f")
+    alone, guided = both(row["scatter"], ".3f"), both(row["scatter_flow"], ".3f")
     return (
-        f"- {row['set']}, {row['n']} stars: exact without less exact with the network "
-        f"{shift} ± {error} sigma, mean of {row['seeds']} seeds each; scatter of one "
-        f"run {np.round(row['scatter'], 3)} and {np.round(row['scatter_flow'], 3)} "
-        f"sigma; widths {np.round(row['width'], 3)}"
+        f"- {row['set']}, {row['n']} stars: `exact` without the network minus `exact` "
+        f"with it: {shift} sigma, with errors of {error}, from the means of "
+        f"{row['seeds']} seeds each; scatter of single runs: {alone} sigma without the "
+        f"network, {guided} with it; ratios of the widths {both(row['width'], '.3f')}"
     )
+
+
+def both(values: Sequence[float] | Float[np.ndarray, " 2"], form: str) -> str:
+    """The numbers of alpha_imf and log10_n_ia."""
+    return " and ".join(f"{x:{form}}" for x in values)

@@ -149,6 +149,6 @@ def _about_fits(rows: list[dict]) -> list[str]:
         return [text]
     middle, low, high = (np.quantile(differences, q) for q in (0.5, 0.0, 1.0))
     return [
-        f"{text} ln Z by Laplace's method less ln Z: median {middle:+.1f}, "
+        f"{text} ln Z by Laplace's method minus ln Z: median {middle:+.1f}, "
         f"{low:+.1f} to {high:+.1f} nat."
     ]

@@ -54,7 +54,7 @@ def load_galaxies(key: Key[Array, ""], n: int, seed: int) -> dict:
             "TNG yields, the reference's 200 stars",
             "stars/chempy_tng_200.ecsv",
             "Made by the reference's emulator of the real Chempy, noise included; "
-            "fitted with the legacy weights, which have Chempy's numerical accidents.",
+            "fitted with the legacy weights, which have Chempy's numerical errors.",
             is_legacy=True,
         ),
         "chempy-alternative": _noise_free_table(key_noise),

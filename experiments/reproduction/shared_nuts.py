@@ -147,8 +147,8 @@ def report_shared(rows: list[dict]) -> str:
         if "chi2_nuts" in row:
             each = ", ".join(f"{row[f'chi2_{s}']:.2f} ({s})" for s in SAMPLERS)
             lines.append(
-                f"\n{row['set']}, {row['n']} stars: chi2 of the truth {each}; 95 % "
-                "of right intervals are below 5.99."
+                f"\n{row['set']}, {row['n']} stars: chi2 of the truth {each}; "
+                "chi2 of a right interval is below 5.99 in 95 % of cases."
             )
     return "\n".join(lines) + "\n"
 

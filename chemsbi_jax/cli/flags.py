@@ -201,8 +201,8 @@ class EmulatorFlags(CacheFlags):
     """Train the network of the yield factors;
     the emulator in --out is trained first if there is none."""
     recipe: Literal["default", "reference"] = "default"
-    """Ours, or that of Buck+ 2025: two layers of 100 and 40 units, batches of 64 stars,
-    20 epochs, and the wide prior only."""
+    """Ours, or that of Buck+ 2025:
+    layers of 100 and 40 units, batches of 64 stars, 20 epochs, and the wide prior."""
     n_simulations: int | None = None
     """Training simulations; None is 2,000,000, and 600,000 pairs of free yields."""
     n_test: int = 20_000

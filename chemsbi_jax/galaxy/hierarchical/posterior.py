@@ -29,9 +29,9 @@ from chemsbi_jax.galaxy.hierarchical.star import Model, Star
 from chemsbi_jax.types import AnyArray
 
 N_AT_ONCE = 1000  # draws of one program, and of each block's width
-N_CHECKED = 256  # mock galaxies of a check
+N_CHECKED = 128  # mock galaxies of a check
 # while p < CLEAR_P, further N_CHECKED mock galaxies are made, at most MAX_CHECKS times
-CLEAR_P, MAX_CHECKS = 0.5, 4
+CLEAR_P, MAX_CHECKS = 0.5, 8
 MAX_DISTANCE = 2.5  # beyond it, the network is not used
 N_DIRECTIONS = 12  # of the summaries, those that vary most
 # mean readings of a galaxy in its summary, which ends with the number of its stars

@@ -71,5 +71,11 @@ def raise_for_rows(
     if len(rows) == 0:
         return
     where = f"{name}, row {rows[0] + 1} (id {str(ids[rows[0]])!r}), column {column!r}"
-    more = f" The same in {len(rows) - 1} more rows." if len(rows) > 1 else ""
+    further = counted(len(rows) - 1, "more row")
+    more = f" The same in {further}." if len(rows) > 1 else ""
     raise CatalogError(f"{where}: {problem}{more}")
+
+
+def counted(n: int, noun: str) -> str:
+    """A number with its noun: "1 row", "2 rows"."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -97,7 +97,7 @@ def read_table(
         if str(error).startswith(str(path)):
             raise
         raise CatalogError(
-            f"{path}: cannot be read as a table: {error}. Give a whole {SUPPORTED}."
+            f"{path}: cannot be read as a table: {str(error).rstrip('.')}."
         ) from error
     except Exception as error:  # each parser fails in its own way, down to IndexError
         reason = " ".join(str(error).split())[:300] or type(error).__name__

@@ -45,6 +45,7 @@ DIFFER = "their abundances differ by far more than the errors"
 ALIKE = 1.5  # the same measure, for rows of one star
 SHARE_REPEATED, MOST_ROWS = 0.2, 50  # of the rows; rows of one star
 CHANCE = 1e-3  # expected pairs of alike rows by accident, below which they are one star
+FAR_MORE = 3.0  # of these pairs and one; then there is a warning
 
 Rows = Bool[np.ndarray, " star"]
 Numbers = tuple[Float[np.ndarray, "star value"], Float[np.ndarray, "star value"]]
@@ -247,15 +248,29 @@ def _same_place(
 def _same_numbers(
     _table: Table, _columns: Mapping[str, str], rows: np.ndarray, numbers: Numbers
 ) -> tuple[np.ndarray, str]:
-    """Labels of rows, alike where all numbers are; not where this may be chance."""
+    """Labels of rows, alike where all numbers are; not where this may be chance.
+
+    How often two different stars have the same number in a column is estimated from
+    the rows without their copies.
+    """
     alone = np.arange(len(rows))
     content = np.nan_to_num(np.concatenate(numbers, axis=1)[rows], nan=99.0)
-    n = len(rows)
-    chance = n * (n - 1) / 2.0
-    for column in content.T:
-        share = np.unique(column, return_counts=True)[1] / max(n, 1)
-        chance *= float((share**2).sum())
-    if n < 2 or chance > CHANCE:
-        return alone, ""
     hashes = np.array([hash(row.tobytes()) for row in content])  # quicker than sorting
-    return np.unique(hashes, return_inverse=True)[1].reshape(-1), ""
+    first, labels = np.unique(hashes, return_index=True, return_inverse=True)[1:]
+    n, n_copies = len(rows), len(rows) - len(first)
+    if n_copies == 0:
+        return alone, ""
+    pairs = len(first) * (len(first) - 1) / 2.0
+    chance = n * (n - 1) / 2.0
+    for column in content[first].T:
+        counts = np.unique(column, return_counts=True)[1].astype(float)
+        chance *= ((counts * (counts - 1) / 2.0).sum() + 1.0) / (pairs + 1.0)
+    if chance <= CHANCE:
+        return labels.reshape(-1), ""
+    if n_copies < FAR_MORE * (chance + 1.0):
+        return alone, ""
+    return alone, (
+        f"{n_copies} rows have the same abundances and errors as an earlier row, where "
+        f"chance makes {chance:.2g}, but count as different stars. If they are copies, "
+        "remove them, or add a column of ids."
+    )

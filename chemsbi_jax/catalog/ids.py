@@ -8,7 +8,7 @@ from astropy.table import Column, Table
 from jaxtyping import Bool
 
 from chemsbi_jax.catalog.cells import column_of, data_of, mask_of
-from chemsbi_jax.errors import CatalogError
+from chemsbi_jax.errors import CatalogError, counted
 
 IDS = ("star_id", "id", "name", "star", "source_id", "object_id", "apogee_id",
        "sobject_id")  # fmt: skip
@@ -74,6 +74,11 @@ def read_ids(name: str, table: Table, column: str | None) -> Ids:
         notes.append(
             f"{int(marked.sum())} rows have no id ({column} is {example}): each counts "
             "as a star."
+        )
+    if blank.any():
+        notes.append(
+            f"{counted(int(blank.sum()), 'row')} without an id in {column}: each "
+            "counts as a star."
         )
     return Ids(np.where(blank | marked, row_names, text), tuple(notes))
 

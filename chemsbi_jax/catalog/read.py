@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool
 
 from chemsbi_jax.catalog.column_names import KEYS, Choice, choose_columns
 from chemsbi_jax.catalog.columns import (
@@ -29,6 +30,7 @@ from chemsbi_jax.catalog.surveys import SURVEYS, Survey
 from chemsbi_jax.catalog.text_tables import NOTES
 from chemsbi_jax.catalog.times import read_birth_times
 from chemsbi_jax.catalog.unused_columns import note_unused
+from chemsbi_jax.catalog.user_columns import abundances_without
 from chemsbi_jax.catalog.values import present_columns, read_abundances
 from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.errors import CatalogError, CatalogWarning
@@ -117,9 +119,11 @@ def read_catalog(
     """
     opened = _open(Path(path), options, abundances)
     source, survey = opened.source, opened.choice.survey
-    stars, notes, doubts = _measure(opened, options)
+    stars, no_iron, notes, doubts = _measure(opened, options)
     cuts, impossible = find_cuts(source, survey if options.quality else None)
-    cuts["no abundance is observed"] = np.asarray(~stars.observed.any(axis=1))
+    empty = np.asarray(~stars.observed.any(axis=1))
+    cuts["[X/H] is observed, but not [Fe/H]"] = empty & no_iron
+    cuts["no abundance is observed"] = empty
     reasons, dropped, repeats = drop_rows(source, cuts, (stars.values, stars.errors))
     used = np.ones(len(stars.ids), bool)
     used[dropped.rows - 1] = False
@@ -170,6 +174,7 @@ class _Read(NamedTuple):
     """All rows of a table."""
 
     stars: Stars
+    no_iron: Bool[np.ndarray, " row"]  # as in `Measured`
     notes: list[str]
     warnings: list[str]
 
@@ -186,7 +191,7 @@ def _open(
             f"Expected a default error between 0 and {LARGEST:g} dex; got {error}."
         )
     columns = AbundanceNames(abundances)
-    without = _without(options.without, columns)
+    without = abundances_without(options.without, columns)
     presets = [preset for preset in SURVEYS if preset.name == options.survey]
     table = read_table(path, options.hdu, presets[0].hdu if presets else None)
     name = str(path)
@@ -218,7 +223,7 @@ def _open(
 
 def _measure(opened: _Opened, options: CatalogOptions) -> _Read:
     source, survey = opened.source, opened.choice.survey
-    without = _without(options.without, source.abundances)
+    without = abundances_without(options.without, source.abundances)
     measured = read_abundances(
         source,
         survey,
@@ -246,7 +251,8 @@ def _measure(opened: _Opened, options: CatalogOptions) -> _Read:
         values, measured.errors, observed, times.birth_time, times.e_birth_time,
         source.ids, measured.fe_covariance, source.abundances,
     )  # fmt: skip
-    return _Read(stars, [*notes, *sun], [*measured.warnings, *times.warnings])
+    doubts = [*measured.warnings, *times.warnings]
+    return _Read(stars, measured.no_iron, [*notes, *sun], doubts)
 
 
 def _on_our_scale(
@@ -287,14 +293,3 @@ def _not_followed(opened: _Opened, options: CatalogOptions) -> tuple[str, ...]:
     limits = opened.choice.limits
     followed = {c for key, c in limits.items() if find_limits(opened.source, key)[1]}
     return not_followed(opened.source, opened.names, used | followed)
-
-
-def _without(text: str, abundances: tuple[str, ...]) -> list[str]:
-    names = [word.strip().lower() for word in text.split(",") if word.strip()]
-    unknown = [name for name in names if name not in abundances]
-    if unknown:
-        raise CatalogError(
-            f"Expected --without with some of {', '.join(abundances)}; got "
-            f"{', '.join(unknown)}."
-        )
-    return names

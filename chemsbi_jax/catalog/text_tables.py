@@ -216,7 +216,7 @@ def _guess_cause(n_header: int, counts: np.ndarray, delimiter: str) -> str:
             f"; all rows have {counts[0]} cells, so a name is missing in the header or "
             "is extra"
         )
-    return ""
+    return "; complete this row, with empty cells for missing values"
 
 
 def _without_last(line: str, delimiter: str, n_cells: int) -> str:

@@ -8,10 +8,12 @@ from chemsbi_jax.catalog.meaning import meaning_of
 from chemsbi_jax.catalog.plausible import ENOUGH, MANY, Numbers, often
 from chemsbi_jax.catalog.time_names import ln_age
 from chemsbi_jax.catalog.user_columns import flag, label
-from chemsbi_jax.errors import CatalogError
+from chemsbi_jax.constants import T_END
+from chemsbi_jax.errors import CatalogError, counted
 
 LOG_YEARS = (7.5, 10.3)
 FEW = 3  # rows
+FAR = 2.0  # sigma outside of the range
 
 
 def check_times(
@@ -90,3 +92,26 @@ def _doubt_times(
             "unit."
         )
     return tuple(warnings)
+
+
+def beyond_range(
+    source: StarTable, key: str, times: Numbers, sigma: Numbers
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """A note, or a warning, of times outside of the range in which a star can be born.
+
+    An age of 14.5 ± 1 Gyr is an ordinary measurement, and one of 18 ± 1 Gyr is not.
+    """
+    beyond = np.maximum(-times, times - T_END)  # Gyr
+    outside = np.isfinite(sigma) & (beyond > 0.0)
+    if not outside.any():
+        return (), ()
+    relative = np.where(outside, beyond, 0.0) / np.where(outside, sigma, 1.0)
+    row = int(np.argmax(relative))
+    text = (
+        f"{source.columns[key]}: {counted(int(outside.sum()), 'value')} outside of 0 "
+        f"to {T_END:.1f} Gyr, used with the error (the farthest: row {row + 1}, id "
+        f"{str(source.ids[row])!r}, {times[row]:.2f} ± {sigma[row]:.2f} Gyr)."
+    )
+    if relative[row] <= FAR:
+        return (text,), ()
+    return (), (f"{text} Empty the cells that are wrong.",)

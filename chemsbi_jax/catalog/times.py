@@ -10,12 +10,12 @@ from chemsbi_jax.catalog.columns import AUTO, TIMES, StarTable, numbers
 from chemsbi_jax.catalog.error_words import refuse_by_name
 from chemsbi_jax.catalog.meaning import ERROR, meaning_of
 from chemsbi_jax.catalog.nulls import is_repeated
-from chemsbi_jax.catalog.time_checks import check_times
+from chemsbi_jax.catalog.time_checks import beyond_range, check_times
 from chemsbi_jax.catalog.time_names import unit_in_name
 from chemsbi_jax.catalog.user_columns import flag
 from chemsbi_jax.catalog.values import refuse_not_positive
 from chemsbi_jax.constants import T_END
-from chemsbi_jax.errors import raise_for_rows
+from chemsbi_jax.errors import counted, raise_for_rows
 
 MAX_SIGMA = 5.0  # of a time from the range in which a star can be born
 MOST_APART = 0.5  # Gyr, of the sum of age and birth time from the present
@@ -54,14 +54,17 @@ def read_birth_times(source: StarTable, age_unit: str = AUTO) -> Times:
     column = source.columns[name]
     times, sigma, notes = _read(source, name, age_unit)
     sigma = np.where(np.isfinite(times), sigma, np.nan)
-    warnings = check_times(source, name, times, sigma) + _warn_unused(
-        source, name, times, sigma
-    )
-    warnings = (*doubts, *warnings)
+    found = source, name, times, sigma
+    warnings = (*doubts, *check_times(*found), *_warn_unused(*found))
+    if not source.is_survey:
+        note, doubt = beyond_range(*found)
+        notes, warnings = [*notes, *note], (*warnings, *doubt)
     if name == "birth_time":
         return Times(times, sigma, tuple(notes), warnings)
-    n = int(np.isfinite(times).sum())
-    notes.append(f"Birth times are {T_END:.2f} Gyr - {column} ({n} stars).")
+    n = int(np.isfinite(sigma).sum())
+    if n:
+        text = f"Birth times are {T_END:.2f} Gyr - {column} ({n} rows with an error)."
+        notes.append(text)
     return Times(T_END - times, sigma, tuple(notes), warnings)
 
 
@@ -88,7 +91,8 @@ def _read(
         if source.is_survey:
             sigma = np.where(sigma > 0, sigma, np.nan)
         e_column = source.columns[f"e_{name}"]
-        refuse_not_positive(source, e_column, sigma, np.isfinite(times))
+        empty = f"{column} or {e_column}"
+        refuse_not_positive(source, e_column, sigma, np.isfinite(times), empty)
     beyond = np.maximum(-times, times - T_END)  # Gyr out of the range
     bad = np.isfinite(times) & (beyond > MAX_SIGMA * np.nan_to_num(sigma))
     if source.is_survey and bad.any():
@@ -159,8 +163,13 @@ def _warn_unused(
         and (meaning.quantity, meaning.role) == (name, ERROR)
         and column != source.columns.get(f"e_{name}")
     ]
+    column = source.columns[name]
+    have, are = ("has", "is") if unused == 1 else ("have", "are")
+    of = f"{counted(unused, 'value')} of {column}"
+    text = f"{of} {have} no error, and {are} not used: "
+    if source.has(f"e_{name}"):
+        row = int(np.argmax(np.isfinite(times) & ~np.isfinite(sigma)))
+        where = f"row {row + 1} (id {str(source.ids[row])!r}) is the first"
+        return (f"{text}fill {source.columns[f'e_{name}']} there ({where}).",)
     hint = f" ({', '.join(like)} looks like it)" if like else ""
-    return (
-        f"{unused} values of {source.columns[name]} have no error, and are not used: "
-        f"name the column of the errors{hint} with --columns e_{name}=...",
-    )
+    return (f"{text}name the column of the errors{hint} with --columns e_{name}=...",)

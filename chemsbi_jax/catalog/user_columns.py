@@ -235,3 +235,15 @@ def list_columns(columns: list[str]) -> str:
     """The first of some columns, and how many more there are."""
     more = f" and {len(columns) - MOST} more" if len(columns) > MOST else ""
     return ", ".join(columns[:MOST]) + more
+
+
+def abundances_without(text: str, abundances: tuple[str, ...]) -> list[str]:
+    """Names of the flag --without; raises a CatalogError for unknown ones."""
+    names = [word.strip().lower() for word in text.split(",") if word.strip()]
+    unknown = [name for name in names if name not in abundances]
+    if unknown:
+        raise CatalogError(
+            f"Expected --without with some of {', '.join(abundances)}; got "
+            f"{', '.join(unknown)}."
+        )
+    return names

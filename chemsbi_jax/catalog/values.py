@@ -1,10 +1,10 @@
 """Abundances of a table's stars, with their errors."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from chemsbi_jax.catalog.cells import column_of
 from chemsbi_jax.catalog.columns import (
@@ -27,7 +27,7 @@ from chemsbi_jax.catalog.over_h import (
 )
 from chemsbi_jax.catalog.plausible import check_abundance, check_errors, check_slopes
 from chemsbi_jax.catalog.surveys import Survey
-from chemsbi_jax.catalog.user_columns import OVER_H, flag, list_columns
+from chemsbi_jax.catalog.user_columns import KEYS, OVER_H, flag, list_columns
 from chemsbi_jax.errors import CatalogError, raise_for_rows
 
 NULL_ERRORS = (9.9, 9.99, 9.999, 9.9999)
@@ -39,6 +39,7 @@ class Measured(NamedTuple):
     values: Float[np.ndarray, "star element"]  # dex; NaN where not observed
     errors: Float[np.ndarray, "star element"]  # dex, 1 sigma; NaN where not observed
     fe_covariance: Covariance | None  # dex^2, see `Stars`
+    no_iron: Bool[np.ndarray, " star"]  # [X/H] is observed without [Fe/H]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -101,15 +102,35 @@ def read_abundances(
         notes += column.notes
         warnings += column.warnings
     notes += [f"{what}: {', '.join(which)}." for what, which in counts.items()]
-    covariance = read_covariance(source)
+    covariance, no_iron = read_covariance(source), np.zeros(len(values), bool)
     if over_h:
+        others = [every.index(name) for name in over_h if name != "fe_h"]
+        no_iron = np.isfinite(values[:, others]).any(axis=1)
+        no_iron &= ~np.isfinite(values[:, every.index("fe_h")])
         covariance, note = subtract_iron(source, present, (values, errors), without)
         notes.append(note)
     if not source.is_survey:
         warnings += check_slopes(present, values, every)
+        empty, doubt = _find_empty(source, used, values)
+        notes, warnings = [*notes, *empty], [*warnings, *doubt]
     left_out = [i for i, name in enumerate(every) if name in without]
     values[:, left_out] = errors[:, left_out] = np.nan
-    return Measured(values, errors, covariance, tuple(notes), tuple(warnings))
+    said = tuple(notes), tuple(warnings)
+    return Measured(values, errors, covariance, no_iron, *said)
+
+
+def _find_empty(
+    source: StarTable, used: Mapping[str, str], values: Float[np.ndarray, "star el"]
+) -> tuple[list[str], list[str]]:
+    """A note of columns without any value; a warning if [Fe/H] is one of them."""
+    has = dict(zip(source.abundances, np.isfinite(values).any(axis=0), strict=True))
+    empty = [
+        source.columns.get(key, key) for name, key in used.items() if not has[name]
+    ]
+    notes = [f"Columns without any value: {', '.join(empty)}."] if empty else []
+    if "fe_h" not in used or has["fe_h"]:
+        return notes, []
+    return notes, ["No star has [Fe/H], so the metallicity of the stars is not used."]
 
 
 def present_columns(source: StarTable) -> dict[str, str]:
@@ -131,11 +152,13 @@ def present_columns(source: StarTable) -> dict[str, str]:
             "which are not observed abundances; add noise once and write the result "
             f"into columns {', '.join(source.abundances)}."
         )
+    remedy = f"Name them with --columns fe_h=..., if they are there.{_hint(source)}"
+    if source.is_strict:
+        remedy = "read_catalog reads other names, and read_stars only these."
     raise CatalogError(
         f"{source.name}: no column holds an abundance; expected some of "
         f"{', '.join(source.abundances)} (in any case); got "
-        f"{list_columns(source.table.colnames)}. Name them with --columns fe_h=..., if "
-        f"they are there.{_hint(source)}"
+        f"{list_columns(source.table.colnames)}. {remedy}"
     )
 
 
@@ -199,7 +222,8 @@ def _errors(
         errors = np.where(np.isin(errors, NULL_ERRORS), np.nan, errors)
         if source.is_survey:
             errors = np.where(errors > 0, errors, np.nan)
-        refuse_not_positive(source, column, errors, observed)
+        empty = source.columns[name]
+        refuse_not_positive(source, column, errors, observed, empty)
         warnings = check_errors(source, name, errors)
     else:
         column = f"e_{name}"
@@ -213,7 +237,7 @@ def _errors(
         raise_for_rows(
             source.name, source.ids, lacking, column,
             f"{name} is observed but has no error{absent}; give its error in dex, or "
-            "one for all with --default-error 0.05.",
+            "one for all with --default-error 0.05, or empty the value.",
         )  # fmt: skip
     return errors, 0, warnings
 
@@ -222,19 +246,36 @@ def _like_errors(source: StarTable, name: str) -> str:
     """What may be the missing column of errors, in brackets."""
     like = further_errors(source.table.colnames, name)
     if not like:
-        return f" (the table has no column e_{name})"
+        used = {c for key, c in source.columns.items() if key in KEYS}
+        used.add(source.id_column)
+        rest = [c for c in source.table.colnames if c not in used]
+        rest = [c for c in rest if column_of(source.table, c).dtype.kind in "fiu"]
+        if not rest:
+            return f" (the table has no column e_{name})"
+        return (
+            f" (the table has no column e_{name}; not read: {list_columns(rest)}; if "
+            f"one has the errors, name it with --columns e_{name}=...)"
+        )
     hint = flag(f"e_{name}={conversion_by_name(like[0]) or like[0]}")
     return f" (no column e_{name}, but {list_columns(like)}: {hint}?)"
 
 
 def refuse_not_positive(
-    source: StarTable, column: str, errors: np.ndarray, known: np.ndarray
+    source: StarTable, column: str, errors: np.ndarray, known: np.ndarray, empty: str
 ) -> None:
-    """Raise for an error that is zero or negative."""
+    """Raise for an error that is zero or negative.
+
+    Args:
+        source: the table.
+        column: of the errors.
+        errors: of all rows.
+        known: rows with a value.
+        empty: the columns that are to be emptied for a missing value.
+    """
     bad = known & (errors <= 0)
     value = errors[np.argmax(bad)]
     raise_for_rows(
         source.name, source.ids, bad, column,
-        f"the error is {value:g}; an error must be positive (a missing value has an "
-        "empty cell as value or as error).",
+        f"the error is {value:g}; an error must be positive (for a missing value, "
+        f"empty the cell of {empty}).",
     )  # fmt: skip

@@ -137,7 +137,7 @@ def test_x_over_h_needs_iron_of_the_same_star(tmp_path):
     table["e_fe_h"], table["e_Mg_H"] = 0.03, 0.04
     stars, report = read(save(table, tmp_path))
     np.testing.assert_allclose(stars.values[:, I["mg_fe"]], [0.2])
-    assert report.reasons == {"no abundance is observed": 1}
+    assert report.reasons == {"[X/H] is observed, but not [Fe/H]": 1}
     # iron is needed, though not asked for
     stars = read(tmp_path / "stars.fits", without="fe_h").stars
     np.testing.assert_allclose(stars.values[:, I["mg_fe"]], [0.2])

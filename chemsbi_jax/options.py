@@ -6,6 +6,8 @@ The command line shows them as flags, so they must load in milliseconds.
 from dataclasses import dataclass
 from typing import Literal
 
+from chemsbi_jax.errors import InputError
+
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogOptions:
@@ -30,6 +32,15 @@ class CatalogOptions:
     """Apply the flags of a survey: bad stars are dropped, bad values become gaps."""
     hdu: int | None = None
     """Number of the table in a FITS file or VOTable."""
+
+    def __post_init__(self) -> None:
+        """Refuse lists and dictionaries in place of text."""
+        for name, example in (("columns", "fe_h=FE_H"), ("without", "c_fe,n_fe")):
+            value = getattr(self, name)
+            if not isinstance(value, str):
+                raise InputError(
+                    f"Expected `{name}` as text, such as {example!r}; got {value!r}."
+                )
 
 
 @dataclass(frozen=True, kw_only=True)

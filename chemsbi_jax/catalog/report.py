@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from astropy.table import Table
 
+from chemsbi_jax.errors import counted
 from chemsbi_jax.storage.files import whole_file
 
 
@@ -36,8 +37,8 @@ class Report(NamedTuple):
         """What a user reads, one thing a line."""
         n_dropped = self.n_read - self.n_used
         lines = [
-            f"{self.name}: {self.n_read} rows read, {self.n_used} stars used, "
-            f"{n_dropped} dropped."
+            f"{self.name}: {counted(self.n_read, 'row')} read, "
+            f"{counted(self.n_used, 'star')} used, {n_dropped} dropped."
         ]
         lines += [f"  {n} dropped: {reason}" for reason, n in self.reasons.items()]
         lines += [f"  {note}" for note in self.notes]

@@ -123,7 +123,8 @@ def _find_empty(
     source: StarTable, used: Mapping[str, str], values: Float[np.ndarray, "star el"]
 ) -> tuple[list[str], list[str]]:
     """A note of columns without any value; a warning if [Fe/H] is one of them."""
-    has = dict(zip(source.abundances, np.isfinite(values).any(axis=0), strict=True))
+    any_value = np.asarray(np.isfinite(values).any(axis=0)).tolist()
+    has: dict[str, bool] = dict(zip(source.abundances, any_value, strict=True))
     empty = [
         source.columns.get(key, key) for name, key in used.items() if not has[name]
     ]
@@ -247,7 +248,7 @@ def _like_errors(source: StarTable, name: str) -> str:
     like = further_errors(source.table.colnames, name)
     if not like:
         used = {c for key, c in source.columns.items() if key in KEYS}
-        used.add(source.id_column)
+        used |= {source.id_column} if source.id_column else set()
         rest = [c for c in source.table.colnames if c not in used]
         rest = [c for c in rest if column_of(source.table, c).dtype.kind in "fiu"]
         if not rest:

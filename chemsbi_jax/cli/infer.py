@@ -18,6 +18,7 @@ from chemsbi_jax.inference.rows import save_rows
 from chemsbi_jax.inference.shared import read_settings
 from chemsbi_jax.options import Limits
 from chemsbi_jax.results.stopwatch import Stopwatch
+from chemsbi_jax.storage.files import require_folder
 
 PROGRESS = "progress.json"  # beside the results, until they are complete
 ONE_PROCESS = ("exact", "robust")
@@ -25,7 +26,8 @@ ONE_PROCESS = ("exact", "robust")
 
 def main(config: InferFlags, limits: Limits = Limits()) -> dict:
     """Run the inference and write its files; returns the content of summary.json."""
-    check_flags(config)
+    check_flags(config, n_processes=1, process_id=0)
+    require_folder(config.out)
     join(config)
     watch = Stopwatch(config.quiet)
     with watch("read"):
@@ -82,21 +84,37 @@ def shared_settings(config: InferFlags) -> bool | SharedErrors:
     if config.shared_errors and not config.fast:
         return read_settings(config.hold, config.shared_priors, config.sampler)
     if config.hold or config.shared_priors or config.sampler:
+        named = {
+            "--hold": config.hold,
+            "--shared-priors": config.shared_priors,
+            "--sampler": config.sampler,
+        }
+        given = " and ".join(flag for flag, value in named.items() if value)
+        off = "--fast" if config.fast else "--no-shared-errors"
         raise InputError(
-            "Expected --hold, --shared-priors and --sampler without --fast and "
-            "--no-shared-errors: they are for the second interval, which these leave "
-            "out."
+            f"{given}: this is for the second interval, which {off} leaves out. Remove "
+            f"{off}, or {given}."
         )
     return False
 
 
 def method_of(config: InferFlags) -> str:
     """The method that the flags name."""
+    if config.robust and config.method != "auto":
+        raise InputError(
+            f"Expected --robust without --method {config.method}: it is a method of "
+            "its own. Remove one of the two flags."
+        )
     return "robust" if config.robust else config.method
 
 
 def join(config: InferFlags) -> None:
     """Make this process one of `--n-processes`; call it before any JAX operation."""
+    if config.process_id >= config.n_processes:
+        raise InputError(
+            f"Expected --process-id below --n-processes ({config.n_processes}); got "
+            f"{config.process_id}."
+        )
     if config.n_processes == 1:
         return
     if method_of(config) in ONE_PROCESS:

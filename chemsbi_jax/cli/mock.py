@@ -14,7 +14,7 @@ from chemsbi_jax.cli.flags import MockFlags
 from chemsbi_jax.cli.run import check_flags
 from chemsbi_jax.constants import GLOBAL_PARAMETERS
 from chemsbi_jax.emulator import Emulator
-from chemsbi_jax.errors import InputError
+from chemsbi_jax.errors import DatasetError, InputError
 from chemsbi_jax.galaxy.mocks import mock_stars
 from chemsbi_jax.npe import OneError
 from chemsbi_jax.simulator.blocks import simulate_blocks
@@ -68,7 +68,12 @@ def model_of(
     if config.emulator is not None:
         emulator = cs.load_emulator(config.emulator)
         return emulator.abundances, partial(emulate_blocks, emulator=emulator)
-    yields = cs.load_yields(config.yields)
+    try:
+        yields = cs.load_yields(config.yields)
+    except DatasetError as error:
+        raise DatasetError(
+            f"{error} The shipped networks need no download: --emulator tng."
+        ) from None
     quiet = config.quiet
     return yields.abundances, lambda x: simulate_blocks(x, yields, cs.CLEAN, quiet)
 

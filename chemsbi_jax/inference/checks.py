@@ -40,6 +40,10 @@ from chemsbi_jax.results.stopwatch import Stopwatch
 from chemsbi_jax.storage.files import plain
 from chemsbi_jax.types import GalaxyPosterior, Stars
 
+NO_INFORMATION = (
+    "The methods and the halves of the table were not compared: every star has too "
+    "little information for the network, such as errors above 0.3 dex."
+)
 MAX_LEFT_OUT = 0.25  # share of unexplained stars, above which the table is at fault
 
 
@@ -269,5 +273,8 @@ def _consistency(
         culprits = leave_out(
             keys.leave_out, run.networks, stars, run.limits.n_leave_out
         )
-    agree = compare(part, other)
-    return {"methods_agree": agree, "halves": halves, "leave_out": culprits}
+    if other.checks.get("weak_stars", 0) == len(stars.values):  # `other` is the prior
+        found = {"methods_agree": None, "not_compared": NO_INFORMATION}
+    else:
+        found = {"methods_agree": compare(part, other)}
+    return {**found, "halves": halves, "leave_out": culprits}

@@ -5,22 +5,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import jax
 from jaxtyping import Array, Key
 
-from chemsbi_jax.catalog import Catalog, read_catalog
-from chemsbi_jax.catalog.report import Report
-from chemsbi_jax.galaxy.any_yields import (
-    ForwardName,
-    YieldModel,
-    columns_to_read,
-)
+from chemsbi_jax.catalog import Catalog
+from chemsbi_jax.galaxy.any_yields import ForwardName
 from chemsbi_jax.galaxy.automatic import Answer, first_answer
 from chemsbi_jax.galaxy.hierarchical import SharedErrors
-from chemsbi_jax.galaxy.networks import Networks, load_networks
-from chemsbi_jax.galaxy.star_checks import check_stars
+from chemsbi_jax.galaxy.networks import Networks
 from chemsbi_jax.galaxy.width import require_width
 from chemsbi_jax.inference.checks import (
     Around,
@@ -36,32 +30,20 @@ from chemsbi_jax.inference.guided import (
     YieldChoice,
     answer_guided,
     check_guided,
-    guided_model,
+)
+from chemsbi_jax.inference.problem import (
+    Problem,
+    describe,
+    prepare,
+    prepare_model,
+    read_input,
 )
 from chemsbi_jax.inference.result import Inference
 from chemsbi_jax.inference.second import Pending, second_interval
 from chemsbi_jax.inference.shared import require_settings
-from chemsbi_jax.npe import choose_weights
 from chemsbi_jax.options import CatalogOptions, Limits
-from chemsbi_jax.results import provenance
 from chemsbi_jax.results.stopwatch import Stopwatch
 from chemsbi_jax.types import Method, Stars
-
-
-class Problem(NamedTuple):
-    """What an inference starts from."""
-
-    stars: Stars
-    networks: Networks
-    weights: str  # name or folder of the networks
-    report: Report | None  # how the table was read
-    path: Path | None  # of the table
-    model: YieldModel | None = None  # of other yields
-
-    @property
-    def is_guided(self) -> bool:
-        """Whether the network was trained with other yields and is only a guide."""
-        return self.model is not None and not self.model.is_own
 
 
 def infer(
@@ -123,15 +105,15 @@ def infer(
     watch = Stopwatch(quiet) if watch is None else watch
     require_settings(shared_errors)  # before anything long
     with watch("read"):
-        stars, path = _read(stars, path, options, (yields, weights))
+        stars, path = read_input(stars, path, options, (yields, weights))
     choice = YieldChoice(yields, forward, method, limits)
-    problem = _prepare(stars, (weights, networks), path, choice, watch)
+    problem = prepare_model(stars, (weights, networks), path, choice, watch)
     is_seeded = key is None  # key reuse: no random numbers
     keys = split_key(jax.random.key(seed) if is_seeded else key)
     run = Run(problem.networks, limits, watch)
     by = method, checkpoint
     answer, second, checked = _answer_and_check(keys, problem, run, by, shared_errors)
-    about = _provenance(problem, seed if is_seeded else None)
+    about = describe(problem, seed if is_seeded else None)
     first = _first(answer, checked, problem, run, about, keys.figures)
     if meanwhile is not None and second.is_running():
         meanwhile(first)
@@ -178,68 +160,6 @@ def infer_as_worker(
     problem = prepare(stars, weights, None, path)
     watch, keys = Stopwatch(quiet), split_key(jax.random.key(seed))
     _answer(keys, problem, method, limits, None, watch)
-
-
-def _read(
-    stars: Stars | Catalog | str | os.PathLike,
-    path: Path | None,
-    options: CatalogOptions,
-    model: tuple[str | os.PathLike | None, str | os.PathLike],
-) -> tuple[Stars | Catalog, Path | None]:
-    """The stars, with the abundances of yields or weights, and the file of them."""
-    if isinstance(stars, str | os.PathLike):
-        columns = columns_to_read(*model)
-        return read_catalog(stars, options, columns), Path(stars)
-    return stars, path
-
-
-def _prepare(
-    stars: Stars | Catalog,
-    chosen: tuple[str | os.PathLike, Networks | None],
-    path: Path | None,
-    choice: YieldChoice,
-    watch: Stopwatch,
-) -> Problem:
-    """`prepare`, with the model of the yields if there are any."""
-    weights, networks = chosen
-    has_weights = networks is not None or str(weights) != "auto"
-    model = guided_model(choice, stars, has_weights, watch)
-    with watch("read"):
-        return prepare(stars, weights, networks, path, model)
-
-
-def prepare(
-    stars: Stars | Catalog,
-    weights: str | os.PathLike,
-    networks: Networks | None,
-    path: Path | None,
-    model: YieldModel | None = None,
-) -> Problem:
-    """Load the networks for the stars, and check that they can read them."""
-    report = stars.report if isinstance(stars, Catalog) else None
-    table = str(path or (report and report.name) or "stars")
-    stars = check_stars(stars.stars if isinstance(stars, Catalog) else stars, table)
-    if model is not None:  # a guide is for any stars; else it reads these abundances
-        stars = stars.select(model.abundances)
-        return Problem(stars, model.networks, model.name, report, path, model)
-    if networks is None:
-        auto = str(weights) == "auto"
-        weights = choose_weights(stars) if auto else weights
-        networks = load_networks(weights)
-    else:
-        weights = "in memory"
-    networks.npe.reader.inputs(stars, table)  # raises with the name of the file
-    stars = stars.select(networks.npe.reader.abundances)
-    return Problem(stars, networks, str(weights), report, path)
-
-
-def _provenance(problem: Problem, seed: int | None) -> Mapping:
-    name, model = problem.weights, problem.model
-    if model is None:
-        return provenance(seed=seed, emulator=name, npe=name, stars=problem.path)
-    npe = model.guide if model.is_own else f"{model.guide} (guide)"
-    about = provenance(seed=seed, emulator=model.forward, npe=npe, stars=problem.path)
-    return {**about, "yields": name, "emulator_rms_dex": model.rms_dex}
 
 
 def _answer_and_check(

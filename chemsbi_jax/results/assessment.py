@@ -57,7 +57,10 @@ def verdict(summary: Mapping) -> Verdict:
     if doubts:
         text = f"Use the {which} with caution."
         return Verdict("amber", text, _sentence(doubts))
-    return Verdict("green", f"The {which} can be quoted.", _praise(summary))
+    text = f"The {which} can be quoted"
+    if not _shared(summary):
+        text += ", if yields, zero points and population are as in the model"
+    return Verdict("green", f"{text}.", _praise(summary))
 
 
 def _is_misfit(fit: Mapping) -> bool:
@@ -115,7 +118,8 @@ def _doubts(summary: Mapping) -> list[str]:
     doubts += _doubts_of_shared(_shared(summary).get("checks") or {})
     n_used = summary.get("n_used")
     if n_used is not None and n_used < FEW_STARS:
-        doubts.append(f"{_stars(n_used)} are too few for the checks to detect a misfit")
+        are = "is" if n_used == 1 else "are"
+        doubts.append(f"{_stars(n_used)} {are} too few for the checks to find a misfit")
     rows = summary.get("catalogue") or {}
     n_dropped = sum((rows.get("dropped") or {}).values())
     if n_dropped:

@@ -18,7 +18,8 @@ REMEDIES = (
     (
         "does not explain these stars",
         "Do not quote the interval without shared errors as a measurement of this "
-        "galaxy. The verdict at the top states whether the other interval can be used. "
+        "galaxy. If there is an interval with shared errors, the verdict at the top "
+        "states whether it can be used; else repeat the run without --fast. "
         "Look up the abundances with the largest values under “Residuals of the "
         "abundances”; check their zero points, their solar scale (--solar-from) and "
         "their errors. Then repeat the run without the worst one (--without) and "
@@ -41,7 +42,7 @@ REMEDIES = (
         "--columns.",
     ),
     (
-        "Stars that no parameters explain",
+        "No parameters explain",
         "Look at these stars in the table: a wrong unit, a code for a missing value or "
         "a blend of two stars is likely. Correct or remove them and repeat the run.",
     ),

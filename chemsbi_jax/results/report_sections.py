@@ -16,6 +16,11 @@ from chemsbi_jax.results.report_numbers import (
 )
 
 WITH_SHARED, STATISTICAL = "with shared errors", "statistical error only"
+ONE_INTERVAL = (
+    "This interval has the statistical error only. It takes the yields, the zero "
+    "points and the population of the stars as exactly known. A run without --fast "
+    "makes a second interval, which includes their errors."
+)
 HEAD = ("parameter", "unit", "mean", "standard deviation", "90 % interval", "meaning")
 
 
@@ -30,6 +35,8 @@ def result(summary: Mapping) -> Element:
     is_red = verdict(summary).level == "red"
     quoted = None if is_red or not shared else WITH_SHARED
     tables = [_interval_table(*pair, quoted, bool(shared)) for pair in results.items()]
+    if not shared:
+        tables.append(tag("p", summary.get("shared_errors_note") or ONE_INTERVAL))
     if is_red:
         return section("Result", "result", cards, *tables)
     best = shared or summary

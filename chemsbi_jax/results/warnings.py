@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from chemsbi_jax.constants import GLOBAL_PARAMETERS
+from chemsbi_jax.errors import counted
 from chemsbi_jax.galaxy.amortised.flow import is_far
 from chemsbi_jax.galaxy.checks import AGREE_SIGMA
 from chemsbi_jax.results.report_numbers import digits
@@ -69,7 +70,9 @@ def _of_model(checks: Mapping) -> list[str]:
 def of_left_out(ids: Sequence[str]) -> str:
     """The warning of stars that no parameters explain."""
     some = ", ".join(ids[:N_NAMED]) + (", ..." if len(ids) > N_NAMED else "")
-    return f"Stars that no parameters explain, which are not used: {len(ids)} ({some})."
+    if len(ids) == 1:
+        return f"No parameters explain 1 star, which is not used: id {some}."
+    return f"No parameters explain {len(ids)} stars, which are not used: ids {some}."
 
 
 def _of_agreement(checks: Mapping) -> list[str]:
@@ -91,8 +94,9 @@ def _of_agreement(checks: Mapping) -> list[str]:
     errors = checks.get("model_error_dex")
     if errors:
         worst = sorted(errors, key=errors.get, reverse=True)[:3]
-        sizes = ", ".join(f"{k} {errors[k]:.3f}" for k in worst)
+        sizes = ", ".join(f"{k} {errors[k]:.3f}" for k in worst if errors[k] > 5e-4)
         text = f"Model errors were added [dex], the largest: {sizes}."
+        text = text if sizes else "Model errors were added; all are below 0.001 dex."
         warnings.append(text)
     halves = checks.get("halves")
     if halves and not halves["stable"]:
@@ -115,9 +119,10 @@ def of_place(checks: Mapping) -> list[str]:
     warnings, n_weak = [], checks.get("weak_stars", 0)
     can_exact = not checks.get("no_exact")
     if n_weak:
+        are, their = ("is", "its") if n_weak == 1 else ("are", "their")
         text = (
-            f"{n_weak} stars are excluded: their measurements have too little "
-            "information for a network."
+            f"{counted(n_weak, 'star')} {are} excluded: {their} measurements have too "
+            "little information for a network."
         )
         text += " --method exact can use them." if can_exact else ""
         warnings.append(text)

@@ -249,7 +249,14 @@ def _download(name: str, address: str, expected: str, progress: bool) -> Path:
         )
     except (OSError, ValueError) as error:  # pooch: ValueError = wrong checksum
         raise DatasetError(
-            f"could not download {name} from {address}: {error}; set {MIRROR_FOLDER} "
-            "to a folder that has it."
+            f"could not download {name} from {address} ({_cause(error)}). Check the "
+            f"connection, or set {MIRROR_FOLDER} to a folder that has the file."
         ) from error
     return path
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost of the errors of a connection, in a few words."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return " ".join(str(error).split())[-100:] or type(error).__name__

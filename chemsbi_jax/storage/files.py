@@ -29,6 +29,24 @@ _REMEDIES = {
 }
 
 
+def require_folder(path: str | os.PathLike) -> None:
+    """Raise where no folder can be made of `path`, before anything long.
+
+    Raises:
+        OutputError: `path`, or a part of it, is a file, or may not be written to.
+    """
+    path = Path(path)
+    there = next(part for part in (path, *path.parents) if part.exists())
+    if not there.is_dir():
+        raise OutputError(
+            f"Cannot write into folder {path}: {there} is a file; choose another path."
+        )
+    if not os.access(there, os.W_OK):
+        raise OutputError(
+            f"Cannot write into folder {path}: {_REMEDIES[errno.EACCES]}."
+        )
+
+
 @contextmanager
 def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     """Give a temporary path beside `path` that replaces it on success only.

@@ -24,7 +24,9 @@ def read(folder, rows, header=HEADER):
     return cs.read_catalog(path)
 
 
-@pytest.mark.parametrize("age, is_doubted", [(14.5, False), (18.0, True), (-3.0, True)])
+@pytest.mark.parametrize(
+    ("age", "is_doubted"), [(14.5, False), (18.0, True), (-3.0, True)]
+)
 def test_ages_beyond_the_universe_are_named(tmp_path, age, is_doubted):
     ages = np.full(N, 5.0)
     ages[6] = age

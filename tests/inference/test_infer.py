@@ -231,7 +231,7 @@ def test_a_star_that_nothing_explains_is_named(networks, stars):
     found = cs.infer(stars._replace(values=values), networks=networks, quiet=True)
     assert found.checks.left_out == [str(stars.ids[4])]
     assert (found.n_stars, found.n_used) == (N_STARS, N_STARS - 1)
-    assert f"1 ({stars.ids[4]})" in found.warnings[0]
+    assert f"1 star, which is not used: id {stars.ids[4]}." in found.warnings[0]
     assert not found.checks.model_fit.flagged
     assert found.checks.methods_agree.agree
     assert len(found.stars.values) == N_STARS - 1

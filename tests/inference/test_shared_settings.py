@@ -78,9 +78,13 @@ def test_a_file_that_is_not_there(tmp_path):
     [{"hold": "yields"}, {"shared_priors": Path("x.json")}, {"sampler": "nuts"}],
 )
 def test_flags_without_the_interval_are_refused(tmp_path, flags):
-    for out in ({"fast": True}, {"shared_errors": False}):
-        config = InferFlags(tmp_path / "stars.csv", tmp_path, **flags, **out)
-        with pytest.raises(InputError, match="without --fast"):
+    flag = f"--{next(iter(flags)).replace('_', '-')}"
+    for out, off in (
+        (("fast", True), "--fast"),
+        (("shared_errors", False), "--no-sha"),
+    ):
+        config = InferFlags(tmp_path / "stars.csv", tmp_path, **flags, **dict([out]))
+        with pytest.raises(InputError, match=f"{flag}: this is .* Remove {off}"):
             shared_settings(config)
 
 

@@ -103,7 +103,7 @@ def test_the_numbers_are_those_of_the_summary(tmp_path):
     assert "alpha_imf = -2.0951 +- 0.0029; log10_n_ia = -2.5927 +- 0.0037" in page.text
     assert "correlation = 0.88" in page.text
     assert "2.55 SNe Ia per 1000 M☉" in page.text  # 1000 * 10**-2.5927
-    assert "Good . The interval can be quoted." in page.text
+    assert "Good . The interval can be quoted, if yields, zero points" in page.text
     assert "1000 rows read, 1000 stars used." in page.text
     assert "sha256 1eba" in page.text
     assert "total 14.3" in page.text

@@ -6,7 +6,13 @@ import numpy as np
 from jaxtyping import Float
 
 from chemsbi_jax.catalog.cells import column_of
-from chemsbi_jax.catalog.columns import AUTO, TIMES, StarTable, numbers
+from chemsbi_jax.catalog.columns import (
+    AUTO,
+    TIMES,
+    StarTable,
+    limit_cells,
+    numbers,
+)
 from chemsbi_jax.catalog.error_words import refuse_by_name
 from chemsbi_jax.catalog.meaning import ERROR, meaning_of
 from chemsbi_jax.catalog.nulls import is_repeated
@@ -75,6 +81,9 @@ def _read(
     column = source.columns[name]
     unit, notes = _unit_of(source, name, age_unit)
     times, sigma = numbers(source, name, _units(unit)), np.full(len(source.ids), np.nan)
+    n_limits = int(limit_cells(source, name).sum())
+    if n_limits:
+        notes.append(f"{column}: {counted(n_limits, 'limit')} taken as not known.")
     if not source.is_survey:
         nulls = is_repeated(times, times < 0.0)
         times = np.where(nulls, np.nan, times)

@@ -46,6 +46,13 @@ def test_the_row_of_an_age_without_an_error_is_named(tmp_path):
     assert "fill e_age there (row 4 (id '4') is the first)" in text
 
 
+def test_limits_of_ages_are_counted(tmp_path):
+    rows = [[*row, 5.0, 1.0] for row in rows_of()]
+    rows[3][-2] = ">10"
+    report = read(tmp_path, rows, (*HEADER, "age", "e_age")).report
+    assert "age: 1 limit taken as not known." in report.notes
+
+
 def test_copies_are_dropped_for_three_abundances(tmp_path):
     rows = rows_of(20)
     report = read(tmp_path, [*rows, *rows]).report

@@ -178,6 +178,7 @@ class GalaxyChecks(TypedDict, total=False):
     n_subset: int  # random stars of a larger table
     mode_distance: float  # of the mode from the network's mean, in its widths
     far_population: dict[str, float]  # parameter -> prior widths, at the mode
+    far_errors: dict[str, float]  # zero points and scatter, likewise
     sampler: str  # of the draws: "network" or "nuts"
     r_hat: float  # "nuts": the largest of the two parameters
     n_effective: float  # the smallest of them, of the chains

@@ -42,6 +42,8 @@ FEW_DIGITS = 5  # an id with fewer digits may be a number within a list
 # for an id with many digits, whose errors may be too small
 DIFFERENT, ANOTHER = 3.0, 8.0
 DIFFER = "their abundances differ by far more than the errors"
+NOT_CLOSER = "their abundances differ as much as those of other rows"
+LEAST_CLOSER = 0.7  # of the distance of rows with different labels
 ALIKE = 1.5  # the same measure, for rows of one star
 SHARE_REPEATED, MOST_ROWS = 0.2, 50  # of the rows; rows of one star
 CHANCE = 1e-3  # expected pairs of alike rows by accident, below which they are one star
@@ -196,7 +198,11 @@ def _why_different(
             both = np.char.add(np.char.add(group, " "), labels)
             if not repeated(both).any():
                 return f"each has another {columns[key]}"
-    return DIFFER if distance > DIFFERENT else ""
+    if distance > DIFFERENT:
+        return DIFFER
+    mixed = np.random.default_rng(0).permutation(labels)
+    others = _distance(mixed, numbers, rows)  # of rows with different labels
+    return NOT_CLOSER if distance > LEAST_CLOSER * others else ""
 
 
 def _distance(labels: np.ndarray, numbers: Numbers, rows: np.ndarray) -> float:
@@ -251,26 +257,41 @@ def _same_numbers(
     """Labels of rows, alike where all numbers are; not where this may be chance.
 
     How often two different stars have the same number in a column is estimated from
-    the rows without their copies.
+    the rows with the same gaps, without their copies.
     """
-    alone = np.arange(len(rows))
-    content = np.nan_to_num(np.concatenate(numbers, axis=1)[rows], nan=99.0)
-    hashes = np.array([hash(row.tobytes()) for row in content])  # quicker than sorting
-    first, labels = np.unique(hashes, return_index=True, return_inverse=True)[1:]
-    n, n_copies = len(rows), len(rows) - len(first)
-    if n_copies == 0:
-        return alone, ""
-    pairs = len(first) * (len(first) - 1) / 2.0
+    labels, content = np.arange(len(rows)), np.concatenate(numbers, axis=1)[rows]
+    seen = np.isfinite(content)
+    kind = np.unique(seen, axis=0, return_inverse=True)[1].reshape(-1)
+    n_chance, expected = 0, 0.0
+    for group in (np.flatnonzero(kind == k) for k in range(kind.max(initial=-1) + 1)):
+        part = content[group][:, seen[group[0]]]
+        # quicker than sorting
+        hashes = np.array([hash(row.tobytes()) for row in part])
+        first, same = np.unique(hashes, return_index=True, return_inverse=True)[1:]
+        chance = _chance_pairs(part[first], len(part))
+        if chance <= CHANCE:
+            labels[group] = group[first][same.reshape(-1)]
+        else:
+            n_chance, expected = n_chance + len(part) - len(first), expected + chance
+    if n_chance < FAR_MORE * (expected + 1.0):
+        return labels, ""
+    return labels, (
+        f"{n_chance} rows have the same abundances and errors as an earlier row, where "
+        f"chance makes {expected:.2g}, but count as different stars. If they are "
+        "copies, remove them, or add a column of ids."
+    )
+
+
+def _chance_pairs(distinct: Float[np.ndarray, "star value"], n: int) -> float:
+    """Expected pairs of `n` different stars that have the same number in each column.
+
+    Args:
+        distinct: numbers of stars without copies.
+        n: stars.
+    """
+    pairs = len(distinct) * (len(distinct) - 1) / 2.0
     chance = n * (n - 1) / 2.0
-    for column in content[first].T:
+    for column in distinct.T:
         counts = np.unique(column, return_counts=True)[1].astype(float)
         chance *= ((counts * (counts - 1) / 2.0).sum() + 1.0) / (pairs + 1.0)
-    if chance <= CHANCE:
-        return labels.reshape(-1), ""
-    if n_copies < FAR_MORE * (chance + 1.0):
-        return alone, ""
-    return alone, (
-        f"{n_copies} rows have the same abundances and errors as an earlier row, where "
-        f"chance makes {chance:.2g}, but count as different stars. If they are copies, "
-        "remove them, or add a column of ids."
-    )
+    return chance

@@ -63,9 +63,9 @@ def read_ids(name: str, table: Table, column: str | None) -> Ids:
         return Ids(rows, (), (warning,))
     blank = np.isin(np.char.lower(text), NO_ID)
     counts = _count_of(text)
-    unique, inverse = np.unique(text, return_inverse=True)
+    unique, inverse, each = np.unique(text, return_inverse=True, return_counts=True)
     sentinel = np.array([bool(NO_NUMBER.fullmatch(x)) for x in unique])[inverse]
-    usual = 1 if len(unique) == 1 else np.median(counts)  # each star has as many rows
+    usual = 1 if len(unique) == 1 else np.median(each)  # each star has as many rows
     often = np.where(np.char.startswith(text, "-"), counts > 1, counts > 2 * usual)
     marked = sentinel & often
     notes = []

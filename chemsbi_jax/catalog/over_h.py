@@ -62,8 +62,8 @@ def subtract_iron(
         )
     note = (
         f"{start}. Their errors share that of [Fe/H]: the exact methods compare [X/H], "
-        "whose errors are independent; the networks (flow, gaussian) take the errors "
-        "sqrt(e_xh^2 + e_feh^2) as independent."
+        "whose errors are independent. The networks (flow, gaussian) take the errors "
+        "sqrt(e_xh^2 + e_feh^2) as independent; flow corrects the mean for this."
     )
     covariance = np.nan_to_num(errors[:, iron]) ** 2
     others = [n for n in present if n not in ("fe_h", *over_h, *without)]

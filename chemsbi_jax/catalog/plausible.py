@@ -16,7 +16,7 @@ from chemsbi_jax.errors import CatalogError, raise_for_rows
 
 Numbers = Float[np.ndarray, " star"]
 
-OVER_H_RANGE = (-9.0, 2.0)  # dex, the range of observed stars
+OVER_H_RANGE = (-8.9, 2.0)  # dex, the range of observed stars
 OVER_FE_RANGE = (-4.0, 5.5)
 ABSOLUTE_FROM = 3.0  # dex; no median [X/H] is above, and A(X) of these elements is
 ENOUGH = 5  # numbers that make a distribution

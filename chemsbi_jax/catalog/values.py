@@ -28,7 +28,7 @@ from chemsbi_jax.catalog.over_h import (
 from chemsbi_jax.catalog.plausible import check_abundance, check_errors, check_slopes
 from chemsbi_jax.catalog.surveys import Survey
 from chemsbi_jax.catalog.user_columns import KEYS, OVER_H, flag, list_columns
-from chemsbi_jax.errors import CatalogError, raise_for_rows
+from chemsbi_jax.errors import CatalogError, counted, raise_for_rows
 
 NULL_ERRORS = (9.9, 9.99, 9.999, 9.9999)
 
@@ -107,6 +107,9 @@ def read_abundances(
         others = [every.index(name) for name in over_h if name != "fe_h"]
         no_iron = np.isfinite(values[:, others]).any(axis=1)
         no_iron &= ~np.isfinite(values[:, every.index("fe_h")])
+        if no_iron.any():
+            n = counted(int(no_iron.sum()), "row")
+            notes.append(f"{n} without [Fe/H]: [X/H] was not used there.")
         covariance, note = subtract_iron(source, present, (values, errors), without)
         notes.append(note)
     if not source.is_survey:

@@ -17,6 +17,11 @@ OUTSIDE_ALL = (
     "outside its range. The interval has no meaning."
 )
 NOT_TESTED = "The fit of the model was not tested, as no star is used."
+FEWEST = 30  # stars of the model with an abundance
+TOO_FEW = (
+    "The fit of the model was not tested, as each abundance is measured in too few of "
+    "the stars."
+)
 ALARM = 0.01  # p-value below which the alarm is raised
 LESS_SCATTER = "scatter less than their errors allow"  # the interval is too wide
 
@@ -79,7 +84,8 @@ def misfit_test(
     residual (an offset that all stars share), the mean squared length of the residuals
     (stars that scatter too much or too little), and the number of stars that lie
     outside the model altogether (NaN in all columns). Residuals count in units of
-    their errors, and not in gaps (NaN).
+    their errors, and not in gaps (NaN). A column that fewer than `FEWEST` stars of the
+    model have does not count, as its covariance is not known.
 
     Args:
         observed: `star_residuals` of the stars.
@@ -99,16 +105,20 @@ def misfit_test(
     dex, model_dex = observed[known], expected[model_known]
     unit = np.broadcast_to(errors[0], observed.shape)[known]
     model_unit = np.broadcast_to(errors[1], expected.shape)[model_known]
-    seen = np.isfinite(dex).any(axis=0) & np.isfinite(model_dex).any(axis=0)
+    seen = np.isfinite(dex).any(axis=0)
+    seen &= np.isfinite(model_dex).sum(axis=0) >= FEWEST
+    if not seen.any():
+        unknown = np.full(len(names), np.nan)
+        return Misfit(np.nan, False, unknown, unknown, TOO_FEW, names)
     observed = np.nan_to_num(dex / unit)[:, seen]
     expected = np.nan_to_num(model_dex / model_unit)[:, seen]
     centre, covariance = expected.mean(axis=0), np.cov(expected, rowvar=False)
-    covariance = np.atleast_2d(covariance)
+    precision = np.linalg.pinv(np.atleast_2d(covariance), 1e-10, hermitian=True)
     share = 1.0 / len(observed) + 1.0 / len(expected)
     offset = observed.mean(axis=0) - centre
-    t2 = offset @ np.linalg.solve(covariance, offset) / share
+    t2 = offset @ precision @ offset / share
     p_offset = stats.chi2.sf(t2, offset.size)
-    ratio, p_scatter = _scatter(observed - centre, expected - centre, covariance)
+    ratio, p_scatter = _scatter(observed - centre, expected - centre, precision)
     p_value = float(min(1.0, 3.0 * min(p_offset, p_scatter, p_outside)))
     mean, error = _mean_difference(dex, model_dex)
     is_flagged = p_value < ALARM
@@ -135,27 +145,44 @@ def _mean_difference(
 def _scatter(
     observed: Float[np.ndarray, "star element"],
     expected: Float[np.ndarray, "model element"],
-    covariance: Float[np.ndarray, "element element"],
+    precision: Float[np.ndarray, "element element"],
 ) -> tuple[float, float]:
     """Scatter in units of the model's, and its two-sided p-value.
 
-    From the distribution of means of as many model stars.
+    From the distribution of means of as many model stars, with the error of the mean of
+    all model stars.
     """
-    precision = np.linalg.inv(covariance)
     length, model = (
         np.einsum("ni,ij,nj->n", x, precision, x) for x in (observed, expected)
     )
-    n, ratio = len(length), float(np.sqrt(length.mean() / model.mean()))
-    groups = np.random.default_rng(0).choice(model, (2000, min(n, 500))).mean(axis=1)
+    model = _without_own(model)
+    n, m = len(length), len(model)
+    ratio, spread = float(np.sqrt(length.mean() / model.mean())), model.std()
+    excess = length.mean() - model.mean()
     if n <= 500:
-        above = (groups >= length.mean()).mean()
+        draw = np.random.default_rng(0)
+        groups = draw.choice(model, (2000, n)).mean(axis=1) - model.mean()
+        groups += spread / np.sqrt(m) * draw.normal(size=len(groups))
+        above = (groups >= excess).mean()
         tail = max(min(above, 1.0 - above), 0.5 / len(groups))
         if tail > 0.01:
             return ratio, float(2.0 * tail)
-    z = (length.mean() - model.mean()) / (
-        model.std() * np.sqrt(1.0 / n + 1.0 / len(model))
-    )
+    z = excess / (spread * np.sqrt(1.0 / n + 1.0 / m))
     return ratio, float(2.0 * stats.norm.sf(abs(z)))
+
+
+def _without_own(
+    length: Float[np.ndarray, " model"],
+) -> Float[np.ndarray, " model"]:
+    """Squared lengths of stars by the mean and covariance of all *other* stars.
+
+    Each star draws mean and covariance to itself, so that its length is too small by a
+    factor of about 1 - (columns + 1) / stars, unlike the length of an observed star.
+    From the Sherman-Morrison formula.
+    """
+    m = len(length)
+    q = np.minimum(length / (m - 1), (m - 1) / m * (1.0 - 1e-6))  # at most (m - 1) / m
+    return (m / (m - 1)) ** 2 * (m - 2) * q / (1.0 - m / (m - 1) * q)
 
 
 def _chance(p_value: float) -> str:

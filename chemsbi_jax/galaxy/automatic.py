@@ -236,7 +236,8 @@ def robust_beside(
     npe, forward = networks
     try:
         robust = infer_galaxy(key_robust, npe, some, "robust", forward=forward)
-    except InputError:  # the first warning of the result names the cause
+    # the first warning of the result names the cause
+    except (InputError, np.linalg.LinAlgError):
         return None
     return Beside(robust, len(some.values))
 

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from chemsbi_jax.constants import GLOBAL_PARAMETERS, N_GLOBAL
 from chemsbi_jax.errors import WidthError
 from chemsbi_jax.priors import Prior
-from chemsbi_jax.types import GalaxyPosterior, Stars
+from chemsbi_jax.types import GalaxyPosterior, Stars, shared_variance
 
 STEEPEST = 3.0
 """Largest derivative of an abundance [dex] with respect to either parameter.
@@ -36,7 +36,10 @@ def narrowest(prior: Prior, stars: Stars) -> Float[np.ndarray, " 2"]:
     """
     widths = np.array([float(d.variance) ** 0.5 for d in tuple(prior)[:N_GLOBAL]])
     seen = np.asarray(stars.observed)
-    errors = np.where(seen, np.asarray(stars.errors, float), np.inf)
+    variance = np.asarray(stars.errors, float) ** 2
+    shared = shared_variance(stars)  # of [X/Fe] from [X/H], whose errors are smaller
+    variance = variance if shared is None else variance - shared
+    errors = np.where(seen, np.sqrt(variance), np.inf)
     information = np.sum((STEEPEST / errors) ** 2)
     of_data = 1.0 / np.sqrt(information + widths**-2.0)
     return np.maximum(LEAST_SHARE * widths, of_data)

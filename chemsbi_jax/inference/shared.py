@@ -28,6 +28,7 @@ from chemsbi_jax.galaxy.hierarchical.trained import prior_ratio
 from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
 from chemsbi_jax.galaxy.networks import Networks
 from chemsbi_jax.inference.checks import Run
+from chemsbi_jax.priors import Prior, to_spec
 from chemsbi_jax.types import AnyArray, GalaxyPosterior, Stars
 
 if TYPE_CHECKING:
@@ -36,6 +37,11 @@ if TYPE_CHECKING:
 NO_NETWORK = (
     "The interval with shared errors was not made: there is no network of yield "
     "factors for these yields. The interval takes the yields as exactly known."
+)
+OTHER_PRIOR = (
+    "The interval with shared errors was not made: the posterior network has another "
+    "prior than the network of shared errors. The interval takes the yields as exactly "
+    "known."
 )
 TOO_FEW = 5  # stars; the population of fewer is its prior
 
@@ -67,6 +73,9 @@ def infer_shared(
     forward = factor_forward(networks)
     if forward is None:
         return SharedAnswer(None, NO_NETWORK)
+    trained = load_shared_network()
+    if not _is_same_prior(networks.npe.prior, trained.prior):
+        return SharedAnswer(None, OTHER_PRIOR)
     n_stars = len(stars.values)
     if n_stars < TOO_FEW:
         return SharedAnswer(
@@ -76,7 +85,7 @@ def infer_shared(
         )
     found = hierarchical_posterior(
         key,
-        load_shared_network(),
+        trained,
         forward,
         stars,
         settings,
@@ -107,6 +116,16 @@ def factor_forward(networks: Networks) -> FactorForward | None:
     if not same_type or not jax.tree.all(jax.tree.map(_is_equal, own, emulator.base)):
         return None
     return forward_with_slopes(emulator)
+
+
+def _is_same_prior(one: Prior, two: Prior) -> bool:
+    """Whether both have the same distributions, apart from rounding."""
+    kinds = [[kind for kind, _ in to_spec(p).values()] for p in (one, two)]
+    numbers = [
+        [float(x) for _, numbers in to_spec(p).values() for x in numbers.values()]
+        for p in (one, two)
+    ]
+    return kinds[0] == kinds[1] and np.allclose(*numbers, rtol=1e-5)
 
 
 def _is_equal(a: Array, b: Array) -> bool:

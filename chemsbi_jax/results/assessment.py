@@ -171,6 +171,8 @@ def _doubts_of_shared(checks: Mapping) -> list[str]:
         doubts.append("the stars are unusual for the model with shared errors")
     if checks.get("far_population"):
         doubts.append("the population of the stars is far from its prior")
+    if checks.get("far_errors"):
+        doubts.append("the stars need larger errors than the prior of these allows")
     return doubts
 
 

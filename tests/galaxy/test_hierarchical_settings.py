@@ -51,7 +51,7 @@ def test_names_and_scales():
     scale = dict(zip(names, np.asarray(layout.scale), strict=True))
     assert scale["sn2_o"] == pytest.approx(0.2)
     assert scale["zero_point_fe_h"] == pytest.approx(0.1)
-    assert scale["zero_point_o_fe"] == 0.0
+    assert scale["zero_point_o_fe"] == pytest.approx(0.05)  # the default
 
 
 @pytest.mark.parametrize(

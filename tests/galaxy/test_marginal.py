@@ -14,7 +14,7 @@ from chemsbi_jax.galaxy.hierarchical.marginal import (
 )
 from chemsbi_jax.galaxy.hierarchical.mode import PRIOR_SHARE, Mode, find_shared_mode
 from chemsbi_jax.galaxy.hierarchical.place import look_at
-from chemsbi_jax.galaxy.hierarchical.result import far_population, to_result
+from chemsbi_jax.galaxy.hierarchical.result import far_errors, far_population, to_result
 from chemsbi_jax.galaxy.hierarchical.sampling import (
     LARGEST_R_HAT,
     LEAST_POINTS,
@@ -244,6 +244,8 @@ def test_chains_that_do_not_converge_go_on(model, wide, key, monkeypatch):
             ("mean_birth_time -3.2", "may be far off"),
         ),
         ({"sampler": "nuts", "r_hat": 1.0, "counted_stars": 18.5}, ()),
+        ({"far_errors": {"scatter_mg_fe": 5.71}}, ("scatter_mg_fe +5.7 prior widths",)),
+        ({"far_errors": {}}, ()),
     ],
 )
 def test_the_result_says_what_is_doubtful(checks, says):
@@ -265,3 +267,15 @@ def test_a_population_far_from_its_prior_is_named(held):
     psi[psi_names(SHARED_FACTORS).index("mean_log10_sfe")] = -2.9
     expected = {} if held else {"log_width_outflow_fraction": pytest.approx(3.6)}
     assert far_population(psi, layout) == expected
+
+
+def test_scatter_and_zero_points_far_from_their_prior_are_named():
+    names = psi_names(SHARED_FACTORS)
+    layout = make_layout(h.SharedErrors(), SHARED_FACTORS)
+    psi = np.zeros(len(names))
+    psi[names.index("scatter_mg_fe")] = 5.7
+    psi[names.index("zero_point_o_fe")] = -3.1
+    psi[names.index("zero_point_si_fe")] = 2.9
+    psi[names.index("mean_log10_sfe")] = 4.0
+    expected = {"zero_point_o_fe": -3.1, "scatter_mg_fe": 5.7}
+    assert far_errors(psi, layout, SHARED_FACTORS) == pytest.approx(expected)

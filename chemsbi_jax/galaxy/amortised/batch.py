@@ -14,8 +14,16 @@ from chemsbi_jax.galaxy.amortised.gaussian import (
     combine_gaussians,
     star_moments,
 )
-from chemsbi_jax.galaxy.amortised.padding import BLOCK, keys_of_stars, on_all_devices
-from chemsbi_jax.galaxy.amortised.score_correction import mean_score, model_scores
+from chemsbi_jax.galaxy.amortised.padding import (
+    BLOCK,
+    keys_of_stars,
+    on_all_devices,
+    padded_share,
+)
+from chemsbi_jax.galaxy.amortised.score_correction import (
+    mean_score,
+    model_scores,
+)
 from chemsbi_jax.galaxy.amortised.uninformative import find_uninformative
 from chemsbi_jax.galaxy.border import in_float32
 from chemsbi_jax.galaxy.grid import draw_from_grid
@@ -27,8 +35,9 @@ Galaxies = tuple[
     Key[Array, " galaxy"],
     Float[Array, "galaxy star input"],
     Bool[Array, "galaxy star"],
+    Float[Array, "galaxy star element"],
 ]
-"""Keys, inputs, and which rows are stars, of all galaxies."""
+"""Keys, inputs, which rows are stars, and `iron_share`, of all galaxies."""
 
 
 @in_float32
@@ -63,13 +72,14 @@ def infer_galaxies(
     blank = np.asarray(npe.reader.blank(), np.float32)
     inputs = np.tile(blank, (len(galaxies), length, 1))
     is_star = np.zeros((len(galaxies), length), bool)
+    share = np.stack([padded_share(npe, stars, length) for stars in galaxies])
     for i, stars in enumerate(galaxies):
         inputs[i, : len(stars.values)] = npe.reader.inputs(stars)
         is_star[i, : len(stars.values)] = True
     is_star[is_star] = ~find_uninformative(npe, inputs[is_star])
     keys = keys_of_stars(key, len(galaxies))
     latent = on_all_devices(draws_of[method])(
-        (keys, inputs, is_star), npe, forward, n_draws
+        (keys, inputs, is_star, share), npe, forward, n_draws
     )
     prior = tuple(npe.prior)[:N_GLOBAL]
     return np.asarray(priors.from_normal(prior, latent))
@@ -87,8 +97,8 @@ def _product(
 def _gaussian_draws(
     galaxies: Galaxies, npe: Npe, forward: Forward | None, n_draws: int
 ) -> Array:
-    def one(galaxy: tuple[Array, Array, Array]) -> Array:
-        key, inputs, is_star = galaxy
+    def one(galaxy: tuple[Array, Array, Array, Array]) -> Array:
+        key, inputs, is_star, _ = galaxy
         key_stars, key_draws = jax.random.split(key)
         product = _product(key_stars, npe, inputs, is_star)
         noise = jax.random.normal(key_draws, (n_draws, N_GLOBAL))
@@ -100,14 +110,14 @@ def _gaussian_draws(
 def _flow_draws(
     galaxies: Galaxies, npe: Npe, forward: Forward | None, n_draws: int
 ) -> Array:
-    def one(galaxy: tuple[Array, Array, Array]) -> Array:
-        key, inputs, is_star = galaxy
+    def one(galaxy: tuple[Array, Array, Array, Array]) -> Array:
+        key, inputs, is_star, share = galaxy
         key_stars, key_model, key_draws = jax.random.split(key, 3)
         guess = _product(key_stars, npe, inputs, is_star)
         score = None
         if forward is not None:
-            table = (inputs, is_star, guess)
-            score = mean_score(key_model, npe, forward, *table, run=model_scores)
+            table, how = (inputs, is_star, guess), {"share": share, "run": model_scores}
+            score = mean_score(key_model, npe, forward, *table, **how)
         grid = sum_on_grid(npe, inputs, is_star, guess, score)
         return draw_from_grid(key_draws, grid, n_draws)
 

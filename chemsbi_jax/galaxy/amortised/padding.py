@@ -1,14 +1,16 @@
 """Tables padded to a few fixed lengths, and the keys of their rows."""
 
+from collections.abc import Sequence
 from functools import cache, partial
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from chemsbi_jax.compute.devices import spread
 from chemsbi_jax.compute.quick import quick_jit
 from chemsbi_jax.npe.model import Npe, star_keys
+from chemsbi_jax.types import Stars, shared_variance
 
 BLOCK = 32  # stars at a time: their arrays stay in the cache
 
@@ -31,13 +33,42 @@ def pad(npe: Npe, known: np.ndarray) -> tuple[Array, Array]:
     return jnp.asarray(inputs), jnp.asarray(np.arange(length) < n)
 
 
+def iron_share(
+    stars: Stars, abundances: Sequence[str]
+) -> Float[np.ndarray, "star element"]:
+    """Share of the variance of each [X/Fe] that is that of [Fe/H] of the same star.
+
+    From `Stars.fe_covariance`; zeros without it.
+    """
+    stars = stars.select(abundances)
+    shared = shared_variance(stars)
+    if shared is None:
+        return np.zeros((len(stars.values), len(abundances)), np.float32)
+    errors = np.where(shared > 0.0, np.asarray(stars.errors, float), 1.0)
+    return (shared / errors**2).astype(np.float32)
+
+
+def padded_share(
+    npe: Npe, stars: Stars, length: int
+) -> Float[np.ndarray, "row element"]:
+    """`iron_share` of the stars in the first rows, and zeros."""
+    padded = np.zeros((length, len(npe.reader.abundances)), np.float32)
+    padded[: len(stars.values)] = iron_share(stars, npe.reader.abundances)
+    return padded
+
+
 class Blocks:
     """The inputs of all stars, and equal blocks of them."""
 
     def __init__(
-        self, npe: Npe, inputs: Float[np.ndarray, "star input"], size: int
+        self,
+        npe: Npe,
+        inputs: Float[np.ndarray, "star input"],
+        size: int,
+        stars: Stars,
     ) -> None:
         self.npe, self.inputs, self.n_stars = npe, inputs, len(inputs)
+        self.share = iron_share(stars, npe.reader.abundances)
         # a small table is one block, of a few possible lengths
         self.size = min(
             -(-size // BLOCK) * BLOCK, padded_length(min(size, self.n_stars))
@@ -53,3 +84,10 @@ class Blocks:
         chunks = (rows.astype(np.uint32), full, rows < self.n_stars)
         rows, inputs, is_star = (x.reshape(-1, BLOCK, *x.shape[1:]) for x in chunks)
         return rows, inputs, is_star
+
+    def some(self, rows: Int[np.ndarray, " row"]) -> tuple[Array, Array, np.ndarray]:
+        """Padded inputs of some stars, which rows are stars, and their shares."""
+        inputs, is_star = pad(self.npe, self.inputs[rows])
+        share = np.zeros((len(inputs), len(self.npe.reader.abundances)), np.float32)
+        share[: len(rows)] = self.share[rows]
+        return inputs, is_star, share

@@ -4,12 +4,13 @@ The score of a right network, :math:`s = \nabla_\Lambda [\log q(\Lambda|D) - \lo
 p(\Lambda)]`, has mean zero over the stars that the model makes at :math:`\Lambda`.
 For a trained network the mean is not exactly zero, and a product of N stars accumulates
 that bias N times, while the width only shrinks with :math:`1/\sqrt N`. So stars are
-simulated at the galaxy's parameters, with the errors and gaps of the table, and their
-mean score is subtracted from each star's: an unbiased estimating equation for any
+simulated at the galaxy's parameters, with the errors and gaps of the table. Errors that
+[X/Fe] of a star share with its [Fe/H] are shared here, too. Their mean score is
+subtracted from each star's: an unbiased estimating equation for any
 network (Godambe 1960, Ann. Math. Stat. 31, 1208).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import jax
@@ -45,6 +46,7 @@ def mean_score(
     place: Moments,
     log2_stars: int = LOG2_STARS,
     *,
+    share: Float[AnyArray, "star element"] | None = None,
     run: Callable[..., Array] | None = None,
 ) -> Float[Array, " 2"]:
     """Mean score of model stars with the errors and gaps of those of a table.
@@ -58,11 +60,14 @@ def mean_score(
         place: a first estimate with its width, in latents. For stars of the model it is
             within one width of the truth; the mean score changes over twenty widths.
         log2_stars: base-2 logarithm of the number of simulated stars.
+        share: `iron_share` of the table's stars; None: their errors are independent.
         run: `model_scores`, or its version on all devices (None).
     """
     normals = even_normals(key, log2_stars, n_normals(npe))
     normals = normals.reshape(-1, CHUNK, n_normals(npe))
-    table = (inputs, is_star, place.mean, place.covariance)
+    if share is None:  # zeros: the same program
+        share = np.zeros((len(inputs), len(npe.reader.abundances)), np.float32)
+    table = (inputs, is_star, share, place.mean, place.covariance)
     run = run or quickly_on_all_devices(model_scores)
     return _finite_mean(run(normals, npe, forward, *table))
 
@@ -81,6 +86,7 @@ def model_scores(
     forward: Forward,
     inputs: Float[Array, "star input"],
     is_star: Bool[Array, " star"],
+    share: Float[AnyArray, "star element"],
     mean: Float[Array, " 2"],
     covariance: Float[Array, "2 2"],
 ) -> Float[Array, "chunk row 2"]:
@@ -95,15 +101,28 @@ def model_scores(
         first, rest = z[:, 1 : 1 + N_GLOBAL], z[:, 1 + N_GLOBAL : N_OTHERS]
         latent = jnp.concatenate([mean + first @ root.T, rest], axis=1)
         theta = priors.from_normal(npe.prior, latent)
-        made = npe.reader.measure(
-            inputs[row], forward(theta), theta[:, -1], z[:, N_OTHERS:]
-        )
+        noise = _with_iron(z[:, N_OTHERS:], share[row], npe.reader.abundances)
+        made = npe.reader.measure(inputs[row], forward(theta), theta[:, -1], noise)
         exists = jnp.isfinite(made).all(axis=1, keepdims=True)
         safe = jnp.where(exists, made, npe.reader.blank())
         score = global_slope(npe, latent[:, :N_GLOBAL], safe)
         return jnp.where(exists, score, jnp.nan)
 
     return lax.map(of_chunk, normals)
+
+
+def _with_iron(
+    noise: Float[Array, "star reading"],
+    share: Float[AnyArray, "star element"],
+    abundances: Sequence[str],
+) -> Float[Array, "star reading"]:
+    """Standard normals, of which those of [X/Fe] have the error of [Fe/H] in them."""
+    if "fe_h" not in abundances:
+        return noise
+    n, iron = len(abundances), list(abundances).index("fe_h")
+    own = jnp.sqrt(1.0 - share) * noise[:, :n]
+    mixed = own - jnp.sqrt(share) * noise[:, [iron]]  # [X/Fe] = [X/H] - [Fe/H]
+    return jnp.concatenate([mixed, noise[:, n:]], axis=1)
 
 
 def n_normals(npe: Npe) -> int:

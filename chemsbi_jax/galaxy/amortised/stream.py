@@ -25,7 +25,7 @@ from chemsbi_jax.galaxy.amortised.gaussian import (
     star_gains,
     star_moments,
 )
-from chemsbi_jax.galaxy.amortised.padding import Blocks, on_all_devices, pad
+from chemsbi_jax.galaxy.amortised.padding import Blocks, on_all_devices
 from chemsbi_jax.galaxy.amortised.resume import (
     Load,
     Save,
@@ -102,18 +102,20 @@ def stream_galaxy(
     """
     if method not in METHODS:
         raise ValueError(f"Expected method {' or '.join(METHODS)}; got {method!r}.")
-    inputs = np.asarray(npe.reader.inputs(check_stars(stars)), np.float32)
+    stars = check_stars(stars)
+    inputs = np.asarray(npe.reader.inputs(stars), np.float32)
     weak = find_uninformative(npe, inputs, quiet)
     # the same in each process, to the bit
-    inputs = inputs[of_all_processes(weak.astype(float))[0] == 0.0]
-    blocks = Blocks(npe, inputs, block)
+    is_used = of_all_processes(weak.astype(float))[0] == 0.0
+    inputs = inputs[is_used]
+    blocks = Blocks(npe, inputs, block, stars.take(is_used))
     path = None if checkpoint is None else Path(checkpoint)
     settings = ""
     if path is not None:
         about = (method, blocks.size, N_STAR_DRAWS, GUESS_STARS, GUESS_WIDTH)
         about += (FARTHEST, package_version())
         seed = jax.random.key_data(key)  # key reuse: names the run, no draw
-        settings = fingerprint(about, inputs, (npe, forward), seed)
+        settings = fingerprint(about, (inputs, blocks.share), (npe, forward), seed)
     save = partial(save_state, path, settings)
     load = partial(load_state, path, settings, quiet=quiet)
     galaxy = METHODS[method](key, blocks, forward, load, save, n_draws, quiet)
@@ -202,13 +204,13 @@ def _first_grid(
     key_rows, key_stars, key_model = jax.random.split(key, 3)
     # a table may be sorted, so not its first rows
     rows = random_rows(key_rows, blocks.n_stars, GUESS_STARS)
-    inputs, is_star = pad(blocks.npe, blocks.inputs[rows])
+    inputs, is_star, share = blocks.some(rows)
     gaussian = gaussian_product(key_stars, blocks.npe, inputs, is_star)
     table, score = (inputs, is_star), None
     guess = grid_posterior(blocks.npe, *table, gaussian)
     if forward is not None:
-        place = (key_model, blocks.npe, forward, *table, guess)
-        score = of_all_processes(np.asarray(mean_score(*place, LOG2_MANY), float))[0]
+        place = (key_model, blocks.npe, forward, *table, guess, LOG2_MANY)
+        score = of_all_processes(np.asarray(mean_score(*place, share=share), float))[0]
     factor = np.linalg.cholesky(np.asarray(guess.covariance, float))
     return np.asarray(guess.mean, float), GUESS_WIDTH * factor, score
 

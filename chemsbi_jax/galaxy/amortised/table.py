@@ -13,6 +13,7 @@ from chemsbi_jax.galaxy.amortised.gaussian import (
     moments_of_stars,
     multiply_stars,
 )
+from chemsbi_jax.galaxy.amortised.padding import padded_share
 from chemsbi_jax.galaxy.amortised.score_correction import mean_score
 from chemsbi_jax.galaxy.amortised.uninformative import pad_informative
 from chemsbi_jax.galaxy.grid import draw_from_grid
@@ -31,6 +32,7 @@ class StarTable(NamedTuple):
     means: Float[Array, "row 2"]  # of each star's global latents
     covariances: Float[Array, "row 2 2"]
     n_stars: int
+    share: Float[np.ndarray, "row element"]  # `iron_share`; 0 in rows without it
 
     @property
     def n_weak(self) -> int:
@@ -46,7 +48,7 @@ class StarTable(NamedTuple):
         """The table with its stars in this order of their row numbers."""
         rows = np.arange(len(self.is_star))
         rows[: self.n_stars] = order
-        names = ("inputs", "is_star", "means", "covariances")
+        names = ("inputs", "is_star", "means", "covariances", "share")
         return self._replace(**{k: np.asarray(getattr(self, k))[rows] for k in names})
 
     def first(self, n: int) -> "StarTable":
@@ -67,7 +69,8 @@ def prepare_table(key: Key[Array, ""], npe: Npe, stars: Stars) -> StarTable:
     """
     inputs, is_star = pad_informative(npe, npe.reader.inputs(stars))
     moments = moments_of_stars(key, npe, inputs)
-    return StarTable(inputs, np.asarray(is_star), *moments, len(stars.values))
+    share = padded_share(npe, stars, len(inputs))
+    return StarTable(inputs, np.asarray(is_star), *moments, len(stars.values), share)
 
 
 def multiply_gaussians(
@@ -132,4 +135,5 @@ def score_of(
     place: GaussianProduct,
 ) -> Float[Array, " 2"]:
     """`mean_score` of a table's stars at a first estimate."""
-    return mean_score(key, npe, forward, table.inputs, table.is_star, place)
+    rows = table.inputs, table.is_star
+    return mean_score(key, npe, forward, *rows, place, share=table.share)

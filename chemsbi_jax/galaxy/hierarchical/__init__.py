@@ -32,7 +32,11 @@ from chemsbi_jax.galaxy.hierarchical.posterior import (
 from chemsbi_jax.galaxy.hierarchical.result import (
     HierarchicalPosterior as HierarchicalPosterior,
 )
-from chemsbi_jax.galaxy.hierarchical.result import far_population, to_result
+from chemsbi_jax.galaxy.hierarchical.result import (
+    far_errors,
+    far_population,
+    to_result,
+)
 from chemsbi_jax.galaxy.hierarchical.sampling import (
     MOST_STARS,
     by_nuts,
@@ -232,6 +236,7 @@ def _with_likelihood(
     extra = extra | {
         "mode_distance": distance_of_mode(latents, mode),
         "far_population": far_population(mode.psi, place[2]),
+        "far_errors": far_errors(mode.psi, place[2], case.factors),
     }
     if is_nuts:
         latents, nuts = _by_nuts(keys, fit, case, latents, mode, quiet)

@@ -84,6 +84,14 @@ class HierarchicalPosterior(NamedTuple):
             parts.append(self._unusual())
         if c.get("far_population"):
             parts.append(self._far())
+        if c.get("far_errors"):
+            each = ", ".join(f"{k} {away:+.1f}" for k, away in c["far_errors"].items())
+            parts.append(
+                "With shared errors, the stars need errors far from the middle of "
+                f"their prior ({each} prior widths): these abundances have other "
+                "errors or zero points than the table states, or the model does not "
+                "reproduce them."
+            )
         return " ".join(parts)
 
     def _far(self) -> str:
@@ -186,6 +194,20 @@ def far_population(psi: Float[np.ndarray, " psi"], layout: Layout) -> dict[str, 
     return {
         name: float(psi[i])
         for name, i in zip(names, rows, strict=True)
+        if scale[i] > 0.0 and abs(psi[i]) > FAR_LATENT
+    }
+
+
+def far_errors(
+    psi: Float[np.ndarray, " psi"], layout: Layout, factors: Sequence[str]
+) -> dict[str, float]:
+    """Zero points and scatter whose latents are beyond `FAR_LATENT`; as above."""
+    names, at, scale = psi_names(factors), layout.slices(), np.asarray(layout.scale)
+    rows = np.arange(len(psi))
+    each = np.concatenate([rows[at[block]] for block in ("zero_points", "scatter")])
+    return {
+        names[i]: float(psi[i])
+        for i in each
         if scale[i] > 0.0 and abs(psi[i]) > FAR_LATENT
     }
 

@@ -28,13 +28,15 @@ class SharedErrors:
     with [Fe/H] [dex per dex]; one scale for all factors leaves the default scales of
     the slopes, and 0 holds factors and slopes."""
     zero_points: Mapping[str, float] | float = 0.05
-    """Offsets of the abundances [dex]: one scale, or abundance -> scale."""
+    """Offsets of the abundances [dex]: one scale, or abundance -> scale; an abundance
+    that is not named has the default."""
     population_mean: float = 1.0
     """Mean of each local latent in units of its prior width."""
     population_width: float = 0.5
     """Natural log of the width of each local latent over its prior width."""
     scatter: Mapping[str, float] | float = 0.05
-    """Half-normal model error of the abundances [dex], new for each star."""
+    """Half-normal model error of the abundances [dex], drawn for each star; one scale,
+    or abundance -> scale, as above."""
     outlier_share: float = 0.01
     """Median share of stars from a broad normal; 0 for none."""
     outlier_width: float = 0.5
@@ -92,10 +94,20 @@ def prior_scales(
         yields = {f: yields for f in factors if f not in YIELD_SLOPES}
     scales = {
         "yields": _each("yields", yields, factors, default),
-        "zero_points": _each("zero_points", settings.zero_points, ABUNDANCES),
+        "zero_points": _each(
+            "zero_points",
+            settings.zero_points,
+            ABUNDANCES,
+            dict.fromkeys(ABUNDANCES, SharedErrors.zero_points),
+        ),
         "population": (settings.population_mean,) * len(LOCAL)
         + (settings.population_width,) * len(LOCAL),
-        "scatter": _each("scatter", settings.scatter, ABUNDANCES),
+        "scatter": _each(
+            "scatter",
+            settings.scatter,
+            ABUNDANCES,
+            dict.fromkeys(ABUNDANCES, SharedErrors.scatter),
+        ),
         "outliers": (settings.outlier_share_dex,),
     }
     bad = {k: v for k, v in scales.items() if not all(0.0 <= x < 1e3 for x in v)}

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from chemsbi_jax.constants import SHARED_FACTORS
+from chemsbi_jax.galaxy.border import in_float32
 from chemsbi_jax.galaxy.hierarchical.chains import ChainSizes, run_chains
 from chemsbi_jax.galaxy.hierarchical.joint_density import (
     JointDensity,
@@ -40,6 +41,7 @@ class SharedNuts(NamedTuple):
 USUAL = ChainSizes()
 
 
+@in_float32
 def run_shared_nuts(
     key: Key[Array, ""],
     forward: FactorForward,

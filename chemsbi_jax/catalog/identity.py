@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 from astropy.table import Table
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from scipy.spatial import KDTree
 
 from chemsbi_jax.catalog.cells import column_of
+from chemsbi_jax.catalog.copies import Numbers, same_numbers
 from chemsbi_jax.catalog.ids import IDS, read_ids, repeated
 from chemsbi_jax.catalog.meaning import is_flag, meaning_of
 from chemsbi_jax.catalog.positions import positions
@@ -43,14 +44,12 @@ FEW_DIGITS = 5  # an id with fewer digits may be a number within a list
 DIFFERENT, ANOTHER = 3.0, 8.0
 DIFFER = "their abundances differ by far more than the errors"
 NOT_CLOSER = "their abundances differ as much as those of other rows"
+FEW_PAIRS = 5  # repeated rows, from which on their distance says something
 LEAST_CLOSER = 0.7  # of the distance of rows with different labels
 ALIKE = 1.5  # the same measure, for rows of one star
 SHARE_REPEATED, MOST_ROWS = 0.2, 50  # of the rows; rows of one star
-CHANCE = 1e-3  # expected pairs of alike rows by accident, below which they are one star
-FAR_MORE = 3.0  # of these pairs and one; then there is a warning
 
 Rows = Bool[np.ndarray, " star"]
-Numbers = tuple[Float[np.ndarray, "star value"], Float[np.ndarray, "star value"]]
 
 
 class Repeats(NamedTuple):
@@ -102,7 +101,7 @@ def find_repeats(
             else f"the same star as in an earlier row, by {column}"
         )
         left = _record_repeats(found, reason, left, again, len(ids))
-    for reason, find in (("position", _same_place), ("numbers", _same_numbers)):
+    for reason, find in (("position", _same_place), ("numbers", same_numbers)):
         labels, warning = find(table, columns, left, numbers)
         warnings += [warning] if warning else []
         again = repeated(labels)
@@ -198,11 +197,18 @@ def _why_different(
             both = np.char.add(np.char.add(group, " "), labels)
             if not repeated(both).any():
                 return f"each has another {columns[key]}"
+    return _why_apart(labels, numbers, rows)
+
+
+def _why_apart(labels: np.ndarray, numbers: Numbers, rows: np.ndarray) -> str:
+    """Why the abundances of rows with one label are not those of one star, or ""."""
+    distance = _distance(labels, numbers, rows)
     if distance > DIFFERENT:
         return DIFFER
     mixed = np.random.default_rng(0).permutation(labels)
     others = _distance(mixed, numbers, rows)  # of rows with different labels
-    return NOT_CLOSER if distance > LEAST_CLOSER * others else ""
+    is_clear = repeated(labels).sum() >= FEW_PAIRS and distance > LEAST_CLOSER * others
+    return NOT_CLOSER if is_clear else ""
 
 
 def _distance(labels: np.ndarray, numbers: Numbers, rows: np.ndarray) -> float:
@@ -240,58 +246,11 @@ def _same_place(
     labels, index = alone.copy(), np.flatnonzero(good)
     for one, two in sorted(tree.query_pairs(reach)):
         labels[index[two]] = min(labels[index[one]], labels[index[two]])
-    distance = _distance(labels, numbers, rows)
-    if distance > DIFFERENT:
+    difference = _why_apart(labels, numbers, rows)
+    if difference:
         n = int(repeated(labels).sum())
         return alone, (
-            f"{n} rows lie within {SAME_PLACE} arcsec of an earlier row, but their "
-            "abundances differ by far more than the errors, so they count as different "
-            "stars."
+            f"{n} rows lie within {SAME_PLACE} arcsec of an earlier row, but "
+            f"{difference}, so they count as different stars."
         )
     return labels, ""
-
-
-def _same_numbers(
-    _table: Table, _columns: Mapping[str, str], rows: np.ndarray, numbers: Numbers
-) -> tuple[np.ndarray, str]:
-    """Labels of rows, alike where all numbers are; not where this may be chance.
-
-    How often two different stars have the same number in a column is estimated from
-    the rows with the same gaps, without their copies.
-    """
-    labels, content = np.arange(len(rows)), np.concatenate(numbers, axis=1)[rows]
-    seen = np.isfinite(content)
-    kind = np.unique(seen, axis=0, return_inverse=True)[1].reshape(-1)
-    n_chance, expected = 0, 0.0
-    for group in (np.flatnonzero(kind == k) for k in range(kind.max(initial=-1) + 1)):
-        part = content[group][:, seen[group[0]]]
-        # quicker than sorting
-        hashes = np.array([hash(row.tobytes()) for row in part])
-        first, same = np.unique(hashes, return_index=True, return_inverse=True)[1:]
-        chance = _chance_pairs(part[first], len(part))
-        if chance <= CHANCE:
-            labels[group] = group[first][same.reshape(-1)]
-        else:
-            n_chance, expected = n_chance + len(part) - len(first), expected + chance
-    if n_chance < FAR_MORE * (expected + 1.0):
-        return labels, ""
-    return labels, (
-        f"{n_chance} rows have the same abundances and errors as an earlier row, where "
-        f"chance makes {expected:.2g}, but count as different stars. If they are "
-        "copies, remove them, or add a column of ids."
-    )
-
-
-def _chance_pairs(distinct: Float[np.ndarray, "star value"], n: int) -> float:
-    """Expected pairs of `n` different stars that have the same number in each column.
-
-    Args:
-        distinct: numbers of stars without copies.
-        n: stars.
-    """
-    pairs = len(distinct) * (len(distinct) - 1) / 2.0
-    chance = n * (n - 1) / 2.0
-    for column in distinct.T:
-        counts = np.unique(column, return_counts=True)[1].astype(float)
-        chance *= ((counts * (counts - 1) / 2.0).sum() + 1.0) / (pairs + 1.0)
-    return chance

@@ -96,8 +96,8 @@ def model_scores(
     order = jnp.cumsum(is_star)
 
     def of_chunk(z: Array) -> Array:
-        share = ndtr(z[:, 0]) * order[-1]
-        row = jnp.searchsorted(order, jnp.floor(share) + 1.0).clip(0, len(order) - 1)
+        place = ndtr(z[:, 0]) * order[-1]
+        row = jnp.searchsorted(order, jnp.floor(place) + 1.0).clip(0, len(order) - 1)
         first, rest = z[:, 1 : 1 + N_GLOBAL], z[:, 1 + N_GLOBAL : N_OTHERS]
         latent = jnp.concatenate([mean + first @ root.T, rest], axis=1)
         theta = priors.from_normal(npe.prior, latent)

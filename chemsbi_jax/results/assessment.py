@@ -172,7 +172,9 @@ def _doubts_of_shared(checks: Mapping) -> list[str]:
     if checks.get("far_population"):
         doubts.append("the population of the stars is far from its prior")
     if checks.get("far_errors"):
-        doubts.append("the stars need larger errors than the prior of these allows")
+        doubts.append(
+            "zero points or the scatter of abundances are far from their prior"
+        )
     return doubts
 
 

@@ -16,6 +16,11 @@ REMEDIES = (
         "warning names first (--without), or with larger errors.",
     ),
     (
+        "the stars need errors far from",
+        "Check the errors and the zero points of the named abundances. Repeat the run "
+        "without them (--without), and compare.",
+    ),
+    (
         "does not explain these stars",
         "Do not quote the interval without shared errors as a measurement of this "
         "galaxy. If there is an interval with shared errors, the verdict at the top "

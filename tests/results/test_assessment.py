@@ -170,7 +170,7 @@ def test_the_fit_of_the_interval_to_quote_decides(fit, shared):
         ({"predictive_p": 0.06}, ""),
         ({"far_population": {"mean_birth_time": 3.2}}, "far from its prior"),
         ({"far_population": {}}, ""),
-        ({"far_errors": {"scatter_mg_fe": 5.7}}, "need larger errors than"),
+        ({"far_errors": {"scatter_mg_fe": 5.7}}, "scatter of abundances are far"),
     ],
 )
 def test_doubts_of_the_interval_with_shared_errors(checks, reason):

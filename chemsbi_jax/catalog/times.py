@@ -81,17 +81,8 @@ def _read(
     column = source.columns[name]
     unit, notes = _unit_of(source, name, age_unit)
     times, sigma = numbers(source, name, _units(unit)), np.full(len(source.ids), np.nan)
-    n_limits = int(limit_cells(source, name).sum())
-    if n_limits:
-        notes.append(f"{column}: {counted(n_limits, 'limit')} taken as not known.")
-    if not source.is_survey:
-        nulls = is_repeated(times, times < 0.0)
-        times = np.where(nulls, np.nan, times)
-        if nulls.any():
-            notes.append(
-                f"{column}: {nulls.sum()} negative values that repeat were taken as "
-                "missing."
-            )
+    times, said = _without_marks(source, name, times)
+    notes += said
     if source.has(f"e_{name}"):
         refuse_by_name(source, name, column)
         unit, said = _unit_of(source, f"e_{name}", age_unit, unit)
@@ -118,6 +109,23 @@ def _read(
             "known.",
         )  # fmt: skip
     return times, sigma, notes
+
+
+def _without_marks(
+    source: StarTable, name: str, times: Numbers
+) -> tuple[Numbers, list[str]]:
+    """Times without repeated negative values, and notes of these and of limits."""
+    column, notes = source.columns[name], []
+    n_limits = int(limit_cells(source, name).sum())
+    if n_limits:
+        notes.append(f"{column}: {counted(n_limits, 'limit')} taken as not known.")
+    nulls = is_repeated(times, times < 0.0) & (not source.is_survey)
+    if nulls.any():
+        notes.append(
+            f"{column}: {nulls.sum()} negative values that repeat were taken as "
+            "missing."
+        )
+    return np.where(nulls, np.nan, times), notes
 
 
 def _compare(source: StarTable, name: str, age_unit: str) -> tuple[str, ...]:

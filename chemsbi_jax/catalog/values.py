@@ -1,6 +1,6 @@
 """Abundances of a table's stars, with their errors."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -102,14 +102,9 @@ def read_abundances(
         notes += column.notes
         warnings += column.warnings
     notes += [f"{what}: {', '.join(which)}." for what, which in counts.items()]
-    covariance, no_iron = read_covariance(source), np.zeros(len(values), bool)
+    covariance, no_iron = read_covariance(source), _lack_iron(values, every, over_h)
+    notes += _note_of_iron(no_iron)
     if over_h:
-        others = [every.index(name) for name in over_h if name != "fe_h"]
-        no_iron = np.isfinite(values[:, others]).any(axis=1)
-        no_iron &= ~np.isfinite(values[:, every.index("fe_h")])
-        if no_iron.any():
-            n = counted(int(no_iron.sum()), "row")
-            notes.append(f"{n} without [Fe/H]: [X/H] was not used there.")
         covariance, note = subtract_iron(source, present, (values, errors), without)
         notes.append(note)
     if not source.is_survey:
@@ -118,8 +113,26 @@ def read_abundances(
         notes, warnings = [*notes, *empty], [*warnings, *doubt]
     left_out = [i for i, name in enumerate(every) if name in without]
     values[:, left_out] = errors[:, left_out] = np.nan
-    said = tuple(notes), tuple(warnings)
-    return Measured(values, errors, covariance, no_iron, *said)
+    return Measured(values, errors, covariance, no_iron, tuple(notes), tuple(warnings))
+
+
+def _lack_iron(
+    values: Float[np.ndarray, "star element"],
+    abundances: Sequence[str],
+    over_h: Collection[str],
+) -> Bool[np.ndarray, " star"]:
+    """Rows with an [X/H], but without [Fe/H]."""
+    others = [abundances.index(name) for name in over_h if name != "fe_h"]
+    if not others or "fe_h" not in abundances:
+        return np.zeros(len(values), bool)
+    iron = np.isfinite(values[:, abundances.index("fe_h")])
+    return np.asarray(np.isfinite(values[:, others]).any(axis=1) & ~iron)
+
+
+def _note_of_iron(no_iron: Bool[np.ndarray, " star"]) -> list[str]:
+    n = int(no_iron.sum())
+    text = f"{counted(n, 'row')} without [Fe/H]: [X/H] was not used there."
+    return [text] if n else []
 
 
 def _find_empty(

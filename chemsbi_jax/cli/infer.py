@@ -26,8 +26,6 @@ ONE_PROCESS = ("exact", "robust")
 
 def main(config: InferFlags, limits: Limits = Limits()) -> dict:
     """Run the inference and write its files; returns the content of summary.json."""
-    check_flags(config, n_processes=1, process_id=0)
-    require_folder(config.out)
     join(config)
     watch = Stopwatch(config.quiet)
     with watch("read"):
@@ -44,6 +42,7 @@ def main(config: InferFlags, limits: Limits = Limits()) -> dict:
     if config.process_id > 0:
         infer_as_worker(catalog, **about)
         return {"warnings": []}
+    require_folder(config.out)
     progress, drawn = config.out / PROGRESS, {}
     Thread(target=_import_what_saves, daemon=True).start()
     try:
@@ -110,6 +109,7 @@ def method_of(config: InferFlags) -> str:
 
 def join(config: InferFlags) -> None:
     """Make this process one of `--n-processes`; call it before any JAX operation."""
+    check_flags(config, n_processes=1, process_id=0)
     if config.process_id >= config.n_processes:
         raise InputError(
             f"Expected --process-id below --n-processes ({config.n_processes}); got "

@@ -21,11 +21,13 @@ from chemsbi_jax.inference.rows import add_rows, save_rows
 from chemsbi_jax.npe import choose_weights
 from chemsbi_jax.results.stopwatch import Stopwatch
 from chemsbi_jax.results.warnings import of_left_out
+from chemsbi_jax.storage.files import require_folder
 
 
 def main(config: NutsFlags) -> dict:
     """Run NUTS; returns the content of summary.json."""
     check_flags(config, n_chains=1, n_warmup=1, n_draws=4)
+    require_folder(config.out)
     watch = Stopwatch(config.quiet)
     with watch("read"):
         columns = columns_to_read(None, config.weights)

@@ -147,7 +147,7 @@ def test_the_exact_method_without_its_network_agrees(linear, key):
     assert np.abs(row["shift"]).max() < 0.1
     np.testing.assert_allclose(row["width"], 1.0, atol=0.05)
     assert 0.0 < row["scatter"].max() < 0.1
-    assert "linear, 20 stars: exact without less exact with the" in flow_line(row)
+    assert "linear, 20 stars: `exact` without the network minus" in flow_line(row)
 
 
 def test_a_set_without_a_network_is_refused(linear, key):

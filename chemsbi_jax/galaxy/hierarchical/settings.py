@@ -92,22 +92,14 @@ def prior_scales(
     yields = default if settings.yields is None else settings.yields
     if not isinstance(yields, Mapping) and yields > 0.0:
         yields = {f: yields for f in factors if f not in YIELD_SLOPES}
+    offset = dict.fromkeys(ABUNDANCES, SharedErrors.zero_points)
+    scatter = dict.fromkeys(ABUNDANCES, SharedErrors.scatter)
     scales = {
         "yields": _each("yields", yields, factors, default),
-        "zero_points": _each(
-            "zero_points",
-            settings.zero_points,
-            ABUNDANCES,
-            dict.fromkeys(ABUNDANCES, SharedErrors.zero_points),
-        ),
+        "zero_points": _each("zero_points", settings.zero_points, ABUNDANCES, offset),
         "population": (settings.population_mean,) * len(LOCAL)
         + (settings.population_width,) * len(LOCAL),
-        "scatter": _each(
-            "scatter",
-            settings.scatter,
-            ABUNDANCES,
-            dict.fromkeys(ABUNDANCES, SharedErrors.scatter),
-        ),
+        "scatter": _each("scatter", settings.scatter, ABUNDANCES, scatter),
         "outliers": (settings.outlier_share_dex,),
     }
     bad = {k: v for k, v in scales.items() if not all(0.0 <= x < 1e3 for x in v)}

@@ -41,17 +41,10 @@ def main(config: NutsFlags) -> dict:
     key_flow, key_nuts = jax.random.split(jax.random.key(config.seed))
     with watch("flow"):
         flow = infer_of_any_width(key_flow, npe, stars, forward=forward)
+    names = ("n_chains", "n_warmup", "n_draws", "quiet")
+    sizes = {name: getattr(config, name) for name in names}
     with watch("nuts"):
-        result = run_nuts(
-            key_nuts,
-            forward,
-            stars,
-            npe,
-            n_chains=config.n_chains,
-            n_warmup=config.n_warmup,
-            n_draws=config.n_draws,
-            quiet=config.quiet,
-        )
+        result = run_nuts(key_nuts, forward, stars, npe, **sizes)
     if result.convergence["converged"]:
         require_width(result.posterior, npe.prior, stars, str(config.stars))
         figure = plots.plot_galaxy(result.posterior, others={"flow": flow})

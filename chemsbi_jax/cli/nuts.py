@@ -132,6 +132,11 @@ def report(summary: dict, out: Path) -> str:
 
 
 def exit_code(summary: dict, config: NutsFlags) -> int:
-    """3 if the chains did not converge and --strict is given, else 0."""
-    is_converged = summary["convergence"]["converged"]
+    """3 if chains did not converge and --strict is given, else 0.
+
+    The warnings of a comparison (`nuts.py --compare`) are the sets whose chains did
+    not; those of one table concern its rows, too.
+    """
+    one = summary.get("convergence")
+    is_converged = not summary["warnings"] if one is None else one["converged"]
     return 3 if config.strict and not is_converged else 0

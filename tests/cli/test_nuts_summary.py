@@ -64,3 +64,11 @@ def test_strict_is_about_the_chains(config, summary_of):
     assert any("not converged" in w for w in summary["warnings"])
     assert exit_code(summary, config) == 3
     assert exit_code(summary, replace(config, strict=False)) == 0
+
+
+def test_the_comparisons_have_an_exit_code_too(config):
+    """Of `nuts.py --compare` and `--hierarchical`."""
+    assert exit_code({"rows": [], "warnings": []}, config) == 0
+    failed = {"rows": [], "warnings": ["tng, 10"]}
+    assert exit_code(failed, config) == 3
+    assert exit_code(failed, replace(config, strict=False)) == 0

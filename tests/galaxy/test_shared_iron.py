@@ -10,6 +10,7 @@ from chemsbi_jax import priors
 from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.galaxy.amortised.padding import iron_share
 from chemsbi_jax.galaxy.amortised.score_correction import _with_iron
+from chemsbi_jax.galaxy.amortised.stream import stream_galaxy
 from chemsbi_jax.galaxy.networks import load_networks
 
 TRUTH = np.array([-2.3, -2.89])
@@ -80,3 +81,20 @@ def test_the_flow_is_right_for_2000_such_stars():
     assert chi2(stars) < 11.8  # 3 sigma of two parameters
     # the same errors, taken as independent: the mean score is wrong
     assert chi2(stars._replace(fe_covariance=None)) > 11.8
+
+
+@pytest.mark.thorough
+def test_a_table_in_blocks_has_the_same_correction():
+    networks = load_networks("tng-any")
+    theta = np.array(priors.sample(jax.random.key(6), cs.paper_prior(), 1500))
+    theta[:, :2] = TRUTH
+    clean = np.asarray(networks.forward(jnp.asarray(theta, jnp.float32)), float)
+    stars = stars_of(clean[np.isfinite(clean).all(axis=1)], 56)
+    key, how = jax.random.key(1), {"forward": networks.forward}
+    whole = cs.infer_galaxy(key, networks.npe, stars, "flow", **how)
+    parts = stream_galaxy(key, networks.npe, stars, "flow", **how)
+    independent = stars._replace(fe_covariance=None)
+    wrong = stream_galaxy(key, networks.npe, independent, "flow", **how)
+    # the mean scores have errors of 0.05 widths
+    np.testing.assert_allclose((parts.mean - whole.mean) / whole.sd, 0.0, atol=0.3)
+    assert np.abs((wrong.mean - parts.mean) / whole.sd).max() > 1.0

@@ -108,8 +108,7 @@ def misfit_test(
     seen = np.isfinite(dex).any(axis=0)
     seen &= np.isfinite(model_dex).sum(axis=0) >= FEWEST
     if not seen.any():
-        unknown = np.full(len(names), np.nan)
-        return Misfit(np.nan, False, unknown, unknown, TOO_FEW, names)
+        return _without_residuals(float(min(1.0, 3.0 * p_outside)), names)
     observed = np.nan_to_num(dex / unit)[:, seen]
     expected = np.nan_to_num(model_dex / model_unit)[:, seen]
     centre, covariance = expected.mean(axis=0), np.cov(expected, rowvar=False)
@@ -126,6 +125,14 @@ def misfit_test(
     if is_flagged and 3.0 * min(p_offset, p_outside) >= ALARM:
         text = _scatter_alone(p_value, ratio)
     return Misfit(p_value, is_flagged, mean, error, text, names)
+
+
+def _without_residuals(p_outside: float, names: tuple[str, ...]) -> Misfit:
+    """Where no abundance can be compared, only stars outside the model count."""
+    unknown, is_flagged = np.full(len(names), np.nan), p_outside < ALARM
+    p_value = p_outside if is_flagged else np.nan
+    text = OUTSIDE_ALL if is_flagged else TOO_FEW
+    return Misfit(p_value, is_flagged, unknown, unknown, text, names)
 
 
 def _mean_difference(

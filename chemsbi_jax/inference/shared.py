@@ -120,11 +120,9 @@ def factor_forward(networks: Networks) -> FactorForward | None:
 
 def _is_same_prior(one: Prior, two: Prior) -> bool:
     """Whether both have the same distributions, apart from rounding."""
-    kinds = [[kind for kind, _ in to_spec(p).values()] for p in (one, two)]
-    numbers = [
-        [float(x) for _, numbers in to_spec(p).values() for x in numbers.values()]
-        for p in (one, two)
-    ]
+    specs = [to_spec(prior).values() for prior in (one, two)]
+    kinds = [[kind for kind, _ in spec] for spec in specs]
+    numbers = [[float(x) for _, each in spec for x in each.values()] for spec in specs]
     return kinds[0] == kinds[1] and np.allclose(*numbers, rtol=1e-5)
 
 

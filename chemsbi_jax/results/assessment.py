@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 
 from chemsbi_jax.constants import GLOBAL_PARAMETERS
 from chemsbi_jax.diagnostics.misfit import LESS_SCATTER
+from chemsbi_jax.errors import counted
 
 Level = Literal["green", "amber", "red"]
 
@@ -115,11 +116,15 @@ def _doubts(summary: Mapping) -> list[str]:
         doubts.append(f"the stars {LESS_SCATTER}")
     if _is_misfit(fit):
         doubts.append("the model without shared errors does not explain the stars")
+    if fit.get("flagged") is False and fit.get("p_value", 1.0) is None:
+        doubts.append("the fit of the model was not tested")
     doubts += _doubts_of_shared(_shared(summary).get("checks") or {})
     n_used = summary.get("n_used")
     if n_used is not None and n_used < FEW_STARS:
         are = "is" if n_used == 1 else "are"
-        doubts.append(f"{_stars(n_used)} {are} too few for the checks to find a misfit")
+        doubts.append(
+            f"{counted(n_used, 'star')} {are} too few for the checks to find a misfit"
+        )
     rows = summary.get("catalogue") or {}
     n_dropped = sum((rows.get("dropped") or {}).values())
     if n_dropped:
@@ -149,10 +154,12 @@ def _doubts_of_checks(checks: Mapping, method: str) -> list[str]:
         doubts.append(f"even and odd rows of the table differ by {distance:.1f} sigma")
     left_out = len(checks.get("left_out") or [])
     if left_out:
-        doubts.append(f"no parameters explain {_stars(left_out)}, left out")
+        doubts.append(f"no parameters explain {counted(left_out, 'star')}, left out")
     weak = checks.get("weak_stars") or 0
     if weak:
-        doubts.append(f"{_stars(weak)} with too few measurements did not count")
+        doubts.append(
+            f"{counted(weak, 'star')} with too few measurements did not count"
+        )
     subset = checks.get("subset") or {}
     if subset:
         part = f"{subset.get('n_stars')} of {subset.get('of')} stars"
@@ -225,10 +232,6 @@ def _largest(values: float | Sequence[float | None] | None) -> float:
     """Largest absolute number of a list or a number; 0 if there is none."""
     each = values if isinstance(values, Sequence) else [values]
     return max((abs(v) for v in each if v is not None), default=0.0)
-
-
-def _stars(n: int) -> str:
-    return f"{n} star{'s' * (n != 1)}"
 
 
 def _were(n: int) -> str:

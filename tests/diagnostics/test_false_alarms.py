@@ -58,6 +58,9 @@ def test_nothing_is_tested_where_each_abundance_is_rare():
     found = misfit_test(draw.normal(size=(5, 8)), model, abundances=names(8))
     assert not found.is_flagged
     assert "was not tested" in found.text
+    # stars outside the model still count
+    beyond = np.full((20, 8), np.nan)
+    assert misfit_test(np.vstack([model[:5], beyond]), model).is_flagged
 
 
 def test_lengths_without_the_stars_own_share():

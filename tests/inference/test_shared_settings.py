@@ -79,11 +79,9 @@ def test_a_file_that_is_not_there(tmp_path):
 )
 def test_flags_without_the_interval_are_refused(tmp_path, flags):
     flag = f"--{next(iter(flags)).replace('_', '-')}"
-    for out, off in (
-        (("fast", True), "--fast"),
-        (("shared_errors", False), "--no-sha"),
-    ):
-        config = InferFlags(tmp_path / "stars.csv", tmp_path, **flags, **dict([out]))
+    cases = {"--fast": {"fast": True}, "--no-shared-errors": {"shared_errors": False}}
+    for off, out in cases.items():
+        config = InferFlags(tmp_path / "stars.csv", tmp_path, **flags, **out)
         with pytest.raises(InputError, match=f"{flag}: this is .* Remove {off}"):
             shared_settings(config)
 

@@ -190,3 +190,12 @@ def test_limits_are_those_of_the_checks():
 def test_level_has_word_and_symbol():
     found = [verdict(made()), verdict(made(weak_stars=1)), verdict(made(is_prior=True))]
     assert len({v.word for v in found}) == len({v.symbol for v in found}) == 3
+
+
+def test_a_fit_that_was_not_tested_is_no_praise():
+    summary = made()
+    summary["checks"]["model_fit"] |= {"flagged": False, "p_value": None}
+    level, _, reason = verdict(summary)
+    assert level == "amber"
+    assert "the fit of the model was not tested" in reason.lower()
+    assert "explains" not in reason

@@ -20,10 +20,7 @@ from chemsbi_jax.galaxy.amortised.padding import (
     on_all_devices,
     padded_share,
 )
-from chemsbi_jax.galaxy.amortised.score_correction import (
-    mean_score,
-    model_scores,
-)
+from chemsbi_jax.galaxy.amortised.score_correction import mean_score, model_scores
 from chemsbi_jax.galaxy.amortised.uninformative import find_uninformative
 from chemsbi_jax.galaxy.border import in_float32
 from chemsbi_jax.galaxy.grid import draw_from_grid

@@ -52,8 +52,14 @@ def padded_share(
     npe: Npe, stars: Stars, length: int
 ) -> Float[np.ndarray, "row element"]:
     """`iron_share` of the stars in the first rows, and zeros."""
-    padded = np.zeros((length, len(npe.reader.abundances)), np.float32)
-    padded[: len(stars.values)] = iron_share(stars, npe.reader.abundances)
+    return _filled_up(iron_share(stars, npe.reader.abundances), length)
+
+
+def _filled_up(
+    share: Float[np.ndarray, "star element"], length: int
+) -> Float[np.ndarray, "row element"]:
+    padded = np.zeros((length, share.shape[1]), share.dtype)
+    padded[: len(share)] = share
     return padded
 
 
@@ -86,8 +92,6 @@ class Blocks:
         return rows, inputs, is_star
 
     def some(self, rows: Int[np.ndarray, " row"]) -> tuple[Array, Array, np.ndarray]:
-        """Padded inputs of some stars, which rows are stars, and their shares."""
+        """Padded inputs of some stars, which rows are stars, and `iron_share`."""
         inputs, is_star = pad(self.npe, self.inputs[rows])
-        share = np.zeros((len(inputs), len(self.npe.reader.abundances)), np.float32)
-        share[: len(rows)] = self.share[rows]
-        return inputs, is_star, share
+        return inputs, is_star, _filled_up(self.share[rows], len(inputs))

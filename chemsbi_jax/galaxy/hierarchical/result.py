@@ -201,7 +201,13 @@ def far_population(psi: Float[np.ndarray, " psi"], layout: Layout) -> dict[str, 
 def far_errors(
     psi: Float[np.ndarray, " psi"], layout: Layout, factors: Sequence[str]
 ) -> dict[str, float]:
-    """Zero points and scatter whose latents are beyond `FAR_LATENT`; as above."""
+    """Zero points and scatter whose latents are beyond `FAR_LATENT`.
+
+    Args:
+        psi: latents of the shared parameters, such as their mode.
+        layout: of psi.
+        factors: names of the yield factors.
+    """
     names, at, scale = psi_names(factors), layout.slices(), np.asarray(layout.scale)
     rows = np.arange(len(psi))
     each = np.concatenate([rows[at[block]] for block in ("zero_points", "scatter")])

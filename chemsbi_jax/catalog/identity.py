@@ -45,7 +45,9 @@ DIFFERENT, ANOTHER = 3.0, 8.0
 DIFFER = "their abundances differ by far more than the errors"
 NOT_CLOSER = "their abundances differ as much as those of other rows"
 FEW_PAIRS = 5  # repeated rows, from which on their distance says something
-LEAST_CLOSER = 0.7  # of the distance of rows with different labels
+# of the distance of rows with different labels: rows of one star have 0.5 of it where
+# the stars scatter as much as their errors, and less where they scatter more
+LEAST_CLOSER = 0.7
 ALIKE = 1.5  # the same measure, for rows of one star
 SHARE_REPEATED, MOST_ROWS = 0.2, 50  # of the rows; rows of one star
 

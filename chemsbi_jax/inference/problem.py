@@ -9,16 +9,17 @@ import numpy as np
 
 from chemsbi_jax.catalog import Catalog, read_catalog
 from chemsbi_jax.catalog.report import Report
-from chemsbi_jax.errors import InputError
+from chemsbi_jax.errors import InputError, counted
 from chemsbi_jax.galaxy.any_yields import YieldModel, columns_to_read
 from chemsbi_jax.galaxy.networks import Networks, load_networks
 from chemsbi_jax.galaxy.star_checks import check_stars
 from chemsbi_jax.inference.guided import YieldChoice, guided_model
 from chemsbi_jax.npe import choose_weights
+from chemsbi_jax.npe.protocols import Reader
 from chemsbi_jax.options import CatalogOptions
 from chemsbi_jax.results import provenance
 from chemsbi_jax.results.stopwatch import Stopwatch
-from chemsbi_jax.types import Stars
+from chemsbi_jax.types import AMORTISED, Stars
 
 
 class Problem(NamedTuple):
@@ -114,6 +115,24 @@ def describe(problem: Problem, seed: int | None) -> Mapping:
     npe = model.guide if model.is_own else f"{model.guide} (guide)"
     about = provenance(seed=seed, emulator=model.forward, npe=npe, stars=problem.path)
     return {**about, "yields": name, "emulator_rms_dex": model.rms_dex}
+
+
+def unread_times(reader: Reader, stars: Stars, method: str) -> list[str]:
+    """The warning of birth times that a network does not read, if there are any.
+
+    Args:
+        reader: of the network.
+        stars: the stars of the result.
+        method: that computed it; `exact` and `robust` use all birth times.
+    """
+    n = int(np.isfinite(stars.birth_time).sum())
+    if method not in AMORTISED or reader.reads_times or not n:
+        return []
+    return [
+        f"The birth times of {counted(n, 'star')} are not used: the network has no "
+        "input for them. Use --weights tng-any or --method exact (Python: weights="
+        "'tng-any' or method='exact')."
+    ]
 
 
 def _stars_of(stars: Stars | Catalog) -> Stars:

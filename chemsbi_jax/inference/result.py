@@ -22,6 +22,7 @@ from chemsbi_jax.galaxy.hierarchical import HierarchicalPosterior
 from chemsbi_jax.galaxy.networks import Networks
 from chemsbi_jax.galaxy.rows import host_generator
 from chemsbi_jax.inference.checks import Checks
+from chemsbi_jax.inference.problem import unread_times
 from chemsbi_jax.inference.rows import add_rows, save_rows
 from chemsbi_jax.inference.shared import shared_block, shared_draws, shared_figures
 from chemsbi_jax.inference.text import as_html, as_text
@@ -93,6 +94,8 @@ class Inference:
     def warnings(self) -> list[str]:
         """Sentences for the reader of the result, those of the table last."""
         own = list_warnings(self.checks.as_dict())
+        reader, method = self.networks.npe.reader, self.posterior.method
+        own += unread_times(reader, self.stars, method)
         shared = self.shared_errors
         if shared is not None and not shared.is_converged:
             own.append(self.shared_note)

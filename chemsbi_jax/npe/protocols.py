@@ -77,6 +77,11 @@ class Reader(Protocol):
         """Abundances that the network reads, in the order of its inputs."""
         ...
 
+    @property
+    def reads_times(self) -> bool:
+        """Whether birth times are among its inputs."""
+        ...
+
     def __call__(self, inputs: Float[Array, "*star input"]) -> Array:
         """Features (feature, *star) of inputs."""
         ...

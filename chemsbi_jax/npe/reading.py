@@ -41,6 +41,11 @@ class OneErrorReader(eqx.Module):
         """The default eight."""
         return ABUNDANCES
 
+    @property
+    def reads_times(self) -> bool:
+        """Birth times are not read."""
+        return False
+
     def __call__(self, inputs: Float[Array, "*star element"]) -> Array:
         """(feature *star) of abundances [dex]."""
         return self.matrix @ (inputs - self.mean).T
@@ -97,6 +102,11 @@ class AnyStarReader(eqx.Module):
     def n_features(self) -> int:
         """Five a reading; the readings are the abundances and the birth time."""
         return 5 * (len(self.abundances) + 1)
+
+    @property
+    def reads_times(self) -> bool:
+        """Birth times are read."""
+        return True
 
     def __call__(self, inputs: Float[Array, "*star input"]) -> Array:
         """(feature *star) of (values, errors, birth time, its error)."""

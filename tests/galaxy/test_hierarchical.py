@@ -12,6 +12,7 @@ from chemsbi_jax.galaxy import hierarchical as h
 from chemsbi_jax.galaxy.hierarchical.chains import ChainSizes
 from chemsbi_jax.galaxy.hierarchical.joint_density import make_joint_density
 from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode
+from chemsbi_jax.galaxy.hierarchical.model_fit import fit_stars
 from chemsbi_jax.galaxy.hierarchical.place import look_at
 from chemsbi_jax.galaxy.hierarchical.shared import make_layout, unpack
 from chemsbi_jax.galaxy.hierarchical.star import make_stars
@@ -48,6 +49,29 @@ def test_marginal_likelihoods_are_those_of_the_linear_model(model, stars):
         # float32: a few hundred nats of chi2
         each = tangents(*rows_of(stars), model, layout, psi).log_likelihood
         np.testing.assert_allclose(each, expected, rtol=2e-4, atol=0.02)
+
+
+@pytest.mark.parametrize("n_abundances", [2, 8])
+def test_odds_of_outliers_compare_integrals(model, stars, n_abundances):
+    """Few abundances leave the local latents free: their volume counts."""
+    settings = h.SharedErrors(outlier_share=0.02)
+    layout = make_layout(settings, SHARED_FACTORS)
+    kept = stars.observed & (np.arange(8) < n_abundances)
+    few = stars._replace(
+        values=np.where(kept, stars.values, np.nan),
+        errors=np.where(kept, stars.errors, np.nan),
+        observed=kept,
+    )
+    rows = make_stars(few, settings, PRIOR)
+    for seed in (1, 2):
+        psi = at_random(layout, seed, 0.2)
+        log_share = float(unpack(psi, layout).log_outliers)
+        assert np.exp(log_share) == pytest.approx(0.02, rel=0.1)
+        inlier = [log_normal(model, few, i, psi, layout) for i in range(N)]
+        inlier = np.asarray(inlier) + np.log1p(-np.exp(log_share))
+        expected = log_share + rows.log_broad - inlier
+        found = fit_stars(rows, model, layout, np.asarray(psi)).log_odds
+        np.testing.assert_allclose(found, expected, rtol=2e-3, atol=0.05)
 
 
 def test_scores_are_differences(model, stars):

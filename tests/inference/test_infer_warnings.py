@@ -1,10 +1,13 @@
 """Comparison of methods, and a warning for each check that fails."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import chemsbi_jax as cs
 from chemsbi_jax.galaxy.checks import compare
+from chemsbi_jax.inference.problem import unread_times
 from chemsbi_jax.results.warnings import list_warnings, of_place
 
 
@@ -71,3 +74,19 @@ def test_each_failed_check_has_a_warning(result):
     }
     for name, value in failures.items():
         assert len(list_warnings(passed | {name: value})) == 1, name
+
+
+def test_birth_times_that_no_network_reads_are_named(result):
+    stars, reader = result.stars, result.networks.npe.reader
+    assert unread_times(reader, stars, "flow") == []  # there are none
+    times = np.where(np.arange(len(stars.ids)) < 7, 9.0, np.nan)
+    dated = stars._replace(birth_time=times, e_birth_time=times)
+    shipped = {name: cs.load_npe(name).reader for name in ("tng", "tng-any")}
+    (warning,) = unread_times(shipped["tng"], dated, "flow")
+    assert "7 stars" in warning
+    assert "--weights tng-any" in warning
+    assert unread_times(shipped["tng"], dated, "exact") == []
+    assert unread_times(shipped["tng-any"], dated, "flow") == []
+    with_times = replace(result, stars=dated)
+    expected = unread_times(reader, dated, result.posterior.method)
+    assert with_times.warnings == result.warnings + expected

@@ -1,5 +1,7 @@
 """Search of the local latents that fit one star best, from the forward model alone."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -8,6 +10,7 @@ from jaxtyping import Array, Float
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.galaxy.hierarchical.shared import Shared
 from chemsbi_jax.galaxy.hierarchical.star import (
+    LOG_2_PI,
     Model,
     Star,
     readings,
@@ -39,9 +42,16 @@ def inputs_at(
     return jnp.concatenate([galaxy, local, factors], axis=-1)
 
 
+class LocalModes(NamedTuple):
+    """Where the posterior of each star's local latents is largest."""
+
+    local: Float[AnyArray, "star 4"]
+    log_volume: Float[AnyArray, " star"]  # of the normal there: integral over peak
+
+
 def find_modes(
     stars: Star, model: Model, shared: Shared, start: Float[AnyArray, "star 4"]
-) -> Float[AnyArray, "star 4"]:
+) -> LocalModes:
     """The local latents of largest posterior density, by Levenberg's damped steps.
 
     The loop and the model run on arrays of all stars and starts, as tracing them inside
@@ -79,9 +89,17 @@ def find_modes(
         nothing,
         jnp.zeros((*nothing.shape, N_LOCAL)),
     )
-    (local, _, _, rest, _), _ = lax.scan(climb, first, length=N_STEPS)
+    (local, _, _, rest, slope), _ = lax.scan(climb, first, length=N_STEPS)
     best = jnp.argmin(jnp.sum(rest**2, axis=-1), axis=1)
-    return jnp.take_along_axis(local, best[:, None, None], axis=1)[:, 0]
+    local = jnp.take_along_axis(local, best[:, None, None], axis=1)[:, 0]
+    slope = jnp.take_along_axis(slope, best[:, None, None, None], axis=1)[:, 0]
+    return LocalModes(local, jax.vmap(_log_volume)(slope))
+
+
+def _log_volume(slope: Float[AnyArray, "residual 4"]) -> Float[AnyArray, ""]:
+    """Log integral of exp(-r^2 / 2) of linear residuals, over its largest value."""
+    root = cholesky(slope.T @ slope)
+    return 0.5 * N_LOCAL * LOG_2_PI - jnp.log(jnp.diag(root)).sum()
 
 
 def _step(state: tuple, new: Array, steeper: Array) -> tuple:

@@ -34,15 +34,17 @@ class Fit(NamedTuple):
 
     residuals: Float[np.ndarray, "star reading"]  # dex, Gyr; NaN: the model has no star
     errors: Float[np.ndarray, "star reading"]  # with the model's scatter
-    is_outlier: Bool[np.ndarray, " star"]  # the broad normal explains it better
+    # log density of the outliers over that of the model, both with their shares [nat]
+    log_odds: Float[np.ndarray, " star"]
 
     def outliers(self) -> Bool[np.ndarray, " star"]:
         """Stars that count as outliers.
 
         Where these would be most stars, the model does not fit, and none counts.
         """
-        few = self.is_outlier.mean() < MOST_OUTLIERS
-        return self.is_outlier if few else np.zeros_like(self.is_outlier)
+        is_outlier = self.log_odds > 0.0
+        few = is_outlier.mean() < MOST_OUTLIERS
+        return is_outlier if few else np.zeros_like(is_outlier)
 
 
 def fit_stars(
@@ -108,17 +110,22 @@ def _of_abundances(stars: Star, fit: Fit) -> tuple[np.ndarray, np.ndarray]:
 def _fit(
     stars: Star, model: Model, layout: Layout, psi: Array
 ) -> tuple[Array, Array, Array]:
-    """`Fit` of a block of stars: one program, as each takes seconds to compile."""
+    """`Fit` of a block of stars: one program, as each takes seconds to compile.
+
+    The density of the model is Laplace's approximation: the local latents are
+    integrated out, as in that of the outliers.
+    """
     shared = unpack(psi, layout)
     start = jnp.zeros((len(stars.values), N_LOCAL))
-    local = find_modes(stars, model, shared, start)
+    local, log_volume = find_modes(stars, model, shared, start)
     value, bad = readings(stars, model, inputs_at(shared, local))
     rest = stars.values - value - offsets(stars, shared)
     rest = jnp.where(bad[:, None], jnp.nan, rest)
     each = jax.vmap(log_likelihood, in_axes=(0, None, 0))(stars, shared, value)
-    inlier = jnp.where(bad, BAD, each + log_population(shared, local))
-    is_outlier = inlier < shared.log_outliers + stars.log_broad
-    return rest, jnp.sqrt(noise_variance(stars, shared)), is_outlier
+    inlier = each + log_population(shared, local) + log_volume
+    inlier = jnp.where(bad, BAD, inlier) + jnp.log1p(-jnp.exp(shared.log_outliers))
+    log_odds = shared.log_outliers + stars.log_broad - inlier
+    return rest, jnp.sqrt(noise_variance(stars, shared)), log_odds
 
 
 def _measure(

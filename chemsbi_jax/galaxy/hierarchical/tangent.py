@@ -67,7 +67,7 @@ def tangents(
 
 def _modes(block, model: Model, layout: Layout, psi: Array) -> AnyArray:
     stars, local = block
-    return find_modes(stars, model, unpack(psi, layout), local)
+    return find_modes(stars, model, unpack(psi, layout), local).local
 
 
 def _tangents(block, model: Model, layout: Layout, psi: Array) -> Tangent:

@@ -109,7 +109,7 @@ def _of_abundances(stars: Star, fit: Fit) -> tuple[np.ndarray, np.ndarray]:
 
 def _fit(
     stars: Star, model: Model, layout: Layout, psi: Array
-) -> tuple[Array, Array, Array]:
+) -> tuple[Array, Array, AnyArray]:
     """`Fit` of a block of stars: one program, as each takes seconds to compile.
 
     The density of the model is Laplace's approximation: the local latents are

@@ -12,6 +12,7 @@ from chemsbi_jax.galaxy.amortised.gaussian import GaussianProduct
 from chemsbi_jax.galaxy.amortised.score_correction import (
     even_normals,
     mean_score,
+    table_score,
 )
 from chemsbi_jax.galaxy.amortised.stream import stream_galaxy
 from chemsbi_jax.npe import AnyErrors
@@ -77,6 +78,19 @@ def test_many_galaxies_and_blocks_of_stars_agree(biased):
     streamed = stream_galaxy(KEY, biased, stars, forward=FORWARD, block=256)
     assert (np.abs(streamed.mean - mean) / sd).max() < 0.05
     assert np.abs(streamed.checks["network_error_sigma"]).max() > 3.0
+
+
+def test_large_tables_have_more_simulated_stars(biased):
+    """The error of a mean over more stars is smaller, and no call is repeated."""
+    inputs, counts = jnp.zeros((40, 8)), jnp.ones(40, bool)
+    place = GaussianProduct(jnp.zeros(2), 1e-3 * jnp.eye(2), counts)
+    table, few = (inputs, counts, place), {"log2_stars": 10}
+    rms = []
+    for n_stars in (1, 1024):  # one call, and sixteen
+        keys = jax.random.split(KEY, 8)
+        found = [table_score(k, biased, FORWARD, *table, n_stars, **few) for k in keys]
+        rms.append(np.sqrt(np.mean((np.array(found) - PRECISION @ BIAS) ** 2)))
+    assert rms[1] < 0.5 * rms[0]
 
 
 def test_rows_that_do_not_count_say_nothing(biased):

@@ -30,9 +30,11 @@ from chemsbi_jax.galaxy.result import Moments
 from chemsbi_jax.npe.model import Npe, global_slope
 from chemsbi_jax.types import AnyArray, Forward
 
-# 8192 Sobol points have the variance of two million random ones: the error of the mean
-# score is 0.02 sigma of a galaxy of 1000 stars; of 2^17, 0.2 sigma at a million stars
-LOG2_STARS, LOG2_MANY = 13, 17
+LOG2_STARS, LOG2_MANY = 13, 17  # simulated stars of one call, base-2 logarithms
+# simulated stars for each star of a table: the error of the mean score moves a result
+# by 0.05 sigma where all stars have the same errors, and by 0.2 sigma where each value
+# has another error (0.02 to 0.3 dex), as Sobol points are then no better than random
+STARS_A_STAR = 16
 CHUNK = 1024  # stars at a time: their arrays stay in the cache
 N_OTHERS = 1 + len(PARAMETERS)  # which row of the table, and the parameters
 
@@ -70,6 +72,44 @@ def mean_score(
     table = (inputs, is_star, share, place.mean, place.covariance)
     run = run or quickly_on_all_devices(model_scores)
     return _finite_mean(run(normals, npe, forward, *table))
+
+
+def table_score(
+    key: Key[Array, ""],
+    npe: Npe,
+    forward: Forward,
+    inputs: Float[AnyArray, "star input"],
+    is_star: Bool[AnyArray, " star"],
+    place: Moments,
+    n_stars: int,
+    log2_stars: int = LOG2_STARS,
+    *,
+    share: Float[AnyArray, "star element"] | None = None,
+) -> Float[np.ndarray, " 2"]:
+    """Average of as many `mean_score` as a table of `n_stars` stars needs.
+
+    A product of N stars multiplies the error of the mean score by N, and the width of
+    the posterior by N^-1/2. So the number of simulated stars grows with N. The calls
+    share one compiled program.
+
+    Args:
+        key: random key of the simulated stars.
+        npe: the network.
+        forward: theta (..., 6) -> abundances [dex].
+        inputs: stars of the table, or a random subset of them.
+        is_star: which rows are stars.
+        place: a first estimate with its width, in latents.
+        n_stars: stars of the whole table.
+        log2_stars: base-2 logarithm of the number of simulated stars of a call.
+        share: `iron_share` of the stars; None: their errors are independent.
+    """
+    n_calls = max(1, -(-STARS_A_STAR * n_stars // 2**log2_stars))
+    table, how = (inputs, is_star, place, log2_stars), {"share": share}
+    scores = [
+        np.asarray(mean_score(k, npe, forward, *table, **how), float)
+        for k in jax.random.split(key, n_calls)
+    ]
+    return np.mean(scores, axis=0)
 
 
 @quick_jit

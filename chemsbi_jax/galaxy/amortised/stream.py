@@ -35,7 +35,7 @@ from chemsbi_jax.galaxy.amortised.resume import (
     save_state,
     sum_blocks,
 )
-from chemsbi_jax.galaxy.amortised.score_correction import LOG2_MANY, mean_score
+from chemsbi_jax.galaxy.amortised.score_correction import LOG2_MANY, table_score
 from chemsbi_jax.galaxy.amortised.uninformative import find_uninformative
 from chemsbi_jax.galaxy.border import in_float32
 from chemsbi_jax.galaxy.grid import (
@@ -209,8 +209,8 @@ def _first_grid(
     table, score = (inputs, is_star), None
     guess = grid_posterior(blocks.npe, *table, gaussian)
     if forward is not None:
-        place = (key_model, blocks.npe, forward, *table, guess, LOG2_MANY)
-        score = of_all_processes(np.asarray(mean_score(*place, share=share), float))[0]
+        task = key_model, blocks.npe, forward, *table, guess, blocks.n_stars, LOG2_MANY
+        score = of_all_processes(table_score(*task, share=share))[0]
     factor = np.linalg.cholesky(np.asarray(guess.covariance, float))
     return np.asarray(guess.mean, float), GUESS_WIDTH * factor, score
 

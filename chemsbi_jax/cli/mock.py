@@ -66,6 +66,12 @@ def model_of(
     The model gives NaN where it has no star.
     """
     if config.emulator is not None:
+        if config.yields != MockFlags.yields:
+            raise InputError(
+                f"Expected --yields {config.yields} or --emulator {config.emulator}, "
+                "not both: an emulator has the yields of its training. Remove one of "
+                "the two flags."
+            )
         emulator = cs.load_emulator(config.emulator)
         return emulator.abundances, partial(emulate_blocks, emulator=emulator)
     try:

@@ -30,7 +30,14 @@ from chemsbi_jax.galaxy.star_checks import check_stars, require_columns
 from chemsbi_jax.galaxy.width import require_width
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.options import Limits
-from chemsbi_jax.types import AMORTISED, Forward, GalaxyChecks, GalaxyPosterior, Stars
+from chemsbi_jax.types import (
+    AMORTISED,
+    AnyArray,
+    Forward,
+    GalaxyChecks,
+    GalaxyPosterior,
+    Stars,
+)
 
 N_GALAXY_DRAWS = 4000
 STREAM_FROM = Limits().stream_from  # stars; more do not fit in the memory at once
@@ -145,16 +152,9 @@ def prefixes_of_table(
     score = None
     if method == "flow" and forward is not None:
         score = score_of(key_model, npe, table, forward, product_of(table))
-    each = [
-        _multiply(
-            key_each,  # key reuse: common random numbers for all prefixes
-            npe,
-            table.first(int(n)),
-            method,
-            score=score,
-        )
-        for n in numbers
-    ]
+    parts = [table.first(int(n)) for n in numbers]
+    # key reuse: common random numbers for all prefixes
+    each = [_multiply(key_each, npe, part, method, score=score) for part in parts]
     return numbers, np.array([g.mean for g in each]), np.array([g.sd for g in each])
 
 
@@ -179,7 +179,7 @@ def _multiply(
     method: str,
     forward: Forward | None = None,
     n_draws: int = N_GALAXY_DRAWS,
-    score: Float[Array, " 2"] | None = None,
+    score: Float[AnyArray, " 2"] | None = None,
 ) -> GalaxyPosterior:
     if method == "gaussian":
         return multiply_gaussians(key, npe, table, n_draws)

@@ -35,6 +35,7 @@ from chemsbi_jax.types import AMORTISED, AnyArray, GalaxyPosterior, Stars
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+SHARED_TABLE = "posterior_shared.ecsv"  # draws of the second interval
 N_SAVED_DRAWS = 100  # draws of each star in posterior.nc
 
 Truth = Sequence[float] | Float[AnyArray, " 2"]
@@ -201,8 +202,8 @@ class Inference:
 
         posterior.png, convergence.png, first_star.png, predictive.png, posterior.nc,
         posterior.ecsv, report.html and summary.json. With a second interval also
-        shared_errors.png, width_budget.png and, if yield factors are free,
-        yield_factors.png; if rows of the table were dropped, dropped_rows.csv.
+        posterior_shared.ecsv, shared_errors.png, width_budget.png and, if yield factors
+        are free, yield_factors.png; with dropped rows of the table, dropped_rows.csv.
         Figures of an earlier run in this folder that this run lacks are deleted.
 
         Args:
@@ -238,8 +239,7 @@ class Inference:
         if self.report is not None:
             save_rows(folder, self.report)
         summary = self.summary()
-        table = folder / "posterior.ecsv"
-        results.write_table(table, self._saved(), summary["provenance"])
+        self._write_tables(folder, summary["provenance"])
         results.write_report(
             folder / "report.html",
             summary,
@@ -249,6 +249,15 @@ class Inference:
         )
         results.write_summary(folder / "summary.json", summary)
         return summary
+
+    def _write_tables(self, folder: Path, about: Mapping) -> None:
+        """Draws of both intervals; that of an earlier run does not stay."""
+        results.write_table(folder / "posterior.ecsv", self._saved(), about)
+        second, path = self.shared_errors, folder / SHARED_TABLE
+        if second is None or not second.is_converged:
+            path.unlink(missing_ok=True)
+            return
+        results.write_ecsv(path, second.to_table(about))
 
     def draw_figures(self, truth: Truth | None = None) -> dict[str, bytes]:
         """Name -> figure of the first interval, as a PNG file; needs no second one."""

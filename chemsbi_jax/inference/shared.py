@@ -188,10 +188,10 @@ def read_settings(
             f"{', '.join(unknown)}."
         )
     content = {} if path is None else _read_priors(path)
-    held = (*content.pop("hold", ()), *(n.replace("-", "_") for n in names))
+    held = [n.replace("-", "_") for n in (*content.pop("hold", ()), *names)]
     if sampler is not None:
         content["sampler"] = sampler
-    settings = SharedErrors(**content, hold=held)
+    settings = SharedErrors(**content, hold=tuple(held))
     try:
         require_settings(settings)
     except InputError as error:
@@ -214,8 +214,9 @@ def require_settings(settings: bool | SharedErrors) -> None:
 def _read_priors(path: Path) -> dict:
     known = [field.name for field in fields(SharedErrors)]
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text, object_pairs_hook=_each_once)
+    except (OSError, UnicodeDecodeError, ValueError) as error:
         raise InputError(
             f"{path}: expected a JSON file with priors of shared errors; got {error}."
         ) from None
@@ -230,6 +231,15 @@ def _read_priors(path: Path) -> dict:
         if not _is_allowed(name, value):
             raise InputError(f"{path}: expected {expected} for {name}; got {value!r}.")
     return content
+
+
+def _each_once(pairs: Sequence[tuple[str, object]]) -> dict:
+    """A JSON object; of a repeated key, JSON would take the last value silently."""
+    names = [name for name, _ in pairs]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"{', '.join(repeated)} more than once")
+    return dict(pairs)
 
 
 _EACH = "a number [dex], or an object of name: number"

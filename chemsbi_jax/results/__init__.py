@@ -5,6 +5,7 @@ from chemsbi_jax.results.assessment import Verdict as Verdict
 from chemsbi_jax.results.assessment import verdict as verdict
 from chemsbi_jax.results.output import provenance as provenance
 from chemsbi_jax.results.output import summary as summary
+from chemsbi_jax.results.output import write_ecsv as write_ecsv
 from chemsbi_jax.results.output import write_posterior as write_posterior
 from chemsbi_jax.results.output import write_summary as write_summary
 from chemsbi_jax.results.output import write_table as write_table

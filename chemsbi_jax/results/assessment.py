@@ -174,6 +174,12 @@ def _doubts_of_shared(checks: Mapping) -> list[str]:
     is_far = distance is None or distance >= FAR_MODE  # None: no number
     if is_far and checks.get("sampler") != "nuts":
         doubts.append("the likelihood contradicts the interval with shared errors")
+    rare = [k for k in ("few_abundances", "held_blocks") if checks.get(k)]
+    if rare and checks.get("sampler") != "nuts":
+        doubts.append(
+            "the network of the interval with shared errors was trained with few such "
+            "galaxies"
+        )
     if checks.get("predictive_p", 1.0) < MIN_P:
         doubts.append("the stars are unusual for the model with shared errors")
     if checks.get("far_population"):

@@ -35,8 +35,10 @@ def draws_table(
 ) -> Table:
     """What `GalaxyPosterior.to_table` returns, from the fields of the posterior."""
     draws, mean, covariance = checked(draws, mean, covariance)
+    which = "with" if method == "hierarchical" else "without"
     content = {
-        "description": "Draws of equal weight from the posterior of a galaxy",
+        "description": "Draws of equal weight from the posterior of a galaxy, "
+        f"{which} errors that all stars share",
         "method": method,
         "mean": mean,
         "covariance": covariance,

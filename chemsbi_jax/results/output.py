@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from astropy.table import Table
 from jaxtyping import ArrayLike, Float
 
 from chemsbi_jax.constants import GLOBAL_PARAMETERS
@@ -20,6 +21,7 @@ __all__ = [
     "summary",
     "write_posterior",
     "write_summary",
+    "write_ecsv",
     "write_table",
 ]
 
@@ -121,7 +123,11 @@ def write_table(
     provenance: Mapping | None = None,
 ) -> None:
     """Write the draws as ECSV, see `GalaxyPosterior.to_table`, atomically."""
-    table = posterior.to_table(provenance)
+    write_ecsv(path, posterior.to_table(provenance))
+
+
+def write_ecsv(path: str | os.PathLike, table: Table) -> None:
+    """Write a table of draws, atomically."""
     with whole_file(path) as temporary:
         table.write(temporary, format="ascii.ecsv")
 

@@ -117,9 +117,18 @@ def shared_errors(summary: Mapping) -> Element | None:
     parts = []
     for key, (caption, first) in _SHARED_TABLES.items():
         content = shared.get(key)
+        if key == "budget" and isinstance(content, Mapping):
+            # its error is 0.005
+            content = {block: _rounded(each) for block, each in content.items()}
         if isinstance(content, Mapping) and content:
             parts.append(nested_table(caption, first, content))
     return section("Shared errors", "shared-errors", intro, *parts)
+
+
+def _rounded(shares: float | Mapping[str, float]) -> float | dict[str, float]:
+    if not isinstance(shares, Mapping):
+        return round(shares, 2)
+    return {name: round(share, 2) for name, share in shares.items()}
 
 
 _SHARED_TABLES = {
@@ -215,6 +224,9 @@ def rows(content: Mapping | None) -> Element | None:
     return section("Rows of the star table", "rows", *parts)
 
 
+_TIMES = "Wall-clock time of the stages, of which some run side by side"
+
+
 def provenance(summary: Mapping, command: str) -> Element:
     """Version, seed, weights, checksum of the stars, seconds, command."""
     origin = summary.get("provenance") or {}
@@ -230,14 +242,11 @@ def provenance(summary: Mapping, command: str) -> Element:
     ]
     seconds = summary.get("seconds") or {}
     lines = [(stage, number(value, 1)) for stage, value in seconds.items()]
-    if lines:
-        total = sum(value for value in seconds.values() if value is not None)
-        lines.append(("total", number(total, 1)))
     return section(
         "Provenance",
         "provenance",
         tag("dl", *entries),
         tag("h3", "Command to repeat the run"),
         tag("pre", tag("code", command), class_="copy"),
-        table("Wall-clock time", ("stage", "seconds"), lines) if lines else None,
+        table(_TIMES, ("stage", "seconds"), lines) if lines else None,
     )

@@ -13,7 +13,11 @@ import chemsbi_jax as cs
 from chemsbi_jax.constants import SHARED_FACTORS
 from chemsbi_jax.emulator import load_yield_emulator
 from chemsbi_jax.galaxy.hierarchical import SharedErrors, load_shared_network
-from chemsbi_jax.galaxy.hierarchical.mock import LIMIT, draw_stars
+from chemsbi_jax.galaxy.hierarchical.mock import (
+    LIMIT,
+    draw_stars,
+    is_population_held,
+)
 from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode, start_from
 from chemsbi_jax.galaxy.hierarchical.network import (
     SharedNetwork,
@@ -28,6 +32,7 @@ from chemsbi_jax.galaxy.hierarchical.sampling import (
 )
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, make_layout, psi_names
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star, make_stars
+from chemsbi_jax.galaxy.hierarchical.trained import prior_ratio
 from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
 
 NAMES = psi_names(SHARED_FACTORS)
@@ -42,10 +47,13 @@ class Galaxies(NamedTuple):
     labels: np.ndarray  # yield set
 
 
-def default_model() -> tuple[Model, Layout]:
-    """The forward model of TNG with free yields, and the default priors."""
+DEFAULT = SharedErrors()
+
+
+def default_model(settings: SharedErrors = DEFAULT) -> tuple[Model, Layout]:
+    """The forward model of TNG with free yields, and the priors."""
     model = Model(forward_with_slopes(load_yield_emulator()), cs.paper_prior())
-    return model, make_layout(SharedErrors(), SHARED_FACTORS)
+    return model, make_layout(settings, SHARED_FACTORS)
 
 
 def empty_stars(
@@ -73,7 +81,12 @@ def like_stars(stars: cs.Stars) -> Star:
 
 
 def draw_galaxies(
-    key: Key[Array, ""], n_galaxies: int, like: Star, *, any_form: bool = False
+    key: Key[Array, ""],
+    n_galaxies: int,
+    like: Star,
+    *,
+    any_form: bool = False,
+    settings: SharedErrors = DEFAULT,
 ) -> Galaxies:
     """Galaxies whose shared parameters are all drawn from their priors.
 
@@ -83,9 +96,10 @@ def draw_galaxies(
         like: errors and gaps of the stars of each.
         any_form: the form of the population is random, too (`draw_form`); else each
             local latent is normal.
+        settings: the priors.
     """
     keys = jax.random.split(key, n_galaxies)
-    psi, stars, counts = _draw(keys, *default_model(), like, any_form)
+    psi, stars, counts = _draw(keys, *default_model(settings), like, any_form)
     return Galaxies(
         np.asarray(psi), stars, np.asarray(counts), np.full(n_galaxies, "tng")
     )
@@ -106,19 +120,25 @@ def _draw(
         psi = jax.random.normal(key_psi, layout.scale.shape)
         psi = jnp.clip(psi, -LIMIT, LIMIT)
         key_form = jax.random.fold_in(key, 2)  # key reuse: a fold beside its split
-        form = draw_form(key_form) if any_form else None
+        is_held = is_population_held(layout)
+        form = draw_form(key_form, is_held) if any_form else None
         return psi, *draw_stars(key_stars, model, layout, psi, like, width, form)
 
     return jax.lax.map(one, keys)
 
 
 def draw_posteriors(
-    key: Key[Array, ""], galaxies: Galaxies, n_draws: int
+    key: Key[Array, ""],
+    galaxies: Galaxies,
+    n_draws: int,
+    settings: SharedErrors = DEFAULT,
 ) -> Float[np.ndarray, "galaxy draw psi"]:
-    """Draws of psi of every galaxy, with the default priors."""
-    keys = jax.random.split(key, len(galaxies.counts))
+    """Draws of psi of every galaxy by the network."""
+    keys, trained = jax.random.split(key, len(galaxies.counts)), load_shared_network()
     rows = (keys, galaxies.stars, galaxies.counts)
-    return np.asarray(_sample(rows, load_shared_network().network, n_draws))
+    layout = make_layout(settings, SHARED_FACTORS)
+    ratio = prior_ratio(trained, settings, layout, SHARED_FACTORS)
+    return np.asarray(_sample(rows, trained.network, ratio, n_draws))
 
 
 def draw_by_nuts(
@@ -163,9 +183,7 @@ def born_stars(galaxies: Galaxies, i: int) -> Star:
 
 
 @eqx.filter_jit
-def _sample(rows: tuple, network: SharedNetwork, n_draws: int):
-    ratio = jnp.ones(len(NAMES))
-
+def _sample(rows: tuple, network: SharedNetwork, ratio: np.ndarray, n_draws: int):
     def one(row: tuple) -> Array:
         summary = summarise(network, *row[1:])
         return sample(row[0], network, summary, ratio, n_draws)

@@ -131,6 +131,11 @@ FLAGS = {
         ["--recipe", "reference", "--stars", "any", *OUT],
         "Expected --stars fixed with --recipe reference",
     ),
+    "mock of two yields": (
+        "make_mock",
+        ["--emulator", "tng", "--yields", "alternative"],
+        "not both",
+    ),
     "unknown yields": ("make_mock", ["--yields", "tgn"], "Unknown yields 'tgn'"),
     "no yield file": ("make_mock", ["--yields", "no.json"], "cannot read the yield"),
     "yields of nobody": ("make_mock", ["--yields", "~nobody-here/a.json"], "cannot re"),

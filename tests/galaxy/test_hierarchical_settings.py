@@ -10,8 +10,11 @@ from chemsbi_jax.constants import ABUNDANCES, SHARED_FACTORS
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy import hierarchical as h
 from chemsbi_jax.galaxy import small
+from chemsbi_jax.galaxy.hierarchical.doubt import outside_training
 from chemsbi_jax.galaxy.hierarchical.settings import MODEL_STARS
 from chemsbi_jax.galaxy.hierarchical.shared import make_layout, psi_names, unpack
+from chemsbi_jax.galaxy.hierarchical.star import make_stars
+from helpers.shared_line import PRIOR, linear_model, linear_stars
 
 
 def at_random(layout, seed, size=0.5):
@@ -89,6 +92,26 @@ def test_no_interval_without_convergence():
     ).summary()
     assert summary["converged"] is False
     assert "alpha_imf" not in summary
+
+
+@pytest.mark.parametrize(
+    ("abundances", "hold", "found"),
+    [
+        (ABUNDANCES, (), {}),
+        (("fe_h", "mg_fe"), ("population",), {"few_abundances": 2}),
+        (("fe_h", "mg_fe", "si_fe"), (), {"few_abundances": 3}),
+        (("fe_h", "o_fe"), (), {}),
+        (("fe_h", "mg_fe", "si_fe", "c_fe"), (), {}),
+        (ABUNDANCES, ("yields",), {"held_blocks": ["yields", "outliers"]}),
+        (ABUNDANCES, ("zero_points", "population"), {}),
+    ],
+)
+def test_galaxies_that_the_training_lacks_are_named(abundances, hold, found):
+    stars = linear_stars(linear_model())
+    some = stars.observed & np.isin(ABUNDANCES, abundances)
+    rows = make_stars(stars._replace(observed=some), h.SharedErrors(), PRIOR)
+    layout = make_layout(h.SharedErrors(hold=hold), SHARED_FACTORS)
+    assert outside_training(rows, layout) == found
 
 
 def test_all_abundances_have_a_zero_point():

@@ -1,4 +1,4 @@
-"""The predictive check: its mock galaxies, all at once, and its parts of the stars."""
+"""The predictive check, and the budget of the width."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from chemsbi_jax.galaxy.hierarchical.mock import draw_stars, is_population_held
 from chemsbi_jax.galaxy.hierarchical.network import summarise
 from chemsbi_jax.galaxy.hierarchical.population_form import draw_form
 from chemsbi_jax.galaxy.hierarchical.shared import make_layout
-from chemsbi_jax.galaxy.hierarchical.star import Model, Star
+from chemsbi_jax.galaxy.hierarchical.star import Model, Star, make_stars
 from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
 
 EXAMPLE = Path(cs.__file__).parent / "pretrained/stars/example_galaxy.ecsv"
@@ -108,3 +108,17 @@ def test_the_median_part_counts():
     most = posterior._compare(np.concatenate([near[:4], far]), mocks)
     assert few.p > 0.5
     assert most.p < 0.01
+
+
+def test_the_budget_does_not_depend_on_the_random_numbers():
+    trained, settings = h.load_shared_network(), h.SharedErrors()
+    layout = make_layout(settings, SHARED_FACTORS)
+    stars = make_stars(cs.read_catalog(EXAMPLE).stars, settings, trained.prior)
+    ratio = np.ones(len(layout.scale), np.float32)
+    galaxy = posterior.padded(jax.tree.map(lambda x: x[:64], stars), layout, ratio)
+    keys = jax.random.split(jax.random.key(3))
+    first, second = (posterior.width_budget(k, trained.network, galaxy) for k in keys)
+    assert list(first) == [*h.BLOCKS, "all"]
+    assert 0.3 < first["yields"]["alpha_imf"] < first["all"]["alpha_imf"]
+    for block, shares in first.items():
+        assert shares == pytest.approx(second[block], abs=0.03)

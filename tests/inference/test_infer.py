@@ -114,8 +114,14 @@ def test_a_second_interval_is_shown(result, tmp_path):
         group["sn2_o"].std(), block["yields"]["sn2_o"]["sd"], rtol=0.01
     )
     assert "Shared errors" in (tmp_path / "report.html").read_text()
+    table = Table.read(tmp_path / "posterior_shared.ecsv")
+    assert table.meta["provenance"] == both.summary()["provenance"]
+    assert "with errors that all stars share" in table.meta["description"]
+    assert table["alpha_imf"].std() == pytest.approx(shared.sd[0], rel=0.01)
+    assert str(table["sn2_o"].unit) == "dex"
     result.save(tmp_path, drawn={})  # as of --fast: the figures above are not its own
     assert not list(tmp_path.glob("*.png"))
+    assert not (tmp_path / "posterior_shared.ecsv").exists()
     assert "Shared errors" not in (tmp_path / "report.html").read_text()
 
 

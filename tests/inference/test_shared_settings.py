@@ -24,8 +24,12 @@ def test_the_defaults():
 
 
 def test_flag_and_file_are_joined(tmp_path):
-    content = {"yields": {"sn2_fe": 0.1}, "scatter": 0.02, "hold": ["population"]}
-    found = read_settings("zero-points, yields", write(tmp_path, content))
+    content = {
+        "yields": {"sn2_fe": 0.1},
+        "scatter": 0.02,
+        "hold": ["population", "zero-points"],
+    }
+    found = read_settings("yields", write(tmp_path, content))
     held = ("population", "zero_points", "yields")
     assert found == SharedErrors(yields={"sn2_fe": 0.1}, scatter=0.02, hold=held)
 
@@ -59,6 +63,8 @@ def test_an_unknown_block_is_named():
         ({"hold": "yields"}, "a list of names"),
         ({"sampler": "hmc"}, "network or nuts for sampler; got 'hmc'"),
         ({"hold": ["yield"]}, "got .'yield'."),
+        ('{"scatter": 0.1, "scatter": 0.2}', "scatter more than once"),
+        ({"outlier_share_dex": 0.3}, "without a prior scale"),
     ],
 )
 def test_a_bad_file_is_refused(tmp_path, content, message):

@@ -6,7 +6,7 @@ import pytest
 from chemsbi_jax.diagnostics.misfit import misfit_test
 from chemsbi_jax.galaxy.amortised import flow
 from chemsbi_jax.galaxy.checks import AGREE_SIGMA
-from chemsbi_jax.galaxy.hierarchical import result, settings
+from chemsbi_jax.galaxy.hierarchical import settings
 from chemsbi_jax.results import (
     assessment,
     verdict,
@@ -171,6 +171,9 @@ def test_the_fit_of_the_interval_to_quote_decides(fit, shared):
         ({"far_population": {"mean_birth_time": 3.2}}, "far from its prior"),
         ({"far_population": {}}, ""),
         ({"far_errors": {"scatter_mg_fe": 5.7}}, "scatter of abundances are far"),
+        ({"few_abundances": 2}, "trained with few such galaxies"),
+        ({"few_abundances": 2, "sampler": "nuts"}, ""),
+        ({"held_blocks": ["yields"]}, "trained with few such galaxies"),
     ],
 )
 def test_doubts_of_the_interval_with_shared_errors(checks, reason):
@@ -181,7 +184,7 @@ def test_doubts_of_the_interval_with_shared_errors(checks, reason):
 
 def test_limits_are_those_of_the_checks():
     assert assessment.FAR_MODE == settings.FAR_MODE
-    assert assessment.MIN_P == result.MIN_P
+    assert assessment.MIN_P == settings.MIN_P
     assert assessment.FAR == flow.FAR
     assert assessment.LARGE_NETWORK_ERROR == LARGE_CORRECTION
     assert assessment.METHODS_DIFFER == AGREE_SIGMA

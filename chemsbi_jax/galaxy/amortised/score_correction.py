@@ -104,9 +104,9 @@ def table_score(
         share: `iron_share` of the stars; None: their errors are independent.
     """
     n_calls = max(1, -(-STARS_A_STAR * n_stars // 2**log2_stars))
-    table, how = (inputs, is_star, place, log2_stars), {"share": share}
+    table = inputs, is_star, place, log2_stars
     scores = [
-        np.asarray(mean_score(k, npe, forward, *table, **how), float)
+        np.asarray(mean_score(k, npe, forward, *table, share=share), float)
         for k in jax.random.split(key, n_calls)
     ]
     return np.mean(scores, axis=0)

@@ -19,7 +19,7 @@ from chemsbi_jax.galaxy.amortised.uninformative import pad_informative
 from chemsbi_jax.galaxy.grid import draw_from_grid
 from chemsbi_jax.galaxy.result import grid_checks, mean_error, to_posterior
 from chemsbi_jax.npe.model import Npe
-from chemsbi_jax.types import Forward, GalaxyChecks, GalaxyPosterior, Stars
+from chemsbi_jax.types import AnyArray, Forward, GalaxyChecks, GalaxyPosterior, Stars
 
 Rows = Bool[np.ndarray, " row"]
 
@@ -94,7 +94,7 @@ def multiply_flows(
     table: StarTable,
     n_draws: int,
     forward: Forward | None,
-    score: Float[Array, " 2"] | None = None,
+    score: Float[AnyArray, " 2"] | None = None,
 ) -> GalaxyPosterior:
     """Method "flow" of a prepared table.
 

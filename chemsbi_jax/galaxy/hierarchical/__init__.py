@@ -15,9 +15,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from chemsbi_jax.compute.quick import quick_jit
-from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL, SHARED_FACTORS
+from chemsbi_jax.constants import ABUNDANCES, SHARED_FACTORS
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.border import in_float32
+from chemsbi_jax.galaxy.hierarchical.doubt import outside_training
 from chemsbi_jax.galaxy.hierarchical.mode import Mode, find_shared_mode, start_from
 from chemsbi_jax.galaxy.hierarchical.model_fit import fit_stars, shared_misfit
 from chemsbi_jax.galaxy.hierarchical.network import SharedNetwork as SharedNetwork
@@ -171,14 +172,14 @@ def hierarchical_posterior(
     ratio = prior_ratio(trained, settings, layout, factors)
     keys = Keys(*jax.random.split(key, len(Keys._fields)))
     fit = FitKeys(*jax.random.split(keys.fit, len(FitKeys._fields)))
-    extra = {}
+    extra: dict = {}
     if len(stars.values) > most_stars:
         stars, extra = _subset(keys.subset, stars, most_stars), {"n_subset": most_stars}
     readings = make_stars(stars, settings, trained.prior)
+    extra |= outside_training(readings, layout)
     model, galaxy = Model(forward, trained.prior), padded(readings, layout, ratio)
     latents = draw_psi(keys.draws, trained.network, galaxy, n_draws)
-    whole = latents[:, :N_GLOBAL].std(axis=0)
-    budget = width_budget(keys.budget, trained.network, galaxy, whole)
+    budget = width_budget(keys.budget, trained.network, galaxy)
     some = _random_rows(fit.subset, readings)
     case = Case(trained, settings, factors, model, readings, galaxy, some, budget)
     check = case.check(keys.check, latents)

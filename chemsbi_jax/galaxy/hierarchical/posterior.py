@@ -28,7 +28,8 @@ from chemsbi_jax.galaxy.hierarchical.shared import Layout
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star
 from chemsbi_jax.types import AnyArray
 
-N_AT_ONCE = 1000  # draws of one program, and of each block's width
+N_AT_ONCE = 1000  # draws of one program
+N_OF_WIDTH = 2000  # draws of each block's width
 N_CHECKED = 128  # mock galaxies of a check
 # while p < CLEAR_P, further N_CHECKED mock galaxies are made, at most MAX_CHECKS times
 CLEAR_P, MAX_CHECKS = 0.5, 8
@@ -83,41 +84,42 @@ def _draw(
     return sample(key, network, summary, galaxy.ratio, N_AT_ONCE)
 
 
-def width_budget(
-    key: Key[Array, ""],
-    network: SharedNetwork,
-    galaxy: Galaxy,
-    whole: Float[np.ndarray, " 2"],
-) -> dict:
+def width_budget(key: Key[Array, ""], network: SharedNetwork, galaxy: Galaxy) -> dict:
     """Relative decrease of the width of each galaxy parameter if a block is held.
 
     The network has the prior scales as inputs, so each block is held in turn, and "all"
-    of them together.
+    of them together. All draws are made from the same deviates, so that most of their
+    noise cancels: 0.005 is left.
 
     Args:
         key: determines the draws.
         network: of the shared parameters.
         galaxy: its stars and priors.
-        whole: standard deviations of the galaxy's latents with the user's priors.
     """
+    whole = _widths(key, network, galaxy)
     budget, at = {}, galaxy.layout.slices()
     scale = np.asarray(galaxy.layout.scale)
     indices = np.arange(len(scale))
     blocks = {name: (name,) for name in BLOCKS} | {"all": BLOCKS}
-    for (name, members), k in zip(
-        blocks.items(), jax.random.split(key, len(blocks)), strict=True
-    ):
+    for name, members in blocks.items():
         rows = np.concatenate([indices[at[member]] for member in members])
         if not scale[rows].any():  # held already
             budget[name] = dict.fromkeys(PARAMETERS[:N_GLOBAL], 0.0)
             continue
         ratio = np.array(galaxy.ratio)
         ratio[rows] = 0.0
-        held = draw_psi(k, network, galaxy._replace(ratio=ratio), N_AT_ONCE)
-        left = held[:, :N_GLOBAL].std(axis=0)
+        held = galaxy._replace(ratio=ratio)
+        left = _widths(key, network, held)  # key reuse: the same deviates
         share = np.clip(1.0 - left / whole, 0.0, 1.0)
         budget[name] = dict(zip(PARAMETERS, share.tolist(), strict=False))
     return budget
+
+
+def _widths(
+    key: Key[Array, ""], network: SharedNetwork, galaxy: Galaxy
+) -> Float[np.ndarray, " 2"]:
+    """Standard deviations of the latents of the galaxy's parameters."""
+    return draw_psi(key, network, galaxy, N_OF_WIDTH)[:, :N_GLOBAL].std(axis=0)
 
 
 class Check(NamedTuple):

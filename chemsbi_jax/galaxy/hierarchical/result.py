@@ -1,20 +1,22 @@
 """The posterior of the shared parameters as a user reads it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from astropy.table import Table
+from astropy import units as u
+from astropy.table import Column, Table
 from jaxtyping import Float
 
-from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL, PARAMETERS
-from chemsbi_jax.diagnostics.misfit import Misfit
-from chemsbi_jax.galaxy.hierarchical.settings import (
-    ENOUGH_POINTS,
-    FAR_MODE,
-    LOCAL,
-    MIN_P,
+from chemsbi_jax.constants import (
+    ABUNDANCES,
+    N_GLOBAL,
+    PARAMETERS,
+    YIELD_SLOPES,
 )
+from chemsbi_jax.diagnostics.misfit import Misfit
+from chemsbi_jax.galaxy.hierarchical.doubt import doubts
+from chemsbi_jax.galaxy.hierarchical.settings import LOCAL
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, physical, psi_names
 from chemsbi_jax.priors import Prior
 from chemsbi_jax.storage.files import plain
@@ -61,85 +63,25 @@ class HierarchicalPosterior(NamedTuple):
 
     def doubt(self) -> str:
         """Reasons to doubt the interval, as sentences; empty if there is none."""
-        c = self.posterior.checks
-        if not self.is_converged:
-            return ""
-        parts = []
-        if c.get("sampler") == "network":
-            number = f" (r-hat {c['r_hat']:.2f})" if "r_hat" in c else ""
-            parts.append(
-                f"NUTS did not converge{number}; the interval with shared errors is "
-                "that of the network."
-            )
-        elif c.get("effective_points", np.inf) < ENOUGH_POINTS:
-            parts.append(
-                f"Only {c['effective_points']:.0f} points count in the integral over "
-                "the most precise stars: the interval with shared errors by NUTS may "
-                "be off."
-            )
-        is_nuts = c.get("sampler") == "nuts"
-        if not is_nuts and not c.get("mode_distance", 0.0) < FAR_MODE:
-            parts.append(self._contradicted())
-        if c.get("predictive_p", 1.0) < MIN_P:
-            parts.append(self._unusual())
-        if c.get("far_population"):
-            parts.append(self._far())
-        if c.get("far_errors"):
-            each = ", ".join(f"{k} {away:+.1f}" for k, away in c["far_errors"].items())
-            parts.append(
-                "With shared errors, the stars need errors far from the middle of "
-                f"their prior ({each} prior widths): these abundances have other "
-                "errors or zero points than the table states, or the model does not "
-                "reproduce them."
-            )
-        return " ".join(parts)
-
-    def _far(self) -> str:
-        c = self.posterior.checks
-        far = c["far_population"].items()
-        each = ", ".join(f"{name} {away:+.1f}" for name, away in far)
-        return (
-            "If each local parameter has one normal distribution, the most probable "
-            f"population is far from the middle of its prior ({each} prior widths). "
-            "Such a distribution may not describe these stars, and the interval with "
-            "shared errors may be far off."
-        )
-
-    def _contradicted(self) -> str:
-        c = self.posterior.checks
-        is_tried = "sampler" in c
-        advice = (
-            "Take the interval as unreliable."
-            if is_tried
-            else "Compare the interval with that by NUTS (--sampler nuts)."
-        )
-        return (
-            "If each local parameter has one normal distribution, the most probable "
-            f"shared parameters are {c['mode_distance']:.1f} widths from the middle of "
-            "the interval with shared errors. That interval is from the network, which "
-            "also allows two populations. Possible causes: the distribution is not "
-            "normal, the network loses information, or the model does not fit. "
-            f"{advice}"
-        )
-
-    def _unusual(self) -> str:
-        c = self.posterior.checks
-        return (
-            "The stars are unusual for galaxies of the model with shared errors "
-            f"(predictive check: p = {c['predictive_p']:.3f}, distance "
-            f"{c['predictive_distance']:.1f} times that of a typical galaxy). The "
-            "interval with shared errors may be too narrow."
-        )
+        return doubts(self.posterior.checks) if self.is_converged else ""
 
     def prior_scales(self) -> dict[str, float]:
         """Yield factor [dex], or slope [dex per dex] -> scale of its prior."""
         scales = dict(zip(self.names, self.scales.tolist(), strict=True))
         return {name: scales[name] for name in self.factors}
 
-    def to_table(self) -> Table:
-        """The draws of all shared parameters as an astropy table."""
-        meta = {"method": "hierarchical", "checks": plain(self.posterior.checks)}
-        return Table(self.draws, names=self.names, meta=meta)
+    def to_table(self, provenance: Mapping | None = None) -> Table:
+        """The draws of all shared parameters as an astropy table, with units."""
+        meta = {
+            "description": "Draws of equal weight from the posterior with errors that "
+            "all stars share",
+            "method": "hierarchical",
+            "provenance": dict(provenance or {}),
+            "checks": plain(self.posterior.checks),
+        }
+        each = zip(self.names, self.draws.T, strict=True)
+        columns = [Column(x, name=name, unit=_unit(name)) for name, x in each]
+        return Table(columns, meta=meta)
 
     def summary(self) -> dict:
         """Content of `shared_errors` in summary.json.
@@ -173,6 +115,14 @@ class HierarchicalPosterior(NamedTuple):
 
     def _block(self, each: dict, names: Sequence[str]) -> dict:
         return {n: _describe(each[n]) for n in names if np.ptp(each[n]) > 0.0}
+
+
+def _unit(name: str) -> u.UnitBase | u.function.FunctionUnitBase:
+    """Unit of a shared parameter; slopes, and what is in prior widths, have none."""
+    if name == "log10_n_ia":
+        return u.dex(1 / u.Msun)
+    without = name.startswith(("mean_", "log_width_")) or name in YIELD_SLOPES
+    return u.dimensionless_unscaled if without or name == "alpha_imf" else u.dex()
 
 
 def _describe(x: Float[np.ndarray, " draw"]) -> dict[str, float]:

@@ -38,13 +38,15 @@ class SharedErrors:
     """Half-normal model error of the abundances [dex], drawn for each star; one scale,
     or abundance -> scale, as above."""
     outlier_share: float = 0.01
-    """Median share of stars from a broad normal; 0 for none."""
+    """Median share of stars from a broad normal. The shipped network has this one."""
     outlier_width: float = 0.5
     """Width of that normal around the median star [dex]."""
     outlier_share_dex: float = 0.0
-    """Prior scale of log10 of the share of outliers [dex]; 0 holds it."""
+    """Prior scale of log10 of the share of outliers [dex]; 0 holds it, as the shipped
+    network does."""
     hold: tuple[str, ...] = ()
-    """Blocks (of `BLOCKS`) that are held at their default values."""
+    """Blocks (of `BLOCKS`) that are held at their default values. The outliers are
+    always held."""
     sampler: str = "network"
     """How the posterior is drawn. "network" takes seconds. "nuts" samples the
     likelihood of at most 256 stars in up to 20 minutes; where it does not converge,

@@ -145,6 +145,11 @@ def prior_ratio(
     for i, (name, scale) in enumerate(scales.items()):
         default = trained.scales[name]
         most = default * (1.0 if name in factors else LARGEST_RATIO)
+        if scale > ROUNDING and default == 0.0:
+            raise InputError(
+                f"Expected {name} without a prior scale: the network of shared errors "
+                f"holds it; got {scale:.3g}. Leave the scale out."
+            )
         if scale > most + ROUNDING:
             raise InputError(
                 f"Expected a prior scale of {name} of at most {most:.3g}, the largest "

@@ -3,19 +3,18 @@
 import importlib
 import re
 import warnings
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from astropy.io import fits
-from astropy.io.votable import parse as parse_votable
 from astropy.table import MaskedColumn, Table
 from astropy.utils.data import get_readable_fileobj
 
+from chemsbi_jax.catalog.fits_tables import parse_fits
 from chemsbi_jax.catalog.hash_rows import quote_hashes
 from chemsbi_jax.catalog.meaning import is_abundance
 from chemsbi_jax.catalog.text_tables import parse_text
+from chemsbi_jax.catalog.votables import parse_votable
 from chemsbi_jax.errors import CatalogError
 
 COMPRESSED = (".gz", ".bz2", ".xz")  # astropy reads them as they are
@@ -60,8 +59,6 @@ OTHER_TEXTS = {
     "<table": "HTML; convert it to CSV, with pandas.read_html",
 }
 PEEK = 16384  # bytes in which the format is recognised
-HDU_NOTE, SYMBOLS = "hdu_note", "element_symbols"
-"""Keys of a table's meta: which of several HDUs it is; elements of vector columns."""
 
 
 def read_table(
@@ -91,7 +88,7 @@ def read_table(
             warnings.simplefilter("ignore")
             warnings.filterwarnings("error", message=".*truncated.*")
             if form == "fits":
-                return _parse_fits(path, hdu, preferred_hdu)
+                return parse_fits(path, hdu, preferred_hdu)
             return _parse(path, form, hdu)
     except CatalogError as error:
         if str(error).startswith(str(path)):
@@ -115,7 +112,7 @@ def _refuse_no_file(path: Path) -> None:
 
 def _parse(path: Path, form: str, number: int | None) -> Table:
     if form == "votable":
-        return _parse_votable(path, number)
+        return parse_votable(path, number)
     if form == "parquet":
         return _parse_parquet(path)
     text = _text(path)
@@ -155,74 +152,6 @@ def _parse_machine_readable(text: str) -> Table:
     )
 
 
-def _parse_votable(path: Path, number: int | None) -> Table:
-    """The table with abundances of a VOTable file, or the one of this number."""
-    with get_readable_fileobj(path, encoding="binary") as file:
-        tables = list(parse_votable(file, verify="ignore").iter_tables())
-    if not tables:
-        raise CatalogError("the file has no table")
-    names = {i: [f.name for f in t.fields] for i, t in enumerate(tables, 1)}
-    rows = {i: len(t.array) for i, t in enumerate(tables, 1)}
-    found = ", ".join(f"table {i} ({n} rows)" for i, n in rows.items())
-    if number is not None and number not in rows:
-        raise CatalogError(f"{path}: there is no table {number}; the file has {found}.")
-    chosen = number if number is not None else _choose(rows, names)
-    table = tables[chosen - 1].to_table(use_names_over_ids=True)
-    if len(rows) > 1:
-        table.meta[HDU_NOTE] = (
-            f"Table {chosen} was read; the file has {found}. --hdu chooses another."
-        )
-    return table
-
-
-def _choose(rows: Mapping[int, int], names: Mapping[int, Sequence[str]]) -> int:
-    """The first table with abundances and rows, else with rows, else the first."""
-    filled = [i for i, n in rows.items() if n > 0]
-    abundant = [i for i in filled if any(map(is_abundance, names[i]))]
-    return next(iter([*abundant, *filled, *rows]))
-
-
-def _parse_fits(path: Path, hdu: int | None, preferred: int | None) -> Table:
-    with fits.open(path, memmap=False) as file:
-        parts = {
-            i: part
-            for i, part in enumerate(file)
-            if isinstance(part, fits.BinTableHDU | fits.TableHDU)
-        }
-        rows = {i: int(str(part.header["NAXIS2"])) for i, part in parts.items()}
-        names = {i: _names(part) for i, part in parts.items()}
-        symbols = _element_symbols(parts)
-    found = ", ".join(f"HDU {i} ({n} rows)" for i, n in rows.items()) or "no table"
-    if hdu is not None and hdu not in rows:
-        raise CatalogError(f"{path}: HDU {hdu} is no table; the file has {found}.")
-    wanted = [hdu] if hdu is not None else [i for i in rows if i == preferred]
-    # a file without any table goes on to astropy, which says so
-    chosen = next(iter([*wanted, *([_choose(rows, names)] if rows else [])]), None)
-    # mapped, as only the columns in use of a survey's 4 GB are to come into memory
-    table = Table.read(path, format="fits", hdu=chosen, memmap=True, mask_invalid=False)
-    if len(rows) > 1:
-        table.meta[HDU_NOTE] = f"HDU {chosen} was read; the file has {found}."
-    if symbols:
-        table.meta[SYMBOLS] = symbols
-    return table
-
-
-def _names(part: fits.BinTableHDU | fits.TableHDU) -> list[str]:
-    return [] if part.columns is None else [str(x) for x in part.columns.names]
-
-
-def _element_symbols(
-    parts: Mapping[int, fits.BinTableHDU | fits.TableHDU],
-) -> list[str]:
-    """Elements of APOGEE's vector columns, from the column ELEM_SYMBOL of any HDU."""
-    for part in parts.values():
-        for name in _names(part):
-            if name.upper() == "ELEM_SYMBOL" and len(part.data) > 0:
-                first = np.asarray(part.data[name])[0]
-                return [str(symbol).strip() for symbol in np.ravel(first)]
-    return []
-
-
 def _parse_parquet(path: Path) -> Table:
     """Columns of a Parquet file; no metadata, so that nothing of it is interpreted."""
     try:
@@ -250,7 +179,7 @@ def _format(path: Path) -> str:
     for start, form in STARTS.items():
         if head.startswith(start):
             return form
-    if b"<VOTABLE" in head.upper():
+    if re.search(rb"<(\w+:)?VOTABLE", head.upper()):
         return "votable"
     suffixes = [s.lower() for s in path.suffixes if s.lower() not in COMPRESSED]
     form = SUFFIXES.get(suffixes[-1] if suffixes else "", "")

@@ -7,7 +7,7 @@ import numpy as np
 from astropy.table import Table
 
 from chemsbi_jax.catalog.cells import column_of
-from chemsbi_jax.catalog.formats import SYMBOLS
+from chemsbi_jax.catalog.fits_tables import SYMBOLS
 from chemsbi_jax.catalog.meaning import is_abundance
 from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.errors import CatalogError
@@ -58,6 +58,15 @@ def how_to_split(name: str, n: int) -> str:
     )
 
 
+def hint_of_vectors(table: Table, names: Sequence[str]) -> str:
+    """Sentence about the first of these columns with arrays in its cells, or ""."""
+    for name in names:
+        cells = column_of(table, name)
+        if cells.ndim == 2:
+            return f" {how_to_split(name, cells.shape[1])}"
+    return ""
+
+
 def _split(
     table: Table,
     name: str,
@@ -96,12 +105,34 @@ def refuse_transposed(file: str, table: Table) -> None:
         )
 
 
+def refuse_one_row(file: str, table: Table) -> None:
+    """Raise for one row whose cells are arrays over the stars, as IDL writes them.
+
+    Raises:
+        CatalogError: two columns or more, one of an abundance, have arrays of one
+            length.
+    """
+    shapes = {name: column_of(table, name).shape for name in table.colnames}
+    arrays = {name: shape for name, shape in shapes.items() if len(shape) == 2}
+    if len(table) != 1 or len(arrays) < 2 or not any(map(is_abundance, arrays)):
+        return
+    if len(set(arrays.values())) == 1:
+        n = next(iter(arrays.values()))[1]
+        raise CatalogError(
+            f"{file}: the table has one row, whose cells are arrays of {n} values, as "
+            "IDL writes a structure of arrays; expected one star a row. With astropy: "
+            "Table({c: t[c][0] for c in t.colnames}).write('stars.fits')."
+        )
+
+
 def refuse_long_layout(file: str, table: Table) -> None:
     """Raise for a table with one row for each element of each star.
 
     Raises:
-        CatalogError: a column holds the names of elements, also of a transposed table.
+        CatalogError: a column holds the names of elements, also of a transposed table,
+            or the table has one row, with the stars in arrays.
     """
+    refuse_one_row(file, table)
     refuse_transposed(file, table)
     for name in table.colnames:
         cells = column_of(table, name)

@@ -18,13 +18,14 @@ from chemsbi_jax.catalog.columns import (
     refuse_duplicates,
 )
 from chemsbi_jax.catalog.derive import derive, merge_case_pairs
-from chemsbi_jax.catalog.formats import HDU_NOTE, read_table
+from chemsbi_jax.catalog.formats import read_table
 from chemsbi_jax.catalog.layouts import refuse_long_layout, split_vectors
 from chemsbi_jax.catalog.limits import find_limits, not_followed
 from chemsbi_jax.catalog.meaning import meaning_of
 from chemsbi_jax.catalog.not_one_galaxy import refuse_summary_rows, warn_of_galaxies
 from chemsbi_jax.catalog.report import Report
 from chemsbi_jax.catalog.rows import drop_rows, find_cuts, unique_ids, warn_of_giants
+from chemsbi_jax.catalog.several_tables import HDU_NOTE
 from chemsbi_jax.catalog.solar import OURS, solar_shift
 from chemsbi_jax.catalog.surveys import SURVEYS, Survey
 from chemsbi_jax.catalog.text_tables import NOTES

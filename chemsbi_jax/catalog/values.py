@@ -16,7 +16,7 @@ from chemsbi_jax.catalog.columns import (
 )
 from chemsbi_jax.catalog.error_columns import further_errors
 from chemsbi_jax.catalog.error_words import conversion_by_name, refuse_by_name
-from chemsbi_jax.catalog.layouts import how_to_split
+from chemsbi_jax.catalog.layouts import hint_of_vectors
 from chemsbi_jax.catalog.limits import find_limits
 from chemsbi_jax.catalog.lookalikes import hint_of_names
 from chemsbi_jax.catalog.over_h import (
@@ -182,12 +182,7 @@ def present_columns(source: StarTable) -> dict[str, str]:
 def _hint(source: StarTable) -> str:
     """What may hold abundances in a table without a column of them."""
     names = {name.lower(): name for name in source.table.colnames}
-    vectors = [
-        how_to_split(name, column_of(source.table, name).shape[1])
-        for name in names.values()
-        if column_of(source.table, name).ndim == 2
-    ]
-    return hint_of_names(names) + "".join(f" {text}" for text in vectors[:1])
+    return hint_of_names(names) + hint_of_vectors(source.table, source.table.colnames)
 
 
 def _read(
@@ -267,8 +262,10 @@ def _like_errors(source: StarTable, name: str) -> str:
         used |= {source.id_column} if source.id_column else set()
         rest = [c for c in source.table.colnames if c not in used]
         rest = [c for c in rest if column_of(source.table, c).dtype.kind in "fiu"]
-        if not rest:
-            return f" (the table has no column e_{name})"
+        vectors = hint_of_vectors(source.table, rest)
+        rest = [c for c in rest if column_of(source.table, c).ndim == 1]
+        if vectors or not rest:
+            return f" (the table has no column e_{name}{vectors and ';'}{vectors[:-1]})"
         return (
             f" (the table has no column e_{name}; not read: {list_columns(rest)}; if "
             f"one has the errors, name it with --columns e_{name}=...)"

@@ -9,6 +9,14 @@ import numpy as np
 from astropy.table import Column, MaskedColumn, Table
 from jaxtyping import Bool, Float
 
+from chemsbi_jax.catalog.cell_words import (
+    is_decimal,
+    is_limit,
+    is_missing,
+    number_text,
+    remedy_of,
+    to_floats,
+)
 from chemsbi_jax.catalog.cells import column_of, data_of, mask_of
 from chemsbi_jax.catalog.ids import IDS, read_ids, repeated
 from chemsbi_jax.catalog.units import AUTO, DEX, TIMES, factor_of
@@ -37,21 +45,7 @@ FEW = 0.2  # share of a column
 NINES = re.compile(r"-?9+(\.9+)?")
 """A number that may mean "missing": 9.99, -9999, 99.9."""
 
-LIMITS = ("<", ">", "\N{LESS-THAN OR EQUAL TO}", "\N{GREATER-THAN OR EQUAL TO}")
-"""What a cell with a limit begins with."""
-
 TRUE, FALSE = ("true", "t"), ("false", "f")
-MISSING_WORDS = ("", "nan", "null", "none", "na", "n/a", "--", "-", "...", "indef",
-                 "nodata", "\\nodata", "*", "?", "\N{HORIZONTAL ELLIPSIS}",
-                 "\N{EN DASH}", "\N{EM DASH}", "missing", "---",
-                 "#n/a", "\\n", "masked", ".", "~", "no data", "<na>",
-                 "nat")  # fmt: skip
-MINUS = (
-    "\N{MINUS SIGN}",
-    "\N{EN DASH}",
-    "\N{HYPHEN}",
-)
-UNITS = ("dex", "gyr", "myr", "yr", "mag", "k", "km/s")
 
 
 class StarTable(NamedTuple):
@@ -190,11 +184,7 @@ def limit_cells(source: StarTable, column: str) -> Bool[np.ndarray, " star"]:
     data = data_of(cells)
     if data.dtype.kind not in "SUO":
         return np.zeros(len(cells), bool)
-    return _begins(np.char.strip(_strings(data)), LIMITS)
-
-
-def _begins(text: np.ndarray, marks: tuple[str, ...]) -> np.ndarray:
-    return np.any([np.char.startswith(text, mark) for mark in marks], axis=0)
+    return is_limit(np.char.strip(_strings(data)))
 
 
 def plain_numbers(source: StarTable, column: str) -> Float[np.ndarray, " star"]:
@@ -247,34 +237,19 @@ def _floats(
 def _parse(
     source: StarTable, original: str, data: np.ndarray, masked: np.ndarray
 ) -> Float[np.ndarray, " star"]:
-    text = np.char.strip(_strings(data))
-    for mark in MINUS:
-        text = np.char.replace(text, mark, "-")
-    missing = masked | np.isin(np.char.lower(text), MISSING_WORDS)
+    text = number_text(_strings(data))
+    missing = masked | is_missing(text)
     if not source.is_strict:
-        missing |= _begins(text, LIMITS)
+        missing |= is_limit(text)
     text = np.where(missing, "nan", text)
     try:
-        return text.astype(np.float64)
+        return to_floats(text)
     except ValueError:
-        bad = np.array([not _is_number(cell) for cell in text])
+        bad = np.array([not is_decimal(cell) for cell in text])
         first = str(text[np.flatnonzero(bad)[0]])
-        remedy = "give a number, or an empty cell if it is missing"
-        if first.lower().strip("()[]") in UNITS:
-            remedy = "if this is a line of units under the header, remove it"
-        if re.search(r"\d *(±|\+/?-|\(\d)", first):
-            remedy = "split the value and its error into two columns"
-        problem = f"{first!r} is not a number; {remedy}."
+        problem = f"{first!r} is not a number; {remedy_of(first, original)}."
         raise_for_rows(source.name, source.ids, bad, original, problem)
         raise
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _strings(data: np.ndarray) -> np.ndarray:

@@ -6,8 +6,9 @@ import numpy as np
 from astropy.table import Table
 from jaxtyping import Bool
 
+from chemsbi_jax.catalog.cell_words import LIMITS
 from chemsbi_jax.catalog.cells import column_of, data_of, mask_of
-from chemsbi_jax.catalog.columns import LIMITS, StarTable
+from chemsbi_jax.catalog.columns import StarTable
 from chemsbi_jax.catalog.meaning import (
     COUNT,
     FLAG,

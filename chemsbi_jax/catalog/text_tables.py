@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from astropy.io.ascii import convert_numpy
 from astropy.table import Table
 
 from chemsbi_jax.catalog.hash_rows import is_number, split, without_comments
@@ -50,20 +51,34 @@ def parse_text(text: str) -> Table:
     """
     layout = find_layout(text.splitlines())
     body = "\n".join([_join(layout.header, layout.delimiter), *layout.lines, ""])
-    table = Table.read(
-        body,
-        # of tabs, the other parsers drop the blank cells at the ends of a row
-        **({"format": "ascii.tab"} if layout.delimiter == "\t" else
-           {"format": "ascii.basic", "delimiter": layout.delimiter}),
-        guess=False,
-        comment="\x01",  # comments are gone; ids may begin with '#'
-    )  # fmt: skip
+    table = _read(body, layout.delimiter)
+    if "0x" in body.lower():
+        _restore_hexadecimal(table, _read(body, layout.delimiter, as_text=True))
     for name, unit in zip(table.colnames, layout.units, strict=False):
         if unit:
             table[name].unit = unit
     if layout.notes:
         table.meta[NOTES] = layout.notes
     return table
+
+
+def _read(body: str, delimiter: str, *, as_text: bool = False) -> Table:
+    """A table by astropy's parser; with all columns as text, or with types."""
+    # of tabs, the other parsers drop the blank cells at the ends of a row
+    form = "ascii.tab" if delimiter == "\t" else "ascii.basic"
+    more = {} if delimiter == "\t" else {"delimiter": delimiter}
+    if as_text:
+        more["converters"] = {"*": [convert_numpy(str)]}
+    # comments are gone; ids may begin with '#'
+    return Table.read(body, format=form, guess=False, comment="\x01", **more)
+
+
+def _restore_hexadecimal(table: Table, text: Table) -> None:
+    """Columns with cells such as 0x1, which astropy reads as 1.0, as text in place."""
+    for name in table.colnames:
+        cells = np.char.lower(np.asarray(text[name]).astype(str))
+        if np.char.startswith(np.char.lstrip(cells, "+- "), "0x").any():
+            table[name] = text[name]
 
 
 def find_layout(lines: Sequence[str]) -> Layout:

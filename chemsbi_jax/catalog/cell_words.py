@@ -32,6 +32,7 @@ UNITS = ("dex", "gyr", "myr", "yr", "mag", "k", "km/s")
 
 _EXCEL = re.compile(r'="([^"]*)"')  # keeps Excel from converting the cell
 _FORTRAN = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))[dD]([+-]?\d+)")
+_HEXADECIMAL = re.compile("0x[0-9a-f]+")
 _NOT_DECIMAL = re.compile("[_xX]")  # Python reads 0_1 and 0x1
 _VALUE = r"[+-]?\d*[.,]?\d+"
 _CAUSES = {
@@ -91,6 +92,16 @@ def to_floats(text: np.ndarray) -> np.ndarray:
         if (np.char.find(text, mark) >= 0).any():
             raise ValueError(mark)
     return text.astype(np.float64)
+
+
+def decimal_flags(words: np.ndarray) -> np.ndarray:
+    """Texts of flags, with decimal numbers in place of hexadecimal ones (0x80)."""
+    odd = np.flatnonzero(np.char.startswith(words, "0x"))
+    words = words.astype(object)
+    for i in odd:
+        if _HEXADECIMAL.fullmatch(words[i]):
+            words[i] = str(int(words[i], 16))
+    return words.astype(str)
 
 
 def remedy_of(cell: str, column: str) -> str:

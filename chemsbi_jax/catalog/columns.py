@@ -10,6 +10,7 @@ from astropy.table import Column, MaskedColumn, Table
 from jaxtyping import Bool, Float
 
 from chemsbi_jax.catalog.cell_words import (
+    decimal_flags,
     is_decimal,
     is_limit,
     is_missing,
@@ -213,6 +214,7 @@ def flagged(source: StarTable, column: str, bits: int) -> Bool[np.ndarray, " sta
         words = np.char.lower(np.char.strip(_strings(data)))
         data = np.where(np.isin(words, TRUE), "1", words)
         data = np.where(np.isin(words, FALSE), "0", data)
+        data = decimal_flags(data)
         cells = MaskedColumn(data, mask=mask_of(cells))
     values = _floats(source, original, cells)
     known = np.isfinite(values)

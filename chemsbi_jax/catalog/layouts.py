@@ -15,8 +15,9 @@ from chemsbi_jax.errors import CatalogError
 _VECTORS = {"x_h": "{}_H", "x_h_err": "{}_H_ERR", "elemflag": "{}_H_FLAG",
             "x_h_flag": "{}_H_FLAG"}  # fmt: skip
 _LIKE = re.compile(r"^\[?(x[_/](h|m|fe)|f?elem|abund\w*|x_h_\w+)\]?", re.IGNORECASE)
-_SPECIES_NAMES = ("species", "element", "elem", "ion", "el", "spec", "atom", "x",
-                  "element_name", "element_symbol")  # fmt: skip
+# not spec and x, which also hold spectral classes: F, G, K
+_SPECIES_NAMES = ("species", "element", "elem", "ion", "el", "atom", "element_name",
+                  "element_symbol")  # fmt: skip
 _CODE_NAMES = ("species", "atom", "ion", "element", "z", "atomic_number", "z_elem")
 _IRON = ("fe", "[fe")
 _CODE = re.compile(r"([1-9]|[1-8]\d|9[0-2])(\.[01]0*)?")

@@ -5,27 +5,27 @@ The layout is found from the lines; astropy then parses them.
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from astropy.io.ascii import convert_numpy
 from astropy.table import Table
 
+from chemsbi_jax.catalog.cell_words import is_missing
 from chemsbi_jax.catalog.hash_rows import is_number, split, without_comments
 from chemsbi_jax.catalog.meaning import is_abundance
+from chemsbi_jax.catalog.text_lines import decimal_points, find_delimiter, lines_of
 from chemsbi_jax.errors import CatalogError
 
-DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "pipes"}
 NOTES = "layout_notes"
 """Key of a table's meta: how its layout was understood, a list of sentences."""
 
 MOST_PRELUDE = 20  # lines before the header
-_SAMPLE = 50  # lines that show the layout
-_DECIMAL = re.compile(
-    r"(?<![^;\t|])(\s*[+-]?\d*),(\d+(?:[eE][+-]?\d+)?\s*)(?=[;\t|]|$)"
-)
 # of a drawn table; VizieR's line under the header has blanks or tabs between
-_FRAME = re.compile(r"\s*[+|=][-+|=: ]+\s*")
+_FRAME = re.compile(r"\s*([+|=][-+|=: ]+|-+(\+-+)+)\s*")
+_FOOTER = re.compile(r"\(\d+ rows?\)")  # psql
+_SEXTRACTOR = re.compile(r"#\s*\d+\s+[A-Za-z]\S*(\s.*)?")
+_UNIT = re.compile(r"\[?(dex|[GM]?yr|\[-\]|sun|log\(.*\))\]?", re.IGNORECASE)
 
 
 class Layout(NamedTuple):
@@ -49,9 +49,11 @@ def parse_text(text: str) -> Table:
         CatalogError: there is no header, or a row has another number of cells.
         ValueError: as astropy's parser.
     """
-    layout = find_layout(text.splitlines())
+    layout = find_layout(lines_of(text))
     body = "\n".join([_join(layout.header, layout.delimiter), *layout.lines, ""])
     table = _read(body, layout.delimiter)
+    if len(table) != len(layout.lines):
+        _refuse_open_quote(layout.lines)
     if "0x" in body.lower():
         _restore_hexadecimal(table, _read(body, layout.delimiter, as_text=True))
     for name, unit in zip(table.colnames, layout.units, strict=False):
@@ -62,15 +64,25 @@ def parse_text(text: str) -> Table:
     return table
 
 
-def _read(body: str, delimiter: str, *, as_text: bool = False) -> Table:
+def _read(body: str, delimiter: str, *, as_text: bool = False) -> Any:
     """A table by astropy's parser; with all columns as text, or with types."""
     # of tabs, the other parsers drop the blank cells at the ends of a row
     form = "ascii.tab" if delimiter == "\t" else "ascii.basic"
-    more = {} if delimiter == "\t" else {"delimiter": delimiter}
+    more: dict[str, Any] = {} if delimiter == "\t" else {"delimiter": delimiter}
     if as_text:
         more["converters"] = {"*": [convert_numpy(str)]}
     # comments are gone; ids may begin with '#'
     return Table.read(body, format=form, guess=False, comment="\x01", **more)
+
+
+def _refuse_open_quote(lines: list[str]) -> None:
+    """Raise for rows that the parser joined with the next ones."""
+    rows = [i for i, line in enumerate(lines, 1) if line.count('"') % 2]
+    place = f"row {rows[0]}" if rows else "a row"
+    raise CatalogError(
+        f'{place} has a quote (") that is not closed, so that the rows after it would '
+        "be lost; remove the quote, or close it"
+    )
 
 
 def _restore_hexadecimal(table: Table, text: Table) -> None:
@@ -88,20 +100,23 @@ def find_layout(lines: Sequence[str]) -> Layout:
         lines = [line.strip().strip("|") for line in lines]
     if lines and re.fullmatch(r"sep=.", lines[0].strip()):  # Excel's
         lines = lines[1:]
+    if lines and _FOOTER.fullmatch(lines[-1].strip()):
+        lines = lines[:-1]
     lines, prelude = _without_prelude(lines)
     plain = [i for i, line in enumerate(lines) if not line.lstrip().startswith("#")]
     first = plain[0] if plain else len(lines)
     comments, rest = lines[:first], list(lines[first:])
-    delimiter = _find_delimiter(rest or comments)
-    header, rest, notes = _find_header(comments, rest, delimiter)
-    units: list[str] = []
-    if len(rest) > 1 and _is_rule(split(rest[1], delimiter)):  # VizieR's tsv
-        units, rest = split(rest[0], delimiter), rest[2:]
-    elif rest and _is_rule(split(rest[0], delimiter)):
+    delimiter = find_delimiter(rest or comments)
+    header, units, rest, notes = _find_header(comments, rest, delimiter)
+    if len(rest) > 1 and _is_rule(rest[1], delimiter, 2):  # VizieR's tsv
+        above = split(rest[0], delimiter)
+        if not any(map(is_number, above)):  # else both are stars
+            units, rest = above, rest[2:]
+    elif rest and _is_rule(rest[0], delimiter, 3):  # "--" may be a star without values
         rest = rest[1:]
     rest, more = without_comments(rest, len(header), delimiter)
     notes += more
-    rest, more = _decimal_points(rest, delimiter)
+    rest, more = decimal_points(rest, delimiter)
     notes += more
     header, rest, more = _same_number_of_cells(header, rest, delimiter)
     return Layout(delimiter, header, units, rest, [*prelude, *notes, *more])
@@ -118,8 +133,9 @@ def _without_prelude(lines: list[str]) -> tuple[list[str], list[str]]:
         if sum(map(is_abundance, names)) < min(2, len(names)):
             continue
         before = [x for x in lines[:i] if not x.lstrip().startswith("#")]
-        mark = _find_delimiter(lines[i:])
-        is_title = all(len(split(x, mark)) != len(names) for x in before)
+        mark = find_delimiter(lines[i:])
+        filled = _n_filled(names)  # a spreadsheet adds blank cells to a title
+        is_title = all(_n_filled(split(x, mark)) != filled for x in before)
         if not before or line.lstrip().startswith("#") or not is_title:
             break
         removed = f"{len(before)} lines before the column names were left out"
@@ -127,27 +143,14 @@ def _without_prelude(lines: list[str]) -> tuple[list[str], list[str]]:
     return lines, []
 
 
-def _find_delimiter(lines: Sequence[str]) -> str:
-    """The character that stands equally often in most lines; a space if none does."""
-    sample = [line for line in lines[:_SAMPLE] if not line.lstrip().startswith("#")]
-    sample = sample or list(lines[:_SAMPLE])
-    best, most = " ", 0.0
-    for delimiter in DELIMITERS:
-        counts = np.array([len(split(line, delimiter)) - 1 for line in sample])
-        header = counts[0]
-        if header == 0:
-            continue
-        alike = float(np.mean(np.abs(counts - header) <= 1))
-        # decimal commas are many, but there is none in the header
-        if alike > most:
-            best, most = delimiter, alike
-    return best
+def _n_filled(cells: Sequence[str]) -> int:
+    return sum(bool(cell.strip()) for cell in cells)
 
 
 def _find_header(
     comments: list[str], rest: list[str], delimiter: str
-) -> tuple[list[str], list[str], list[str]]:
-    """Column names, the lines after them, and notes."""
+) -> tuple[list[str], list[str], list[str], list[str]]:
+    """Column names, units if they are in a comment, the lines of rows, and notes."""
     if not rest and comments:  # nothing but comments: the last may be a header
         counts = [len(split(line, delimiter)) for line in comments]
         if len(counts) > 2 and counts.count(counts[-1]) > 2 and counts[-1] > 1:
@@ -156,33 +159,41 @@ def _find_header(
                 "stars, put their ids into quotes, or write the column names without "
                 "'#'"
             )
-        return split(_uncomment(comments[-1]), delimiter), [], []
+        return split(_uncomment(comments[-1]), delimiter), [], [], []
     cells = split(rest[0], delimiter) if rest else []
-    if not any(is_number(cell) for cell in cells):
-        return cells, rest[1:], []
-    for line in reversed(comments):
-        names = split(_uncomment(line), delimiter)
-        if len(names) == len(cells) and not any(is_number(name) for name in names):
-            return names, rest, ["The column names were read from a comment line (#)."]
+    found = [split(_uncomment(line), delimiter) for line in comments]
+    found = [x for x in found if len(x) == len(cells) and not any(map(is_number, x))]
+    names = [x for x in found if any(map(is_abundance, x))]
+    has_names = bool(names) and not any(map(is_abundance, cells))
+    # the first star may have no value at all, and is then no line of names
+    if not any(map(is_number, cells)) and not (has_names and _is_blank(cells)):
+        return cells, [], rest[1:], []
+    if found:
+        header = (names or found)[-1]
+        after = found[found.index(header) + 1 :]
+        after = [x for x in after if any(map(_UNIT.fullmatch, x))]
+        units = after[-1] if after else []
+        notes = ["The column names were read from a comment line (#)."]
+        return header, units, rest, notes
+    hint = "Write the names of the columns into the first line"
+    if sum(bool(_SEXTRACTOR.fullmatch(line.strip())) for line in comments) > 1:
+        hint = (
+            "The comments have one name a line, as SExtractor writes them: "
+            "Table.read(FILE, format='ascii.sextractor').write('stars.csv'), of astropy"
+        )
     raise CatalogError(
         "no line of column names was found: the first line has numbers "
-        f"({rest[0].strip()[:60]!r}). Write the names of the columns into the first "
-        "line"
+        f"({rest[0].strip()[:60]!r}). {hint}"
     )
 
 
+def _is_blank(cells: Sequence[str]) -> bool:
+    """Whether all cells but the first, the id, are words for "missing"."""
+    return bool(is_missing(np.array(cells[1:] or [""])).all())
+
+
 def _uncomment(line: str) -> str:
-    return line.strip().lstrip("#").strip()
-
-
-def _decimal_points(lines: list[str], delimiter: str) -> tuple[list[str], list[str]]:
-    if delimiter not in (";", "\t", "|") or not any(map(_DECIMAL.search, lines)):
-        return lines, []
-    lines = [_DECIMAL.sub(r"\1.\2", line) for line in lines]
-    return lines, [
-        f"The cells are separated by {DELIMITERS[delimiter]}; decimal commas were read "
-        "as points."
-    ]
+    return line.lstrip().lstrip("#").strip(" ")  # a tab at the start is a blank cell
 
 
 def _same_number_of_cells(
@@ -213,12 +224,21 @@ def _same_number_of_cells(
         first = int(bad[0])
         raise CatalogError(
             f"row {first + 1} of {len(counts)} has {counts[first]} cells, the header "
-            f"has {len(header)}{_guess_cause(len(header), counts, delimiter)}"
+            f"has {len(header)}{_guess_cause(len(header), counts, lines, delimiter)}"
         )
     return header, lines, notes
 
 
-def _guess_cause(n_header: int, counts: np.ndarray, delimiter: str) -> str:
+def _guess_cause(
+    n_header: int, counts: np.ndarray, lines: list[str], delimiter: str
+) -> str:
+    if (counts == n_header + 1).all() and _has_index(lines, delimiter):
+        return (
+            ": the numbers of the rows stand in a column without a name, as pandas and "
+            "R write them; write the table with index=False or row.names=FALSE"
+        )
+    if delimiter == " " and counts.max() > n_header:
+        return "; a name with a blank in it (HD 1234) needs quotes or an underscore"
     if (counts > n_header).all() and delimiter == "," and n_header > 1:
         return (
             "; if the numbers have decimal commas, save the table with semicolons "
@@ -234,6 +254,12 @@ def _guess_cause(n_header: int, counts: np.ndarray, delimiter: str) -> str:
     return "; complete this row, with empty cells for missing values"
 
 
+def _has_index(lines: list[str], delimiter: str) -> bool:
+    """Whether the rows begin with 0, 1, 2, ... or 1, 2, 3, ..."""
+    first = [split(line, delimiter)[0].strip('"') for line in lines]
+    return any(first == [str(i + n) for i in range(len(first))] for n in (0, 1))
+
+
 def _without_last(line: str, delimiter: str, n_cells: int) -> str:
     if _count(line, delimiter) <= n_cells:
         return line
@@ -246,8 +272,11 @@ def _count(line: str, delimiter: str) -> int:
     return line.count(delimiter) + 1
 
 
-def _is_rule(cells: Sequence[str]) -> bool:
-    return bool(cells) and all(re.fullmatch(r"[-=]{1,}", cell) for cell in cells)
+def _is_rule(line: str, delimiter: str, least: int) -> bool:
+    """Whether a line has dashes in each cell, in one of them `least` or more."""
+    cells = split(line, delimiter)
+    is_drawn = bool(cells) and all(re.fullmatch(r"[-=]+", cell) for cell in cells)
+    return is_drawn and max(map(len, cells)) >= least
 
 
 def _join(cells: Sequence[str], delimiter: str) -> str:

@@ -257,7 +257,8 @@ def _guess_cause(
 def _has_index(lines: list[str], delimiter: str) -> bool:
     """Whether the rows begin with 0, 1, 2, ... or 1, 2, 3, ..."""
     first = [split(line, delimiter)[0].strip('"') for line in lines]
-    return any(first == [str(i + n) for i in range(len(first))] for n in (0, 1))
+    counted = ([str(i + n) for i in range(len(first))] for n in (0, 1))
+    return len(first) > 1 and first in counted
 
 
 def _without_last(line: str, delimiter: str, n_cells: int) -> str:

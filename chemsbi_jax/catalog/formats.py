@@ -13,7 +13,9 @@ from astropy.utils.data import get_readable_fileobj
 from chemsbi_jax.catalog.fits_tables import parse_fits
 from chemsbi_jax.catalog.hash_rows import quote_hashes
 from chemsbi_jax.catalog.meaning import is_abundance
+from chemsbi_jax.catalog.several_tables import HDU_NOTE
 from chemsbi_jax.catalog.text_tables import parse_text
+from chemsbi_jax.catalog.underscores import refuse_underscores
 from chemsbi_jax.catalog.votables import parse_votable
 from chemsbi_jax.errors import CatalogError
 
@@ -112,16 +114,23 @@ def _refuse_no_file(path: Path) -> None:
 
 def _parse(path: Path, form: str, number: int | None) -> Table:
     if form == "votable":
-        return parse_votable(path, number)
+        table = parse_votable(path, number)
+        if HDU_NOTE not in (table.meta or {}):  # else other tables have other cells
+            with get_readable_fileobj(path, encoding="binary") as file:
+                refuse_underscores(file.read().decode("utf-8", "ignore"), table)
+        return table
     if form == "parquet":
         return _parse_parquet(path)
     text = _text(path)
     if form == "csv":
         return parse_text(text)
     if form == "mrt":
-        return _parse_machine_readable(text)
-    text = quote_hashes(text) if form == "ascii.ecsv" else text
-    return Table.read(text + "\n", format=form)  # a newline: text, not a path
+        table = _parse_machine_readable(text)
+    else:
+        text = quote_hashes(text) if form == "ascii.ecsv" else text
+        table = Table.read(text + "\n", format=form)  # a newline: text, not a path
+    refuse_underscores(text, table)
+    return table
 
 
 def _text(path: Path) -> str:

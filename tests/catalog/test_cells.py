@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from helpers.field_checks import I, assert_same, refusal
-from helpers.field_tables import N, lines, read, write
+from helpers.field_tables import N, lines, read, star_table, write
 
 ROW, CELL = 3, 3  # of the lines: row 3, column mg_fe
 
@@ -64,6 +64,27 @@ def test_what_is_no_number_is_refused_with_row_and_remedy(tmp_path, cell, remedy
     message = refusal(write(tmp_path, with_cell(cell)))
     for part in (f"row {ROW} (id 'S0002')", "'mg_fe'", repr(cell), remedy):
         assert part in message
+
+
+def typed_tables():
+    """ECSV, VOTable, IPAC and machine-readable tables with names such as 1_2."""
+    table = star_table()
+    table["star"] = [f"1_{i}" for i in range(N)]
+    for form, name in (("ascii.ecsv", "a.ecsv"), ("votable", "a.vot"),
+                       ("ascii.ipac", "a.tbl"), ("ascii.mrt", "a.mrt")):  # fmt: skip
+        yield name, form, table
+
+
+@pytest.mark.parametrize(("name", "form", "table"), typed_tables())
+def test_underscores_in_typed_columns(tmp_path, name, form, table):
+    path = tmp_path / name
+    table["mg_fe"][2] = 0.777
+    table.write(path, format=form, overwrite=True)
+    assert_same(read(path).stars, table)  # names may have underscores
+    content = path.read_text()
+    assert content.count("0.777") == 1
+    path.write_text(content.replace("0.777", "0_777"))
+    assert "'0_777' is not a number" in refusal(path)
 
 
 def test_hexadecimal_ids_are_kept(tmp_path):

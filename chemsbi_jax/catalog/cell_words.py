@@ -10,6 +10,8 @@ LIMITS = ("<", ">", "\N{LESS-THAN OR EQUAL TO}", "\N{GREATER-THAN OR EQUAL TO}",
           "\N{LESS-THAN OR EQUIVALENT TO}",
           "\N{GREATER-THAN OR EQUIVALENT TO}")  # fmt: skip
 """What a cell with a limit begins with."""
+LIMIT_WORDS = ("ul", "ll")
+"""Whole cells that mark an upper or lower limit."""
 
 MISSING_WORDS = ("", "nan", "null", "none", "na", "n/a", "n.a.", "n.a", "n.d.", "--",
                  "-", "...", "indef", "nodata", "\\nodata", "*", "?",
@@ -69,8 +71,9 @@ def is_missing(text: np.ndarray) -> np.ndarray:
 
 
 def is_limit(text: np.ndarray) -> np.ndarray:
-    """Which texts begin as a limit does: <0.3."""
-    return np.any([np.char.startswith(text, mark) for mark in LIMITS], axis=0)
+    """Which texts are limits: <0.3, < or UL."""
+    begins = [np.char.startswith(text, mark) for mark in LIMITS]
+    return np.any(begins, axis=0) | np.isin(np.char.lower(text), LIMIT_WORDS)
 
 
 def is_decimal(text: str) -> bool:

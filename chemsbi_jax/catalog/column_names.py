@@ -8,6 +8,7 @@ from chemsbi_jax.catalog.error_columns import Source, find_errors, unread_errors
 from chemsbi_jax.catalog.expressions import Expression
 from chemsbi_jax.catalog.lookalikes import find_similar
 from chemsbi_jax.catalog.meaning import VALUE, is_further, meaning_of
+from chemsbi_jax.catalog.survey_columns import marks_beside, own_columns
 from chemsbi_jax.catalog.surveys import SURVEYS, Survey
 from chemsbi_jax.catalog.user_columns import (
     ID,
@@ -45,6 +46,8 @@ class Choice(NamedTuple):
     pairs: dict[str, tuple[str, str]]  # our error's name -> lower and upper column
     errors_of: dict[str, dict[str, Source]]  # our name -> converted column -> errors
     limits: dict[str, str]  # our name -> column that marks limits
+    own: frozenset[str] = frozenset()  # columns of the survey's rules
+    beside: frozenset[str] = frozenset()  # limits and flags that are not the survey's
 
 
 def choose_columns(
@@ -72,12 +75,9 @@ def choose_columns(
     user = parse_columns(file, names, columns, abundances)
     names, not_read = split_columns(names, user, abundances)
     preset, notes = find_survey(file, names, survey)
-    found, hidden = {}, tuple(OVER_H.values())
-    if preset is not None:
-        found, hidden = _of_survey(preset, names)
-    elif survey == "auto":
-        keys = {*user.columns, *user.conversions}
-        found, hidden = _other_spellings(file, names, keys), ()
+    found, hidden = _of_survey(preset, names)
+    if preset is None and survey == "auto":
+        found, hidden = _other_spellings(file, names, user), ()
     shown = {key: column for key, column in names.items() if key not in hidden}
     chosen = _prefer(shown | found, user)
     used = {k: c for k, c in chosen.items() if k in KEYS}
@@ -86,7 +86,8 @@ def choose_columns(
     for key in errors.of_conversions:
         chosen.pop(f"e_{key}", None)
     rules, used = preset.name if preset else survey, used | errors.columns
-    rest = find_similar(file, names, used, user, rules, without, abundances)
+    own = own_columns(preset, names)
+    rest = find_similar(file, names, used, user, rules, without, abundances, own)
     renamed = found | user.columns | errors.columns
     notes += _describe(renamed, user.conversions)
     more = unread_errors(names, used, errors) if rules == "auto" else ()
@@ -100,6 +101,8 @@ def choose_columns(
         errors.pairs,
         errors.of_conversions,
         rest.limits,
+        own,
+        marks_beside(preset, names, used),
     )
 
 
@@ -221,9 +224,11 @@ def _n_values(survey: Survey, names: Mapping[str, str]) -> int:
 
 
 def _of_survey(
-    survey: Survey, names: Mapping[str, str]
+    survey: Survey | None, names: Mapping[str, str]
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Columns by our names, and those of our names that mean something else."""
+    if survey is None:  # our own names, and [X/Fe] alone
+        return {}, tuple(OVER_H.values())
     found = {}
     for name in (*ALL_ABUNDANCES, *OVER_H.values()):
         error = survey.error.format(name)
@@ -238,9 +243,10 @@ def _of_survey(
 
 
 def _other_spellings(
-    file: str, names: Mapping[str, str], chosen: Collection[str]
+    file: str, names: Mapping[str, str], user: UserColumns
 ) -> dict[str, str]:
     found: dict[str, str] = {}
+    chosen = {*user.columns, *user.conversions}
     for lower, original in names.items():
         key = our_name(lower)
         if key is None or key in names or key in chosen:

@@ -1,6 +1,5 @@
 """Columns of a star table as checked float arrays; every complaint names its cell."""
 
-import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
@@ -10,6 +9,8 @@ from astropy.table import Column, MaskedColumn, Table
 from jaxtyping import Bool, Float
 
 from chemsbi_jax.catalog.cell_words import (
+    LIMIT_WORDS,
+    LIMITS,
     decimal_flags,
     is_decimal,
     is_limit,
@@ -20,6 +21,7 @@ from chemsbi_jax.catalog.cell_words import (
 )
 from chemsbi_jax.catalog.cells import column_of, data_of, mask_of
 from chemsbi_jax.catalog.ids import IDS, read_ids, repeated
+from chemsbi_jax.catalog.marks import LARGEST, is_mark, refuse_large
 from chemsbi_jax.catalog.units import AUTO, DEX, TIMES, factor_of
 from chemsbi_jax.errors import CatalogError, raise_for_rows
 from chemsbi_jax.types import EIGHT
@@ -35,16 +37,6 @@ __all__ = [
     "open_columns",
 ]
 
-LARGEST = 20.0
-"""dex or Gyr; -9999, 99, 999, 1e20 and all else beyond it stand for "missing"."""
-LARGEST_MYR = 2e4  # of an age; larger ones are in years
-
-MAX_MARKS = 5
-"""A column with more different values beyond `LARGEST` is in another unit."""
-
-FEW = 0.2  # share of a column
-NINES = re.compile(r"-?9+(\.9+)?")
-"""A number that may mean "missing": 9.99, -9999, 99.9."""
 
 TRUE, FALSE = ("true", "t"), ("false", "f")
 
@@ -57,17 +49,29 @@ class StarTable(NamedTuple):
     columns: Mapping[str, str]  # lower-case or our name -> name in the table
     ids: np.ndarray  # (star,) strings
     id_column: str | None = None  # None: the table has no ids, and rows are counted
-    is_survey: bool = False  # units and marks of "missing" are known, not checked
+    # columns of the survey's rules: their marks of "missing" are known, not checked
+    own: frozenset[str] = frozenset()
     is_strict: bool = False  # what is no plain number is refused
     limits: Mapping[str, str] = MappingProxyType({})  # our name -> column of limits
     notes: tuple[str, ...] = ()  # how the ids were read
     warnings: tuple[str, ...] = ()
     abundances: tuple[str, ...] = EIGHT  # to be read, in this order
     made: frozenset[str] = frozenset()  # our names of columns that were converted
+    # our names of errors -> the columns that they were made from
+    parts: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
     def has(self, name: str) -> bool:
         """Whether there is such a column, in any case."""
         return name in self.columns
+
+    @property
+    def is_survey(self) -> bool:
+        """Whether it is read by the rules of a survey."""
+        return bool(self.own)
+
+    def is_own(self, column: str) -> bool:
+        """Whether a column is one of its survey's rules, and not of the user."""
+        return column in self.own
 
 
 def open_columns(
@@ -113,79 +117,67 @@ def numbers(
 ) -> Float[np.ndarray, " star"]:
     """Values of a column in the unit that `units` gives, NaN where missing.
 
-    Missing are NaN, infinity, masked and blank cells, `MISSING_WORDS` and up to
-    `MAX_MARKS` different values beyond `LARGEST` (in dex or Gyr); of a survey's table
-    all values beyond it.
+    Missing are NaN, infinity, masked and blank cells, `MISSING_WORDS`, and beyond
+    `LARGEST` (in dex or Gyr) -9999 and its like and few values that repeat; of a
+    survey's own columns all values beyond it.
     """
-    original = source.columns[column]
-    raw = plain_numbers(source, column)
-    cells = column_of(source.table, original)
-    unit = "" if cells.unit is None else str(cells.unit).strip()
-    factor = factor_of(source.name, original, unit, units, source.is_survey)
-    is_time = "gyr" in units
-    values = np.where(is_mark(raw, is_time=is_time), np.nan, raw) * factor
-    large = np.isfinite(values) & (np.abs(values) > LARGEST)
-    if not source.is_survey:
-        kind = "time" if is_time else column[:2]
-        _refuse_large(source, original, values, large, kind)
+    values = _scaled(source, column, units)
+    large = _is_large(values)
+    if not source.is_own(source.columns[column]):
+        kind = "time" if "gyr" in units else column[:2]
+        where = source.name, source.ids, source.columns[column]
+        refuse_large(where, values, large, kind)
     return np.where(large | ~np.isfinite(values), np.nan, values)
 
 
-def _refuse_large(
-    source: StarTable,
-    original: str,
-    values: Float[np.ndarray, " star"],
-    large: Bool[np.ndarray, " star"],
-    kind: str,
-) -> None:
-    """Values that are large, and are not known to mean "missing"."""
-    n_large, n = len(np.unique(values[large])), int(np.isfinite(values).sum())
-    if kind == "e_" and (n_large <= MAX_MARKS or large.sum() < FEW * n):
-        return  # few errors so large are none
-    marks = large & (is_mark(values, is_time=False) | (values < 0))
-    other = large & ~marks
-    unlike, counts = np.unique(values[other], return_counts=True)
-    few = kind != "time" and len(unlike) <= MAX_MARKS and (counts > 1).all()
-    if len(np.unique(values[large])) <= MAX_MARKS and (few or not other.any()):
-        return
-    bad = other if other.any() else large
-    unit = "yr" if np.median(values[bad]) > LARGEST_MYR else "Myr"
-    problem = {
-        "time": "is too large for a time [Gyr]; convert the column or give its unit, "
-        f"with --age-unit {unit}",
-        "e_": "is too large for an error [dex]; if the column is in percent or another "
-        "unit, convert it with --columns e_fe_h=NAME*0.00434",
-    }.get(kind, "is too large for an abundance [dex]; correct it, or leave the cell "
-          "empty if it is missing; columns of another quantity, such as numbers of "
-          "lines, are left out with --without")  # fmt: skip
-    raise_for_rows(
-        source.name, source.ids, bad, original,
-        f"{values[np.argmax(bad)]:g} {problem}.",
-    )  # fmt: skip
+def count_large(source: StarTable, column: str, units: Mapping[str, float]) -> int:
+    """How many values beyond `LARGEST` become gaps, other than -9999 and its like."""
+    return int(_is_large(_scaled(source, column, units)).sum())
 
 
-def is_mark(values: np.ndarray, *, is_time: bool) -> Bool[np.ndarray, " star"]:
-    """Numbers that stand for "missing" whatever the unit: -9999, 1e20; and 99, 999.
+def _is_large(values: Float[np.ndarray, " star"]) -> Bool[np.ndarray, " star"]:
+    return np.isfinite(values) & (np.abs(values) > LARGEST)
 
-    Args:
-        values: numbers as they stand.
-        is_time: 99 and 999 may be times in Myr, and count only if negative; else 9.99
-            is left to the check of the abundance's range.
-    """
-    unique, inverse = np.unique(values, return_inverse=True)
-    nines = np.array([bool(NINES.fullmatch(f"{x:.7g}")) for x in unique], bool)
-    nines &= (unique < -9.0) if is_time else (np.abs(unique) > LARGEST)
-    found = nines | ~(np.abs(unique) < 1e19) & ~np.isnan(unique)
-    return found[inverse].reshape(values.shape)
+
+def _scaled(
+    source: StarTable, column: str, units: Mapping[str, float]
+) -> Float[np.ndarray, " star"]:
+    """Values in dex or Gyr, NaN where missing or -9999 and its like."""
+    original = source.columns[column]
+    raw = plain_numbers(source, column)
+    unit = unit_of(source.table, original)
+    factor = factor_of(source.name, original, unit, units, source.is_own(original))
+    return np.where(is_mark(raw, is_time="gyr" in units), np.nan, raw) * factor
+
+
+def unit_of(table: Table, column: str) -> str:
+    """The unit of a column as the table has it; "" if it has none."""
+    unit = column_of(table, column).unit
+    return "" if unit is None else str(unit).strip()
 
 
 def limit_cells(source: StarTable, column: str) -> Bool[np.ndarray, " star"]:
-    """Which cells of a column hold a limit, as <0.3."""
-    cells = column_of(source.table, source.columns[column])
-    data = data_of(cells)
-    if data.dtype.kind not in "SUO":
-        return np.zeros(len(cells), bool)
-    return is_limit(np.char.strip(_strings(data)))
+    """Which cells of a column hold a limit, as <0.3, < or UL."""
+    text = _text(source, source.columns[column])
+    return np.zeros(len(source.ids), bool) if text is None else is_limit(text)
+
+
+def bare_limits(source: StarTable, column: str) -> Bool[np.ndarray, " star"]:
+    """Which cells of an error mark its value as a limit: they hold <, > or UL alone."""
+    bare = np.zeros(len(source.ids), bool)
+    for original in source.parts.get(column, (source.columns[column],)):
+        text = _text(source, original)
+        if text is not None:
+            bare |= np.isin(np.char.lower(text), (*LIMITS, "<=", ">=", *LIMIT_WORDS))
+    return bare
+
+
+def _text(source: StarTable, original: str) -> np.ndarray | None:
+    """Cells without blanks around them; None if they are no text."""
+    data = data_of(column_of(source.table, original))
+    is_text = data.dtype.kind in "SUO" and data.ndim == 1
+    return np.char.strip(_strings(data)) if is_text else None
+
 
 
 def plain_numbers(source: StarTable, column: str) -> Float[np.ndarray, " star"]:

@@ -34,6 +34,7 @@ class Expression(NamedTuple):
     text: str
     columns: tuple[str, ...]  # of the table, each once
     evaluate: Evaluate  # column -> numbers, to numbers
+    numbers: tuple[float, ...] = ()  # of the text
 
     def error(
         self, values: Mapping[str, Numbers], errors: Mapping[str, Numbers]
@@ -76,7 +77,8 @@ def parse_expression(text: str, names: Mapping[str, str]) -> Expression:
         parser.fail()
     if not parser.used:
         raise CatalogError(f"Expected a column of the table in {text!r} of --columns.")
-    return Expression(text, tuple(dict.fromkeys(parser.used)), evaluate)
+    columns, numbers = dict.fromkeys(parser.used), tuple(parser.numbers)
+    return Expression(text, tuple(columns), evaluate, numbers)
 
 
 class _Parser:
@@ -86,6 +88,7 @@ class _Parser:
         self.text, self.at = text, 0
         self.names = dict(sorted(names.items(), key=lambda pair: -len(pair[0])))
         self.used: list[str] = []
+        self.numbers: list[float] = []
 
     def rest(self) -> str:
         return self.text[self.at :]
@@ -139,6 +142,7 @@ class _Parser:
             self.fail()
         self.at += number.end()
         value = float(number[0])
+        self.numbers.append(value)
         return lambda values: value
 
     def closed(self) -> Evaluate:

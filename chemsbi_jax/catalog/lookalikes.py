@@ -27,6 +27,10 @@ from chemsbi_jax.catalog.user_columns import (
 from chemsbi_jax.constants import ABUNDANCES, ALL_ABUNDANCES
 from chemsbi_jax.errors import CatalogError
 
+ABOVE_12 = ("12_log", "12_log10", "log_12", "log10_12")
+SURVEY_VERSIONS = {"spec", "raw", "atmo", "i", "ii", "1", "2"}
+"""Words of columns that surveys have beside those that they recommend."""
+
 
 class LookAlikes(NamedTuple):
     """Meanings of the names of the other columns."""
@@ -51,6 +55,7 @@ def find_similar(
     rules: str = "auto",
     without: Collection[str] = (),
     abundances: Sequence[str] = ABUNDANCES,
+    own: Collection[str] = (),
 ) -> LookAlikes:
     """Competitors and unread columns of a table.
 
@@ -63,6 +68,7 @@ def find_similar(
             the name of the survey whose rules choose the columns.
         without: abundances that are left out.
         abundances: those of the model.
+        own: columns of the survey's rules.
 
     Raises:
         CatalogError: two columns compete for one abundance.
@@ -79,9 +85,10 @@ def find_similar(
     if rules == "auto":
         _refuse_competitors(file, names, used, others, asked, without)
     read = {_subject(key) for key in mine}
-    again = [c.column for c in others if _subject(c.key) in read]
+    again = [c for c in others if _subject(c.key) in read]
+    again = [c.column for c in again if not has_survey or _is_user(c, own)]
     notes = []
-    if again and not has_survey:
+    if again:
         notes.append(
             "Not read, as other columns give the same quantities: "
             f"{list_columns(again)}."
@@ -94,8 +101,15 @@ def find_similar(
             f"Only {label(next(iter(mine & set(_all_abundances()))))} is read: one "
             "abundance alone constrains the parameters little."
         )
-    limits = {} if has_survey else _find_limits(names, used, user)
+    limits = _find_limits([c for c in names.values() if c not in own], used, user)
     return LookAlikes(tuple(notes), tuple(warnings), limits)
+
+
+def _is_user(candidate: _Candidate, own: Collection[str]) -> bool:
+    """Whether a column of a survey's table is no other version of the survey itself."""
+    meaning = candidate.meaning
+    is_version = set(meaning.qualifier.split("_")) & SURVEY_VERSIONS
+    return meaning.quantity in VALUES and not is_version and candidate.column not in own
 
 
 def _warnings(
@@ -152,6 +166,8 @@ def _candidate(column: str, names: Mapping[str, str]) -> _Candidate | None:
         key = f"{element}_h" if metal else f"{element}_fe"
         text = f"{column}+{metal}" if metal else column
         key = "fe_h" if element == "fe" else key
+    elif _is_number_ratio(meaning, column) and element in ELEMENTS_READ:
+        text = f"{column}{_number_ratio_to_dex(meaning):+.2f}"
     elif quantity == "log_age":
         key, text = "age", f"10**{column}"
     elif quantity == "ln_age":
@@ -161,6 +177,20 @@ def _candidate(column: str, names: Mapping[str, str]) -> _Candidate | None:
     elif quantity == "redshift":
         key, text = "birth_time", f"cosmic_time(1/(1+{column}))"
     return _Candidate(column, meaning, key, text) if key in VALUES else None
+
+
+def _is_number_ratio(meaning: Meaning, column: str) -> bool:
+    """Whether a name is that of log10 of a ratio of numbers: log(O/H), 12+log(O/H)."""
+    is_log = meaning.qualifier in ("log", "log10", *ABOVE_12)
+    return is_log and "[" not in column and meaning.quantity.endswith(("_h", "_fe"))
+
+
+def _number_ratio_to_dex(meaning: Meaning) -> float:
+    """What to add to log10 of a ratio of numbers, to have it relative to the Sun."""
+    over, _, under = meaning.quantity.partition("_")
+    if under == "fe":
+        return SUN["fe"] - SUN[over]
+    return (0.0 if meaning.qualifier in ABOVE_12 else 12.0) - SUN[over]
 
 
 def _subject(key: str) -> str:
@@ -228,13 +258,13 @@ def _warn_of_unread(rest: list[_Candidate], names: Mapping[str, str]) -> str:
 
 
 def _find_limits(
-    names: Mapping[str, str], used: Mapping[str, str], user: UserColumns
+    columns: Collection[str], used: Mapping[str, str], user: UserColumns
 ) -> dict[str, str]:
     """Columns that mark limits of the values in use, as VizieR's l_[C/Fe]."""
     limits = {}
     marks = {
         column: meaning
-        for column in names.values()
+        for column in columns
         if (meaning := meaning_of(column)) and meaning.role in (LIMIT, FLAG)
     }
     sources = dict(used) | {k: x.columns[0] for k, x in user.conversions.items()}

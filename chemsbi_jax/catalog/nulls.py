@@ -3,8 +3,9 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
-from chemsbi_jax.catalog.columns import NINES
+from chemsbi_jax.catalog.marks import NINES
 
+LEAST_NINES = 9.5  # dex
 ENOUGH_VALUES = 10  # different ones, that show where the others lie
 Rows = Bool[np.ndarray, " star"]
 
@@ -20,6 +21,11 @@ def is_null(values: Float[np.ndarray, " star"]) -> Rows:
     """Which values are 9.99 or its like, and stand in at least three rows."""
     nines = is_nines(values, np.abs(np.nan_to_num(values)) >= 9.0)
     return nines & is_repeated(values, nines)
+
+
+def is_absolute_null(values: Float[np.ndarray, " star"]) -> Rows:
+    """Which A(X) are 9.9, 9.99 or their like; no element but H and He has so much."""
+    return is_nines(values, np.abs(np.nan_to_num(values)) > LEAST_NINES)
 
 
 def is_repeated(values: Float[np.ndarray, " star"], rows: Rows) -> Rows:

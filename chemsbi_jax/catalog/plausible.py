@@ -8,7 +8,7 @@ from jaxtyping import Float
 from chemsbi_jax.catalog.columns import StarTable
 from chemsbi_jax.catalog.error_words import PERCENT
 from chemsbi_jax.catalog.meaning import ABSOLUTE, meaning_of
-from chemsbi_jax.catalog.nulls import is_apart, is_nines, is_null, is_repeated
+from chemsbi_jax.catalog.nulls import is_absolute_null, is_apart, is_nines, is_repeated
 from chemsbi_jax.catalog.user_columns import SUN, flag, label
 from chemsbi_jax.catalog.zero_point import doubt_zero_point
 from chemsbi_jax.constants import ALL_ABUNDANCES
@@ -52,32 +52,18 @@ def check_abundance(source: StarTable, key: str, values: Numbers) -> Checked:
         CatalogError: the values are absolute abundances, numbers of lines, or no star
             has one of them.
     """
-    original, notes = source.columns[key], []
+    original = source.columns[key]
     known = values[np.isfinite(values)]
     _refuse_counts(source, key, known)
-    meaning = meaning_of(original)
-    element = key.split("_")[0]
-    is_named = bool(meaning and meaning.quantity == f"{ABSOLUTE}_{element}")
-    if key.endswith("_h") and len(known) and np.median(known) > ABSOLUTE_FROM:
-        if not is_named:
-            raise CatalogError(
-                f"{source.name}, column {original!r}: the median is "
-                f"{np.median(known):.2f}, so it is no {label(key)} but looks like "
-                f"{label(f'a_{element}')}. Subtract the Sun: "
-                f"{flag(f'{key}={original}-{SUN[element]:.2f}')}."
-            )
-        values = np.where(is_null(values), np.nan, values - SUN[element])
-        notes.append(
-            f"{label(key)} is {original} - {SUN[element]:.2f} (Sun of Asplund+2009)."
-        )
+    values, n_absent, notes = _subtract_sun(source, key, values)
     low, high = OVER_H_RANGE if key.endswith("_h") else OVER_FE_RANGE
     outside = np.isfinite(values) & ((values < low) | (values > high))
     nulls = is_nines(values, outside) | is_repeated(values, outside)
     # [X/H] of metal-poor stars may be far from the others
     apart = is_apart(values, NULL_APART) & ~nulls & (not key.endswith("_h"))
-    counts = {NULLS: int(nulls.sum()), FAR: int(apart.sum())}
+    counts = {NULLS: int(nulls.sum()) + n_absent, FAR: int(apart.sum())}
     beyond = outside & ~nulls & ~apart
-    if source.is_survey:
+    if source.is_own(original):
         counts[BEYOND] = int(beyond.sum())
     else:
         is_linear = len(known) >= ENOUGH and key.endswith("_h") and known.min() > 0.0
@@ -89,8 +75,31 @@ def check_abundance(source: StarTable, key: str, values: Numbers) -> Checked:
             "leave the cell empty if it is missing.",
         )  # fmt: skip
     values = np.where(outside | apart, np.nan, values)
-    doubts = () if source.is_survey else _doubts(key, original, values)
-    return Checked(values, counts, tuple(notes), doubts)
+    doubts = () if source.is_own(original) else _doubts(key, original, values)
+    return Checked(values, counts, notes, doubts)
+
+
+def _subtract_sun(
+    source: StarTable, key: str, values: Numbers
+) -> tuple[Numbers, int, tuple[str, ...]]:
+    """[X/H] of a column with the name of A(X); how many are 9.99; and a note."""
+    original, element = source.columns[key], key.split("_")[0]
+    known = values[np.isfinite(values)]
+    is_high = len(known) > 0 and float(np.median(known)) > ABSOLUTE_FROM
+    if not is_high or not key.endswith("_h"):
+        return values, 0, ()
+    meaning = meaning_of(original)
+    if meaning is None or meaning.quantity != f"{ABSOLUTE}_{element}":
+        raise CatalogError(
+            f"{source.name}, column {original!r}: the median is "
+            f"{np.median(known):.2f}, so it is no {label(key)} but looks like "
+            f"{label(f'a_{element}')}. Subtract the Sun: "
+            f"{flag(f'{key}={original}-{SUN[element]:.2f}')}."
+        )
+    absent = is_absolute_null(values)
+    note = f"{label(key)} is {original} - {SUN[element]:.2f} (Sun of Asplund+2009)."
+    values = np.where(absent, np.nan, values - SUN[element])
+    return values, int(absent.sum()), (note,)
 
 
 def _doubts(key: str, original: str, values: Numbers) -> tuple[str, ...]:
@@ -162,7 +171,7 @@ def check_errors(source: StarTable, key: str, errors: Numbers) -> tuple[str, ...
     """
     original = source.columns[f"e_{key}"]
     known = errors[np.isfinite(errors) & (errors > 0)]
-    if len(known) < ENOUGH or source.is_survey:
+    if len(known) < ENOUGH or source.is_own(original):
         return ()
     middle = float(np.median(known))
     if middle > MOST_ERROR:

@@ -11,7 +11,6 @@ from jaxtyping import Bool
 
 from chemsbi_jax.catalog.column_names import KEYS, Choice, choose_columns
 from chemsbi_jax.catalog.columns import (
-    LARGEST,
     StarTable,
     lower_names,
     open_columns,
@@ -21,12 +20,14 @@ from chemsbi_jax.catalog.derive import derive, merge_case_pairs
 from chemsbi_jax.catalog.formats import read_table
 from chemsbi_jax.catalog.layouts import refuse_long_layout, split_vectors
 from chemsbi_jax.catalog.limits import find_limits, not_followed
+from chemsbi_jax.catalog.marks import LARGEST
 from chemsbi_jax.catalog.meaning import meaning_of
 from chemsbi_jax.catalog.not_one_galaxy import refuse_summary_rows, warn_of_galaxies
 from chemsbi_jax.catalog.report import Report
 from chemsbi_jax.catalog.rows import drop_rows, find_cuts, unique_ids, warn_of_giants
 from chemsbi_jax.catalog.several_tables import HDU_NOTE
 from chemsbi_jax.catalog.solar import OURS, solar_shift
+from chemsbi_jax.catalog.survey_columns import note_other_flags
 from chemsbi_jax.catalog.surveys import SURVEYS, Survey
 from chemsbi_jax.catalog.text_tables import NOTES
 from chemsbi_jax.catalog.times import read_birth_times
@@ -142,6 +143,8 @@ def read_catalog(
     warned = _all_warnings(opened, doubts, flags)
     if survey is None:
         notes += note_unused(opened.names, opened.choice, (*notes, *warned, *reasons))
+    else:
+        notes += note_other_flags(survey, opened.names, opened.choice.beside)
     rows = (source.name, len(used), int(used.sum()), reasons, dropped)
     report = Report(*rows, notes, warned, flags)
     return Catalog(stars, report)
@@ -210,7 +213,7 @@ def _open(
     choice = choose_columns(name, names, *asked, columns)
     source = open_columns(name, table, choice.columns, choice.id_column)
     source = source._replace(
-        is_survey=choice.survey is not None,
+        own=choice.own,
         is_strict=is_strict,
         limits=choice.limits,
         abundances=columns,
@@ -287,10 +290,11 @@ def _refuse_absolute(opened: _Opened) -> None:
 
 
 def _not_followed(opened: _Opened, options: CatalogOptions) -> tuple[str, ...]:
-    """Flags without effect; with a survey's rules, only if these are switched off."""
-    if opened.choice.survey is not None and options.quality:
-        return ()
+    """Flags without effect; with a survey's rules, those of the user's values."""
     used = {c for key, c in opened.choice.columns.items() if key in KEYS}
     limits = opened.choice.limits
     followed = {c for key, c in limits.items() if find_limits(opened.source, key)[1]}
-    return not_followed(opened.source, opened.names, used | followed)
+    names = opened.names
+    if opened.choice.survey is not None and options.quality:
+        names = {k: c for k, c in names.items() if c in opened.choice.beside}
+    return not_followed(opened.source, names, used | followed)

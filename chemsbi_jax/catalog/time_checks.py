@@ -28,7 +28,7 @@ def check_times(
     known = times[np.isfinite(times)]
     meaning = meaning_of(original)
     quantity = meaning.quantity if meaning else ""
-    if len(known) == 0 or source.is_survey or key in source.made:
+    if len(known) == 0 or source.is_own(original) or key in source.made:
         return ()
     if quantity == "scale_factor" or (
         key == "birth_time" and len(known) >= ENOUGH and known.max() <= 1.0

@@ -10,6 +10,7 @@ from chemsbi_jax.catalog.columns import (
     AUTO,
     TIMES,
     StarTable,
+    count_large,
     limit_cells,
     numbers,
 )
@@ -19,7 +20,7 @@ from chemsbi_jax.catalog.nulls import is_repeated
 from chemsbi_jax.catalog.time_checks import beyond_range, check_times
 from chemsbi_jax.catalog.time_names import unit_in_name
 from chemsbi_jax.catalog.user_columns import flag
-from chemsbi_jax.catalog.values import refuse_not_positive
+from chemsbi_jax.catalog.value_errors import refuse_not_positive
 from chemsbi_jax.constants import T_END
 from chemsbi_jax.errors import counted, raise_for_rows
 
@@ -52,7 +53,7 @@ def read_birth_times(source: StarTable, age_unit: str = AUTO) -> Times:
     if not there:
         return Times(unknown, unknown, (), ())
     name, doubts = there[0], ()
-    if len(there) == 2 and not source.is_survey:
+    if len(there) == 2:
         # a birth time without an error would not be used
         has_errors = source.has("e_birth_time") or not source.has("e_age")
         name = "birth_time" if has_errors else "age"
@@ -62,7 +63,7 @@ def read_birth_times(source: StarTable, age_unit: str = AUTO) -> Times:
     sigma = np.where(np.isfinite(times), sigma, np.nan)
     found = source, name, times, sigma
     warnings = (*doubts, *check_times(*found), *_warn_unused(*found))
-    if not source.is_survey:
+    if not source.is_own(column):
         note, doubt = beyond_range(*found)
         notes, warnings = [*notes, *note], (*warnings, *doubt)
     if name == "birth_time":
@@ -83,19 +84,23 @@ def _read(
     times, sigma = numbers(source, name, _units(unit)), np.full(len(source.ids), np.nan)
     times, said = _without_marks(source, name, times)
     notes += said
+    n_large = count_large(source, name, _units(unit))
+    if n_large:
+        large = counted(n_large, "value")
+        notes.append(f"{column}: {large} beyond 20 Gyr taken as not known.")
     if source.has(f"e_{name}"):
         refuse_by_name(source, name, column)
         unit, said = _unit_of(source, f"e_{name}", age_unit, unit)
         notes += said
         sigma = numbers(source, f"e_{name}", _units(unit))
-        if source.is_survey:
-            sigma = np.where(sigma > 0, sigma, np.nan)
         e_column = source.columns[f"e_{name}"]
+        if source.is_own(e_column):
+            sigma = np.where(sigma > 0, sigma, np.nan)
         empty = f"{column} or {e_column}"
         refuse_not_positive(source, e_column, sigma, np.isfinite(times), empty)
     beyond = np.maximum(-times, times - T_END)  # Gyr out of the range
     bad = np.isfinite(times) & (beyond > MAX_SIGMA * np.nan_to_num(sigma))
-    if source.is_survey and bad.any():
+    if source.is_own(column) and bad.any():
         notes.append(
             f"{column}: {bad.sum()} values are beyond 0 to {T_END:.1f} Gyr, and taken "
             "as not known."
@@ -119,7 +124,7 @@ def _without_marks(
     n_limits = int(limit_cells(source, name).sum())
     if n_limits:
         notes.append(f"{column}: {counted(n_limits, 'limit')} taken as not known.")
-    nulls = is_repeated(times, times < 0.0) & (not source.is_survey)
+    nulls = is_repeated(times, times < 0.0) & (not source.is_own(column))
     if nulls.any():
         notes.append(
             f"{column}: {nulls.sum()} negative values that repeat were taken as "

@@ -24,7 +24,7 @@ TIMES = {
 
 
 def factor_of(
-    file: str, column: str, unit: str, units: Mapping[str, float], is_survey: bool
+    file: str, column: str, unit: str, units: Mapping[str, float], is_own: bool
 ) -> float:
     """What the numbers of a column are multiplied with, to have them in dex or Gyr.
 
@@ -33,7 +33,8 @@ def factor_of(
         column: its name in the table.
         unit: as the table has it; "" if it has none.
         units: `DEX` or `TIMES`.
-        is_survey: a unit that is not understood is then taken as the usual one.
+        is_own: it is a column of a survey's rules, in which a unit that is not
+            understood is taken as the usual one.
 
     Raises:
         CatalogError: the unit is not one of these, or says that these are logarithms.
@@ -47,14 +48,14 @@ def factor_of(
             f"{file}, column {column!r}: the unit {unit!r} means log10 of "
             f'a time; convert it with --columns "age=10**{column}".'
         )
-    if factor is None and is_survey:
-        return 1.0
     if factor is None and short in PERCENT:
         pattern = "e_...={}*0.00434" if units is DEX else "e_age=AGE*{}*0.01"
         raise CatalogError(
             f"{file}, column {column!r}: the unit is percent; convert it with "
             f'--columns "{pattern.format(column)}".'
         )
+    if factor is None and is_own:
+        return 1.0
     if factor is None:
         accepted = ", ".join(sorted(key for key in units if key.isalpha()))
         raise CatalogError(

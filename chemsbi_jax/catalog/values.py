@@ -6,16 +6,15 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from chemsbi_jax.catalog.cells import column_of
 from chemsbi_jax.catalog.columns import (
     DEX,
     StarTable,
+    bare_limits,
+    count_large,
     flagged,
     limit_cells,
     numbers,
 )
-from chemsbi_jax.catalog.error_columns import further_errors
-from chemsbi_jax.catalog.error_words import conversion_by_name, refuse_by_name
 from chemsbi_jax.catalog.layouts import hint_of_vectors
 from chemsbi_jax.catalog.limits import find_limits
 from chemsbi_jax.catalog.lookalikes import hint_of_names
@@ -25,12 +24,12 @@ from chemsbi_jax.catalog.over_h import (
     read_covariance,
     subtract_iron,
 )
-from chemsbi_jax.catalog.plausible import check_abundance, check_errors, check_slopes
+from chemsbi_jax.catalog.plausible import BEYOND, check_abundance, check_slopes
 from chemsbi_jax.catalog.surveys import Survey
-from chemsbi_jax.catalog.user_columns import KEYS, OVER_H, flag, list_columns
-from chemsbi_jax.errors import CatalogError, counted, raise_for_rows
-
-NULL_ERRORS = (9.9, 9.99, 9.999, 9.9999)
+from chemsbi_jax.catalog.user_columns import OVER_H, list_columns
+from chemsbi_jax.catalog.value_errors import read_errors
+from chemsbi_jax.catalog.zero_point import doubt_below_iron
+from chemsbi_jax.errors import CatalogError, counted
 
 
 class Measured(NamedTuple):
@@ -54,6 +53,8 @@ class _Column(NamedTuple):
 
 _LIMITS = "Limits (<, >), taken as not observed"
 _FLAGGED = "Values with a bad flag, taken as not observed"
+_LARGE = "Numbers beyond 20 dex that repeat, taken as not observed"
+_LIMITED_ERRORS = "Errors that are limits, as <0.05, replaced by the default error"
 _UNUSABLE = "Values without a positive error, taken as not observed"
 _UNCHECKED = "Values without a quality flag (the table has no such column)"
 
@@ -108,9 +109,8 @@ def read_abundances(
         covariance, note = subtract_iron(source, present, (values, errors), without)
         notes.append(note)
     if not source.is_survey:
-        warnings += check_slopes(present, values, every)
-        empty, doubt = _find_empty(source, used, values)
-        notes, warnings = [*notes, *empty], [*warnings, *doubt]
+        more, doubts = _compare_all(source, present, used, values)
+        notes, warnings = [*notes, *more], [*warnings, *doubts]
     left_out = [i for i, name in enumerate(every) if name in without]
     values[:, left_out] = errors[:, left_out] = np.nan
     return Measured(values, errors, covariance, no_iron, tuple(notes), tuple(warnings))
@@ -133,6 +133,20 @@ def _note_of_iron(no_iron: Bool[np.ndarray, " star"]) -> list[str]:
     n = int(no_iron.sum())
     text = f"{counted(n, 'row')} without [Fe/H]: [X/H] was not used there."
     return [text] if n else []
+
+
+def _compare_all(
+    source: StarTable,
+    present: dict[str, str],
+    used: dict[str, str],
+    values: Float[np.ndarray, "star el"],
+) -> tuple[list[str], list[str]]:
+    """Notes and warnings of all abundances together."""
+    every = source.abundances
+    doubts = [*check_slopes(present, values, every)]
+    doubts += doubt_below_iron(source.columns, used, values, every)
+    notes, more = _find_empty(source, used, values)
+    return notes, [*doubts, *more]
 
 
 def _find_empty(
@@ -191,6 +205,9 @@ def _read(
     limits, notes = find_limits(source, key)
     checked = check_abundance(source, key, numbers(source, key, DEX))
     counts = {**checked.counts}
+    what = BEYOND if source.is_own(source.columns[key]) else _LARGE
+    counts[what] = counts.get(what, 0) + count_large(source, key, DEX)
+    limits |= bare_limits(source, f"e_{key}") if source.has(f"e_{key}") else False
     counts[_LIMITS] = int((limits & np.isfinite(checked.values)).sum())
     counts[_LIMITS] += int(limit_cells(source, key).sum())
     values = np.where(limits, np.nan, checked.values)
@@ -203,10 +220,11 @@ def _read(
             counts[_FLAGGED] = int(bad.sum())
         else:
             counts[_UNCHECKED] = int(observed.sum())
-    errors, n_assumed, warnings = _errors(source, key, values, default_error)
+    errors, n_assumed, warnings = read_errors(source, key, values, default_error)
     if default_error is not None:
         what = f"Values without an error of their own, taken as {default_error:g} dex"
         counts[what] = n_assumed
+        counts[_LIMITED_ERRORS] = _count_limits(source, f"e_{key}", values)
     good = np.isfinite(values) & np.isfinite(errors)
     counts[_UNUSABLE] = int((np.isfinite(values) & ~good).sum())
     return _Column(
@@ -218,78 +236,10 @@ def _read(
     )
 
 
-def _errors(
-    source: StarTable,
-    name: str,
-    values: Float[np.ndarray, " star"],
-    default_error: float | None,
-) -> tuple[Float[np.ndarray, " star"], int, tuple[str, ...]]:
-    """Errors [dex] where a value is observed, how many are the default; warnings."""
-    observed, warnings = np.isfinite(values), ()
-    if source.has(f"e_{name}"):
-        refuse_by_name(source, name)
-        column = source.columns[f"e_{name}"]
-        errors = numbers(source, f"e_{name}", DEX)
-        # 9.99 is no error, whatever the value
-        errors = np.where(np.isin(errors, NULL_ERRORS), np.nan, errors)
-        if source.is_survey:
-            errors = np.where(errors > 0, errors, np.nan)
-        empty = source.columns[name]
-        refuse_not_positive(source, column, errors, observed, empty)
-        warnings = check_errors(source, name, errors)
-    else:
-        column = f"e_{name}"
-        errors = np.full(len(values), np.nan)
-    lacking = observed & ~np.isfinite(errors)
-    if default_error is not None:
-        filled = np.where(lacking, default_error, errors)
-        return filled, int(lacking.sum()), warnings
-    if not source.is_survey or not source.has(f"e_{name}"):
-        absent = "" if source.has(f"e_{name}") else _like_errors(source, name)
-        raise_for_rows(
-            source.name, source.ids, lacking, column,
-            f"{name} is observed but has no error{absent}; give its error in dex, or "
-            "one for all with --default-error 0.05, or empty the value.",
-        )  # fmt: skip
-    return errors, 0, warnings
-
-
-def _like_errors(source: StarTable, name: str) -> str:
-    """What may be the missing column of errors, in brackets."""
-    like = further_errors(source.table.colnames, name)
-    if not like:
-        used = {c for key, c in source.columns.items() if key in KEYS}
-        used |= {source.id_column} if source.id_column else set()
-        rest = [c for c in source.table.colnames if c not in used]
-        rest = [c for c in rest if column_of(source.table, c).dtype.kind in "fiu"]
-        vectors = hint_of_vectors(source.table, rest)
-        rest = [c for c in rest if column_of(source.table, c).ndim == 1]
-        if vectors or not rest:
-            return f" (the table has no column e_{name}{vectors and ';'}{vectors[:-1]})"
-        return (
-            f" (the table has no column e_{name}; not read: {list_columns(rest)}; if "
-            f"one has the errors, name it with --columns e_{name}=...)"
-        )
-    hint = flag(f"e_{name}={conversion_by_name(like[0]) or like[0]}")
-    return f" (no column e_{name}, but {list_columns(like)}: {hint}?)"
-
-
-def refuse_not_positive(
-    source: StarTable, column: str, errors: np.ndarray, known: np.ndarray, empty: str
-) -> None:
-    """Raise for an error that is zero or negative.
-
-    Args:
-        source: the table.
-        column: of the errors.
-        errors: of all rows.
-        known: rows with a value.
-        empty: the columns that are to be emptied for a missing value.
-    """
-    bad = known & (errors <= 0)
-    value = errors[np.argmax(bad)]
-    raise_for_rows(
-        source.name, source.ids, bad, column,
-        f"the error is {value:g}; an error must be positive (for a missing value, "
-        f"empty the cell of {empty}).",
-    )  # fmt: skip
+def _count_limits(
+    source: StarTable, column: str, values: Float[np.ndarray, " star"]
+) -> int:
+    """Errors of observed values that are given as a limit."""
+    if not source.has(column):
+        return 0
+    return int((limit_cells(source, column) & np.isfinite(values)).sum())

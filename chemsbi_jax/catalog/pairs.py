@@ -197,8 +197,8 @@ def _kind_of(low: np.ndarray, middle: np.ndarray, high: np.ndarray, name: str) -
     size, spread = float(np.median(np.abs(middle))), float(np.std(middle))
     is_near = off < NEAR * size
     is_near |= off < RATHER_NEAR * size and np.std(middle_off) < NARROW * spread
-    if are_bounds and is_near and inside > 0.0:
-        return BOUNDS
+    if are_bounds and is_near:
+        return BOUNDS if inside > 0.0 else ""
     if has_one_sign:
         return ERRORS if inside < INSIDE else ""
     return BOUNDS if are_bounds and inside >= INSIDE else ""

@@ -144,7 +144,7 @@ def read_catalog(
     if survey is None:
         notes += note_unused(opened.names, opened.choice, (*notes, *warned, *reasons))
     else:
-        notes += note_other_flags(survey, opened.names, opened.choice.beside)
+        notes += note_other_flags(survey, source, opened.names, opened.choice.beside)
     rows = (source.name, len(used), int(used.sum()), reasons, dropped)
     report = Report(*rows, notes, warned, flags)
     return Catalog(stars, report)

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Collection, Mapping
 
+from chemsbi_jax.catalog.cells import column_of
+from chemsbi_jax.catalog.columns import StarTable
 from chemsbi_jax.catalog.meaning import FLAG, LIMIT, is_flag, meaning_of
 from chemsbi_jax.catalog.surveys import Survey
 from chemsbi_jax.catalog.user_columns import OVER_H, list_columns
@@ -52,12 +54,16 @@ def marks_beside(
 
 
 def note_other_flags(
-    survey: Survey, names: Mapping[str, str], listed: Collection[str]
+    survey: Survey,
+    source: StarTable,
+    names: Mapping[str, str],
+    listed: Collection[str],
 ) -> tuple[str, ...]:
     """A note of the flags of a table that the survey's rules do not use.
 
     Args:
         survey: whose table it is.
+        source: the table; the survey's own vectors of flags are left out.
         names: lower-case name -> name in the table.
         listed: columns that other sentences name.
     """
@@ -71,6 +77,7 @@ def note_other_flags(
         and not pattern.fullmatch(lower)
         and not lower.startswith("snr")
         and is_flag(column)
+        and column_of(source.table, column).ndim == 1
     ]
     text = f"Flags that the rules of {survey.title} do not use: {list_columns(rest)}."
     return (text,) if rest else ()

@@ -93,10 +93,10 @@ def _factors(
 ) -> dict[str, float]:
     """From columns of times to Gyr; empty if the conversion's numbers do that."""
     found = {c: factor for c in values if (factor := _in_gyr(source, c))}
-    if not is_time(key) or all(factor == 1.0 for factor in found.values()):
+    if not is_time(key) or _changes_unit(conversion) or "10**" in conversion.text:
         return {}
-    if _changes_unit(conversion) or "10**" in conversion.text:
-        return {}
+    if all(factor == 1.0 for factor in found.values()):
+        return {} if age_unit in (AUTO, "Gyr") else found
     once = {c: x * found.get(c, 1.0) for c, x in values.items()}
     twice = {c: x * (2.0 if c in found else 1.0) for c, x in once.items()}
     one, two = (conversion.evaluate(x) for x in (once, twice))

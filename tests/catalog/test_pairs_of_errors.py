@@ -143,6 +143,18 @@ def test_the_unit_of_a_converted_error(tmp_path):
     assert ages_of(path, columns="e_age=sqrt(e2*e2)")[1] == pytest.approx(0.015)
 
 
+@pytest.mark.parametrize("columns", ["age=tau+0", "birth_time=13.797617-tau"])
+def test_columns_in_gyr_stay_in_gyr(tmp_path, columns):
+    table = star_table()
+    table["tau"], table["e_tau"] = np.linspace(1.0, 9.0, N), 0.5
+    table["tau"].unit = table["e_tau"].unit = "Gyr"
+    path = write(tmp_path, table, "t.fits")
+    for unit in ("auto", "Myr"):
+        ages, errors = ages_of(path, columns=columns, age_unit=unit)
+        np.testing.assert_allclose(ages, table["tau"], atol=1e-6)
+        assert errors == pytest.approx(0.5)
+
+
 def test_a_unit_that_does_not_follow_is_refused(tmp_path):
     path = write(tmp_path, in_myr(tau=np.full(N, 15.0)), "t.fits")
     message = refusal(path, columns="birth_time=13.8-tau")

@@ -92,10 +92,9 @@ def open_columns(
         )
     usual = next((columns[c] for c in IDS if c in columns), None)
     id_column = id_column or usual
-    ids, notes, warnings = read_ids(name, table, id_column)
-    return StarTable(
-        name, table, columns, ids, id_column, notes=notes, warnings=warnings
-    )
+    read = read_ids(name, table, id_column)
+    source = StarTable(name, table, columns, read.ids, id_column)
+    return source._replace(notes=read.notes, warnings=read.warnings)
 
 
 def lower_names(name: str, table: Table) -> dict[str, str]:

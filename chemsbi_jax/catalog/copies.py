@@ -1,9 +1,6 @@
 """Rows that repeat all numbers of an earlier row."""
 
-from collections.abc import Mapping
-
 import numpy as np
-from astropy.table import Table
 from jaxtyping import Float
 
 Numbers = tuple[Float[np.ndarray, "star value"], Float[np.ndarray, "star value"]]
@@ -13,9 +10,7 @@ CHANCE = 1e-3  # expected pairs of alike rows by accident, below which they are 
 FAR_MORE = 3.0  # of these pairs and one; then there is a warning
 
 
-def same_numbers(
-    _table: Table, _columns: Mapping[str, str], rows: np.ndarray, numbers: Numbers
-) -> tuple[np.ndarray, str]:
+def same_numbers(rows: np.ndarray, numbers: Numbers) -> tuple[np.ndarray, str]:
     """Labels of rows, alike where all numbers are; not where this may be chance.
 
     How often two different stars have the same number in a column is estimated from

@@ -14,11 +14,26 @@ IDS = ("star_id", "id", "name", "star", "source_id", "object_id", "apogee_id",
        "sobject_id")  # fmt: skip
 """Columns of ids, the first one present."""
 
-NO_ID = ("", "nan", "null", "none", "na", "n/a", "--", "-", "...", "unknown",
-         "no match", "nomatch", "masked")  # fmt: skip
-NO_NUMBER = re.compile(r"-\d+(\.0*)?|0(\.0*)?|9{3,}(\.0*)?")
+NO_ID = ("", "nan", "null", "none", "na", "n/a", "unknown", "no match", "nomatch",
+         "masked", "n.a.", "n.d.", "n.n.", "nd", "indef", "nodata", "\\nodata",
+         "no data", "missing", "#n/a", "#ref!", "#value!", "#name?", "#null!",
+         "#div/0!", "\\n", "<na>", "nat", "anonymous", "anon", "unnamed",
+         "unidentified", "undefined", "no name", "noname", "no id", "noid", "not found",
+         "not available", "tbd", "tba", "xx", "xxx", "xxxx")  # fmt: skip
+"""Words in a column of ids that are none; so is a cell without letter or digit."""
+CATALOGUE = r"(gaia(e?dr\d)?|2mass|hip|hd|tic|kic|epic|apogee)?"
+NO_NUMBER = re.compile(
+    rf"(?<![^\x01])(-\d+(\.0*)?|{CATALOGUE}0+(\.0*)?|9{{3,}}(\.0*)?)(?![^\x01])"
+)
+SHORTER = 4  # digits by which a mark of "no id" is shorter than the ids
 ROUNDED = re.compile(r"[+-]?\d+([.,]\d+)?[eE]\+?\d+")
-EXACT = 2.0**53  # larger integers are rounded in a float
+EXACT = {4: 2.0**24, 8: 2.0**53}  # bytes of a float -> larger integers are rounded
+# what different spellings of one id differ in
+GAPS = re.compile(r"(?<![\d\s_])[\s_]+|[\s_]+(?![\d\s_])|(?<=[\s_])[\s_]+(?=\d)")
+PREFIX = re.compile(r"(?<![^\x01])(gaia(e?dr\d[ _]+)?|(2mass|2masx|tmass)j?)(?=\d)")
+NO_LETTER = re.compile(r"[^\w\x01]|_")
+NO_DIGIT, NUMBER = re.compile(r"[^\d\x01]"), re.compile(r"[\d.]")
+ZEROS = re.compile(r"(?<![\d.])0+(?=\d)")
 
 Rows = Bool[np.ndarray, " star"]
 
@@ -29,13 +44,14 @@ class Ids(NamedTuple):
     ids: np.ndarray  # (star,) strings
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    is_known: Rows = np.zeros(0, bool)  # rows that have an id
 
 
 def read_ids(name: str, table: Table, column: str | None) -> Ids:
     """Ids as strings; the row number (from 1) where there is none.
 
-    Not taken as ids: blank and masked cells, words for "missing", repeated sentinels
-    (-9999, -1, 0), and rounded numbers that are repeated (6.91E+18).
+    Not taken as ids: blank and masked cells, `NO_ID`, repeated sentinels (-9999, -1,
+    0), and rounded numbers that are repeated (6.91E+18).
 
     Args:
         name: of the file.
@@ -47,7 +63,7 @@ def read_ids(name: str, table: Table, column: str | None) -> Ids:
     """
     rows = np.arange(1, len(table) + 1).astype(str)
     if column is None:
-        return Ids(rows)
+        return Ids(rows, is_known=np.zeros(len(rows), bool))
     cells = column_of(table, column)
     if cells.ndim != 1:
         raise CatalogError(f"{name}, column {column!r}: expected one id a row.")
@@ -60,14 +76,9 @@ def read_ids(name: str, table: Table, column: str | None) -> Ids:
             "each row counts as a star; keep the ids as text or 64-bit integers, to "
             "find stars that are in several rows."
         )
-        return Ids(rows, (), (warning,))
-    blank = np.isin(np.char.lower(text), NO_ID)
-    counts = _count_of(text)
-    unique, inverse, each = np.unique(text, return_inverse=True, return_counts=True)
-    sentinel = np.array([bool(NO_NUMBER.fullmatch(x)) for x in unique])[inverse]
-    usual = 1 if len(unique) == 1 else np.median(each)  # each star has as many rows
-    often = np.where(np.char.startswith(text, "-"), counts > 1, counts > 2 * usual)
-    marked = sentinel & often
+        return Ids(rows, (), (warning,), np.zeros(len(rows), bool))
+    blank = np.isin(np.char.lower(text), NO_ID) | (without(NO_LETTER, text) == "")
+    marked = _is_mark(text)
     notes = []
     if marked.any():
         example = text[np.argmax(marked)]
@@ -80,17 +91,62 @@ def read_ids(name: str, table: Table, column: str | None) -> Ids:
             f"{counted(int(blank.sum()), 'row')} without an id in {column}: each "
             "counts as a star."
         )
-    return Ids(np.where(blank | marked, row_names, text), tuple(notes))
+    known = ~(blank | marked)
+    return Ids(np.where(known, text, row_names), tuple(notes), is_known=known)
+
+
+def one_spelling(ids: np.ndarray) -> np.ndarray:
+    """Ids without what the spellings of one id differ in.
+
+    >>> one_spelling(np.array(["HD  0123", "hd 123", "Gaia DR3 42"])).tolist()
+    ['hd123', 'hd123', '42']
+    """
+    lower = np.char.lower(ids)
+    for pattern in (GAPS, PREFIX, ZEROS):
+        lower = without(pattern, lower)
+    return lower
+
+
+def without(pattern: re.Pattern[str], text: np.ndarray) -> np.ndarray:
+    r"""Entries without the matches of a pattern, in one call for all of them.
+
+    The pattern must not match \x01, which separates the entries.
+    """
+    if len(text) == 0:
+        return text
+    return np.array(pattern.sub("", "\x01".join(text.tolist())).split("\x01"))
+
+
+def _is_mark(text: np.ndarray) -> Rows:
+    """Which entries are repeated numbers that stand for "no id": -9999, 0, 99999.
+
+    0 and 99999 are more frequent than ids, or shorter by `SHORTER` digits; 0 may also
+    be among names.
+    """
+    unique, inverse, each = np.unique(text, return_inverse=True, return_counts=True)
+    usual = 1 if len(unique) == 1 else np.median(each)  # each star has as many rows
+    lengths = np.char.str_len(without(NO_DIGIT, unique))
+    is_name = np.char.str_len(without(NUMBER, unique)) > 0
+    plain = one_spelling(unique)
+    is_short = lengths + SHORTER <= np.median(lengths[inverse])
+    is_short |= (plain == "0") & (np.median(is_name[inverse]) == 1.0)
+    is_number = (without(NO_NUMBER, plain) == "") & (plain != "")
+    is_short |= is_number & np.char.isalpha(plain.astype("U1"))  # HIP 0
+    often = np.where(
+        np.char.startswith(plain, "-"), 1, np.where(is_short, 1, 2) * usual
+    )
+    return (is_number & (each > often))[inverse]
 
 
 def _id_text(cells: Column) -> tuple[np.ndarray, Rows]:
     """Cells as stripped text, and which are rounded numbers."""
     data, masked = data_of(cells), mask_of(cells)
     if data.dtype.kind == "f":
-        whole = np.isfinite(data) & (data == np.round(data)) & (np.abs(data) < EXACT)
+        exact = EXACT.get(data.dtype.itemsize, EXACT[8])
+        whole = np.isfinite(data) & (data == np.round(data)) & (np.abs(data) < exact)
         integers = np.where(whole, data, 0).astype(np.int64).astype(str)
         text = np.where(whole, integers, data.astype(str))
-        rounded = np.isfinite(data) & (np.abs(data) >= EXACT)
+        rounded = np.isfinite(data) & (np.abs(data) >= exact)
         text = np.where(np.isfinite(data), text, "")
     else:
         kind = data.dtype.kind
@@ -101,12 +157,6 @@ def _id_text(cells: Column) -> tuple[np.ndarray, Rows]:
         cut = np.array([len(x) > 16 and x.endswith("000") for x in text], bool)
         rounded |= cut & (cut.mean() > 0.5)  # 15 digits, as a spreadsheet keeps
     return np.where(masked, "", text), rounded & ~masked
-
-
-def _count_of(text: np.ndarray) -> np.ndarray:
-    """How often each entry stands in the array."""
-    _, inverse, counts = np.unique(text, return_inverse=True, return_counts=True)
-    return counts[inverse]
 
 
 def repeated(ids: np.ndarray) -> Rows:

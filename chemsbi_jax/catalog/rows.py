@@ -11,7 +11,6 @@ from chemsbi_jax.catalog.identity import find_repeats
 from chemsbi_jax.catalog.ids import repeated
 from chemsbi_jax.catalog.report import Dropped
 from chemsbi_jax.catalog.surveys import Survey
-from chemsbi_jax.errors import CatalogError
 from chemsbi_jax.types import Stars
 
 GIANT_LOGG = 3.5  # dex(cm/s2); stars below have begun to mix up CNO-cycled matter
@@ -56,19 +55,13 @@ def drop_rows(
         CatalogError: all rows have one id.
     """
     ids, n = source.ids, len(source.ids)
-    if n > 1 and (ids == ids[0]).all():
-        raise CatalogError(
-            f"{source.name}, column {source.id_column!r}: every row has the id "
-            f"{str(ids[0])!r}; expected one star a row. Name the column of the ids "
-            "with --columns id=..."
-        )
     first_reason = np.full(n, -1)
     for code, bad in enumerate(cuts.values()):
         first_reason[bad & (first_reason < 0)] = code
     kept = np.flatnonzero(first_reason < 0)
     names = {key: column for key, column in source.columns.items() if column}
     repeats = find_repeats(
-        source.name, source.table, names, ids, source.id_column, numbers, kept
+        source.name, source.table, names, source.id_column, numbers, kept
     )
     for code, bad in enumerate(repeats.reasons.values(), len(cuts)):
         first_reason[bad] = code

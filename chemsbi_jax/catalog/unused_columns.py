@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from chemsbi_jax.catalog.column_names import Choice
-from chemsbi_jax.catalog.identity import GROUPS, OTHER_IDS, STAR_IDS
+from chemsbi_jax.catalog.id_columns import GROUPS, OTHER_IDS, STAR_IDS
 from chemsbi_jax.catalog.ids import IDS
 from chemsbi_jax.catalog.not_one_galaxy import GALAXIES
 from chemsbi_jax.catalog.positions import PAIRS, PARTS

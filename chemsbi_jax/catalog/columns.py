@@ -145,7 +145,9 @@ def _scaled(
     original = source.columns[column]
     raw = plain_numbers(source, column)
     unit = unit_of(source.table, original)
-    factor = factor_of(source.name, original, unit, units, source.is_own(original))
+    of = column, source.columns.get(column.removeprefix("e_"), "")
+    is_own = source.is_own(original)
+    factor = factor_of(source.name, original, unit, units, is_own, of)
     return np.where(is_mark(raw, is_time="gyr" in units), np.nan, raw) * factor
 
 

@@ -4,6 +4,8 @@ import re
 
 import numpy as np
 
+from chemsbi_jax.catalog.cell_words import MISSING_WORDS
+from chemsbi_jax.catalog.cells import column_of, mask_of
 from chemsbi_jax.catalog.columns import StarTable
 from chemsbi_jax.catalog.user_columns import flag
 from chemsbi_jax.errors import CatalogError
@@ -28,6 +30,22 @@ KINDS = (
     ),
     (("mdex",), "{error}*0.001", ""),
 )
+
+
+def why_no_error(source: StarTable, name: str, lacking: np.ndarray) -> str:
+    """Why the first of some rows has no error, for a message.
+
+    Args:
+        source: the table, with a column of errors.
+        name: of the value.
+        lacking: rows with a value and without an error.
+    """
+    cells = column_of(source.table, source.columns[f"e_{name}"])
+    row = int(np.argmax(lacking))
+    text = str(cells[row]).strip()
+    if cells.ndim != 1 or mask_of(cells)[row] or text.lower() in MISSING_WORDS:
+        return "but has no error"
+    return f"but its error {text} was taken as missing (a limit, or too large)"
 
 
 def conversion_by_name(column: str, time: str = "") -> str:

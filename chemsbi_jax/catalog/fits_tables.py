@@ -52,7 +52,9 @@ def parse_fits(path: Path, hdu: int | None, preferred: int | None) -> Table:
         table = _table(part)
     meta = cast(dict, table.meta)
     if len(rows) > 1:
-        meta[HDU_NOTE] = f"HDU {chosen} was read; the file has {found}."
+        meta[HDU_NOTE] = (
+            f"HDU {chosen} was read; the file has {found}. --hdu chooses another."
+        )
     if symbols:
         meta[SYMBOLS] = symbols
     return table

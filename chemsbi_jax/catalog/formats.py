@@ -13,6 +13,7 @@ from astropy.utils.data import get_readable_fileobj
 from chemsbi_jax.catalog.fits_tables import parse_fits
 from chemsbi_jax.catalog.hash_rows import quote_hashes
 from chemsbi_jax.catalog.meaning import is_abundance
+from chemsbi_jax.catalog.other_formats import OTHER_TEXTS, OTHERS, ZEROS
 from chemsbi_jax.catalog.several_tables import HDU_NOTE
 from chemsbi_jax.catalog.text_tables import parse_text
 from chemsbi_jax.catalog.underscores import refuse_underscores
@@ -45,21 +46,6 @@ SUPPORTED = (
 _ENDING = f"The file may be damaged or cut short; give a whole {SUPPORTED}."
 STARTS = {b"SIMPLE  =": "fits", b"PAR1": "parquet", b"# %ECSV": "ascii.ecsv"}
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-OTHERS = {
-    b"PK\x03\x04": "a workbook of Excel or a zip file; save the sheet as CSV (UTF-8)",
-    b"\xd0\xcf\x11\xe0": "a workbook of Excel; save the sheet as CSV (UTF-8)",
-    b"\x89HDF": "an HDF5 file; astropy converts it: "
-    "Table.read(FILE, path=NAME).write('stars.fits')",
-    b"\x93NUMPY": "a NumPy array; astropy converts it: "
-    "Table(numpy.load(FILE)).write('stars.fits')",
-    b"SQLite": "a database; export the table as CSV",
-    b"{": "JSON; convert it to CSV",
-    b"[{": "JSON; convert it to CSV",
-}
-OTHER_TEXTS = {
-    "\\begin{": "LaTeX; convert it to CSV",
-    "<table": "HTML; convert it to CSV, with pandas.read_html",
-}
 PEEK = 16384  # bytes in which the format is recognised
 
 
@@ -206,8 +192,10 @@ def _format(path: Path) -> str:
         if form in ("csv", "") and _has_cells(text):
             return "csv"
     kind = f"its content is not {form.split('.')[-1]}" if form else "unknown format"
-    reason = reason or kind
-    raise CatalogError(f"{path}: not a table ({reason}); give a table: {SUPPORTED}.")
+    kind = ZEROS if b"\x00" in head and form == "csv" else kind
+    raise CatalogError(
+        f"{path}: not a table ({reason or kind}); give a table: {SUPPORTED}."
+    )
 
 
 def _is_ipac(text: str) -> bool:

@@ -1,6 +1,7 @@
 """Columns beside a value: limits that are followed, and flags that are not."""
 
 from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
 import numpy as np
 from astropy.table import Table
@@ -21,49 +22,63 @@ from chemsbi_jax.catalog.meaning import (
     meaning_of,
 )
 
-_NONE = (
-    "",
-    "0",
-    "0.0",
-    "f",
-    "false",
-    "n",
-    "no",
-    "--",
-    "nan",
-    "=",
-    "-",
-    "none",
-    "masked",
-)
+_NONE = ("", "0", "0.0", "f", "false", "n", "no", "--", "nan", "=", "-", "none",
+         "masked", "detection", "detected", "measured", "measurement")  # fmt: skip
 _SOME = ("1", "1.0", "t", "true", "y", "yes", "u", "ul", "ll", "l", "limit", "upper",
-         "lower")  # fmt: skip
+         "lower", "uplim", "upper limit", "upperlimit", "upper_limit", "upper-limit",
+         "lower limit", "lowerlimit", "lower_limit", "lower-limit")  # fmt: skip
+_OF_LIMITS = ("upper limit", "lower limit", "upperlimit", "lowerlimit", "upper-limit",
+              "lower-limit", "non-detection", "nondetection",
+              "not detected")  # fmt: skip
+"""What a remark about a value that was not measured has."""
 MOST_KINDS = 4  # different values of a flag that are counted in a sentence
 
 
-def find_limits(
-    source: StarTable, key: str
-) -> tuple[Bool[np.ndarray, " star"], tuple[str, ...]]:
-    """Rows whose value is a limit by its column of marks; and notes.
+class Limits(NamedTuple):
+    """Limits by a column of marks."""
+
+    rows: Bool[np.ndarray, " star"]
+    notes: tuple[str, ...] = ()  # empty if the column was not followed
+    warnings: tuple[str, ...] = ()
+
+
+def find_limits(source: StarTable, key: str) -> Limits:
+    """Rows whose value is a limit by its column of marks.
 
     Marks are `<` and `>`, 1, true or yes; blank, 0, `=` and false are none. A column
-    with any other cell is not followed, and one of flags only with `<` and `>`.
+    with any other cell is followed at `<` and `>` only, with a warning, and so is one
+    of flags.
     """
     none = np.zeros(len(source.ids), bool)
     column = source.limits.get(key)
     if column is None:
-        return none, ()
+        return Limits(none)
     words = _words(source.table, column)
     meaning = meaning_of(column)
     is_limit = meaning is not None and meaning.role == LIMIT
-    # 1 in a column of limits is one; in a column of flags it may mean anything
-    marked = np.isin(words, _SOME if is_limit else ())
+    signs = none.copy()
     for mark in LIMITS:
-        marked |= np.char.startswith(words, mark)
+        signs |= np.char.startswith(words, mark)
+    # 1 in a column of limits is one; in a column of flags it may mean anything
+    marked = signs | np.isin(words, _SOME if is_limit else ())
     is_known = marked | np.isin(words, _NONE)
-    if not is_known.all() or not (is_limit or marked.any()):
-        return none, ()
-    return marked, (f"{column} was followed: it marks limits of {key}.",)
+    if is_known.all() and (is_limit or marked.any()):
+        return Limits(marked, (f"{column} was followed: it marks limits of {key}.",))
+    if not signs.any():
+        return Limits(none)
+    rest = _count(words[~(signs | np.isin(words, _NONE))])
+    note = f"{column} was followed where it has < or >: it marks limits of {key}."
+    warning = f"{column} was followed at < and > only; not followed: {rest}."
+    return Limits(signs, (note,), (warning,))
+
+
+def _count(words: np.ndarray) -> str:
+    """The different words and their numbers, or how many words there are."""
+    kinds, counts = np.unique(words, return_counts=True)
+    if len(kinds) > MOST_KINDS:
+        return f"{len(kinds)} other marks in {len(words)} rows"
+    pairs = zip(kinds.tolist(), counts.tolist(), strict=True)
+    return ", ".join(f"{kind or 'blank'}: {n} rows" for kind, n in pairs)
 
 
 def not_followed(
@@ -80,20 +95,20 @@ def not_followed(
         if meaning and is_further(column, source.abundances):
             meaning = None
         is_one = is_flag(column) or (
-            meaning and _has_marks(source.table, column, meaning)
+            _has_marks(source.table, column, meaning)
+            if meaning
+            else _has_remarks(source, column)
         )
         if not is_one or column in followed:
             continue
         if column_of(source.table, column).ndim != 1:
             continue
-        kinds, counts = np.unique(_words(source.table, column), return_counts=True)
+        words = _words(source.table, column)
+        kinds = np.unique(words)
         if len(kinds) < 2:
             continue
-        listed = ", ".join(
-            f"{kind or 'blank'}: {n} rows"
-            for kind, n in zip(kinds.tolist(), counts.tolist(), strict=True)
-        )
-        found.append(f"{column} ({listed})" if len(kinds) <= MOST_KINDS else column)
+        is_short = len(kinds) <= MOST_KINDS
+        found.append(f"{column} ({_count(words)})" if is_short else column)
     return tuple(found)
 
 
@@ -110,6 +125,16 @@ def _has_marks(table: Table, column: str, meaning: Meaning) -> bool:
     if meaning.role not in (LOWER, UPPER) or cells.ndim != 1:
         return False
     return bool(np.isin(_words(table, column), (*_NONE, *_SOME, *LIMITS)).all())
+
+
+def _has_remarks(source: StarTable, column: str) -> bool:
+    """Whether a column of text says of some rows that a value is a limit."""
+    cells = column_of(source.table, column)
+    is_text = cells.ndim == 1 and cells.dtype.kind in "SUO"
+    if not is_text or column == source.id_column:
+        return False
+    words = _words(source.table, column)
+    return any(bool((np.char.find(words, text) >= 0).any()) for text in _OF_LIMITS)
 
 
 def _words(table: Table, column: str) -> np.ndarray:

@@ -18,12 +18,15 @@ ABSOLUTE, ALPHA, METAL = "a", "alpha", "m"
 _ERRORS = ("e", "err", "error", "errors", "sigma", "sig", "unc", "uncert",
            "uncertainty", "std", "sd", "var", "variance", "ivar", "invvar", "percent",
            "pct", "perc", "percentage", "stderr", "rms")  # fmt: skip
-_LOWER = ("lower", "low", "lo", "minus", "neg", "p16", "q16", "16", "em", "16th")
-_UPPER = ("upper", "up", "hi", "high", "plus", "pos", "p84", "q84", "84", "ep", "84th")
+_LOWER = ("lower", "low", "lo", "minus", "neg", "p16", "q16", "16", "em", "16th",
+          "lerr", "errl", "loerr", "errlo", "errlow")  # fmt: skip
+_UPPER = ("upper", "up", "hi", "high", "plus", "pos", "p84", "q84", "84", "ep", "84th",
+          "uerr", "erru", "hierr", "errhi", "uperr", "errup")  # fmt: skip
 _LIMIT = ("limit", "lim", "ul", "uplim", "upperlimit", "upperlim", "islim", "ulim")
 _FLAG = ("flag", "flags", "flg", "qual", "quality", "warn", "warning", "warnings",
          "bad", "good", "mask", "bitmask", "qflag", "ok", "qc", "reliable",
-         "reliability", "rejected", "reject", "outlier")  # fmt: skip
+         "reliability", "rejected", "reject", "outlier", "det", "detected", "detection",
+         "detections", "censored", "censor", "nondetection")  # fmt: skip
 _KINDS = ("type", "kind", "code", "class")  # of a value: a limit or not
 _JUDGEMENTS = ("use", "used", "usable", "selected", "member", "membership", "binary",
                "sb1", "sb2", "blend", "blended")  # fmt: skip
@@ -176,7 +179,7 @@ def _take_role(words: list[str]) -> tuple[str, list[str]]:
     if has_limit or {"upper", "combined"} <= inner or {"upper", "limit"} <= inner:
         drop = {*_LIMIT, "upper", "combined", "lower"}
         kept = words[1:] if words[:1] == ["l"] else words
-        return LIMIT, [word for word in kept if word not in drop]
+        return LIMIT, [word for word in kept if word not in {*drop, *_FLAG}]
     if inner & {*_FLAG, *_KINDS} or words[:1] in (["q"], ["f"], ["u"]):
         kept = words[1:] if words[:1] in (["q"], ["f"], ["u"]) else words
         return FLAG, [word for word in kept if word not in (*_FLAG, *_KINDS)]

@@ -10,7 +10,8 @@ from chemsbi_jax.errors import CatalogError, raise_for_rows
 SUMMARIES = ("mean", "average", "avg", "median", "weighted mean", "total", "std",
              "stdev", "stddev", "std dev", "std. dev.", "standard deviation",
              "scatter", "dispersion", "rms", "minimum", "maximum", "mittelwert",
-             "moyenne", "promedio", "media")  # fmt: skip
+             "moyenne", "promedio", "media", "sum", "summe", "somme",
+             "suma")  # fmt: skip
 """Words in a column of ids for a row that a spreadsheet computed from the others."""
 
 GALAXIES = ("galaxy", "gal", "galaxy_id", "galaxyid", "gal_id", "galid", "galaxy_name",
@@ -33,7 +34,7 @@ def refuse_summary_rows(
     """
     problem = "summarises the other rows and is no star; remove the row."
     if source.id_column is not None:
-        words = np.char.strip(np.char.lower(source.ids.astype(str)))
+        words = np.char.strip(np.char.lower(source.ids.astype(str)), " :")
         bad = np.isin(words, SUMMARIES)
         raise_for_rows(
             source.name, source.ids, bad, source.id_column, f"by its id it {problem}"

@@ -1,14 +1,14 @@
 """[X/H] in place of [X/Fe]: the difference, and the error of [Fe/H] that it shares."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from chemsbi_jax.catalog.columns import DEX, StarTable, numbers, plain_numbers
 from chemsbi_jax.catalog.lookalikes import hint_of_iron
 from chemsbi_jax.catalog.user_columns import OVER_H, flag, label
-from chemsbi_jax.errors import CatalogError
+from chemsbi_jax.errors import CatalogError, counted
 from chemsbi_jax.types import Stars
 
 COVARIANCE = "fe_covariance"  # column [dex^2] of all [X/Fe]; "_o_fe" is that of [O/Fe]
@@ -148,3 +148,23 @@ def read_covariance(source: StarTable) -> Covariance | None:
     none = np.zeros(len(source.ids))
     each = [plain_numbers(source, n) if source.has(n) else none for n in names]
     return np.nan_to_num(np.stack(each, axis=1))
+
+
+def lack_iron(
+    values: Float[np.ndarray, "star element"],
+    abundances: Sequence[str],
+    over_h: Collection[str],
+) -> Bool[np.ndarray, " star"]:
+    """Rows with an [X/H], but without [Fe/H]."""
+    others = [abundances.index(name) for name in over_h if name != "fe_h"]
+    if not others or "fe_h" not in abundances:
+        return np.zeros(len(values), bool)
+    iron = np.isfinite(values[:, abundances.index("fe_h")])
+    return np.asarray(np.isfinite(values[:, others]).any(axis=1) & ~iron)
+
+
+def note_of_iron(no_iron: Bool[np.ndarray, " star"]) -> list[str]:
+    """A note of rows with [X/H] and without [Fe/H], if there are any."""
+    n = int(no_iron.sum())
+    text = f"{counted(n, 'row')} without [Fe/H]: [X/H] was not used there."
+    return [text] if n else []

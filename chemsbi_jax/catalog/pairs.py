@@ -110,7 +110,8 @@ def _factor(
         named = unit_in_name(column) or unit_in_name(value) or "Gyr"
         units = TIMES | {"": TIMES[(named if age_unit == AUTO else age_unit).lower()]}
     unit = unit_of(source.table, column)
-    return factor_of(source.name, column, unit, units, source.is_own(column))
+    of = (key.removeprefix("e_"), "") if column == value else (key, value)
+    return factor_of(source.name, column, unit, units, source.is_own(column), of)
 
 
 def half_width(

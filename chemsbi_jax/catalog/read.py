@@ -293,7 +293,7 @@ def _not_followed(opened: _Opened, options: CatalogOptions) -> tuple[str, ...]:
     """Flags without effect; with a survey's rules, those of the user's values."""
     used = {c for key, c in opened.choice.columns.items() if key in KEYS}
     limits = opened.choice.limits
-    followed = {c for key, c in limits.items() if find_limits(opened.source, key)[1]}
+    followed = {c for key, c in limits.items() if find_limits(opened.source, key).notes}
     names = opened.names
     if opened.choice.survey is not None and options.quality:
         names = {k: c for k, c in names.items() if c in opened.choice.beside}

@@ -17,6 +17,10 @@ _REST_AND_AGE = re.compile(
 )
 _BIRTH = ("birth", "birthtime", "tbirth", "tform", "form", "formation",
           "formationtime", "formtime")  # fmt: skip
+_PLACES = {"r", "rad", "radius", "rgal", "x", "y", "v", "vr", "vel", "velocity",
+           "place", "position", "mass", "lz", "l", "phi", "distance",
+           "kpc"}  # fmt: skip
+"""Words beside "birth" that are no time: R_birth is a radius."""
 TIME_UNITS = ("gyr", "myr", "yr", "yrs", "years")
 """Units in names of columns, as in Age(Myr)."""
 _SCALE = ("stellarformationtime", "scalefactor", "aform", "abirth", "birthscale")
@@ -76,6 +80,6 @@ def find_time(words: list[str]) -> tuple[str, list[str]] | None:
             if {"log", "lg", "log10", "logt"} & set(rest):
                 return "log_age", [w for w in rest if w not in ("log", "lg", "log10")]
             return "age", [w for w in rest if w not in ("t", "time")]
-        if word in _BIRTH:
+        if word in _BIRTH and not _PLACES & set(rest):
             return "birth_time", [w for w in rest if w != "time"]
     return None

@@ -15,7 +15,7 @@ from chemsbi_jax.catalog.columns import (
     numbers,
 )
 from chemsbi_jax.catalog.error_words import refuse_by_name
-from chemsbi_jax.catalog.meaning import ERROR, meaning_of
+from chemsbi_jax.catalog.meaning import ERROR, LOWER, UPPER, meaning_of
 from chemsbi_jax.catalog.nulls import is_repeated
 from chemsbi_jax.catalog.time_checks import beyond_range, check_times
 from chemsbi_jax.catalog.time_names import unit_in_name
@@ -25,6 +25,7 @@ from chemsbi_jax.constants import T_END
 from chemsbi_jax.errors import counted, raise_for_rows
 
 MAX_SIGMA = 5.0  # of a time from the range in which a star can be born
+_RANGE = ("min", "max", "minimum", "maximum")  # of a time
 MOST_APART = 0.5  # Gyr, of the sum of age and birth time from the present
 Numbers = Float[np.ndarray, " star"]
 
@@ -182,7 +183,8 @@ def _warn_unused(
         column
         for column in source.table.colnames
         if (meaning := meaning_of(column))
-        and (meaning.quantity, meaning.role) == (name, ERROR)
+        and meaning.quantity == name
+        and (meaning.role in (ERROR, LOWER, UPPER) or meaning.qualifier in _RANGE)
         and column != source.columns.get(f"e_{name}")
     ]
     column = source.columns[name]

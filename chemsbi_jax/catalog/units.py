@@ -24,7 +24,12 @@ TIMES = {
 
 
 def factor_of(
-    file: str, column: str, unit: str, units: Mapping[str, float], is_own: bool
+    file: str,
+    column: str,
+    unit: str,
+    units: Mapping[str, float],
+    is_own: bool,
+    of: tuple[str, str],
 ) -> float:
     """What the numbers of a column are multiplied with, to have them in dex or Gyr.
 
@@ -35,6 +40,8 @@ def factor_of(
         units: `DEX` or `TIMES`.
         is_own: it is a column of a survey's rules, in which a unit that is not
             understood is taken as the usual one.
+        of: our name of the column, and the table's column of its value, if the column
+            is an error.
 
     Raises:
         CatalogError: the unit is not one of these, or says that these are logarithms.
@@ -49,10 +56,9 @@ def factor_of(
             f'a time; convert it with --columns "age=10**{column}".'
         )
     if factor is None and short in PERCENT:
-        pattern = "e_...={}*0.00434" if units is DEX else "e_age=AGE*{}*0.01"
         raise CatalogError(
-            f"{file}, column {column!r}: the unit is percent; convert it with "
-            f'--columns "{pattern.format(column)}".'
+            f"{file}, column {column!r}: the unit is percent; "
+            f"{_from_percent(column, *of)}."
         )
     if factor is None and is_own:
         return 1.0
@@ -63,3 +69,16 @@ def factor_of(
             f"of {accepted}, or none."
         )
     return factor
+
+
+def _from_percent(column: str, key: str, value: str) -> str:
+    """The remedy for a column in percent."""
+    if not key.startswith("e_"):
+        if key in ("age", "birth_time"):
+            return "a time has Gyr, Myr or yr; correct the unit"
+        return (
+            "an abundance has dex; correct the unit, or, for percent of the ratio in "
+            f'the Sun, convert it with --columns "{key}=log10({column}*0.01)"'
+        )
+    factor = f"{value}*0.01" if key in ("e_age", "e_birth_time") else "0.00434"
+    return f'convert it with --columns "{key}={column}*{factor}"'

@@ -6,7 +6,11 @@ from jaxtyping import Float
 from chemsbi_jax.catalog.cells import column_of
 from chemsbi_jax.catalog.columns import DEX, StarTable, numbers
 from chemsbi_jax.catalog.error_columns import further_errors
-from chemsbi_jax.catalog.error_words import conversion_by_name, refuse_by_name
+from chemsbi_jax.catalog.error_words import (
+    conversion_by_name,
+    refuse_by_name,
+    why_no_error,
+)
 from chemsbi_jax.catalog.layouts import hint_of_vectors
 from chemsbi_jax.catalog.plausible import check_errors
 from chemsbi_jax.catalog.user_columns import KEYS, flag, list_columns
@@ -42,10 +46,12 @@ def read_errors(
         filled = np.where(lacking, default_error, errors)
         return filled, int(lacking.sum()), warnings
     if not source.is_own(column):
-        absent = "" if source.has(f"e_{name}") else _like_errors(source, name)
+        absent = f"but has no error{_like_errors(source, name)}"
+        if source.has(f"e_{name}"):
+            absent = why_no_error(source, name, lacking)
         raise_for_rows(
             source.name, source.ids, lacking, column,
-            f"{name} is observed but has no error{absent}; give its error in dex, or "
+            f"{name} is observed {absent}; give its error in dex, or "
             "one for all with --default-error 0.05, or empty the value.",
         )  # fmt: skip
     return errors, 0, warnings

@@ -1,6 +1,6 @@
 """Abundances of a table's stars, with their errors."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +21,8 @@ from chemsbi_jax.catalog.lookalikes import hint_of_names
 from chemsbi_jax.catalog.over_h import (
     Covariance,
     compare_twice,
+    lack_iron,
+    note_of_iron,
     read_covariance,
     subtract_iron,
 )
@@ -29,7 +31,7 @@ from chemsbi_jax.catalog.surveys import Survey
 from chemsbi_jax.catalog.user_columns import OVER_H, list_columns
 from chemsbi_jax.catalog.value_errors import read_errors
 from chemsbi_jax.catalog.zero_point import doubt_below_iron
-from chemsbi_jax.errors import CatalogError, counted
+from chemsbi_jax.errors import CatalogError
 
 
 class Measured(NamedTuple):
@@ -103,8 +105,8 @@ def read_abundances(
         notes += column.notes
         warnings += column.warnings
     notes += [f"{what}: {', '.join(which)}." for what, which in counts.items()]
-    covariance, no_iron = read_covariance(source), _lack_iron(values, every, over_h)
-    notes += _note_of_iron(no_iron)
+    covariance, no_iron = read_covariance(source), lack_iron(values, every, over_h)
+    notes += note_of_iron(no_iron)
     if over_h:
         covariance, note = subtract_iron(source, present, (values, errors), without)
         notes.append(note)
@@ -114,25 +116,6 @@ def read_abundances(
     left_out = [i for i, name in enumerate(every) if name in without]
     values[:, left_out] = errors[:, left_out] = np.nan
     return Measured(values, errors, covariance, no_iron, tuple(notes), tuple(warnings))
-
-
-def _lack_iron(
-    values: Float[np.ndarray, "star element"],
-    abundances: Sequence[str],
-    over_h: Collection[str],
-) -> Bool[np.ndarray, " star"]:
-    """Rows with an [X/H], but without [Fe/H]."""
-    others = [abundances.index(name) for name in over_h if name != "fe_h"]
-    if not others or "fe_h" not in abundances:
-        return np.zeros(len(values), bool)
-    iron = np.isfinite(values[:, abundances.index("fe_h")])
-    return np.asarray(np.isfinite(values[:, others]).any(axis=1) & ~iron)
-
-
-def _note_of_iron(no_iron: Bool[np.ndarray, " star"]) -> list[str]:
-    n = int(no_iron.sum())
-    text = f"{counted(n, 'row')} without [Fe/H]: [X/H] was not used there."
-    return [text] if n else []
 
 
 def _compare_all(
@@ -202,7 +185,7 @@ def _hint(source: StarTable) -> str:
 def _read(
     source: StarTable, key: str, survey: Survey | None, default_error: float | None
 ) -> _Column:
-    limits, notes = find_limits(source, key)
+    limits, notes, doubts = find_limits(source, key)
     checked = check_abundance(source, key, numbers(source, key, DEX))
     counts = {**checked.counts}
     what = BEYOND if source.is_own(source.columns[key]) else _LARGE
@@ -232,7 +215,7 @@ def _read(
         np.where(good, errors, np.nan),
         {what: n for what, n in counts.items() if n},
         (*checked.notes, *notes),
-        (*checked.warnings, *warnings),
+        (*checked.warnings, *doubts, *warnings),
     )
 
 

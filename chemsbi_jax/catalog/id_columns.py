@@ -9,7 +9,14 @@ from astropy.table import Table
 from jaxtyping import Bool, Int
 
 from chemsbi_jax.catalog.cells import column_of
-from chemsbi_jax.catalog.ids import IDS, NO_DIGIT, one_spelling, read_ids, without
+from chemsbi_jax.catalog.ids import (
+    IDS,
+    NO_DIGIT,
+    NO_NUMBER,
+    one_spelling,
+    read_ids,
+    without,
+)
 
 STAR_IDS = (
     *IDS[:-1], "gaia_id", "gaia", "gaia_source_id", "gaiadr3_source_id",
@@ -18,7 +25,8 @@ STAR_IDS = (
     "gaiadr2", "gaia_designation", "designation", "tmass_id", "tmass", "2mass",
     "_2mass", "twomass", "2mass_id", "sdss_id", "sdss4_apogee_id", "catalogid",
     "cname", "starname", "star_name", "hip", "hd", "tic", "tic_id", "kic", "epic",
-    "kepid", "main_id", "simbad_name", "uid", "lmj", "objid", "obj_id", "target_id",
+    "kepid", "hostname", "main_id", "simbad_name", "uid", "lmj", "objid", "obj_id",
+    "target_id",
 )  # fmt: skip
 """Columns that name a star, not one of its spectra."""
 OTHER_IDS = re.compile(
@@ -52,6 +60,11 @@ CLUSTERS = re.compile(
 CATALOGUES = re.compile(r"(gaia|tmass|2mass|twomass|tic|hip|hd|kic|epic|tyc).*")
 """Columns of numbers that a catalogue has for one star each, without what is no letter
 or digit."""
+COMPONENTS = ("comp", "component", "m_hd", "m_hip", "m_name", "m_star", "m_id")
+"""Columns with the component of a binary beside its name."""
+COMPONENT = re.compile(
+    r"(?<![^\x01])([a-f]{1,3}|[1-4]|p|s|pri(mary)?|sec(ondary)?)(?![^\x01])"
+)
 LONG_ID = 16  # digits, of a Gaia id in a column of any name
 ENOUGH_DIGITS = 3  # of a number in a column of `CATALOGUES`
 
@@ -73,7 +86,8 @@ class IdColumn(NamedTuple):
         if CATALOGUES.fullmatch(_plain(self.name)) or "sourceid" in _plain(self.name):
             least = ENOUGH_DIGITS
         digits = np.char.str_len(without(NO_DIGIT, labels))
-        return (digits >= least) & ~is_cluster(labels) & self.is_known[rows]
+        is_id = ~is_cluster(labels) & (without(NO_NUMBER, labels) != "")
+        return (digits >= least) & is_id & self.is_known[rows]
 
 
 def columns_of_ids(
@@ -90,15 +104,30 @@ def columns_of_ids(
     like = [key for key in columns if OTHER_IDS.fullmatch(_plain(key))]
     names = [columns[key] for key in (*STAR_IDS, *like) if key in columns]
     first = [] if id_column is None else [id_column]
+    components = [
+        one_spelling(read_ids(name, table, columns[key]).ids)
+        for key in COMPONENTS
+        if key in columns and column_of(table, columns[key]).ndim == 1
+    ]
+    components = [np.where(_is_component(x), x, "") for x in components]
     found = []
     rows = np.char.add("row ", np.arange(len(table)).astype(str))
     for column in dict.fromkeys((*first, *names)):
         if column_of(table, column).ndim != 1:
             continue
         read = read_ids(name, table, column)
-        labels = np.where(read.is_known, one_spelling(read.ids), rows)
+        is_text = column_of(table, column).dtype.kind in "SUO"
+        spelled = one_spelling(read.ids) if is_text else read.ids
+        for component in components:
+            spelled = np.char.add(spelled, component)
+        labels = np.where(read.is_known, spelled, rows)
         found.append(IdColumn(column, labels, read.is_known, read.ids))
     return found
+
+
+def _is_component(labels: np.ndarray) -> Bool[np.ndarray, " label"]:
+    """Which labels name a component of a binary: A, B, AB, Aa, 1, 2, p, s."""
+    return (without(COMPONENT, labels) == "") & (labels != "")
 
 
 def is_cluster(labels: np.ndarray) -> Bool[np.ndarray, " label"]:

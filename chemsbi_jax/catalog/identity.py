@@ -87,8 +87,9 @@ def find_repeats(
 def _refuse_one_id(name: str, ids: IdColumn, id_columns: Sequence[IdColumn]) -> None:
     """Raise for one id in all rows, unless another column has different numbers."""
     labels, rows = ids.labels, np.arange(len(ids.labels))
-    several = by_numbers(ids.name, labels, rows, id_columns)[1]
-    if (labels == labels[0]).all() and not several:
+    if not (labels == labels[0]).all():
+        return
+    if not by_numbers(ids.name, labels, rows, id_columns)[1]:
         raise CatalogError(
             f"{name}, column {ids.name!r}: every row has the id {str(ids.text[0])!r}; "
             "expected one star a row. Name the column of the ids with --columns id=..."

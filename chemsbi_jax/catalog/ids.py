@@ -30,7 +30,11 @@ ROUNDED = re.compile(r"[+-]?\d+([.,]\d+)?[eE]\+?\d+")
 EXACT = {4: 2.0**24, 8: 2.0**53}  # bytes of a float -> larger integers are rounded
 # what different spellings of one id differ in
 GAPS = re.compile(r"(?<![\d\s_])[\s_]+|[\s_]+(?![\d\s_])|(?<=[\s_])[\s_]+(?=\d)")
-PREFIX = re.compile(r"(?<![^\x01])(gaia(e?dr\d[ _]+)?|(2mass|2masx|tmass)j?)(?=\d)")
+PREFIX = re.compile(
+    r"(?<![^\x01])(gaia(e?dr\d[ _]+)?|(2mass|2masx|tmass)j?)(?=\d)|"
+    r"(?<![^\x01])(2mj?(?=\d{7})|j(?=\d{6}))"
+)
+DASHES = str.maketrans(dict.fromkeys("\N{MINUS SIGN}\N{EN DASH}\N{HYPHEN}", "-"))
 NO_LETTER = re.compile(r"[^\w\x01]|_")
 NO_DIGIT, NUMBER = re.compile(r"[^\d\x01]"), re.compile(r"[\d.]")
 ZEROS = re.compile(r"(?<![\d.])0+(?=\d)")
@@ -101,10 +105,12 @@ def one_spelling(ids: np.ndarray) -> np.ndarray:
     >>> one_spelling(np.array(["HD  0123", "hd 123", "Gaia DR3 42"])).tolist()
     ['hd123', 'hd123', '42']
     """
-    lower = np.char.lower(ids)
+    if len(ids) == 0:
+        return ids
+    text = "\x01".join(ids.tolist()).lower().translate(DASHES)
     for pattern in (GAPS, PREFIX, ZEROS):
-        lower = without(pattern, lower)
-    return lower
+        text = pattern.sub("", text)
+    return np.array(text.split("\x01"))
 
 
 def without(pattern: re.Pattern[str], text: np.ndarray) -> np.ndarray:
@@ -124,18 +130,21 @@ def _is_mark(text: np.ndarray) -> Rows:
     be among names.
     """
     unique, inverse, each = np.unique(text, return_inverse=True, return_counts=True)
+    again = np.flatnonzero(each > 1)
+    plain = one_spelling(unique[again])
+    is_number = (without(NO_NUMBER, plain) == "") & (plain != "")
+    again, plain = again[is_number], plain[is_number]
+    if len(again) == 0:
+        return np.zeros(len(text), bool)
     usual = 1 if len(unique) == 1 else np.median(each)  # each star has as many rows
     lengths = np.char.str_len(without(NO_DIGIT, unique))
     is_name = np.char.str_len(without(NUMBER, unique)) > 0
-    plain = one_spelling(unique)
-    is_short = lengths + SHORTER <= np.median(lengths[inverse])
+    is_short = lengths[again] + SHORTER <= np.median(lengths[inverse])
     is_short |= (plain == "0") & (np.median(is_name[inverse]) == 1.0)
-    is_number = (without(NO_NUMBER, plain) == "") & (plain != "")
-    is_short |= is_number & np.char.isalpha(plain.astype("U1"))  # HIP 0
-    often = np.where(
-        np.char.startswith(plain, "-"), 1, np.where(is_short, 1, 2) * usual
-    )
-    return (is_number & (each > often))[inverse]
+    is_short |= np.char.isalpha(plain.astype("U1"))  # HIP 0
+    is_minus, least = np.char.startswith(plain, "-"), np.where(is_short, 1, 2) * usual
+    often = each[again] > np.where(is_minus, 1, least)
+    return np.isin(inverse, again[often])
 
 
 def _id_text(cells: Column) -> tuple[np.ndarray, Rows]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from chemsbi_jax.catalog.column_names import Choice
-from chemsbi_jax.catalog.id_columns import GROUPS, OTHER_IDS, STAR_IDS
+from chemsbi_jax.catalog.id_columns import COMPONENTS, GROUPS, OTHER_IDS, STAR_IDS
 from chemsbi_jax.catalog.ids import IDS
 from chemsbi_jax.catalog.not_one_galaxy import GALAXIES
 from chemsbi_jax.catalog.positions import PAIRS, PARTS
@@ -42,6 +42,6 @@ def note_unused(
 
 def _is_of_identity(lower: str) -> bool:
     """Whether the reader looks at the column to compare rows."""
-    known = {*IDS, *STAR_IDS, *GROUPS, *GALAXIES, *PARTS, "de-"}
+    known = {*IDS, *STAR_IDS, *GROUPS, *COMPONENTS, *GALAXIES, *PARTS, "de-"}
     known |= {name for pair in PAIRS for name in pair}
     return lower in known or bool(OTHER_IDS.fullmatch(re.sub(r"[^a-z0-9]", "", lower)))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from astropy.table import Table
 
 import chemsbi_jax as cs
 
@@ -104,6 +105,8 @@ def test_two_zeros_beside_numbers_are_two_stars(tmp_path, name):
         ("HD 10700", "hd  10700"),
         ("HD010700", "HD 10700"),
         ("Gaia DR3 604911135364478", "604911135364478"),
+        ("2MASS J10000000+2000000", "2M10000000+2000000"),
+        ("BD-12 100", "BD\N{MINUS SIGN}12 100"),
     ],
 )
 def test_spellings_of_one_id_are_one_star(tmp_path, one, other):
@@ -111,3 +114,33 @@ def test_spellings_of_one_id_are_one_star(tmp_path, one, other):
     names[0], names[1] = one, other
     report = read(tmp_path, {"name": names})
     assert report.reasons == {"the id (name) stands in an earlier row": 1}
+
+
+def test_components_of_a_binary_are_two_stars(tmp_path):
+    names = [f"HD {1000 + 37 * (i // 2)}" for i in range(N)]
+    report = read(tmp_path, {"name": names, "comp": ["A", "B"] * (N // 2)})
+    assert report.n_used == N
+    assert not report.warnings
+    assert not report.notes
+    # visits of one component are one star
+    report = read(tmp_path, {"name": of_clusters(names[::5]), "comp": ["A"] * N})
+    assert report.n_used == CLUSTERS
+
+
+def test_one_mark_of_no_id_is_no_other_star(tmp_path):
+    names = [f"Star {i}" for i in range(N)]
+    names[1] = names[0]
+    ids = [*GAIA[:1], "-9999", *GAIA[2:]]
+    assert read(tmp_path, {"name": names, "source_id": ids}).n_used == N - 1
+
+
+def test_numbers_in_single_precision_are_rounded(tmp_path):
+    table = Table()
+    table["tic"] = (123456789 + np.arange(N)).astype(np.float32)
+    draw = np.random.default_rng(7)
+    for name in ("fe_h", "mg_fe"):
+        table[name] = draw.normal(0.0, 0.03, N)
+        table[f"e_{name}"] = 0.05
+    path = tmp_path / "stars.fits"
+    table.write(path)
+    assert cs.read_catalog(path).report.n_used == N

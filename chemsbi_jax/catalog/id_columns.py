@@ -42,6 +42,8 @@ GROUPS = ("cluster", "field", "galaxy", "host", "region", "system", "stream", "d
 """Columns within which stars may be numbered from 1."""
 
 
+PLACES = ("cluster", "field", "galaxy", "region", "dwarf", "gc", "oc")
+"""Those of `GROUPS` whose stars may all have the position of the group."""
 CLUSTERS = re.compile(
     r"(?<![^\x01])((ngc|ic|m|messier|mel|melotte|be|berkeley|cr|coll|collinder|tr|trumpler|rup|"
     r"ruprecht|king|stock|tombaugh|terzan|ter|pal|palomar|liller|djorg|djorgovski|"
@@ -54,7 +56,8 @@ CLUSTERS = re.compile(
     r"sculptor|fornax|carina|draco|ursaminor|umi|sextans|leo(i+|\d)|sgr|sagittarius|"
     r"lmc|smc|bootesi|crater(ii|2)|antlia(ii|2)|phoenix|tucana|cetus|gse|sequoia|"
     r"field|(inner|outer)?halo|bulge|bar|(thin|thick)?disc|(thin|thick)?disk)"
-    r"(cluster|dsph|dwarf|gc|oc|field|stars?)?)(?![^\x01])"
+    r"(cluster|dsph|dwarf|gc|oc|field|stars?)?)(?![^\x01])",
+    re.IGNORECASE,
 )
 """Names of clusters, galaxies and fields, as `one_spelling` gives them."""
 CATALOGUES = re.compile(r"(gaia|tmass|2mass|twomass|tic|hip|hd|kic|epic|tyc).*")
@@ -63,7 +66,8 @@ or digit."""
 COMPONENTS = ("comp", "component", "m_hd", "m_hip", "m_name", "m_star", "m_id")
 """Columns with the component of a binary beside its name."""
 COMPONENT = re.compile(
-    r"(?<![^\x01])([a-f]{1,3}|[1-4]|p|s|pri(mary)?|sec(ondary)?)(?![^\x01])"
+    r"(?<![^\x01])([a-f]{1,3}|[1-4]|p|s|pri(mary)?|sec(ondary)?)(?![^\x01])",
+    re.IGNORECASE,
 )
 LONG_ID = 16  # digits, of a Gaia id in a column of any name
 ENOUGH_DIGITS = 3  # of a number in a column of `CATALOGUES`
@@ -149,7 +153,7 @@ def groups_of(
         columns: lower-case name -> name in the table.
         id_columns: columns that may name stars, or clusters.
     """
-    cells = [column_of(table, columns[key]) for key in GROUPS if key in columns]
+    cells = [column_of(table, columns[key]) for key in PLACES if key in columns]
     groups = [np.asarray(cell).astype(str) for cell in cells if cell.ndim == 1]
     labels = [ids.labels for ids in id_columns]
     return groups + [label for label in labels if is_cluster(label).any()]

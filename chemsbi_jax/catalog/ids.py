@@ -23,7 +23,8 @@ NO_ID = ("", "nan", "null", "none", "na", "n/a", "unknown", "no match", "nomatch
 """Words in a column of ids that are none; so is a cell without letter or digit."""
 CATALOGUE = r"(gaia(e?dr\d)?|2mass|hip|hd|tic|kic|epic|apogee)?"
 NO_NUMBER = re.compile(
-    rf"(?<![^\x01])(-\d+(\.0*)?|{CATALOGUE}0+(\.0*)?|9{{3,}}(\.0*)?)(?![^\x01])"
+    rf"(?<![^\x01])(-\d+(\.0*)?|{CATALOGUE}0+(\.0*)?|9{{3,}}(\.0*)?)(?![^\x01])",
+    re.IGNORECASE,
 )
 SHORTER = 4  # digits by which a mark of "no id" is shorter than the ids
 ROUNDED = re.compile(r"[+-]?\d+([.,]\d+)?[eE]\+?\d+")
@@ -32,8 +33,10 @@ EXACT = {4: 2.0**24, 8: 2.0**53}  # bytes of a float -> larger integers are roun
 GAPS = re.compile(r"(?<![\d\s_])[\s_]+|[\s_]+(?![\d\s_])|(?<=[\s_])[\s_]+(?=\d)")
 PREFIX = re.compile(
     r"(?<![^\x01])(gaia(e?dr\d[ _]+)?|(2mass|2masx|tmass)j?)(?=\d)|"
-    r"(?<![^\x01])(2mj?(?=\d{7})|j(?=\d{6}))"
+    r"(?<![^\x01])(2mj?(?=\d{7})|j(?=\d{6}))",
+    re.IGNORECASE,
 )
+LETTERS = re.compile(r"[^\W\d_]{2,}")  # A1 and a1 may be two stars
 DASHES = str.maketrans(dict.fromkeys("\N{MINUS SIGN}\N{EN DASH}\N{HYPHEN}", "-"))
 NO_LETTER = re.compile(r"[^\w\x01]|_")
 NO_DIGIT, NUMBER = re.compile(r"[^\d\x01]"), re.compile(r"[\d.]")
@@ -107,7 +110,8 @@ def one_spelling(ids: np.ndarray) -> np.ndarray:
     """
     if len(ids) == 0:
         return ids
-    text = "\x01".join(ids.tolist()).lower().translate(DASHES)
+    text = "\x01".join(ids.tolist()).translate(DASHES)
+    text = LETTERS.sub(lambda match: match[0].lower(), text)
     for pattern in (GAPS, PREFIX, ZEROS):
         text = pattern.sub("", text)
     return np.array(text.split("\x01"))

@@ -144,3 +144,18 @@ def test_numbers_in_single_precision_are_rounded(tmp_path):
     path = tmp_path / "stars.fits"
     table.write(path)
     assert cs.read_catalog(path).report.n_used == N
+
+
+def test_letters_in_two_cases_may_number_different_stars(tmp_path):
+    names = [f"{letter}{i}" for letter in "Aa" for i in range(N // 2)]
+    report = read(tmp_path, {"name": names})
+    assert report.n_used == N
+    assert not report.warnings
+
+
+def test_visits_in_a_system_are_one_star(tmp_path):
+    draw = np.random.default_rng(6)
+    ra, dec = (of_clusters(x) for x in draw.uniform(10.0, 60.0, (2, CLUSTERS)).round(5))
+    ids = [f"S{i}" for i in range(N)]
+    columns = {"id": ids, "system": of_clusters(list("ABCDEFGH")), "ra": ra, "dec": dec}
+    assert read(tmp_path, columns).n_used == CLUSTERS

@@ -180,7 +180,6 @@ def _text(source: StarTable, original: str) -> np.ndarray | None:
     return np.char.strip(_strings(data)) if is_text else None
 
 
-
 def plain_numbers(source: StarTable, column: str) -> Float[np.ndarray, " star"]:
     """Values of a column as they stand, of any size and unit; NaN where missing."""
     original = source.columns[column]

@@ -25,11 +25,10 @@ from chemsbi_jax.galaxy.rows import host_generator, random_rows
 from chemsbi_jax.galaxy.single_stars import predict_stars
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.npe.noise import observe_like
-from chemsbi_jax.types import AMORTISED, AnyArray, Forward, GalaxyPosterior, Stars
+from chemsbi_jax.types import AnyArray, Forward, GalaxyPosterior, Stars
 
 N_FIRST_DRAWS = 1000  # draws of the first star, for its figure
 N_CHECK_DRAWS = 64  # draws of each star, for the checks in abundance space
-AGREE_SIGMA, AGREE_WIDTH = 2.0, 0.2  # methods that differ by more do not agree
 STABLE_SIGMA = 3.0  # halves of the table that differ by more are not stable
 MIN_HALVED = 4  # stars; fewer are not divided into halves
 
@@ -41,17 +40,6 @@ class ModelFit(NamedTuple):
     p_value: float  # that a galaxy of the model differs at least as much
     text: str  # the same as a sentence
     mean_residual_dex: dict[str, float]  # abundance -> observed minus expected [dex]
-
-
-class Agreement(NamedTuple):
-    """Another method beside the result, in units of the result's own width."""
-
-    other: str  # name of the other method
-    shift_sigma: list[float]  # of the two means
-    width_ratio: list[float]  # other standard deviation / that of the result
-    guarded_stars: int  # stars whose Gaussian is wider than the prior
-    weak_stars: int  # stars that the other method excludes
-    agree: bool
 
 
 class Halves(NamedTuple):
@@ -203,28 +191,6 @@ def describe_fit(misfit: Misfit) -> ModelFit:
     each = zip(misfit.abundances, misfit.mean_residual, strict=True)
     residuals = {name: float(dex) for name, dex in each if np.isfinite(dex)}
     return ModelFit(misfit.is_flagged, misfit.p_value, misfit.text, residuals)
-
-
-def compare(galaxy: GalaxyPosterior, other: GalaxyPosterior) -> Agreement:
-    """Difference of two methods, in units of the first one's width."""
-    shift = (np.asarray(other.mean) - galaxy.mean) / galaxy.sd
-    ratio = other.sd / galaxy.sd
-    n_weak = other.checks.get("weak_stars", 0)
-    # a method that excludes weak stars has less information than one that does not:
-    # it may be wider, and farther away
-    has_less = n_weak > 0 and galaxy.method not in AMORTISED
-    unit = np.maximum(ratio, 1.0) if has_less else 1.0
-    is_near = (np.abs(shift) < AGREE_SIGMA * unit).all()
-    is_alike = (np.abs(ratio / unit - 1.0) < AGREE_WIDTH).all()
-    guarded = (other.checks.get("guarded_stars"), galaxy.checks.get("guarded_stars"))
-    return Agreement(
-        other=other.method,
-        shift_sigma=shift.tolist(),
-        width_ratio=ratio.tolist(),
-        guarded_stars=guarded[0] or guarded[1] or 0,
-        weak_stars=n_weak,
-        agree=bool(is_near and is_alike),
-    )
 
 
 def compare_halves(

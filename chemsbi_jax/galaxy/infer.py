@@ -153,8 +153,10 @@ def prefixes_of_table(
     if method == "flow" and forward is not None:
         score = score_of(key_model, npe, table, forward, product_of(table))
     parts = [table.first(int(n)) for n in numbers]
-    # key reuse: common random numbers for all prefixes
-    each = [_multiply(key_each, npe, part, method, score=score) for part in parts]
+    each = [
+        _multiply(key_each, npe, part, method, score=score)  # key reuse: all prefixes
+        for part in parts
+    ]
     return numbers, np.array([g.mean for g in each]), np.array([g.sd for g in each])
 
 

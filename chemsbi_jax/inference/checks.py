@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from chemsbi_jax.diagnostics.misfit import Misfit, not_tested
+from chemsbi_jax.galaxy.agreement import Agreement, compare
 from chemsbi_jax.galaxy.amortised.flow import is_far
 from chemsbi_jax.galaxy.amortised.table import StarTable
 from chemsbi_jax.galaxy.automatic import (
@@ -22,12 +23,10 @@ from chemsbi_jax.galaxy.automatic import (
     robust_beside,
 )
 from chemsbi_jax.galaxy.checks import (
-    Agreement,
     Halves,
     LeaveOut,
     ModelFit,
     StarDraws,
-    compare,
     compare_halves,
     describe_fit,
     leave_out,
@@ -35,6 +34,7 @@ from chemsbi_jax.galaxy.checks import (
 )
 from chemsbi_jax.galaxy.infer import infer_of_any_width, prepare
 from chemsbi_jax.galaxy.networks import Networks
+from chemsbi_jax.npe.reading import count_widened
 from chemsbi_jax.options import Limits
 from chemsbi_jax.results.stopwatch import Stopwatch
 from chemsbi_jax.storage.files import plain
@@ -276,5 +276,6 @@ def _consistency(
     if other.checks.get("weak_stars", 0) == len(stars.values):  # `other` is the prior
         found = {"methods_agree": None, "not_compared": NO_INFORMATION}
     else:
-        found = {"methods_agree": compare(part, other)}
+        n_widened = count_widened(run.networks.npe.reader, stars)
+        found = {"methods_agree": compare(part, other, n_widened)}
     return {**found, "halves": halves, "leave_out": culprits}

@@ -10,6 +10,7 @@ from jaxtyping import Array, Key
 from chemsbi_jax import priors
 from chemsbi_jax.catalog import Catalog
 from chemsbi_jax.errors import InputError
+from chemsbi_jax.galaxy.agreement import compare
 from chemsbi_jax.galaxy.any_yields import (
     ForwardName,
     YieldModel,
@@ -31,7 +32,6 @@ from chemsbi_jax.galaxy.checks import (
     N_FIRST_DRAWS,
     Halves,
     StarDraws,
-    compare,
     describe_fit,
     leave_out,
 )

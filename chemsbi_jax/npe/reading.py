@@ -247,6 +247,12 @@ def as_table(
     return Stars(values, errors, seen, time, e_time, ids, abundances=names)
 
 
+def count_widened(reader: object, stars: Stars) -> int:
+    """Stars with an error below the smallest of the training, as which it counts."""
+    small = np.asarray(stars.observed) & (np.asarray(stars.errors) < MIN_ERROR)
+    return 0 if isinstance(reader, OneErrorReader) else int(small.any(axis=1).sum())
+
+
 def _gaps(
     values: np.ndarray, errors: np.ndarray, smallest: float, largest: float
 ) -> tuple[np.ndarray, np.ndarray]:

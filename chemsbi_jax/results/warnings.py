@@ -6,8 +6,8 @@ import numpy as np
 
 from chemsbi_jax.constants import GLOBAL_PARAMETERS
 from chemsbi_jax.errors import counted
+from chemsbi_jax.galaxy.agreement import AGREE_SIGMA
 from chemsbi_jax.galaxy.amortised.flow import is_far
-from chemsbi_jax.galaxy.checks import AGREE_SIGMA
 from chemsbi_jax.results.report_numbers import digits
 
 LARGE_CORRECTION = 2.0  # sigma of the network's mean error; a tenth of it may remain
@@ -84,13 +84,17 @@ def _of_agreement(checks: Mapping) -> list[str]:
             f"and log10_n_ia by {shift[1]:+.1f} sigma; its widths are {ratio[0]:.2f} "
             f"and {ratio[1]:.2f} times those of the result"
         )
-        n = agree["weak_stars"]
-        text += (
-            f", without {n} stars that have too little information for a network."
-            if n
-            else "."
-        )
-        warnings.append(text)
+        n, n_widened = agree["weak_stars"], agree.get("widened_stars", 0)
+        if n:
+            text += (
+                f", without {n} stars that have too little information for a network"
+            )
+        if n_widened:
+            text += (
+                f". Errors below 0.01 dex, of {counted(n_widened, 'star')}, count as "
+                "0.01 dex in the network"
+            )
+        warnings.append(f"{text}.")
     errors = checks.get("model_error_dex")
     if errors:
         worst = sorted(errors, key=errors.get, reverse=True)[:3]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import chemsbi_jax as cs
-from chemsbi_jax.galaxy.checks import compare
+from chemsbi_jax.galaxy.agreement import compare
 from chemsbi_jax.inference.problem import unread_times
 from chemsbi_jax.results.warnings import list_warnings, of_place
 
@@ -36,6 +36,9 @@ def test_methods_are_compared_by_their_information(shift, width, n_weak, agrees)
     )
     found = compare(exact, flow)
     assert found.agree == agrees
+    widened = compare(exact, flow._replace(checks={}), n_weak)  # has less information
+    assert widened.agree == agrees
+    assert (found.weak_stars, widened.widened_stars) == (n_weak, n_weak)
     assert found.width_ratio == pytest.approx([width, width])
 
 

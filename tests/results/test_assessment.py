@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from chemsbi_jax.diagnostics.misfit import misfit_test
+from chemsbi_jax.galaxy.agreement import AGREE_SIGMA
 from chemsbi_jax.galaxy.amortised import flow
-from chemsbi_jax.galaxy.checks import AGREE_SIGMA
 from chemsbi_jax.galaxy.hierarchical import settings
 from chemsbi_jax.results import (
     assessment,

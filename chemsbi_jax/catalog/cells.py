@@ -21,6 +21,17 @@ def column_of(table: Table, name: str) -> Column:
     return cast(Column, Column([str(cell) for cell in cells], name=name))
 
 
+def arrays_as_text(table: Table) -> Table:
+    """The table, with text in place of arrays of another length in each row."""
+    for name in table.colnames:
+        cells = data_of(column_of(table, name))
+        if cells.dtype.kind != "O" or not any(np.ndim(cell) for cell in cells):
+            continue
+        words = [" ".join(map(str, np.ravel(np.asarray(cell)))) for cell in cells]
+        table.replace_column(name, Column(words, name=name))
+    return table
+
+
 def data_of(cells: Column) -> np.ndarray:
     """The cells without their mask."""
     return np.ma.getdata(np.asarray(cells.data))

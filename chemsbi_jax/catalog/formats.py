@@ -10,6 +10,7 @@ import numpy as np
 from astropy.table import MaskedColumn, Table
 from astropy.utils.data import get_readable_fileobj
 
+from chemsbi_jax.catalog.cells import arrays_as_text
 from chemsbi_jax.catalog.fits_tables import parse_fits
 from chemsbi_jax.catalog.hash_rows import quote_hashes
 from chemsbi_jax.catalog.meaning import is_abundance
@@ -17,7 +18,7 @@ from chemsbi_jax.catalog.other_formats import OTHER_TEXTS, OTHERS, ZEROS
 from chemsbi_jax.catalog.several_tables import HDU_NOTE
 from chemsbi_jax.catalog.text_tables import parse_text
 from chemsbi_jax.catalog.underscores import refuse_underscores
-from chemsbi_jax.catalog.votables import parse_votable
+from chemsbi_jax.catalog.votables import cells_as_text, parse_votable
 from chemsbi_jax.errors import CatalogError
 
 COMPRESSED = (".gz", ".bz2", ".xz")  # astropy reads them as they are
@@ -76,8 +77,10 @@ def read_table(
             warnings.simplefilter("ignore")
             warnings.filterwarnings("error", message=".*truncated.*")
             if form == "fits":
-                return parse_fits(path, hdu, preferred_hdu)
-            return _parse(path, form, hdu)
+                table = parse_fits(path, hdu, preferred_hdu)
+            else:
+                table = _parse(path, form, hdu)
+        return arrays_as_text(table)
     except CatalogError as error:
         if str(error).startswith(str(path)):
             raise
@@ -102,8 +105,7 @@ def _parse(path: Path, form: str, number: int | None) -> Table:
     if form == "votable":
         table = parse_votable(path, number)
         if HDU_NOTE not in (table.meta or {}):  # else other tables have other cells
-            with get_readable_fileobj(path, encoding="binary") as file:
-                refuse_underscores(file.read().decode("utf-8", "ignore"), table)
+            refuse_underscores(cells_as_text(path), table)
         return table
     if form == "parquet":
         return _parse_parquet(path)

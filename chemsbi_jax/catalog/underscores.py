@@ -12,7 +12,6 @@ _CELL = re.compile(
     r"(?<![^\s,;|>])[+-]?\d[\d.]*_[\d_]*\d(?:\.\d*)?(?:[eE][+-]?\d+)?(?![^\s,;|<])"
 )
 _BETWEEN = re.compile(r"[\s,;|]+")
-_TD = re.compile(r"<(?:\w+:)?TD[^>]*>([^<]*)</")  # a cell of a VOTable
 _ABOVE = ("#", "|", "\\")  # header of ECSV, of IPAC
 
 
@@ -20,7 +19,8 @@ def refuse_underscores(text: str, table: Table) -> None:
     """Raise for a number with an underscore; in columns of text it may stand.
 
     Args:
-        text: of the file: ECSV, VOTable, IPAC, or a machine-readable table.
+        text: of the file: ECSV, IPAC, or a machine-readable table; of a VOTable its
+            cells alone.
         table: as astropy reads it.
 
     Raises:
@@ -28,8 +28,6 @@ def refuse_underscores(text: str, table: Table) -> None:
     """
     if not _CELL.search(text):
         return
-    if "<TD" in text or ":TD" in text:
-        text = "\n".join(_TD.findall(text))
     words = [*map(str, table.colnames)]
     for name in table.colnames:
         cells = column_of(table, name)

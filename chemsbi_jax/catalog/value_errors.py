@@ -12,11 +12,10 @@ from chemsbi_jax.catalog.error_words import (
     why_no_error,
 )
 from chemsbi_jax.catalog.layouts import hint_of_vectors
+from chemsbi_jax.catalog.nulls import LEAST_NINES, is_nines
 from chemsbi_jax.catalog.plausible import check_errors
 from chemsbi_jax.catalog.user_columns import KEYS, flag, list_columns
 from chemsbi_jax.errors import raise_for_rows
-
-NULL_ERRORS = (9.9, 9.99, 9.999, 9.9999)
 
 
 def read_errors(
@@ -32,7 +31,7 @@ def read_errors(
         column = source.columns[f"e_{name}"]
         errors = numbers(source, f"e_{name}", DEX)
         # 9.99 is no error, whatever the value
-        errors = np.where(np.isin(errors, NULL_ERRORS), np.nan, errors)
+        errors = np.where(is_nines(errors, errors > LEAST_NINES), np.nan, errors)
         if source.is_own(column):
             errors = np.where(errors > 0, errors, np.nan)
         empty = source.columns[name]

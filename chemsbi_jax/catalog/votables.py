@@ -1,5 +1,6 @@
 """Tables of VOTable files, and the status that the service wrote with them."""
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import cast
@@ -18,6 +19,13 @@ CUT_OFF = (
     "({}), so that stars are missing: raise the limit (MAXREC, TOP, or 'unlimited' of "
     "VizieR) and download the table again."
 )
+_CELL = re.compile(r"<(?:\w+:)?TD[^>]*>([^<]*)</")
+
+
+def cells_as_text(path: Path) -> str:
+    """The cells of a VOTable, one a line; nothing if they are stored as binary."""
+    with get_readable_fileobj(path, encoding="binary") as file:
+        return "\n".join(_CELL.findall(file.read().decode("utf-8", "ignore")))
 
 
 def parse_votable(path: Path, number: int | None) -> Table:

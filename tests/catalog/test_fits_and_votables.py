@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.io.votable import from_table
 from astropy.table import Table
 
 from chemsbi_jax.catalog.fits_tables import parse_fits
@@ -171,3 +172,32 @@ def test_two_fields_of_one_name_are_refused(tmp_path):
     path = tmp_path / "a.vot"
     path.write_text(votable(["mg_fe" if x == "o_fe" else x for x in names]))
     assert "several columns may be [Mg/Fe]" in refusal(path)
+
+
+@pytest.mark.parametrize("form", ["binary", "binary2", "tabledata"])
+def test_descriptions_of_votables_are_no_cells(tmp_path, form):
+    content = from_table(star_table())
+    content.resources[0].description = "Release of 2018_03_01 by us"
+    content.to_xml(str(tmp_path / "stars.vot"), tabledata_format=form)
+    assert_same(read(tmp_path / "stars.vot")[0])
+
+
+def test_arrays_of_several_lengths_are_not_read(tmp_path):
+    arrays = np.array([np.arange(1.0 + i % 3) for i in range(N)], dtype=object)
+    spectra = fits.Column("spectrum", "PD()", array=arrays)
+    columns = fits.table_to_hdu(star_table()).columns + spectra
+    fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "stars.fits")
+    stars, report = read(tmp_path / "stars.fits")
+    assert_same(stars)
+    assert "not read: spectrum" in report.text()
+
+
+def test_errors_of_9_99_in_single_precision_are_none(tmp_path):
+    table = star_table()
+    errors = np.asarray(table["e_mg_fe"]).astype(np.float32)
+    errors[GAPS] = 9.99
+    table["e_mg_fe"] = errors
+    table.write(tmp_path / "stars.fits")
+    stars, report = read(tmp_path / "stars.fits", default_error=0.05)
+    np.testing.assert_allclose(stars.errors[GAPS, I["mg_fe"]], 0.05)
+    assert "taken as 0.05 dex: mg_fe (2)" in report.text()

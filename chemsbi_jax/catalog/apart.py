@@ -29,7 +29,8 @@ def tell_apart(
     apart, reasons = by_numbers(column.name, column.labels[rows], rows, id_columns)
     again = repeated(apart)
     shared = np.isin(apart, np.unique(apart[again]))
-    groups = shared & is_cluster(apart)
+    groups = shared.copy()
+    groups[shared] = is_cluster(apart[shared])
     if not groups.any():
         return apart, reasons
     example = column.text[rows[np.argmax(groups)]]
@@ -60,7 +61,8 @@ def by_numbers(
         if other.name == column or len(shared) == 0:
             continue
         known = shared[other.has_star_number(rows[shared])]
-        numbers = np.unique(other.labels[rows[known]], return_inverse=True)[1]
+        of_star = other.star_numbers(rows)
+        numbers = np.unique(of_star[known], return_inverse=True)[1]
         pairs = np.unique(np.stack([inverse[known], numbers]), axis=1)
         n_numbers = np.bincount(pairs[0], minlength=len(unique))
         differ = n_numbers[inverse] > 1
@@ -68,7 +70,7 @@ def by_numbers(
             continue
         is_known = differ & np.isin(np.arange(len(rows)), known)
         own = np.where(differ, _own_labels(rows), labels)
-        labels = np.where(is_known, _joined(labels, other.labels[rows]), own)
+        labels = np.where(is_known, _joined(labels, of_star), own)
         reasons.append(f"another {other.name}")
     return labels, tuple(f"they have {reason}" for reason in reasons)
 

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Int
 
 from chemsbi_jax.catalog.cells import column_of
 from chemsbi_jax.catalog.ids import (
+    CATALOGUE,
     IDS,
     NO_DIGIT,
     NO_NUMBER,
@@ -33,7 +34,8 @@ OTHER_IDS = re.compile(
     r"(gaia|tmass|2mass|twomass|tic|hip|hipparcos|hd|kic|epic|tyc|tycho2?)(e?dr\d)?"
     r"(star|source|main|object)?(id|ids|name|no|num|number|designation)?"
     r"|(allwise|wise|sdss\d?|simbad|apogee|ucac\d?)(star|source|main|object)?"
-    r"(id|name|designation)|(gaia)?e?dr\d(source)?id|sourcename|starid|starname|(target|catalog|catalogue)id"
+    r"(id|name|designation)|(gaia)?e?dr\d(source)?id|sourcename|starid|starname|"
+    r"(target|catalog|catalogue)id"
 )
 """Other spellings of these, without what is no letter or digit."""
 
@@ -45,8 +47,8 @@ GROUPS = ("cluster", "field", "galaxy", "host", "region", "system", "stream", "d
 PLACES = ("cluster", "field", "galaxy", "region", "dwarf", "gc", "oc")
 """Those of `GROUPS` whose stars may all have the position of the group."""
 CLUSTERS = re.compile(
-    r"(?<![^\x01])((ngc|ic|m|messier|mel|melotte|be|berkeley|cr|coll|collinder|tr|trumpler|rup|"
-    r"ruprecht|king|stock|tombaugh|terzan|ter|pal|palomar|liller|djorg|djorgovski|"
+    r"(?<![^\x01])((ngc|ic|m|messier|mel|melotte|be|berkeley|cr|coll|collinder|tr|"
+    r"trumpler|rup|ruprecht|king|stock|tombaugh|terzan|ter|pal|palomar|liller|djorg|djorgovski|"
     r"tonantzintla|hp|eso|am|ascc|ubc|upk|blanco|haffner|czernik|pismis|teutsch|br|"
     r"dolidze|saurer|bh|gulliver|coin-?gaia|roslund|basel|bochum|alessi|platais|fsr|"
     r"kronberger|hogg|harvard|westerlund|whiting|koposov|segue|arp|rsgc|theia|field|"
@@ -69,6 +71,7 @@ COMPONENT = re.compile(
     r"(?<![^\x01])([a-f]{1,3}|[1-4]|p|s|pri(mary)?|sec(ondary)?)(?![^\x01])",
     re.IGNORECASE,
 )
+CATALOGUE_BEFORE = re.compile(rf"(?<![^\x01]){CATALOGUE}[ _-]?(?=\d)", re.IGNORECASE)
 LONG_ID = 16  # digits, of a Gaia id in a column of any name
 ENOUGH_DIGITS = 3  # of a number in a column of `CATALOGUES`
 
@@ -80,6 +83,13 @@ class IdColumn(NamedTuple):
     labels: np.ndarray  # (row,) one spelling per id; "row N" without an id
     is_known: Bool[np.ndarray, " row"]  # has an id
     text: np.ndarray  # (row,) as read
+
+    def star_numbers(self, rows: Int[np.ndarray, " some"]) -> np.ndarray:
+        """Ids of these rows without the name of a catalogue: TIC 42 and 42 are one."""
+        labels = self.labels[rows]
+        names = np.flatnonzero(~np.char.isdigit(labels))
+        labels[names] = without(CATALOGUE_BEFORE, labels[names])
+        return labels
 
     def has_star_number(
         self, rows: Int[np.ndarray, " some"]
@@ -140,7 +150,10 @@ def is_cluster(labels: np.ndarray) -> Bool[np.ndarray, " label"]:
     >>> is_cluster(np.array(["ngc188", "m67", "hd188"])).tolist()
     [True, True, False]
     """
-    return (without(CLUSTERS, labels) == "") & (labels != "")
+    found = np.zeros(len(labels), bool)
+    words = np.flatnonzero((labels != "") & ~np.char.isdigit(labels))
+    found[words] = without(CLUSTERS, labels[words]) == ""
+    return found
 
 
 def groups_of(

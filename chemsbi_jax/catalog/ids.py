@@ -134,7 +134,9 @@ def _is_mark(text: np.ndarray) -> Rows:
     be among names.
     """
     unique, inverse, each = np.unique(text, return_inverse=True, return_counts=True)
-    again = np.flatnonzero(each > 1)
+    may_be = np.isin(_last(unique), ("0", "9", "."))
+    may_be |= ~np.char.isalnum(unique.astype("U1"))  # -1
+    again = np.flatnonzero((each > 1) & may_be)
     plain = one_spelling(unique[again])
     is_number = (without(NO_NUMBER, plain) == "") & (plain != "")
     again, plain = again[is_number], plain[is_number]
@@ -149,6 +151,11 @@ def _is_mark(text: np.ndarray) -> Rows:
     is_minus, least = np.char.startswith(plain, "-"), np.where(is_short, 1, 2) * usual
     often = each[again] > np.where(is_minus, 1, least)
     return np.isin(inverse, again[often])
+
+
+def _last(text: np.ndarray) -> np.ndarray:
+    """The last character of each entry."""
+    return np.array([word[-1:] for word in text.tolist()])
 
 
 def _id_text(cells: Column) -> tuple[np.ndarray, Rows]:

@@ -40,6 +40,8 @@ def same_place(
     if labels is None:
         text = "Many rows have one position; positions were not used to find repeats."
         return alone, [text]
+    if not repeated(labels).any():
+        return labels, []
     groups = [group[rows] for group in groups_of(table, columns, id_columns)]
     labels, doubts = _by_other_ids(ra + 1j * dec, labels, rows, id_columns, groups)
     difference = why_apart(labels, numbers, rows)

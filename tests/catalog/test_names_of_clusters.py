@@ -159,3 +159,21 @@ def test_visits_in_a_system_are_one_star(tmp_path):
     ids = [f"S{i}" for i in range(N)]
     columns = {"id": ids, "system": of_clusters(list("ABCDEFGH")), "ra": ra, "dec": dec}
     assert read(tmp_path, columns).n_used == CLUSTERS
+
+
+def test_a_number_with_and_without_its_catalogue_is_one(tmp_path):
+    labels = of_clusters([f"K{i}" for i in range(CLUSTERS)])
+    numbers = of_clusters([f"{123456 + 7 * i}" for i in range(CLUSTERS)])
+    tic = [f"TIC {x}" if i % 2 else x for i, x in enumerate(numbers)]
+    report = read(tmp_path, {"name": labels, "tic": tic})
+    assert (report.n_used, report.warnings) == (CLUSTERS, ())
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["NGC 188-{}", "Mel 71 {}", "M67-{}", "Hya {}", "47 Tuc {}", "Sgr {}", "HR {}"],
+)
+def test_names_of_stars_that_begin_as_clusters_are_ids(tmp_path, pattern):
+    labels = of_clusters([pattern.format(111 + i) for i in range(CLUSTERS)])
+    report = read(tmp_path, {"name": labels})
+    assert (report.n_used, report.warnings) == (CLUSTERS, ())

@@ -8,10 +8,10 @@ from jaxtyping import Float
 
 from chemsbi_jax.catalog.cells import column_of
 from chemsbi_jax.catalog.column_names import Choice
-from chemsbi_jax.catalog.columns import AUTO, StarTable, plain_numbers
+from chemsbi_jax.catalog.columns import AUTO, StarTable, unit_of
 from chemsbi_jax.catalog.conversions import convert
-from chemsbi_jax.catalog.marks import is_mark
-from chemsbi_jax.catalog.pairs import pair_error
+from chemsbi_jax.catalog.meaning import meaning_of
+from chemsbi_jax.catalog.pairs import pair_error, raw_numbers
 from chemsbi_jax.errors import CatalogError
 
 Numbers = Float[np.ndarray, " star"]
@@ -42,6 +42,8 @@ def _merge(
         both = f"{mark}{name}", f"{mark.lower()}{name}"
         if not _has_numbers(table, both) or _is_taken(table, mark, name):
             continue
+        if len({unit_of(table, x) for x in both}) > 1:  # refused as alike but for case
+            continue
         upper, lower = (_numbers(table, x) for x in both)
         unit = column_of(table, both[0]).unit
         table.replace_column(both[1], Column(to_error(upper, lower), unit=unit))
@@ -70,8 +72,9 @@ def _has_numbers(table: Table, names: Iterable[str]) -> bool:
 def _numbers(table: Table, name: str) -> Numbers:
     """Numbers of a column as they stand, NaN where they mean "missing"."""
     ids = np.arange(len(table)).astype(str)
-    values = plain_numbers(StarTable("", table, {"": name}, ids), "")
-    return np.where(is_mark(values, is_time=False), np.nan, values)
+    meaning = meaning_of(name)
+    quantity = meaning.quantity if meaning else ""
+    return raw_numbers(StarTable("", table, {}, ids), name, quantity)
 
 
 def derive(

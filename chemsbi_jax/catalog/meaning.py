@@ -19,9 +19,11 @@ _ERRORS = ("e", "err", "error", "errors", "sigma", "sig", "unc", "uncert",
            "uncertainty", "std", "sd", "var", "variance", "ivar", "invvar", "percent",
            "pct", "perc", "percentage", "stderr", "rms")  # fmt: skip
 _LOWER = ("lower", "low", "lo", "minus", "neg", "p16", "q16", "16", "em", "16th",
-          "lerr", "errl", "loerr", "errlo", "errlow")  # fmt: skip
+          "lerr", "errl", "loerr", "errlo", "errlow", "lowerr", "lowererr", "errlower",
+          "errm", "errminus", "down")  # fmt: skip
 _UPPER = ("upper", "up", "hi", "high", "plus", "pos", "p84", "q84", "84", "ep", "84th",
-          "uerr", "erru", "hierr", "errhi", "uperr", "errup")  # fmt: skip
+          "uerr", "erru", "hierr", "errhi", "uperr", "errup", "uppererr", "errupper",
+          "errp", "errplus")  # fmt: skip
 _LIMIT = ("limit", "lim", "ul", "uplim", "upperlimit", "upperlim", "islim", "ulim")
 _FLAG = ("flag", "flags", "flg", "qual", "quality", "warn", "warning", "warnings",
          "bad", "good", "mask", "bitmask", "qflag", "ok", "qc", "reliable",

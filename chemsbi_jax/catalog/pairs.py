@@ -148,14 +148,19 @@ def half_width(
         "_err_up for errors."
     )
     if key.startswith("e_"):
-        as_bounds = flag(f"{key}=0.5*({pair[1]}-{pair[0]})")
-        as_errors = flag(f"{key}=0.5*({pair[0]}+{pair[1]})")
-        remedy = f"If they are bounds: {as_bounds}; if positive errors: {as_errors}."
+        remedy = flags_of_pair(key, pair)
     raise CatalogError(
         f"{file}: the numbers in {pair[0]!r} and {pair[1]!r} fit neither bounds of "
         f"{value!r} nor its lower and upper errors: in {_outside(low, middle, high)} "
         f"the value is not between them. {remedy}"
     )
+
+
+def flags_of_pair(key: str, pair: tuple[str, str]) -> str:
+    """The flags that read two columns as bounds or as errors, in a sentence."""
+    as_bounds = flag(f"{key}=0.5*({pair[1]}-{pair[0]})")
+    as_errors = flag(f"{key}=0.5*({pair[0]}+{pair[1]})")
+    return f"If they are bounds: {as_bounds}; if positive errors: {as_errors}."
 
 
 def _outside(low: Numbers, middle: Numbers, high: Numbers) -> str:

@@ -1,5 +1,6 @@
 """When the stars were born, from birth times or ages."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from chemsbi_jax.catalog.columns import (
 from chemsbi_jax.catalog.error_words import refuse_by_name
 from chemsbi_jax.catalog.meaning import ERROR, LOWER, UPPER, meaning_of
 from chemsbi_jax.catalog.nulls import is_repeated
+from chemsbi_jax.catalog.pairs import flags_of_pair
 from chemsbi_jax.catalog.time_checks import beyond_range, check_times
 from chemsbi_jax.catalog.time_names import unit_in_name
 from chemsbi_jax.catalog.user_columns import flag
@@ -25,7 +27,7 @@ from chemsbi_jax.constants import T_END
 from chemsbi_jax.errors import counted, raise_for_rows
 
 MAX_SIGMA = 5.0  # of a time from the range in which a star can be born
-_RANGE = ("min", "max", "minimum", "maximum")  # of a time
+_LEAST, _MOST = ("min", "minimum"), ("max", "maximum")  # words of a range
 MOST_APART = 0.5  # Gyr, of the sum of age and birth time from the present
 Numbers = Float[np.ndarray, " star"]
 
@@ -179,14 +181,6 @@ def _warn_unused(
     unused = int((np.isfinite(times) & ~np.isfinite(sigma)).sum())
     if not unused:
         return ()
-    like = [
-        column
-        for column in source.table.colnames
-        if (meaning := meaning_of(column))
-        and meaning.quantity == name
-        and (meaning.role in (ERROR, LOWER, UPPER) or meaning.qualifier in _RANGE)
-        and column != source.columns.get(f"e_{name}")
-    ]
     column = source.columns[name]
     have, are = ("has", "is") if unused == 1 else ("have", "are")
     of = f"{counted(unused, 'value')} of {column}"
@@ -195,5 +189,19 @@ def _warn_unused(
         row = int(np.argmax(np.isfinite(times) & ~np.isfinite(sigma)))
         where = f"row {row + 1} (id {str(source.ids[row])!r}) is the first"
         return (f"{text}fill {source.columns[f'e_{name}']} there ({where}).",)
-    hint = f" ({', '.join(like)} looks like it)" if like else ""
-    return (f"{text}name the column of the errors{hint} with --columns e_{name}=...",)
+    return (text + _how_to_name_errors(source.table.colnames, name),)
+
+
+def _how_to_name_errors(columns: Sequence[str], name: str) -> str:
+    """What to do about a time without errors, with the columns that look like these."""
+    meanings = {column: meaning_of(column) for column in columns}
+    known = {c: m for c, m in meanings.items() if m and m.quantity == name}
+    low = [c for c, m in known.items() if m.role == LOWER or m.qualifier in _LEAST]
+    high = [c for c, m in known.items() if m.role == UPPER or m.qualifier in _MOST]
+    if len(low) == len(high) == 1:
+        remedy = flags_of_pair(f"e_{name}", (low[0], high[0]))
+        return f"{low[0]} and {high[0]} look like them. {remedy}"
+    like = [*(c for c, m in known.items() if m.role == ERROR), *low, *high]
+    hint = f" ({like[0]} looks like it)" if len(like) == 1 else ""
+    hint = f" ({', '.join(like)} look like it)" if len(like) > 1 else hint
+    return f"name the column of the errors{hint} with --columns e_{name}=..."

@@ -97,7 +97,7 @@ def test_errors_of_ages_by_two_letters_and_ranges(tmp_path):
     np.testing.assert_allclose(stars.e_birth_time, table["age_lerr"], atol=1e-6)
     table = renamed(table, age_lerr="age_min", age_uerr="age_max")
     warnings = read(write(tmp_path, table, "b.csv")).report.warnings
-    assert any("age_min, age_max" in text for text in warnings)
+    assert any("age_min and age_max look like them" in text for text in warnings)
 
 
 def test_a_row_of_sums_is_no_star(tmp_path):

@@ -172,3 +172,53 @@ def test_cosmic_time_is_in_gyr_with_inner_brackets(tmp_path, text):
     stars, _ = read(write(tmp_path, table), columns=columns, age_unit="Myr")
     assert stars.birth_time[0] == pytest.approx(12.45, abs=0.05)
     assert stars.e_birth_time == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [("lowerr", "uperr"), ("lowererr", "uppererr"), ("errm", "errp"),
+     ("err_down", "err_up")],
+)  # fmt: skip
+@pytest.mark.parametrize("value", ["fe_h", "age"])
+def test_more_names_of_lower_and_upper_errors(tmp_path, value, low, high):
+    table, size = with_pair(value, f"{value}_{low}", f"{value}_{high}", 0.0)
+    table[f"{value}_{low}"], table[f"{value}_{high}"] = size, 1.2 * size
+    errors, _ = errors_of(write(tmp_path, table), value)
+    np.testing.assert_allclose(errors, 1.1 * size, atol=1e-9)
+
+
+@pytest.mark.parametrize("ends", [("min", "max"), ("ci_lo", "ci_hi")])
+def test_the_remedy_for_other_bounds_of_ages_can_be_typed(tmp_path, ends):
+    low, high = (f"age_{end}" for end in ends)
+    table, size = with_pair("age", low, high, 0.0)
+    path = write(tmp_path, table)
+    errors, text = errors_of(path, "age")
+    flags = f"e_age=0.5*({high}-{low})"
+    assert np.isnan(errors).all()
+    assert f'If they are bounds: --columns "{flags}"' in text
+    np.testing.assert_allclose(errors_of(path, "age", columns=flags)[0], size)
+
+
+def of_vizier(unit_of_lower, lower):
+    """A table of VizieR with ages in Myr, and E_Age and e_Age."""
+    table = star_table("age")
+    table.rename_column("age", "Age")
+    table["Age"] *= 1000.0
+    upper = np.where(np.arange(N) % 4 == 0, 99.0, 500.0)
+    table["E_Age"], table["e_Age"] = upper, lower * upper
+    units = {"Age": "Myr", "E_Age": "Myr", "e_Age": unit_of_lower}
+    for name, unit in units.items():
+        table[name].unit = unit
+    return table, upper
+
+
+def test_vizier_errors_of_99_myr_are_errors(tmp_path):
+    table, upper = of_vizier("Myr", 1.0)
+    table.write(tmp_path / "stars.ecsv")
+    errors, _ = errors_of(tmp_path / "stars.ecsv", "age")
+    np.testing.assert_allclose(errors, upper / 1000.0)
+
+
+def test_vizier_errors_in_two_units_are_not_added(tmp_path):
+    of_vizier("Gyr", 0.001)[0].write(tmp_path / "stars.ecsv")
+    assert "'E_Age' and 'e_Age' differ only in case" in refusal(tmp_path / "stars.ecsv")

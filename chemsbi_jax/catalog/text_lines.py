@@ -76,8 +76,8 @@ def decimal_points(lines: list[str], delimiter: str) -> tuple[list[str], list[st
     """Lines with decimal points in place of commas, and a note.
 
     Between commas, only quoted cells can have decimal commas. Where some numbers have
-    points, a cell such as 4,500 may be 4500 and stays as it is: it is refused if its
-    column is read.
+    points, a cell such as 4,500 may be 4500 and stays as it is, unless its column has
+    decimal commas that are no thousands (0,5): it is refused if its column is read.
     """
     form = _QUOTED if delimiter == "," else _DECIMAL
     if delimiter == " " or not any(map(form.search, lines)):
@@ -86,8 +86,15 @@ def decimal_points(lines: list[str], delimiter: str) -> tuple[list[str], list[st
     if delimiter == "," and has_points:
         return lines, []
 
+    def place_of(cell: re.Match[str]) -> int:
+        return cell.string.count(delimiter, 0, cell.start())
+
+    found = (cell for line in lines if has_points for cell in form.finditer(line))
+    decimal = {place_of(cell) for cell in found if not _THOUSANDS.fullmatch(cell[0])}
+
     def to_point(cell: re.Match[str]) -> str:
-        if has_points and _THOUSANDS.fullmatch(cell[0]):
+        may_be_large = has_points and _THOUSANDS.fullmatch(cell[0])
+        if may_be_large and place_of(cell) not in decimal:
             return cell[0]
         return f"{cell[1]}.{cell[2]}"
 

@@ -15,7 +15,7 @@ from chemsbi_jax.catalog.cell_words import is_missing
 from chemsbi_jax.catalog.hash_rows import is_number, split, without_comments
 from chemsbi_jax.catalog.meaning import is_abundance
 from chemsbi_jax.catalog.text_lines import decimal_points, find_delimiter, lines_of
-from chemsbi_jax.errors import CatalogError
+from chemsbi_jax.errors import CatalogError, counted
 
 NOTES = "layout_notes"
 """Key of a table's meta: how its layout was understood, a list of sentences."""
@@ -138,7 +138,8 @@ def _without_prelude(lines: list[str]) -> tuple[list[str], list[str]]:
         is_title = all(_n_filled(split(x, mark)) != filled for x in before)
         if not before or line.lstrip().startswith("#") or not is_title:
             break
-        removed = f"{len(before)} lines before the column names were left out"
+        n, was = counted(len(before), "line"), "was" if len(before) == 1 else "were"
+        removed = f"{n} before the column names {was} left out"
         return lines[i:], [f"{removed} ({before[0].strip()[:40]!r})."]
     return lines, []
 

@@ -171,3 +171,16 @@ def test_lines_of_a_text_and_their_delimiter():
     assert lines_of('a,"b\r\nc"\r\nd,e\rf,g') == ['a,"b c"', "d,e", "f,g"]
     assert find_delimiter(["a\tb\tRef., year", "1\t2\t3", "1\t2\t4"]) == "\t"
     assert find_delimiter(["a b", "1 2"]) == " "
+
+
+def test_a_number_with_a_point_does_not_stop_decimal_commas(tmp_path):
+    table = star_table()
+    table["fe_h"] = [-1.351, *np.asarray(table["fe_h"])[1:]]
+    header, *rows = lines(table, ";", ",")
+    text = joined(f"{header};version", *(f"{row};1.2" for row in rows))
+    assert_same(read(write(tmp_path, text))[0], table)
+
+
+def test_one_line_before_the_names_is_one_line(tmp_path):
+    report = read(write(tmp_path, joined("Stars of Smith", HEADER, *ROWS)))[1]
+    assert "1 line before the column names was left out" in report.text()

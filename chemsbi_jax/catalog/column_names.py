@@ -1,7 +1,7 @@
 """Which column of a table holds what: our names, other spellings, surveys, the user."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from chemsbi_jax.catalog.error_columns import Source, find_errors, unread_errors
@@ -83,8 +83,7 @@ def choose_columns(
     used = {k: c for k, c in chosen.items() if k in KEYS}
     errors = find_errors(file, names, used, user, is_strict=survey == "none")
     chosen |= errors.columns
-    for key in errors.of_conversions:
-        chosen.pop(f"e_{key}", None)
+    _drop_errors(errors.of_conversions, chosen, found)
     rules, used = preset.name if preset else survey, used | errors.columns
     own = own_columns(preset, names)
     rest = find_similar(file, names, used, user, rules, without, abundances, own)
@@ -221,6 +220,13 @@ def _n_values(survey: Survey, names: Mapping[str, str]) -> int:
     """How many columns of abundances a table has in a survey's spelling."""
     own = ABUNDANCES if survey.over == "fe" else ("fe_h", *OVER_H.values())
     return sum(name in names for name in own)
+
+
+def _drop_errors(keys: Iterable[str], *columns: dict[str, str]) -> None:
+    """Remove columns of errors, in place, where errors are propagated instead."""
+    for key in keys:
+        for each in columns:
+            each.pop(f"e_{key}", None)
 
 
 def _of_survey(

@@ -111,3 +111,13 @@ def test_columns_of_the_user_have_the_checks_of_any_table(tmp_path):
     message = refusal(path, columns="mg_fe=MG_MINE,e_mg_fe=E_MINE")
     assert "row 4" in message
     assert "'MG_MINE': 30.003 is too large" in message
+
+
+def test_errors_that_are_propagated_are_not_said_to_be_those_of_the_survey(tmp_path):
+    table = apogee(my_mg=np.full(N, 0.1), e_my_mg=np.full(N, 0.07))
+    columns = "mg_fe=my_mg+0.05"
+    read_table = read(save(table, tmp_path), columns=columns)
+    text = read_table.report.text()
+    assert "e_mg_fe was propagated from e_my_mg" in text
+    assert "MG_FE_ERR" not in text
+    assert read_table.stars.errors[:, I["mg_fe"]] == pytest.approx(0.07)

@@ -10,7 +10,7 @@ _SUN = re.compile(  # what VizieR writes: [Sun], log(Sun), [-], ---
     r"(dex|log|lg|log10)?[\[(]?(sun|solar|solsun|h|fe|1|-{1,3})?[\])]?"
 )
 _LOG_TIME = re.compile(r"((dex|log|lg|log10)\(|\[)(yr|myr|gyr|a|year|years)[\])]")
-PERCENT = ("%", "0.01", "percent", "pct")  # 0.01: astropy, of a FITS file
+PERCENT_UNITS = ("%", "0.01", "percent", "pct")  # 0.01: astropy, of a FITS file
 AUTO = "auto"
 """Default unit of times: Gyr; that of 10**column is inferred from the median."""
 TIMES = {
@@ -55,7 +55,7 @@ def factor_of(
             f"{file}, column {column!r}: the unit {unit!r} means log10 of "
             f'a time; convert it with --columns "age=10**{column}".'
         )
-    if factor is None and short in PERCENT:
+    if factor is None and short in PERCENT_UNITS:
         raise CatalogError(
             f"{file}, column {column!r}: the unit is percent; "
             f"{_from_percent(column, *of)}."

@@ -25,10 +25,11 @@ _UPPER = ("upper", "up", "hi", "high", "plus", "pos", "p84", "q84", "84", "ep", 
           "uerr", "erru", "hierr", "errhi", "uperr", "errup", "uppererr", "errupper",
           "errp", "errplus")  # fmt: skip
 _LIMIT = ("limit", "lim", "ul", "uplim", "upperlimit", "upperlim", "islim", "ulim")
+_DETECTED = ("det", "detected", "detection", "detections")
 _FLAG = ("flag", "flags", "flg", "qual", "quality", "warn", "warning", "warnings",
          "bad", "good", "mask", "bitmask", "qflag", "ok", "qc", "reliable",
-         "reliability", "rejected", "reject", "outlier", "det", "detected", "detection",
-         "detections", "censored", "censor", "nondetection")  # fmt: skip
+         "reliability", "rejected", "reject", "outlier", "censored", "censor",
+         "nondetection", *_DETECTED)  # fmt: skip
 _KINDS = ("type", "kind", "code", "class")  # of a value: a limit or not
 _JUDGEMENTS = ("use", "used", "usable", "selected", "member", "membership", "binary",
                "sb1", "sb2", "blend", "blended")  # fmt: skip
@@ -140,6 +141,8 @@ def is_flag(column: str) -> bool:
     lower = column.strip().lower()
     words = _words(lower)
     known = {*_FLAG, *_LIMIT, *_JUDGEMENTS, "snr", "sn", "ruwe"}
+    if len(words) > 1 and "is" not in words:  # n_detections, det_id
+        known -= {*_DETECTED}
     attached = re.search(r"(flags?|flg)(_|$)|^(flags?|q|l)_|^snr", lower)
     return bool(known & set(words)) or bool(attached)
 

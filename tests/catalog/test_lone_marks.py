@@ -135,3 +135,15 @@ def test_poor_stars_are_not_doubted(tmp_path):
     table["e_mg_h"] = 0.05
     table.remove_columns(["mg_fe", "e_mg_fe"])
     assert not read(write(tmp_path, table))[1].warnings
+
+
+@pytest.mark.parametrize(
+    ("name", "is_known"),
+    [("n_detections", False), ("det_id", False), ("detected", True),
+     ("is_detected", True), ("mg_fe_det", True)],
+)  # fmt: skip
+def test_numbers_of_detections_are_no_flags(tmp_path, name, is_known):
+    table = star_table()
+    table[name] = np.arange(N) % 2
+    flags = read(write(tmp_path, table))[1].flags_not_followed
+    assert any(flag.startswith(name) for flag in flags) == is_known

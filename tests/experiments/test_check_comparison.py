@@ -142,6 +142,7 @@ def linear():
     return YieldModel("linear", linear_galaxy.networks(), cs.ABUNDANCES, "", {})
 
 
+@pytest.mark.thorough
 def test_the_exact_method_without_its_network_agrees(linear, key):
     row = against_flow(key, linear, linear_galaxy.make_stars(20), 2)
     assert np.abs(row["shift"]).max() < 0.1

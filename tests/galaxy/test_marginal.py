@@ -186,6 +186,7 @@ def test_distance_of_the_mode_is_in_widths_of_the_interval(correlation):
     assert distance_of_mode(draws, mode) == pytest.approx(expected, rel=0.03)
 
 
+@pytest.mark.thorough
 def test_chains_that_do_not_converge_leave_the_network(model, wide, key):
     layout = make_layout(CONSTANT, SHARED_FACTORS)
     rows, _ = rows_of(wide)
@@ -198,6 +199,7 @@ def test_chains_that_do_not_converge_leave_the_network(model, wide, key):
     assert draws is of_network
 
 
+@pytest.mark.thorough
 def test_chains_that_do_not_converge_go_on(model, wide, key, monkeypatch):
     layout = make_layout(CONSTANT, SHARED_FACTORS)
     rows, _ = rows_of(wide)

@@ -82,6 +82,7 @@ def test_one_free_scale_frees_the_population():
     assert not mock.is_population_held(layout)
 
 
+@pytest.mark.thorough
 def test_two_narrow_populations_make_stars_of_two_times_only():
     prior = cs.paper_prior()
     model = Model(forward_with_slopes(load_yield_emulator()), prior)

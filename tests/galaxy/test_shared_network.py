@@ -147,6 +147,7 @@ def test_the_predictive_check_reads_the_mean_readings(galaxies, shipped):
     np.testing.assert_allclose(summary[posterior.MEANS], expected, atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_a_small_p_is_that_of_many_mock_galaxies(galaxies, shipped, model, layout):
     _, stars, _ = jax.tree.map(lambda x: np.asarray(x[0]), galaxies)
     ratio, far = np.ones(len(layout.scale), np.float32), stars.values + 0.5 * stars.seen

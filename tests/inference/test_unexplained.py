@@ -27,6 +27,7 @@ def test_many_unexplained_stars_end_the_checks_early(networks, stars):
     assert "No parameters explain 33% of the stars" in result.verdict.reason
 
 
+@pytest.mark.thorough
 def test_robust_stays_out_where_it_is_not_wanted(networks, stars):
     """As where there is an interval with shared errors: its limit is 0 then."""
     values = stars.values.copy()

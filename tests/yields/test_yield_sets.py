@@ -107,6 +107,7 @@ def test_solar_composition_is_zero_for_all_elements():
     assert float(nine) == pytest.approx(0.0134, abs=0.0008)  # Asplund+ 2009
 
 
+@pytest.mark.thorough
 def test_stacked_sets_give_what_each_gives(full):
     """Filled with empty bins and copied metallicities: nothing changes."""
     other = cs.load_yields("lc18r_v0+k10+wdd2")

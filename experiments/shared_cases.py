@@ -33,6 +33,8 @@ from chemsbi_jax.galaxy.hierarchical import BLOCKS, SharedErrors
 from chemsbi_jax.storage.files import whole_file
 
 LEVELS = (0.68, 0.95)
+N_STARS, ERROR = 100, 0.05  # stars of a galaxy; dex, of their abundances
+N_DRAWS = 499  # of each posterior
 
 
 class Case(NamedTuple):
@@ -67,12 +69,6 @@ class Config:
     """Folder for the tables."""
     n_galaxies: int = 800
     """Galaxies of each case."""
-    n_stars: int = 100
-    """Stars of a galaxy."""
-    error: float = 0.05
-    """Error of the abundances [dex]."""
-    n_draws: int = 499
-    """Draws of each posterior."""
     seed: int = 0
     """Random seed."""
     quiet: bool = False
@@ -81,11 +77,12 @@ class Config:
 
 def main(config: Config) -> dict:
     """Coverage of all cases; returns the content of the JSON file."""
-    check_flags(config, n_galaxies=10, n_stars=2, n_draws=50)
+    check_flags(config, n_galaxies=10)
     keys = jax.random.split(jax.random.key(config.seed), len(CASES))
     bar = tqdm(zip(CASES.items(), keys, strict=True), "cases", len(CASES),
                disable=config.quiet)  # fmt: skip
-    rows = {name: coverage(key, case, config) for (name, case), key in bar}
+    n = config.n_galaxies
+    rows = {name: coverage(key, case, n) for (name, case), key in bar}
     flags = vars(config) | {"out": str(config.out)}
     content = {"flags": flags, "cases": rows}
     results.write_summary(config.out / "shared_cases.json", content)
@@ -97,16 +94,16 @@ def main(config: Config) -> dict:
     return content
 
 
-def coverage(key, case: Case, config: Config) -> dict:
+def coverage(key, case: Case, n_galaxies: int) -> dict:
     """Shares of galaxies inside joint regions, and rms pulls of both parameters."""
     key_gaps, key_galaxies, key_infer = jax.random.split(key, 3)
-    stars = empty_stars(config.n_stars, config.error, case.abundances)
+    stars = empty_stars(N_STARS, ERROR, case.abundances)
     there = jax.random.uniform(key_gaps, stars.observed.shape) >= case.gaps
     like = like_stars(stars._replace(observed=stars.observed & np.asarray(there)))
-    settings, n = SharedErrors(hold=case.hold), config.n_galaxies
+    settings = SharedErrors(hold=case.hold)
     how = {"any_form": True, "settings": settings}
-    galaxies = draw_galaxies(key_galaxies, n, like, **how)
-    draws = draw_posteriors(key_infer, galaxies, config.n_draws, settings)
+    galaxies = draw_galaxies(key_galaxies, n_galaxies, like, **how)
+    draws = draw_posteriors(key_infer, galaxies, N_DRAWS, settings)
     draws, truth = draws[..., :N_GLOBAL], galaxies.truth[:, :N_GLOBAL]
     away = truth - draws.mean(axis=1)
     precision = np.linalg.inv([np.cov(x.T) for x in draws])

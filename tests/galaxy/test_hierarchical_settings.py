@@ -102,7 +102,7 @@ def test_no_interval_without_convergence():
         (("fe_h", "mg_fe", "si_fe"), (), {"few_abundances": 3}),
         (("fe_h", "o_fe"), (), {}),
         (("fe_h", "mg_fe", "si_fe", "c_fe"), (), {}),
-        (ABUNDANCES, ("yields",), {"held_blocks": ["yields", "outliers"]}),
+        (ABUNDANCES, ("yields",), {"held_blocks": ["yields"]}),
         (ABUNDANCES, ("zero_points", "population"), {}),
     ],
 )

@@ -121,4 +121,4 @@ def test_the_budget_does_not_depend_on_the_random_numbers():
     assert list(first) == [*h.BLOCKS, "all"]
     assert 0.3 < first["yields"]["alpha_imf"] < first["all"]["alpha_imf"]
     for block, shares in first.items():
-        assert shares == pytest.approx(second[block], abs=0.03)
+        assert shares == pytest.approx(second[block], abs=0.03)  # noise: 0.005

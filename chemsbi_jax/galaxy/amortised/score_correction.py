@@ -76,15 +76,9 @@ def mean_score(
 
 def table_score(
     key: Key[Array, ""],
-    npe: Npe,
-    forward: Forward,
-    inputs: Float[AnyArray, "star input"],
-    is_star: Bool[AnyArray, " star"],
-    place: Moments,
+    one: Callable[[Key[Array, ""]], Array],
     n_stars: int,
     log2_stars: int = LOG2_STARS,
-    *,
-    share: Float[AnyArray, "star element"] | None = None,
 ) -> Float[np.ndarray, " 2"]:
     """Average of as many `mean_score` as a table of `n_stars` stars needs.
 
@@ -94,22 +88,14 @@ def table_score(
 
     Args:
         key: random key of the simulated stars.
-        npe: the network.
-        forward: theta (..., 6) -> abundances [dex].
-        inputs: stars of the table, or a random subset of them.
-        is_star: which rows are stars.
-        place: a first estimate with its width, in latents.
+        one: `mean_score` of a key, with 2^`log2_stars` simulated stars.
         n_stars: stars of the whole table.
         log2_stars: base-2 logarithm of the number of simulated stars of a call.
-        share: `iron_share` of the stars; None: their errors are independent.
     """
     n_calls = max(1, -(-STARS_A_STAR * n_stars // 2**log2_stars))
-    table = inputs, is_star, place, log2_stars
-    scores = [
-        np.asarray(mean_score(k, npe, forward, *table, share=share), float)
-        for k in jax.random.split(key, n_calls)
-    ]
-    return np.mean(scores, axis=0)
+    # one call at a time: those that wait would hold their random numbers in memory
+    each = [np.asarray(one(k), float) for k in jax.random.split(key, n_calls)]
+    return np.mean(each, axis=0)
 
 
 @quick_jit

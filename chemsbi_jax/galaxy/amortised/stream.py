@@ -35,7 +35,11 @@ from chemsbi_jax.galaxy.amortised.resume import (
     save_state,
     sum_blocks,
 )
-from chemsbi_jax.galaxy.amortised.score_correction import LOG2_MANY, table_score
+from chemsbi_jax.galaxy.amortised.score_correction import (
+    LOG2_MANY,
+    mean_score,
+    table_score,
+)
 from chemsbi_jax.galaxy.amortised.uninformative import find_uninformative
 from chemsbi_jax.galaxy.border import in_float32
 from chemsbi_jax.galaxy.grid import (
@@ -209,8 +213,13 @@ def _first_grid(
     table, score = (inputs, is_star), None
     guess = grid_posterior(blocks.npe, *table, gaussian)
     if forward is not None:
-        task = key_model, blocks.npe, forward, *table, guess, blocks.n_stars, LOG2_MANY
-        score = of_all_processes(table_score(*task, share=share))[0]
+        how = *table, guess, LOG2_MANY
+
+        def one(key: Key[Array, ""]) -> Array:
+            return mean_score(key, blocks.npe, forward, *how, share=share)
+
+        score = table_score(key_model, one, blocks.n_stars, LOG2_MANY)
+        score = of_all_processes(score)[0]
     factor = np.linalg.cholesky(np.asarray(guess.covariance, float))
     return np.asarray(guess.mean, float), GUESS_WIDTH * factor, score
 

@@ -14,7 +14,7 @@ from chemsbi_jax.galaxy.amortised.gaussian import (
     multiply_stars,
 )
 from chemsbi_jax.galaxy.amortised.padding import padded_share
-from chemsbi_jax.galaxy.amortised.score_correction import table_score
+from chemsbi_jax.galaxy.amortised.score_correction import mean_score, table_score
 from chemsbi_jax.galaxy.amortised.uninformative import pad_informative
 from chemsbi_jax.galaxy.grid import draw_from_grid
 from chemsbi_jax.galaxy.result import grid_checks, mean_error, to_posterior
@@ -135,5 +135,9 @@ def score_of(
     place: GaussianProduct,
 ) -> Float[np.ndarray, " 2"]:
     """`table_score` of a table's stars at a first estimate."""
-    rows, n_stars = (table.inputs, table.is_star), int(table.is_star.sum())
-    return table_score(key, npe, forward, *rows, place, n_stars, share=table.share)
+    of_table = npe, forward, table.inputs, table.is_star, place
+
+    def one(key: Key[Array, ""]) -> Array:
+        return mean_score(key, *of_table, share=table.share)
+
+    return table_score(key, one, int(table.is_star.sum()))

@@ -31,7 +31,8 @@ def outside_training(stars: Star, layout: Layout) -> dict:
     if given.sum() <= FEW_ABUNDANCES and not given[OXYGEN]:
         found["few_abundances"] = int(given.sum())
     scale, at = np.asarray(layout.scale), layout.slices()
-    held = [block for block in BLOCKS if not scale[at[block]].any()]
+    # the outliers always are
+    held = [b for b in BLOCKS if not scale[at[b]].any() and b != "outliers"]
     if "yields" in held:
         found["held_blocks"] = held
     return found

@@ -8,8 +8,8 @@ import pytest
 
 import chemsbi_jax as cs
 from chemsbi_jax.galaxy import infer as galaxy_module
+from chemsbi_jax.galaxy.amortised import first_grid, stream
 from chemsbi_jax.galaxy.amortised import resume as progress
-from chemsbi_jax.galaxy.amortised import stream
 from chemsbi_jax.galaxy.amortised.stream import stream_galaxy
 from helpers.exact_galaxy import exact_posterior, exact_stars
 
@@ -54,7 +54,7 @@ def test_first_grid_from_a_part_of_a_sorted_table(exact_npe, monkeypatch):
     stars = exact_stars((-2.1, -2.6), 4000)
     order = np.argsort(stars.values[:, 0])
     stars = stars.take(order)
-    monkeypatch.setattr(stream, "GUESS_STARS", 32)
+    monkeypatch.setattr(first_grid, "GUESS_STARS", 32)
     found = stream_galaxy(KEY, exact_npe, stars)
     mean, covariance = exact_posterior(stars)
     sd = np.sqrt(np.diag(covariance))

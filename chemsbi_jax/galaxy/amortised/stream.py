@@ -17,11 +17,15 @@ from tqdm import tqdm
 
 from chemsbi_jax.compute.devices import of_all_processes
 from chemsbi_jax.constants import N_GLOBAL
-from chemsbi_jax.galaxy.amortised.flow import FARTHEST, grid_posterior, outside
+from chemsbi_jax.galaxy.amortised.first_grid import (
+    GUESS_STARS,
+    GUESS_WIDTH,
+    first_grid,
+)
+from chemsbi_jax.galaxy.amortised.flow import FARTHEST, outside
 from chemsbi_jax.galaxy.amortised.gaussian import (
     N_STAR_DRAWS,
     StreamedGaussian,
-    gaussian_product,
     star_gains,
     star_moments,
 )
@@ -35,11 +39,6 @@ from chemsbi_jax.galaxy.amortised.resume import (
     save_state,
     sum_blocks,
 )
-from chemsbi_jax.galaxy.amortised.score_correction import (
-    LOG2_MANY,
-    mean_score,
-    table_score,
-)
 from chemsbi_jax.galaxy.amortised.uninformative import find_uninformative
 from chemsbi_jax.galaxy.border import in_float32
 from chemsbi_jax.galaxy.grid import (
@@ -51,15 +50,12 @@ from chemsbi_jax.galaxy.grid import (
     draw_from_grid,
 )
 from chemsbi_jax.galaxy.result import grid_checks, mean_error, to_posterior
-from chemsbi_jax.galaxy.rows import random_rows
 from chemsbi_jax.galaxy.star_checks import check_stars
 from chemsbi_jax.npe.model import Npe, features
 from chemsbi_jax.storage.files import package_version
 from chemsbi_jax.types import Forward, GalaxyChecks, GalaxyPosterior, Stars
 
 BLOCK_STARS = 8192  # stars between two steps of the progress bar
-GUESS_STARS = 8192  # drawn from the table to place the first grid
-GUESS_WIDTH = 2.0  # the first grid is this many times wider than their posterior
 TOO_WIDE, TOO_NARROW = 0.8, 1.2  # standard deviations in units of the grid's
 OFF_CENTRE = 0.5  # grid units
 MAX_PASSES = 10
@@ -182,7 +178,7 @@ def _stream_flow(
     quiet: bool,
 ) -> GalaxyPosterior:
     key_guess, key_draws = jax.random.split(key)
-    origin, factor, score = _first_grid(key_guess, blocks, forward)
+    origin, factor, score = first_grid(key_guess, blocks, forward)
     state = load(lambda: State(0, 0, origin, factor, np.zeros(N_GRID**2)))
     while True:
         first, second = _columns(state)
@@ -199,29 +195,6 @@ def _stream_flow(
     checks = grid_checks(grid, n_draws) | {"passes": state.stage + 1}
     checks |= mean_error(grid, score, blocks.n_stars)
     return to_posterior("flow", blocks.npe, latent, grid, checks)
-
-
-def _first_grid(
-    key: Key[Array, ""], blocks: Blocks, forward: Forward | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Origin, factor and mean score, from the flow's answer for some of the stars."""
-    key_rows, key_stars, key_model = jax.random.split(key, 3)
-    # a table may be sorted, so not its first rows
-    rows = random_rows(key_rows, blocks.n_stars, GUESS_STARS)
-    inputs, is_star, share = blocks.some(rows)
-    gaussian = gaussian_product(key_stars, blocks.npe, inputs, is_star)
-    table, score = (inputs, is_star), None
-    guess = grid_posterior(blocks.npe, *table, gaussian)
-    if forward is not None:
-        how = *table, guess, LOG2_MANY
-
-        def one(key: Key[Array, ""]) -> Array:
-            return mean_score(key, blocks.npe, forward, *how, share=share)
-
-        score = table_score(key_model, one, blocks.n_stars, LOG2_MANY)
-        score = of_all_processes(score)[0]
-    factor = np.linalg.cholesky(np.asarray(guess.covariance, float))
-    return np.asarray(guess.mean, float), GUESS_WIDTH * factor, score
 
 
 def _columns(state: State) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import norm
 
 import chemsbi_jax as cs
-from chemsbi_jax.constants import N_GLOBAL, SHARED_FACTORS
+from chemsbi_jax.constants import ABUNDANCES, N_GLOBAL, SHARED_FACTORS
 from chemsbi_jax.emulator import load_yield_emulator
 from chemsbi_jax.galaxy.hierarchical import (
     SharedErrors,
@@ -14,6 +14,7 @@ from chemsbi_jax.galaxy.hierarchical import (
     mock,
     network,
 )
+from chemsbi_jax.galaxy.hierarchical.settings import BLOCKS
 from chemsbi_jax.galaxy.hierarchical.shared import make_layout
 from chemsbi_jax.galaxy.hierarchical.star import Model
 from chemsbi_jax.galaxy.hierarchical.training import GALAXY_WEIGHT, batch_loss
@@ -61,3 +62,52 @@ def test_the_loss_has_both_densities(shipped, galaxies):
     loss = jax.jit(lambda g: batch_loss(shipped, [g]))(galaxies)
     np.testing.assert_allclose(loss, expected, rtol=1e-4)  # float32
     assert abs(GALAXY_WEIGHT * galaxy.mean()) > 1e-2 * abs(expected)
+
+
+def test_training_has_few_abundances_and_many_gaps():
+    draw = jax.jit(jax.vmap(lambda key: mock.draw_errors(key, 30).seen[:, :-1]))
+    seen = np.asarray(draw(jax.random.split(jax.random.key(1), 2000))) > 0.0
+    given = seen.any(axis=1)
+    number = given.sum(axis=1)
+    assert number.min() == 1
+    assert all(0.02 < np.mean(number == n) for n in range(1, len(ABUNDANCES) + 1))
+    few = number <= 3
+    has_oxygen = given[few][:, ABUNDANCES.index("o_fe")]
+    assert 0.5 < np.mean(~has_oxygen) < 0.95
+    gaps = [1.0 - s[:, g].mean() for s, g in zip(seen, given, strict=True)]
+    assert np.max(gaps) > 0.7
+    assert np.mean(np.array(gaps) == 0.0) > 0.3  # tables without gaps
+
+
+def test_training_has_held_blocks_beside_the_default_priors():
+    layout = make_layout(SharedErrors(), SHARED_FACTORS)
+    draw = jax.jit(jax.vmap(lambda key: mock.draw_ratios(key, layout)))
+    ratio = np.asarray(draw(jax.random.split(jax.random.key(2), 2000)))
+    at = layout.slices()
+    free = [b for b in BLOCKS if np.asarray(layout.scale)[at[b]].any()]
+    is_held = np.array([(ratio[:, at[b]] == 0.0).all(axis=1) for b in free])
+    is_default = np.array([(ratio[:, at[b]] == 1.0).all(axis=1) for b in free])
+    assert 0.4 < is_default.all(axis=0).mean() < 0.6
+    assert is_held.all(axis=0).mean() > 0.02
+    for i, block in enumerate(free):  # as `hold=(block,)` of `SharedErrors`
+        others = np.delete(is_default, i, axis=0).all(axis=0)
+        assert np.mean(is_held[i] & others) > 0.01, block
+    # what is always held has the ratio of `prior_ratio`
+    assert (ratio[:, np.asarray(layout.scale) == 0.0] == 1.0).all()
+
+
+def test_stars_without_an_abundance_do_not_count():
+    model = Model(forward_with_slopes(load_yield_emulator()), cs.paper_prior())
+    layout = make_layout(SharedErrors(), SHARED_FACTORS)
+    like = mock.draw_errors(jax.random.key(3), 16)
+    seen = np.asarray(like.seen).copy()
+    seen[:5, :-1], seen[:5, -1] = 0.0, 1.0  # birth times alone
+    seen[5:] = 1.0
+    psi = np.zeros(len(layout.scale))
+    width = SharedErrors().outlier_width
+    draw = jax.jit(mock.draw_stars)
+    _, counts = draw(
+        jax.random.key(4), model, layout, psi, like._replace(seen=seen), width
+    )
+    assert not np.asarray(counts)[:5].any()
+    assert np.asarray(counts)[5:].all()

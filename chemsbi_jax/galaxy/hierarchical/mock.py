@@ -29,15 +29,19 @@ from chemsbi_jax.types import AnyArray
 LIMIT = 3.0  # prior widths of a drawn latent: the emulator of the factors ends there
 N_READINGS = len(ABUNDANCES) + 1  # the birth time is the last one
 SELDOM = tuple(a in ("he_fe", "ne_fe") for a in ABUNDANCES)  # few stars have them
-P_USUAL = 0.5  # galaxies with the default priors
+# shares of galaxies with the default priors, with these or held blocks, with all held
+P_USUAL, P_ONLY_HELD, P_ALL_HELD = 0.45, 0.25, 0.03
 P_HELD, P_ONE_SMALLER = 0.35, 0.1  # of a block; of one latent
 SMALLEST_RATIO, LARGEST_RATIO = 0.3, 2.0  # prior scales over the default ones
 # shares of galaxies with all abundances, and with a usual one, a rare one, birth times
 P_COMPLETE, P_SEEN, P_SELDOM_SEEN, P_DATED = 0.4, 0.85, 0.5, 0.35
+P_FEW, FEW = 0.2, 4  # galaxies with at most so many abundances
+# how often they have an abundance, natural log: iron first, then alpha elements
+FEW_FIRST = {"fe_h": 3.0, "mg_fe": 1.0, "o_fe": 0.7, "si_fe": 0.7, "c_fe": 0.3}
 ERRORS = (-2.0, -0.5)  # log10 dex
 DATE_ERRORS = (-0.5, 0.6)  # log10 Gyr
 P_SAME_ERROR, ERROR_SPREAD = 0.5, 0.3  # natural log, from star to star
-P_GAPS, MOST_GAPS = 0.5, 0.3
+P_GAPS, MOST_GAPS = 0.5, 0.9
 P_OVER_H = 0.25  # galaxies whose table has [X/H]
 
 
@@ -47,7 +51,7 @@ class Mock(NamedTuple):
     psi: Float[AnyArray, "*galaxy psi"]  # latents
     ratio: Float[AnyArray, "*galaxy psi"]  # prior scales over the default ones
     stars: Star  # (galaxy, star)
-    counts: Float[AnyArray, "*galaxy star"]  # 1, or 0 where the model has no star
+    counts: Float[AnyArray, "*galaxy star"]  # 1, or 0 of a star that does not count
 
 
 def draw_mock(
@@ -79,11 +83,14 @@ def is_population_held(layout: Layout) -> Bool[AnyArray, ""]:
 
 def draw_ratios(key: Key[Array, ""], layout: Layout) -> Float[Array, " psi"]:
     """Prior scales over the default ones: 1, held blocks (0), and others."""
-    key_usual, key_block, key_size, key_one, key_small = jax.random.split(key, 5)
-    held = jax.random.uniform(key_block, (len(BLOCKS),)) < P_HELD
+    key_kind, key_block, key_size, key_one, key_small = jax.random.split(key, 5)
+    kind = jax.random.uniform(key_kind)
+    p_held = jnp.where(kind > 1.0 - P_ALL_HELD, 1.0, P_HELD)
+    held = jax.random.uniform(key_block, (len(BLOCKS),)) < p_held
+    is_only_held = kind > 1.0 - P_ALL_HELD - P_ONLY_HELD
     span = jnp.log(jnp.asarray([SMALLEST_RATIO, LARGEST_RATIO]))
     size = jax.random.uniform(key_size, (len(BLOCKS),), minval=span[0], maxval=span[1])
-    size = jnp.exp(size)
+    size = jnp.where(is_only_held, 1.0, jnp.exp(size))
     # larger yield factors would leave the emulator
     size = size.at[BLOCKS.index("yields")].min(1.0)
     of_block = jnp.where(held, 0.0, size)
@@ -94,10 +101,10 @@ def draw_ratios(key: Key[Array, ""], layout: Layout) -> Float[Array, " psi"]:
     is_smaller = jax.random.uniform(key_one, ratio.shape) < P_ONE_SMALLER
     small = jax.random.uniform(key_small, ratio.shape)
     small = jnp.where(small < 0.5, 0.0, small)
-    ratio = ratio * jnp.where(is_smaller, small, 1.0)
+    ratio = ratio * jnp.where(is_smaller & ~is_only_held, small, 1.0)
     ratio = ratio.at[at["galaxy"]].set(1.0)
-    is_usual = jax.random.uniform(key_usual) < P_USUAL
-    return jnp.where(is_usual, 1.0, ratio)
+    # the ratio of what is always held is 1 (`prior_ratio`)
+    return jnp.where((kind < P_USUAL) | (layout.scale == 0.0), 1.0, ratio)
 
 
 def draw_errors(key: Key[Array, ""], n: int) -> Star:
@@ -129,16 +136,29 @@ def _draw_variance(key: Key[Array, ""], n: int) -> Float[Array, "star reading"]:
 
 
 def _draw_seen(key: Key[Array, ""], n: int) -> Float[Array, "star reading"]:
-    key_all, key_element, key_gap, key_size, key_star = jax.random.split(key, 5)
+    key_given, key_gap, key_most, key_size, key_star = jax.random.split(key, 5)
+    given = _draw_given(key_given)
+    is_gappy = jax.random.uniform(key_gap) < P_GAPS
+    most = MOST_GAPS * jax.random.uniform(key_most) ** 2  # most tables have few
+    gaps = most * jax.random.uniform(key_size, given.shape) * is_gappy
+    there = jax.random.uniform(key_star, (n, N_READINGS)) >= gaps
+    return (given & there).astype(jnp.float32)
+
+
+def _draw_given(key: Key[Array, ""]) -> Bool[Array, " reading"]:
+    """Which readings a table has: at least one abundance."""
+    key_all, key_element, key_few, key_number, key_rank = jax.random.split(key, 5)
     chance = jnp.where(jnp.asarray(SELDOM), P_SELDOM_SEEN, P_SEEN)
     chance = jnp.where(jax.random.uniform(key_all) < P_COMPLETE, 1.0, chance)
     chance = jnp.append(chance, P_DATED)
     given = jax.random.uniform(key_element, chance.shape) < chance
-    given = jnp.where(given[:-1].sum() < 2, jnp.ones_like(given), given)
-    is_gappy = jax.random.uniform(key_gap) < P_GAPS
-    gaps = MOST_GAPS * jax.random.uniform(key_size, chance.shape) * is_gappy
-    there = jax.random.uniform(key_star, (n, N_READINGS)) >= gaps
-    return (given & there).astype(jnp.float32)
+    first = jnp.array([FEW_FIRST.get(a, 0.0) for a in ABUNDANCES])
+    score = first + jax.random.gumbel(key_rank, first.shape)
+    place = jnp.argsort(jnp.argsort(-score))  # 0: the first one that a table has
+    number = jax.random.randint(key_number, (), 1, FEW + 1)
+    is_few = jax.random.uniform(key_few) < P_FEW
+    is_few = is_few | ~jnp.any(given[:-1])
+    return given.at[:-1].set(jnp.where(is_few, place < number, given[:-1]))
 
 
 def draw_stars(
@@ -150,7 +170,9 @@ def draw_stars(
     outlier_width: float | Float[AnyArray, ""],
     form: Form | None = None,
 ) -> tuple[Star, Float[AnyArray, " star"]]:
-    """Stars of one galaxy; 0 in the second array where the model has no star.
+    """Stars of one galaxy; 0 in the second array for stars that do not count.
+
+    These are outside of the model, or have no abundance.
 
     Args:
         key: determines their local parameters, scatter and noise, and the outliers.
@@ -179,4 +201,6 @@ def draw_stars(
     broad = middle + broad * jax.random.normal(key_broad, value.shape)
     broad = broad.at[:, -1].set(measured[:, -1])
     measured = like.seen * jnp.where(is_outlier, broad, measured)
-    return like._replace(values=measured), (~bad).astype(jnp.float32)
+    # `infer` leaves out a star without an abundance
+    counts = ~bad & jnp.any(like.seen[:, :-1] > 0.0, axis=-1)
+    return like._replace(values=measured), counts.astype(jnp.float32)

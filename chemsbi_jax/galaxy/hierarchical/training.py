@@ -39,7 +39,7 @@ class SharedTraining:
     """Widths."""
     learning_rate: float = 2e-3
     """Initial learning rate of Adam; it falls to zero along a cosine."""
-    fit: FitConfig = FitConfig(n_epochs=240, steps_per_epoch=100)
+    fit: FitConfig = FitConfig(n_epochs=320, steps_per_epoch=100)
     """Length of the training."""
 
 

@@ -179,8 +179,8 @@ class GalaxyChecks(TypedDict, total=False):
     mode_distance: float  # of the mode from the network's mean, in its widths
     far_population: dict[str, float]  # parameter -> prior widths, at the mode
     far_errors: dict[str, float]  # zero points and scatter, likewise
-    few_abundances: int  # fewer than most galaxies of the network's training had
-    held_blocks: list[str]  # if the yields are held
+    few_abundances: int  # with these, tests found a wrong coverage
+    held_blocks: list[str]  # likewise
     sampler: str  # of the draws: "network" or "nuts"
     r_hat: float  # "nuts": the largest of the two parameters
     n_effective: float  # the smallest of them, of the chains

@@ -1,4 +1,4 @@
-"""Coverage of the second interval where its network had few such galaxies in training.
+"""Coverage of the second interval for tables and priors that differ from the usual.
 
     python experiments/shared_cases.py
 
@@ -56,6 +56,11 @@ CASES = {
     "80 % of the values missing": Case(gaps=0.8),
     "yields held": Case(hold=("yields",)),
     "yields and population held": Case(hold=("yields", "population")),
+    "yields and zero points held": Case(hold=("yields", "zero_points")),
+    "yields and scatter held": Case(hold=("yields", "scatter")),
+    "yields, zero points and scatter held": Case(
+        hold=("yields", "zero_points", "scatter")
+    ),
     "population held": Case(hold=("population",)),
     "all blocks held": Case(hold=BLOCKS),
 }

@@ -100,13 +100,25 @@ def test_no_interval_without_convergence():
         (ABUNDANCES, (), {}),
         (("fe_h", "mg_fe"), ("population",), {"few_abundances": 2}),
         (("fe_h", "mg_fe", "si_fe"), (), {"few_abundances": 3}),
+        (("fe_h",), (), {}),
         (("fe_h", "o_fe"), (), {}),
         (("fe_h", "mg_fe", "si_fe", "c_fe"), (), {}),
-        (ABUNDANCES, ("yields",), {"held_blocks": ["yields"]}),
+        (ABUNDANCES, ("yields",), {}),
+        (ABUNDANCES, ("yields", "scatter"), {}),
+        (
+            ABUNDANCES,
+            ("population", "yields"),
+            {"held_blocks": ["yields", "population"]},
+        ),
+        (
+            ABUNDANCES,
+            ("yields", "zero_points"),
+            {"held_blocks": ["yields", "zero_points"]},
+        ),
         (ABUNDANCES, ("zero_points", "population"), {}),
     ],
 )
-def test_galaxies_that_the_training_lacks_are_named(abundances, hold, found):
+def test_galaxies_with_a_wrong_coverage_are_named(abundances, hold, found):
     stars = linear_stars(linear_model())
     some = stars.observed & np.isin(ABUNDANCES, abundances)
     rows = make_stars(stars._replace(observed=some), h.SharedErrors(), PRIOR)

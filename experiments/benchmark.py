@@ -69,13 +69,13 @@ class Config:
     emulator_hidden: tuple[int, ...] = (64, 64)
     """Widths of our emulator."""
     emulator_batch_size: int = 512
-    """Simulations a step of ours."""
+    """Simulations of a training step of our emulator."""
     emulator_learning_rate: float = 1e-2
-    """Of ours, at the start."""
+    """Initial learning rate of our emulator."""
     emulator_epochs: int = 20
-    """Epochs of ours."""
+    """Epochs of our emulator."""
     emulator_steps: int = 500
-    """Steps of an epoch of ours."""
+    """Steps of an epoch of our emulator."""
     peer_epochs: int = 20
     """Epochs of the reference recipe in PyTorch."""
     n_stars: int = 1000

@@ -3,7 +3,8 @@
     python experiments/calibrate.py --out plots
 
 Draws parameters from the prior, makes noisy stars, infers, and records where the truth
-falls; writes calibration.md, calibration.json and figures with 99 % bands.
+falls. Writes calibration_SOURCE.md, .metrics.json and .config.json, with the source of
+the stars in their names, and figures with 99 % bands into the folder calibration.
 """
 
 import sys
@@ -62,11 +63,12 @@ class Config:
     source: Literal["emulator", "simulator"] = "emulator"
     """What makes the stars."""
     yields: str = "tng"
-    """Yield set of the simulator."""
+    """Yield set, if the simulator is used."""
     stars: Literal["complete", "any", "apogee", "galah"] = "complete"
-    """Readings of the stars: all at 0.05 dex, those of a survey, or any."""
+    """Measured abundances. complete: all, errors of 0.05 dex;
+    apogee, galah: as in the survey; any: any gaps and errors."""
     dated: bool = False
-    """Whether they have birth times, with errors."""
+    """Whether the stars have birth times, with errors."""
     seed: int = 1
     """Random seed."""
     quiet: bool = False

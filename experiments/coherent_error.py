@@ -53,19 +53,21 @@ class Config:
     weights: str = "tng"
     """Networks: tng, tng-any, or a folder."""
     stars: Literal["complete", "any", "apogee", "galah"] = "complete"
-    """Readings of the stars."""
+    """Measured abundances. complete: all, errors of 0.05 dex;
+    apogee, galah: as in the survey; any: any gaps and errors."""
     dated: bool = False
-    """Whether they have birth times, with errors."""
+    """Whether the stars have birth times, with errors."""
     n_truths: int = 12
-    """Places (alpha_imf, log10_n_ia): two fixed ones, then draws from the prior."""
+    """Number of pairs (alpha_imf, log10_n_ia):
+    two fixed ones, then draws from the prior."""
     n_stars: int = 131_072
-    """Stars of the emulator, at each place."""
+    """Stars that the emulator makes, at each pair."""
     n_simulated: int = 16_384
-    """Of them, made by the simulator as well; 0 leaves this part out."""
+    """Stars that the simulator makes as well, at each pair; 0: none."""
     n_galaxy: int = 0
     """Stars of a galaxy at each truth that `exact` checks; 0 leaves this part out."""
     yields: str = "tng"
-    """Yield set of the simulator."""
+    """Yield set, if the simulator is used."""
     seed: int = 0
     """Random seed."""
     quiet: bool = False
@@ -81,7 +83,8 @@ def main(config: Config) -> dict:
     ):
         raise InputError(
             f"--weights {config.weights} reads complete stars without birth times "
-            f"only; got --stars {config.stars}{' --dated' if config.dated else ''}."
+            f"only; got --stars {config.stars}{' --dated' if config.dated else ''}. "
+            "Use --weights tng-any, or leave out --stars and --dated."
         )
     simulator = load_simulator(config)
     watch = Stopwatch(config.quiet)

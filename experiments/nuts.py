@@ -9,7 +9,8 @@ figure beside the flow's answer. With --compare it writes compare.md and compare
 instead, for data sets of reproduce.py. With --hierarchical NUTS runs over all shared
 parameters and all stars of these data sets, beside the second interval by both samplers
 of infer.py, and writes compare_hierarchical.md and .json; a stopped run goes on from
-these. Exit codes as in infer.py.
+these. Exit code 2: the input cannot be used; 3: the chains did not converge, with
+--strict.
 """
 
 import json

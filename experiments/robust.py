@@ -35,7 +35,7 @@ class Config:
     sets: tuple[str, ...] = ("tng", "chempy-alternative", "alternative")
     """Data sets, by their names in reproduce.py; the first one is the model's own."""
     n_stars: int = 200
-    """Stars of each."""
+    """Stars of each data set."""
     weights: str = "tng"
     """Networks."""
     seed: int = 0

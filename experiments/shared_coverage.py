@@ -72,14 +72,14 @@ class Config:
     out: Path = Path("plots")
     """Folder for the tables and the figure."""
     study: Literal["prior", "forms", "sets", "sets-and-errors", "power"] = "prior"
-    """Where the galaxies come from, and what is measured."""
+    """Source of the galaxies (see above); power: widths alone."""
     by: Literal["network", "nuts"] = "network"
     """What draws the posteriors of sets, as --sampler of infer.py.
     NUTS takes about two minutes a galaxy."""
     sets: str = ",".join(PUBLISHED_SETS)
     """Yield sets of the galaxies of `sets` and `sets-and-errors`."""
     n_galaxies: int = 200
-    """Galaxies, of all sets together; of `power`, of each case."""
+    """Number of galaxies in total; with power, of each case."""
     n_stars: int = 100
     """Stars of a galaxy; `power` has its own numbers."""
     error: float = 0.05

@@ -68,7 +68,8 @@ class Config:
     error: float = 0.05
     """Error of the abundances of mock stars [dex]."""
     hold: tuple[str, ...] = ()
-    """Blocks that the inference holds: yields, zero_points, population, scatter."""
+    """Blocks that the inference holds, with blanks between them (infer.py: commas):
+    yields, zero_points (infer.py: zero-points), population, scatter."""
     sampler: Literal["network", "nuts"] = "network"
     """What draws the posteriors; NUTS takes minutes a galaxy."""
     model_stars: float | None = SharedErrors.model_stars

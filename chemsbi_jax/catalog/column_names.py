@@ -125,8 +125,9 @@ def split_columns(
     if not others:
         return shown, ()
     return shown, (
-        f"Not read, as the model has no such element: {', '.join(others)}. Yield sets "
-        "with these elements read them (--yields, such as nkt13+k10+w7).",
+        f"Not read, as the model has no such element: {', '.join(others)}. The flag "
+        "--yields with a set that has these elements reads them (such as "
+        "nkt13+k10+w7).",
     )
 
 

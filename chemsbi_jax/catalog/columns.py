@@ -21,7 +21,7 @@ from chemsbi_jax.catalog.cell_words import (
 )
 from chemsbi_jax.catalog.cells import column_of, data_of, mask_of
 from chemsbi_jax.catalog.ids import IDS, read_ids, repeated
-from chemsbi_jax.catalog.marks import LARGEST, is_mark, refuse_large
+from chemsbi_jax.catalog.marks import LARGEST, TIME, is_mark, refuse_large
 from chemsbi_jax.catalog.units import AUTO, DEX, TIMES, factor_of
 from chemsbi_jax.errors import CatalogError, raise_for_rows
 from chemsbi_jax.types import EIGHT
@@ -123,9 +123,9 @@ def numbers(
     values = _scaled(source, column, units)
     large = _is_large(values)
     if not source.is_own(source.columns[column]):
-        kind = "time" if "gyr" in units else column[:2]
+        key = TIME if "gyr" in units else column
         where = source.name, source.ids, source.columns[column]
-        refuse_large(where, values, large, kind)
+        refuse_large(where, values, large, key)
     return np.where(large | ~np.isfinite(values), np.nan, values)
 
 

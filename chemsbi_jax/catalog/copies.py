@@ -35,9 +35,9 @@ def same_numbers(rows: np.ndarray, numbers: Numbers) -> tuple[np.ndarray, str]:
     if n_chance < FAR_MORE * (expected + 1.0):
         return labels, ""
     return labels, (
-        f"{n_chance} rows have the same abundances and errors as an earlier row, where "
-        f"chance makes {expected:.2g}, but count as different stars. If they are "
-        "copies, remove them, or add a column of ids."
+        f"{n_chance} rows have the abundances and errors of an earlier row "
+        f"({expected:.2g} expected by chance); they count as different stars. If they "
+        "are copies, remove them, or add a column of ids."
     )
 
 

@@ -41,10 +41,9 @@ SUFFIXES = {
     ".pq": "parquet",
 }
 SUPPORTED = (
-    "FITS (.fits), ECSV (.ecsv), CSV (.csv) or VOTable (.vot, .xml), or Parquet"
-    " (.parquet)"
+    "FITS (.fits), ECSV (.ecsv), CSV (.csv), VOTable (.vot, .xml) or Parquet (.parquet)"
 )
-_ENDING = f"The file may be damaged or cut short; give a whole {SUPPORTED}."
+_ENDING = f"The file may be damaged or cut short; give a complete file: {SUPPORTED}."
 STARTS = {b"SIMPLE  =": "fits", b"PAR1": "parquet", b"# %ECSV": "ascii.ecsv"}
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 PEEK = 16384  # bytes in which the format is recognised
@@ -145,7 +144,8 @@ def _parse_machine_readable(text: str) -> Table:
             reason = error
     raise CatalogError(
         "its byte-by-byte description does not fit the rows, or the rows are in "
-        f"another file: {str(reason)[:150]}"
+        f"another file: {str(reason)[:150]}; if the ReadMe is a separate file, convert "
+        "with astropy: Table.read(FILE, readme='ReadMe', format='ascii.cds')"
     )
 
 

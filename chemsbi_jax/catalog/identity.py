@@ -74,11 +74,12 @@ def find_repeats(
             reason = f"the id ({id_column}) stands in an earlier row"
             _refuse_one_id(name, ids, id_columns)
         left = _record_repeats(found, reason, left, repeated(labels))
-    reason = "the same star as in an earlier row, by its "
+    reason = "the same star as in an earlier row, by its position"
     labels, doubts = same_place(table, columns, left, numbers, id_columns)
-    left = _record_repeats(found, f"{reason}position", left, repeated(labels))
+    left = _record_repeats(found, reason, left, repeated(labels))
+    reason = "all abundances and errors are those of an earlier row"
     labels, doubt = same_numbers(left, numbers)
-    left = _record_repeats(found, f"{reason}numbers", left, repeated(labels))
+    left = _record_repeats(found, reason, left, repeated(labels))
     warnings += [*doubts, *([doubt] if doubt else [])]
     warnings += _alike_by_other_columns(table, columns, id_column, left, numbers)
     return Repeats(_of_all_rows(found, len(table)), tuple(warnings))

@@ -54,8 +54,9 @@ def how_to_split(name: str, n: int) -> str:
     key = "mg_fe" if "fe" in lower and "_h" not in lower else "mg_h"
     key = f"e_{key}" if "err" in lower else key
     return (
-        f"{name} holds {n} numbers in each row; make a column for each element, with "
-        f"astropy: t['{key}'] = t['{name}'][:, i], where i is its place."
+        f"{name} holds {n} numbers in each row; make a column for each element with "
+        f"astropy, such as t['{key}'] = t['{name}'][:, i], where i is the index of the "
+        "element in the array."
     )
 
 

@@ -1,4 +1,4 @@
-"""Columns beside a value: limits that are followed, and flags that are not."""
+"""Columns beside a value: limits that are applied, and flags that are not."""
 
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
@@ -38,7 +38,7 @@ class Limits(NamedTuple):
     """Limits by a column of marks."""
 
     rows: Bool[np.ndarray, " star"]
-    notes: tuple[str, ...] = ()  # empty if the column was not followed
+    notes: tuple[str, ...] = ()  # empty if the column was not applied
     warnings: tuple[str, ...] = ()
 
 
@@ -46,7 +46,7 @@ def find_limits(source: StarTable, key: str) -> Limits:
     """Rows whose value is a limit by its column of marks.
 
     Marks are `<` and `>`, 1, true or yes; blank, 0, `=` and false are none. A column
-    with any other cell is followed at `<` and `>` only, with a warning, and so is one
+    with any other cell is applied at `<` and `>` only, with a warning, and so is one
     of flags.
     """
     none = np.zeros(len(source.ids), bool)
@@ -63,12 +63,12 @@ def find_limits(source: StarTable, key: str) -> Limits:
     marked = signs | np.isin(words, _SOME if is_limit else ())
     is_known = marked | np.isin(words, _NONE)
     if is_known.all() and (is_limit or marked.any()):
-        return Limits(marked, (f"{column} was followed: it marks limits of {key}.",))
+        return Limits(marked, (f"{column} was applied: it marks limits of {key}.",))
     if not signs.any():
         return Limits(none)
     rest = _count(words[~(signs | np.isin(words, _NONE))])
-    note = f"{column} was followed where it has < or >: it marks limits of {key}."
-    warning = f"{column} was followed at < and > only; not followed: {rest}."
+    note = f"{column} was applied where it has < or >: it marks limits of {key}."
+    warning = f"{column} was applied at < and > only; not applied: {rest}."
     return Limits(signs, (note,), (warning,))
 
 

@@ -5,6 +5,7 @@ import re
 import numpy as np
 from jaxtyping import Bool, Float
 
+from chemsbi_jax.catalog.user_columns import flag
 from chemsbi_jax.errors import raise_for_rows
 
 LARGEST = 20.0
@@ -15,6 +16,7 @@ MAX_MARKS = 5
 """A column with more different values beyond `LARGEST` is in another unit."""
 
 FEW = 0.2  # share of a column
+TIME = "time"  # any time or its error, for `refuse_large`
 NINES = re.compile(r"-?9+(\.9+)?")
 """A number that may mean "missing": 9.99, -9999, 99.9."""
 LEAST_INTEGERS = (-(2.0**15), -(2.0**31), -(2.0**63))
@@ -43,7 +45,7 @@ def refuse_large(
     where: tuple[str, np.ndarray, str],
     values: Numbers,
     large: Bool[np.ndarray, " star"],
-    kind: str,
+    key: str,
 ) -> None:
     """Raise for values that are large, and are not known to mean "missing".
 
@@ -54,16 +56,17 @@ def refuse_large(
         where: the file, the ids of its rows and the column, for messages.
         values: dex or Gyr.
         large: rows of the values beyond `LARGEST`.
-        kind: "time", "e_" of errors; else an abundance.
+        key: `TIME`, or our name of the column: an abundance, or e_ with its name.
     """
     n_large, n = len(np.unique(values[large])), int(np.isfinite(values).sum())
-    if kind == "e_" and (n_large <= MAX_MARKS or large.sum() < FEW * n):
+    is_error = key.startswith("e_")
+    if is_error and (n_large <= MAX_MARKS or large.sum() < FEW * n):
         return  # few errors so large are none
     other = large & ~is_mark(values, is_time=False)
     unlike, counts = np.unique(values[other], return_counts=True)
     other &= ~np.isin(values, unlike[(unlike < 0.0) & (counts > 1)])
     unlike, counts = np.unique(values[other], return_counts=True)
-    few = kind != "time" and len(unlike) <= MAX_MARKS and (counts > 1).all()
+    few = key != TIME and len(unlike) <= MAX_MARKS and (counts > 1).all()
     if n_large <= MAX_MARKS and (few or not other.any()):
         return
     bad = other if other.any() else large
@@ -72,12 +75,16 @@ def refuse_large(
     remedy = "correct it, or leave the cell empty if it is missing"
     unit = "yr" if np.median(values[bad]) > LARGEST_MYR else "Myr"
     convert = f"convert the column or give its unit, with --age-unit {unit}"
-    problem = {
-        "time": f"is too {size} for a time [Gyr]; {convert if first > 0.0 else remedy}",
-        "e_": "is too large for an error [dex]; if the column is in percent or another "
-        "unit, convert it with --columns e_fe_h=NAME*0.00434",
-    }.get(kind, f"is too {size} for an abundance [dex]; {remedy}; columns of "
-          "another quantity, such as numbers of lines, are left out with "
-          "--without")  # fmt: skip
     file, ids, column = where
+    problem = (
+        f"is too {size} for an abundance [dex]; {remedy}; if the column holds another "
+        "quantity, such as a number of lines, leave the abundance out with --without"
+    )
+    if key == TIME:
+        problem = f"is too {size} for a time [Gyr]; {convert if first > 0 else remedy}"
+    elif is_error:
+        problem = (
+            "is too large for an error [dex]; if the column is in percent, convert it "
+            f"with {flag(f'{key}={column}*0.00434')}"
+        )
     raise_for_rows(file, ids, bad, column, f"{first:g} {problem}.")

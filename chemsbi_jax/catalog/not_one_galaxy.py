@@ -32,13 +32,12 @@ def refuse_summary_rows(
     Raises:
         CatalogError: an id says so, or the last row is the mean or the median.
     """
-    problem = "summarises the other rows and is no star; remove the row."
+    problem = "is a summary of the other rows, not a star; remove the row."
     if source.id_column is not None:
         words = np.char.strip(np.char.lower(source.ids.astype(str)), " :")
         bad = np.isin(words, SUMMARIES)
-        raise_for_rows(
-            source.name, source.ids, bad, source.id_column, f"by its id it {problem}"
-        )
+        by_id = f"by its id, this row {problem}"
+        raise_for_rows(source.name, source.ids, bad, source.id_column, by_id)
     if len(values) < MIN_ROWS:
         return
     rest, last = values[:-1], values[-1]

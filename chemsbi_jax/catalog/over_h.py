@@ -14,6 +14,11 @@ from chemsbi_jax.types import Stars
 COVARIANCE = "fe_covariance"  # column [dex^2] of all [X/Fe]; "_o_fe" is that of [O/Fe]
 SAME = 0.02  # dex; three values that are rounded to 0.01 differ by 0.015 at most
 MARK = 9.0  # dex; 9.99 stands for "missing"
+_CONTAIN_IRON = (
+    "Their errors all contain the error of [Fe/H]: exact, robust and NUTS compare "
+    "[X/H], whose errors are independent. The networks (flow, gaussian) take the "
+    "errors sqrt(e_xh^2 + e_feh^2) as independent; flow corrects the mean for this."
+)
 
 Covariance = Float[np.ndarray, " star"] | Float[np.ndarray, "star element"]
 Numbers = Float[np.ndarray, "star element"]
@@ -60,11 +65,7 @@ def subtract_iron(
             f"{start}, with the error sqrt(e_xh^2 + e_feh^2). These errors count as "
             "independent, though they share that of [Fe/H]."
         )
-    note = (
-        f"{start}. Their errors share that of [Fe/H]: the exact methods compare [X/H], "
-        "whose errors are independent. The networks (flow, gaussian) take the errors "
-        "sqrt(e_xh^2 + e_feh^2) as independent; flow corrects the mean for this."
-    )
+    note = f"{start}. {_CONTAIN_IRON}"
     covariance = np.nan_to_num(errors[:, iron]) ** 2
     others = [n for n in present if n not in ("fe_h", *over_h, *without)]
     if not others:

@@ -106,7 +106,7 @@ def read_catalog(
     limits, Parquet. A row is dropped, and listed in the report, if its survey advises
     against the star, no abundance is observed, or its star stands in an earlier row
     that is used (`identity`). Columns that resemble ours and are not read, and flags
-    that are not followed, are named in the report.
+    that are not applied, are named in the report.
 
     Args:
         path: FITS, VOTable, text of any delimiter, machine-readable table of the AAS or
@@ -157,7 +157,7 @@ def _all_warnings(
     first = (*opened.source.warnings, *opened.warnings, *opened.choice.warnings)
     if not all(flag.lower().startswith(("snr", "s/n")) for flag in flags):
         doubts = [
-            f"Columns of flags or limits that were not followed: {', '.join(flags)}. "
+            f"Columns of flags or limits that were not applied: {', '.join(flags)}. "
             "Remove bad stars, and empty bad values, before you read the table.",
             *doubts,
         ]

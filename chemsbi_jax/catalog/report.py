@@ -48,13 +48,13 @@ class Report(NamedTuple):
     def warn_of_misfit(self) -> list[str]:
         """What in the table may be the cause, if the model does not explain the stars.
 
-        For the text of the misfit alarm: flags that were not followed.
+        For the text of the misfit alarm: flags that were not applied.
         """
         if not self.flags_not_followed:
             return []
         return [
             "Bad values are a possible cause of the misfit: the table has flags that "
-            f"were not followed, {', '.join(self.flags_not_followed)}."
+            f"were not applied, {', '.join(self.flags_not_followed)}."
         ]
 
 

@@ -28,7 +28,8 @@ def find_cuts(
     for cut in survey.cuts if survey else ():
         if not source.has(cut.column):
             notes.append(
-                f"The table has no column {cut.column}; that cut was not made."
+                f'The table has no column {cut.column}; the cut "{cut.reason}" was '
+                "not applied."
             )
         elif cut.above is not None:  # "not above" is true of NaN too
             cuts[cut.reason] = ~(plain_numbers(source, cut.column) > cut.above)

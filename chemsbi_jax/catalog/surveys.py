@@ -48,12 +48,12 @@ class Survey(NamedTuple):
 
 _GALAH_SUN = (
     "GALAH's zero points come from its own analysis of the Sun and Sun-like stars, so "
-    "no solar scale was converted."
+    "the abundances were not converted."
 )
 _ASPCAP_SUN = (
-    "ASPCAP's zero points give stars of solar metallicity near the Sun the abundances "
-    "of the Sun, on a scale close to grevesse2007; no solar scale was converted. "
-    "--solar-from grevesse2007 converts."
+    "ASPCAP sets its zero points so that nearby stars of solar metallicity have solar "
+    "abundances, on a scale close to grevesse2007. The abundances were not converted; "
+    "--solar-from grevesse2007 converts them."
 )
 
 GALAH_DR3 = Survey(

@@ -179,8 +179,9 @@ def _find_header(
     hint = "Write the names of the columns into the first line"
     if sum(bool(_SEXTRACTOR.fullmatch(line.strip())) for line in comments) > 1:
         hint = (
-            "The comments have one name a line, as SExtractor writes them: "
-            "Table.read(FILE, format='ascii.sextractor').write('stars.csv'), of astropy"
+            "The comments have one name a line, as SExtractor writes them; convert "
+            "with astropy: "
+            "Table.read(FILE, format='ascii.sextractor').write('stars.csv')"
         )
     raise CatalogError(
         "no line of column names was found: the first line has numbers "

@@ -104,10 +104,8 @@ def _read(
     beyond = np.maximum(-times, times - T_END)  # Gyr out of the range
     bad = np.isfinite(times) & (beyond > MAX_SIGMA * np.nan_to_num(sigma))
     if source.is_own(column) and bad.any():
-        notes.append(
-            f"{column}: {bad.sum()} values are beyond 0 to {T_END:.1f} Gyr, and taken "
-            "as not known."
-        )
+        outside = f"{counted(int(bad.sum()), 'value')} outside 0 to {T_END:.1f} Gyr"
+        notes.append(f"{column}: {outside} taken as missing.")
         times = np.where(bad, np.nan, times)
     elif bad.any():
         raise_for_rows(
@@ -200,8 +198,7 @@ def _how_to_name_errors(columns: Sequence[str], name: str) -> str:
     high = [c for c, m in known.items() if m.role == UPPER or m.qualifier in _MOST]
     if len(low) == len(high) == 1:
         remedy = flags_of_pair(f"e_{name}", (low[0], high[0]))
-        return f"{low[0]} and {high[0]} look like them. {remedy}"
+        return f"{low[0]} and {high[0]} may hold the errors. {remedy}"
     like = [*(c for c, m in known.items() if m.role == ERROR), *low, *high]
-    hint = f" ({like[0]} looks like it)" if len(like) == 1 else ""
-    hint = f" ({', '.join(like)} look like it)" if len(like) > 1 else hint
+    hint = f" ({', '.join(like)} may hold them)" if like else ""
     return f"name the column of the errors{hint} with --columns e_{name}=..."

@@ -75,10 +75,10 @@ def _from_percent(column: str, key: str, value: str) -> str:
     """The remedy for a column in percent."""
     if not key.startswith("e_"):
         if key in ("age", "birth_time"):
-            return "a time has Gyr, Myr or yr; correct the unit"
+            return "the unit of a time must be Gyr, Myr or yr; correct it"
         return (
-            "an abundance has dex; correct the unit, or, for percent of the ratio in "
-            f'the Sun, convert it with --columns "{key}=log10({column}*0.01)"'
+            "the unit of an abundance must be dex; correct it, or, for percent of the "
+            f'ratio in the Sun, convert it with --columns "{key}=log10({column}*0.01)"'
         )
     factor = f"{value}*0.01" if key in ("e_age", "e_birth_time") else "0.00434"
     return f'convert it with --columns "{key}={column}*{factor}"'

@@ -159,8 +159,8 @@ def _another(
     advice = f"Did you mean {flag(remedy)}? " if remedy else ""
     return CatalogError(
         f"{file}, column {column!r}: --columns {key}={column} takes it for "
-        f"{label(key)}, but by its name it is {looks_like}. {advice}If it is right, "
-        "rename the column."
+        f"{label(key)}, but by its name it is {looks_like}. {advice}If the flag is "
+        "right, rename the column."
     )
 
 

@@ -73,7 +73,7 @@ def _like_errors(source: StarTable, name: str) -> str:
             f"one has the errors, name it with --columns e_{name}=...)"
         )
     hint = flag(f"e_{name}={conversion_by_name(like[0]) or like[0]}")
-    return f" (no column e_{name}, but {list_columns(like)}: {hint}?)"
+    return f" (no column e_{name}; {list_columns(like)} may hold it: {hint})"
 
 
 def refuse_not_positive(

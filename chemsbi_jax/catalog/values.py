@@ -205,7 +205,8 @@ def _read(
             counts[_UNCHECKED] = int(observed.sum())
     errors, n_assumed, warnings = read_errors(source, key, values, default_error)
     if default_error is not None:
-        what = f"Values without an error of their own, taken as {default_error:g} dex"
+        error = f"whose error was set to {default_error:g} dex"
+        what = f"Values without an error of their own, {error}"
         counts[what] = n_assumed
         counts[_LIMITED_ERRORS] = _count_limits(source, f"e_{key}", values)
     good = np.isfinite(values) & np.isfinite(errors)

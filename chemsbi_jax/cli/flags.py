@@ -63,7 +63,8 @@ class InferFlags(StarFlags):
     fast: bool = False
     """Leave out the second interval."""
     hold: str = ""
-    """Blocks that the second interval holds as known, such as yields,zero-points."""
+    """Shared errors that the second interval takes as exactly known:
+    yields, zero-points, population, scatter (commas between them)."""
     shared_priors: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """JSON file of prior scales of the second interval, as {"scatter": 0.02}."""
     sampler: Literal["network", "nuts"] | None = None
@@ -97,7 +98,7 @@ class CompareFlags(StarFlags):
     """Folder for the results; an interrupted run resumes there."""
     sets: str = "all"
     """Yield sets with commas between them, such as tng,nkt13+k10+w7.
-    all: the complete sets, and each core-collapse part with k10 and w7;
+    all: the complete sets, and each core-collapse part with k10 (AGB) and w7 (SNe Ia);
     sets whose tables are not installed are left out."""
     forward: Literal["emulator", "simulator"] = "emulator"
     """Model of the likelihood; the simulator is for few stars."""
@@ -118,14 +119,14 @@ class NutsFlags(StarFlags):
     out: Path = Path("runs/nuts")
     """Folder for the results."""
     n_stars: int | None = None
-    """Use only the first stars of the table."""
+    """Use only the first N stars of the table; None: all."""
     weights: str = "auto"
     """Networks: tng-any, tng, tng-legacy, nkt13-k10-w7, or a folder.
     auto: tng for eight abundances, 0.05 dex and no birth times, else tng-any."""
     forward: Literal["emulator", "simulator"] = "emulator"
     """Model of the likelihood."""
     yields: str = "tng"
-    """Yield set of the simulator."""
+    """Yield set, if the simulator is used."""
     n_chains: int = 2
     """Chains side by side."""
     n_warmup: int = 80
@@ -135,7 +136,7 @@ class NutsFlags(StarFlags):
     seed: int = 0
     """Random seed."""
     strict: bool = False
-    """Exit with 3 if the chains did not converge."""
+    """Exit with code 3 if the chains did not converge."""
     quiet: bool = False
     """No progress bars, and no summary on the screen."""
 
@@ -170,12 +171,14 @@ class SimulateFlags(CacheFlags):
     n: int = 100_000
     """Number of stars."""
     prior: Literal["paper", "wide", "mixed"] = "paper"
-    """Prior of the parameters; mixed: the one that emulators are trained on."""
+    """Prior of the parameters. paper: that of Buck+ 2025;
+    wide: uniform, ±5 sigma around it; mixed: that of the emulators' training."""
     yields: str = "tng"
     """Yield set: tng, alternative, alternative-reference;
     three parts such as nkt13+k10+w7; or a table of your own."""
     physics: Literal["clean", "legacy"] = "clean"
-    """Physics preset."""
+    """Physics preset.
+    clean: without, legacy: with the numerical errors of the original Chempy."""
     out: Path = Path("runs/simulations")
     """Folder for the stars and the records."""
     plots: Path = Path("plots")
@@ -196,7 +199,8 @@ class EmulatorFlags(CacheFlags):
     """Yield set: tng, alternative, alternative-reference;
     three parts such as nkt13+k10+w7; or a table of your own."""
     physics: Literal["clean", "legacy"] = "clean"
-    """Physics preset of the simulations."""
+    """Physics preset of the simulations.
+    clean: without, legacy: with the numerical errors of the original Chempy."""
     free_yields: bool = False
     """Train the network of the yield factors;
     the emulator in --out is trained first if there is none."""
@@ -204,7 +208,7 @@ class EmulatorFlags(CacheFlags):
     """Ours, or that of Buck+ 2025:
     layers of 100 and 40 units, batches of 64 stars, 20 epochs, and the wide prior."""
     n_simulations: int | None = None
-    """Training simulations; None is 2,000,000, and 600,000 pairs of free yields."""
+    """Training simulations; None: 2,000,000, or 600,000 pairs with --free-yields."""
     n_test: int = 20_000
     """Fresh simulations from the paper prior that measure the errors."""
     n_epochs: int | None = None
@@ -230,7 +234,7 @@ class NpeFlags(CacheFlags):
     stars: Literal["fixed", "any", "complete", "apogee", "galah"] = "fixed"
     """Abundances of the training stars.
     fixed: all eight with one error; any: any gaps and errors;
-    or one of the kinds of stars in "any" (`npe.measurements`)."""
+    complete, apogee, galah: one of the kinds of stars that any mixes."""
     dated: bool | None = None
     """Whether these stars have birth times (not for fixed); None: half of them."""
     start: str | None = None

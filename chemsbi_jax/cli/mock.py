@@ -37,7 +37,7 @@ def main(config: MockFlags) -> cs.Stars:
     if len(values) == 0:
         raise InputError(
             "Expected --truth of a galaxy that has stars; the model has none with "
-            f"{config.truth}."
+            f"{config.truth}. Give values nearer to -2.3 and -2.89."
         )
     ids = np.arange(1, len(values) + 1).astype(str)
     stars = cs.Stars.complete(values, config.sigma, names)._replace(ids=ids)

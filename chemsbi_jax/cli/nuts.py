@@ -11,7 +11,7 @@ from chemsbi_jax import plots, results
 from chemsbi_jax.cli.flags import NutsFlags
 from chemsbi_jax.cli.infer import read_and_report
 from chemsbi_jax.cli.run import check_flags
-from chemsbi_jax.errors import InputError
+from chemsbi_jax.errors import InputError, counted
 from chemsbi_jax.galaxy.any_yields import columns_to_read, needed_elements
 from chemsbi_jax.galaxy.infer import infer_of_any_width
 from chemsbi_jax.galaxy.networks import Networks, load_networks
@@ -90,11 +90,11 @@ def why_not(convergence: dict) -> str:
     n = convergence["divergences"]
     if n:
         return (
-            f"not converged: {n} steps diverged, with smaller steps too. Some stars "
-            "lie where the model ends: see the residuals in the report of chemsbi "
-            "infer."
+            f"The chains did not converge: {counted(n, 'step')} diverged, also with "
+            "smaller steps. Some stars lie at the edge of the range of the model: see "
+            "the residuals in the report of chemsbi infer."
         )
-    return "not converged: use more --n-draws"
+    return "The chains did not converge: repeat the run with a larger --n-draws."
 
 
 def first_stars(stars: cs.Stars, n: int | None) -> cs.Stars:
@@ -118,7 +118,7 @@ def load_models(config: NutsFlags) -> Networks:
 
 def report(summary: dict, out: Path) -> str:
     """The text for the screen."""
-    lines = [f"{summary['n_used']} stars, NUTS:"]
+    lines = [f"{counted(summary['n_used'], 'star')}, NUTS:"]
     for name in cs.PARAMETERS[:2]:
         p, c = summary[name], summary["convergence"][name]
         lines.append(

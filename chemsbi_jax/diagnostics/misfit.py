@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 from scipy import stats
 
 from chemsbi_jax.constants import ABUNDANCES
+from chemsbi_jax.errors import counted
 from chemsbi_jax.types import AnyArray, Forward
 
 N_REFERENCE = 2000  # stars of the model that the observed ones are compared with
@@ -227,8 +228,9 @@ def _sentence(
     names = ", ".join(
         f"{abundances[i]} {offset[i]:+.3f} +- {error[i]:.3f} dex" for i in worst
     )
-    outside = f"; {n_outside} stars outside its range" if n_outside else ""
+    stars = counted(n_outside, "star")
+    outside = f"; {stars} outside the range of the model" if n_outside else ""
     return (
-        f"The model does not explain these stars ({_chance(p_value)}; {names} on "
-        f"average{outside}): the interval describes the model, not the galaxy."
+        f"The model does not explain these stars ({_chance(p_value)}; mean residuals "
+        f"{names}{outside}): the interval is not a measurement of the galaxy."
     )

@@ -33,6 +33,7 @@ from chemsbi_jax.storage.weights import (
     load_arrays,
     load_spec,
     save_weights,
+    training_of,
     weights_folder,
 )
 from chemsbi_jax.types import AnyArray
@@ -237,7 +238,7 @@ def load_yield_emulator(name: str | os.PathLike = "tng") -> YieldEmulator:
     if not path.is_file():
         raise WeightsError(
             f"{path}: expected weights for free yields; got no such file. Train them "
-            f"with experiments/train_emulator.py --free-yields --out {folder}."
+            f"with {training_of('emulator')} --free-yields --out {folder}."
         )
     spec = load_spec(path.parent, "emulator")
     size = _checked_size(path, spec, load_spec(folder, "emulator").get("sha256"))
@@ -260,7 +261,7 @@ def _checked_size(path: Path, spec: Mapping, base: str | None) -> tuple[int, int
         raise WeightsError(
             f"{path}: these weights do not fit this package or the emulator beside "
             f"them: {'; '.join(differs)}. Train them again with "
-            "experiments/train_emulator.py --free-yields."
+            f"{training_of('emulator')} --free-yields, or name another folder."
         )
     trunk, width = spec["hidden"]
     return trunk, width

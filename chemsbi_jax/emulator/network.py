@@ -21,6 +21,7 @@ from chemsbi_jax.storage.weights import (
     load_arrays,
     load_spec,
     save_weights,
+    training_of,
     weights_folder,
 )
 from chemsbi_jax.types import EIGHT, AbundanceNames
@@ -292,5 +293,5 @@ def _hidden(path: Path, spec: Mapping) -> list[int]:
         return widths
     raise WeightsError(
         f"{path}: expected widths of layers under the key hidden; got {widths!r}. "
-        "Train the network again (experiments/train_emulator.py)."
+        f"Train the network again ({training_of('emulator')}), or name another folder."
     )

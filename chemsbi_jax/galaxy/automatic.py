@@ -202,8 +202,9 @@ def try_exact(
         exact = infer_exact(key, npe, stars, forward, quiet=quiet, start=start)
     except (InputError, np.linalg.LinAlgError) as error:
         return None, str(error)
-    is_converged = exact.checks["at_rest"]
-    return (exact, "") if is_converged else (None, "It did not converge.")
+    if not exact.checks["at_rest"]:
+        return None, "The exact method did not converge."
+    return exact, ""
 
 
 def exact_beside(

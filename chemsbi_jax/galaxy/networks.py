@@ -11,7 +11,7 @@ from chemsbi_jax.errors import WeightsError
 from chemsbi_jax.npe import load_npe
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.priors import Prior, to_spec
-from chemsbi_jax.storage.weights import load_spec, weights_folder
+from chemsbi_jax.storage.weights import load_spec, training_of, weights_folder
 from chemsbi_jax.types import Forward
 
 N_SIGMA = 3.0  # standard deviations of a normal prior that an emulator must cover
@@ -58,8 +58,8 @@ def load_networks(name: str | os.PathLike) -> Networks:
         raise WeightsError(
             f"{folder}: expected a posterior network and an emulator of the same "
             f"yields, physics and prior; they differ: {'; '.join(differs)}. Train one "
-            "of them again (experiments/train_npe.py, experiments/train_emulator.py), "
-            "or name another folder."
+            f"of them again ({training_of('npe')}, {training_of('emulator')}), or name "
+            "another folder."
         )
     return Networks(npe, Partial(emulate, emulator=emulator))
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from chemsbi_jax.constants import GLOBAL_PARAMETERS
+from chemsbi_jax.errors import counted
 
 MISFIT = (
     "No set reproduces these stars (the misfit alarm fires for all {n}). Their log "
@@ -17,11 +18,15 @@ SOME_MISFIT = (
     "reproduce the stars measures only the size of the misfit."
 )
 NO_MISFIT = "No set has a misfit alarm."
+TERMS = (
+    "elpd: expected log predictive density [nat]. With k-hat above 0.7 the density of "
+    "a left-out star is not reliable."
+)
 SCATTER = (
     "The results of the sets scatter by {scatter} (standard deviation of the means), "
     "while the formal width of one result is {formal} (median): the scatter between "
-    "yield sets is {ratio:.1f} times the statistical error. Quote the scatter beside "
-    "the interval."
+    "yield sets is up to {ratio:.1f} times the statistical error. Quote the scatter "
+    "beside the interval."
 )
 
 
@@ -30,6 +35,7 @@ def markdown(found: Any) -> str:
     parts = [
         f"# Comparison of yield sets with {found.n_stars} stars",
         _main_table(found),
+        TERMS,
         _residual_table(found),
         *_sentences(found),
     ]
@@ -106,9 +112,10 @@ def _sentences(found: Any) -> list[str]:
         text = [SOME_MISFIT.format(n=n, all=n_all)]
     lost = found.n_stars - int(found.is_common.sum())
     if lost:
+        do = "this star does" if lost == 1 else "these do"
         text.append(
-            f"{lost} stars are not explained by at least one set and do not count in "
-            "the evidences and predictive densities of any set."
+            f"At least one set does not explain {counted(lost, 'star')}; {do} not "
+            "count in the evidences and predictive densities of any set."
         )
     if n_all > 1:
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -110,12 +110,15 @@ def guided_model(
     if yields is None:
         if forward != "emulator":
             raise InputError(
-                f"Expected yields with forward {forward!r}; got none. Name a set, such "
-                "as tng."
+                "Expected --yields (in Python the argument yields), such as tng, with "
+                f"forward {forward!r}; got none."
             )
         return None
     if has_weights:
-        raise InputError(f"Expected yields or weights; got both, yields {yields}.")
+        raise InputError(
+            "Expected --yields or --weights (in Python yields, or weights or "
+            f"networks); got both (yields {yields}). Remove one of them."
+        )
     if is_shipped(yields, forward):
         return None
     stars = stars.stars if isinstance(stars, Catalog) else stars

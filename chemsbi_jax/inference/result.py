@@ -101,7 +101,9 @@ class Inference:
         if shared is not None and not shared.is_converged:
             own.append(self.shared_note)
         elif shared is not None:
-            own += [text for text in (shared.misfit_text(), shared.doubt()) if text]
+            misfit = shared.misfit_text()
+            own += [misfit] if misfit else []
+            own += shared.doubts()
         return own + list(self._of_table)
 
     @property

@@ -19,7 +19,7 @@ def save_rows(folder: Path, report: Report) -> None:
 def add_rows(summary: Mapping, report: Report) -> dict:
     """The content of summary.json with the block "catalogue".
 
-    After a misfit alarm, the flag columns that were not followed are named as a
+    After a misfit alarm, the flag columns that were not applied are named as a
     possible cause.
     """
     fit = summary.get("checks", {}).get("model_fit", {})

@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 
 NO_NETWORK = (
     "The interval with shared errors was not made: there is no network of yield "
-    "factors for these yields. The interval takes the yields as exactly known."
+    "factors for these yields. The first interval takes the yields as exactly known."
 )
 OTHER_PRIOR = (
     "The interval with shared errors was not made: the posterior network has another "
-    "prior than the network of shared errors. The interval takes the yields as exactly "
-    "known."
+    "prior than the network of shared errors. The first interval takes the yields as "
+    "exactly known."
 )
 TOO_FEW = 5  # stars; the population of fewer is its prior
 
@@ -81,7 +81,7 @@ def infer_shared(
         return SharedAnswer(
             None,
             f"The interval with shared errors was not made: it needs {TOO_FEW} stars; "
-            f"got {n_stars}. The interval takes the yields as exactly known.",
+            f"got {n_stars}. The first interval takes the yields as exactly known.",
         )
     found = hierarchical_posterior(
         key,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING
 
+from chemsbi_jax.errors import counted
 from chemsbi_jax.results.report_numbers import digits
 from chemsbi_jax.types import GalaxyPosterior
 
@@ -17,7 +18,7 @@ COLOURS = {"green": "#1a7f37", "amber": "#9a6700", "red": "#cf222e"}
 def as_text(inference: "Inference") -> str:
     """Interval, model fit, warnings and verdict, one a line."""
     posterior, warnings = inference.posterior, inference.warnings
-    lines = [f"{inference.n_used} stars, method {posterior.method}:"]
+    lines = [f"{counted(inference.n_used, 'star')}, method {posterior.method}:"]
     lines += _interval(posterior)
     lines.append(f"  correlation = {posterior.correlation:.2f}")
     if inference.shared_errors is not None and inference.shared_errors.is_converged:
@@ -38,7 +39,7 @@ def as_text(inference: "Inference") -> str:
 def as_html(inference: "Inference") -> str:
     """The same as an HTML fragment; the colour of the verdict is also a word."""
     posterior, verdict = inference.posterior, inference.verdict
-    head = f"{inference.n_used} stars, method {posterior.method}"
+    head = f"{counted(inference.n_used, 'star')}, method {posterior.method}"
     tables = [_table(head, posterior)]
     if inference.shared_errors is not None and inference.shared_errors.is_converged:
         tables.append(_table(SHARED, inference.shared_errors.posterior))

@@ -23,6 +23,7 @@ from chemsbi_jax.storage.weights import (
     load_arrays,
     load_spec,
     save_weights,
+    training_of,
     weights_folder,
 )
 from chemsbi_jax.types import Stars
@@ -84,7 +85,7 @@ def load_npe(name: str | os.PathLike = "tng-any") -> Npe:
         raise WeightsError(
             f"{folder / 'npe.json'}: expected a flow, a prior and measurements "
             f"of this package; got {type(error).__name__}: {error}. Train the "
-            "network again (experiments/train_npe.py)."
+            f"network again ({training_of('npe')}), or name another folder."
         ) from error
     arrays, rest = _arrays(npe)
     return eqx.combine(load_arrays(folder, "npe", arrays), rest)

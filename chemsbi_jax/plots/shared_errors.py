@@ -69,7 +69,7 @@ def plot_yield_factors(
 
 
 def plot_budget(budget: Mapping[str, Mapping[str, float]]) -> Figure:
-    """How much narrower each parameter gets if a block is held.
+    """How much the width of each parameter decreases if a block is held.
 
     Args:
         budget: block -> parameter -> share of its width, as in `shared_errors`.
@@ -82,7 +82,7 @@ def plot_budget(budget: Mapping[str, Mapping[str, float]]) -> Figure:
         ax.barh(rows + 0.4 * (i - 0.5), share, 0.38, color=colour(i), label=label(name))
     ax.set_yticks(rows, [block.replace("_", " ") for block in budget])
     ax.invert_yaxis()
-    ax.set_xlabel("narrower if held [%]")
+    ax.set_xlabel("decrease of the width if the block is held [%]")
     ax.legend(frameon=False)
     return fig
 

@@ -154,7 +154,8 @@ def _doubts_of_checks(checks: Mapping, method: str) -> list[str]:
         doubts.append(f"even and odd rows of the table differ by {distance:.1f} sigma")
     left_out = len(checks.get("left_out") or [])
     if left_out:
-        doubts.append(f"no parameters explain {counted(left_out, 'star')}, left out")
+        stars = counted(left_out, "star")
+        doubts.append(f"no parameters explain {stars} (not used in the result)")
     weak = checks.get("weak_stars") or 0
     if weak:
         doubts.append(
@@ -167,6 +168,13 @@ def _doubts_of_checks(checks: Mapping, method: str) -> list[str]:
     return doubts + _doubts_of_place(checks)
 
 
+_WRONG_COVERAGE = {
+    "few_abundances": "with so few abundances",
+    "held_blocks": "with these held blocks",
+}
+"""Check -> where the network has a wrong coverage in tests."""
+
+
 def _doubts_of_shared(checks: Mapping) -> list[str]:
     """About the interval with shared errors."""
     doubts = []
@@ -174,14 +182,17 @@ def _doubts_of_shared(checks: Mapping) -> list[str]:
     is_far = distance is None or distance >= FAR_MODE  # None: no number
     if is_far and checks.get("sampler") != "nuts":
         doubts.append("the likelihood contradicts the interval with shared errors")
-    rare = [k for k in ("few_abundances", "held_blocks") if checks.get(k)]
-    if rare and checks.get("sampler") != "nuts":
+    off = [text for key, text in _WRONG_COVERAGE.items() if checks.get(key)]
+    if off and checks.get("sampler") != "nuts":
         doubts.append(
-            "the network of the interval with shared errors was trained with few such "
-            "galaxies"
+            "in tests the interval with shared errors has a wrong width "
+            f"{' or '.join(off)}"
         )
     if checks.get("predictive_p", 1.0) < MIN_P:
-        doubts.append("the stars are unusual for the model with shared errors")
+        doubts.append(
+            "the stars are improbable in the model with shared errors (predictive p "
+            f"below {MIN_P:g})"
+        )
     if checks.get("far_population"):
         doubts.append("the population of the stars is far from its prior")
     if checks.get("far_errors"):
@@ -201,7 +212,10 @@ def _doubts_of_place(checks: Mapping) -> list[str]:
     if _largest(checks.get("network_error_sigma")) > LARGE_NETWORK_ERROR:
         doubts.append("the correction of the network's mean error is large")
     if _largest(checks.get("methods_differ_sigma_of_all")) > METHODS_DIFFER:
-        doubts.append("the methods differ by more than the interval's width")
+        doubts.append(
+            f"the methods differ by more than {METHODS_DIFFER:g} sigma of the result "
+            "for all stars"
+        )
     if (checks.get("mass_at_edge") or 0.0) > MASS_AT_EDGE:
         doubts.append("the posterior reaches the edge of its grid")
     if checks.get("model_error_dex"):
@@ -222,7 +236,7 @@ def _praise(summary: Mapping) -> str:
     if agree.get("agree"):
         passed.append(f"the methods {summary.get('method')} and {agree['other']} agree")
     if (checks.get("halves") or {}).get("stable"):
-        passed.append("both halves of the table give the same result")
+        passed.append("even and odd rows of the table give the same result")
     return _sentence(passed) if passed else "No check was made."
 
 

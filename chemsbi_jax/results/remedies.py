@@ -16,7 +16,7 @@ REMEDIES = (
         "warning names first (--without), or with larger errors.",
     ),
     (
-        "the stars need errors far from",
+        "the stars need a zero point or a scatter far from",
         "Check the errors and the zero points of the named abundances. Repeat the run "
         "without them (--without), and compare.",
     ),
@@ -41,7 +41,7 @@ REMEDIES = (
         "table. Then repeat the run with --method exact; its message names the cause.",
     ),
     (
-        "of the stars, so the interval of the others",
+        "of the stars, so the interval from the other stars",
         "Do not use the numbers. Compare the errors and the zero points of the columns "
         "with the description of the table, and name or convert the columns with "
         "--columns.",
@@ -78,12 +78,36 @@ REMEDIES = (
         "if the warning names no other cause of doubt.",
     ),
     (
+        "most probable population is far from",
+        "Compare with the interval by NUTS (--sampler nuts), and infer the populations "
+        "of the table, such as thin and thick disc, each alone.",
+    ),
+    (
+        "The integral over the most precise stars",
+        "Quote the interval of the network (--sampler network), or repeat the run with "
+        "errors of the abundances that include the error of the model.",
+    ),
+    (
+        "regions contained the truth",
+        "Repeat the run with --sampler nuts. If both intervals disagree, quote the "
+        "wider one and state the difference.",
+    ),
+    (
+        "shared parameters are",
+        "Do not rely on the interval unless that by NUTS (--sampler nuts) agrees. If "
+        "they disagree, quote the wider one.",
+    ),
+    (
+        "stars are unusual",
+        "Leave out abundances with large residuals (--without) and compare.",
+    ),
+    (
         "did not converge",
         "Do not use the interval. Repeat the run with another --seed; if the warning "
         "stays, check units and solar scale, or use --method flow.",
     ),
     (
-        "stars are excluded",
+        "measurements have too little",
         "Nothing, if they are few. Otherwise repeat the run with --method exact, which "
         "uses stars with few or uncertain measurements.",
     ),

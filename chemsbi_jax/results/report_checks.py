@@ -28,7 +28,7 @@ def residuals(summary: Mapping) -> Element | None:
     lines = [
         (tag("code", n), *(c.get(n, "\u2014") for c in columns.values())) for n in names
     ]
-    content = [table("Mean over the stars that count", ("abundance", *columns), lines)]
+    content = [table("Mean over the used stars", ("abundance", *columns), lines)]
     text = "The mean residual is the observed minus the predicted abundance."
     if shifts or errors:
         text += (
@@ -67,16 +67,13 @@ def _fit(every: Mapping) -> tuple | None:
     fit = every.get("model_fit")
     if not fit:
         return None
-    p_value = number(fit.get("p_value"))
+    p_value = fit.get("p_value")
+    passed = None if p_value is None else not fit.get("flagged")
+    text = "not tested" if p_value is None else f"p = {number(p_value)}"
     meaning = (
         "Chance of a difference this large if the model is right; alarm below 0.01."
     )
-    return (
-        "Model fits the stars",
-        _mark(not fit.get("flagged")),
-        f"p = {p_value}",
-        meaning,
-    )
+    return "Model fits the stars", _mark(passed), text, meaning
 
 
 def _agree(every: Mapping) -> tuple | None:

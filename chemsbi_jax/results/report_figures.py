@@ -42,8 +42,8 @@ TEXTS = (
     ),
     (
         "width_budget",
-        "How much narrower the interval with shared errors gets if a block of shared "
-        "parameters is held at its default values.",
+        "Relative decrease of the width of the interval with shared errors if a block "
+        "of shared parameters is held at its default values.",
         "A pair of horizontal bars for each block of shared parameters, one for each "
         "parameter of the galaxy, in percent.",
     ),
@@ -59,9 +59,10 @@ TEXTS = (
     (
         "predictive",
         "Abundances of the stars (blue) and those that the model predicts from the "
-        "posterior of each star by itself, with noise (grey, 1 and 2 sigma). Below "
-        "each: difference in sigma. The posterior of one star is wide, so stars of the "
-        "model itself may differ by some sigma; the residuals below allow for that.",
+        "posterior of each star by itself, with noise (grey, 1 and 2 sigma). Lower "
+        "panels: difference in sigma. The posterior of one star is wide, so even stars "
+        "of the model can differ by several sigma; the section “Residuals of the "
+        "abundances” allows for that.",
         "One histogram for each observed abundance with the predicted band behind "
         "it, and a panel of residuals in sigma below each histogram.",
     ),

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from importlib import resources
 
+from chemsbi_jax.errors import counted
 from chemsbi_jax.results import report_checks
 from chemsbi_jax.results import report_sections as sections
 from chemsbi_jax.results.assessment import Verdict, verdict
@@ -93,8 +94,7 @@ def _head(judged: Verdict) -> Element:
 
 
 def _header(summary: Mapping, parts: Sequence[Element]) -> Element:
-    n_used, n_stars = summary.get("n_used"), summary.get("n_stars")
-    stars = f"{n_used} stars" if n_used == n_stars else f"{n_used} of {n_stars} stars"
+    stars = _count_stars(summary)
     links = [
         tag("li", tag("a", part[0].text, href=f"#{part.get('id')}")) for part in parts
     ]
@@ -109,6 +109,16 @@ def _header(summary: Mapping, parts: Sequence[Element]) -> Element:
             class_="inner",
         ),
     )
+
+
+def _count_stars(summary: Mapping) -> str:
+    """Used stars, and the rows of the table (or the given stars) if these are more."""
+    n_used, n_given = summary.get("n_used"), summary.get("n_stars")
+    if n_used is None or n_given in (n_used, None):
+        return counted(n_used or 0, "star")
+    if summary.get("catalogue"):
+        return f"{counted(n_used, 'star')} of {counted(n_given, 'row')}"
+    return f"{n_used} of {counted(n_given, 'star')}"
 
 
 def _verdict(judged: Verdict) -> Element:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from chemsbi_jax.constants import GLOBAL_PARAMETERS
+from chemsbi_jax.errors import counted
 from chemsbi_jax.results.assessment import verdict
 from chemsbi_jax.results.markup import Child, Element, prose, section, table, tag
 from chemsbi_jax.results.remedies import remedy
@@ -133,8 +134,8 @@ def _rounded(shares: float | Mapping[str, float]) -> float | dict[str, float]:
 
 _SHARED_TABLES = {
     "budget": (
-        "Where the width comes from: share of the width that goes if a block is held "
-        "as known (the rest is the error of the stars and of the network)",
+        "Relative decrease of the width if a block of shared parameters is held at its "
+        "default values (the rest is the error of the stars and of the network)",
         "block",
     ),
     "yields": (
@@ -143,8 +144,8 @@ _SHARED_TABLES = {
     ),
     "zero_points": ("Inferred zero points of the abundances [dex]", "abundance"),
     "population": (
-        "Inferred population of the stars: means [prior widths from the middle of the "
-        "prior] and natural logs of the widths over the prior's",
+        "Inferred population of the stars: means [prior widths from the mean of the "
+        "prior] and ln(width / prior width)",
         "local parameter",
     ),
 }
@@ -211,8 +212,9 @@ def rows(content: Mapping | None) -> Element | None:
     """What became of the rows of the star table."""
     if content is None:
         return None
-    n_read, n_used = content.get("n_read"), content.get("n_used")
-    parts = [tag("p", f"{n_read} rows read, {n_used} stars used.")]
+    n_read, n_used = (content.get(key) or 0 for key in ("n_read", "n_used"))
+    read, used = counted(n_read, "row"), counted(n_used, "star")
+    parts = [tag("p", f"{read} read, {used} used.")]
     dropped = content.get("dropped") or {}
     if dropped:
         lines = [(reason, number(n)) for reason, n in dropped.items()]

@@ -41,10 +41,10 @@ def _of_stars(checks: Mapping) -> list[str]:
     share = checks.get("left_out_share")
     if share:
         text = (
-            f"These are {share:.0%} of the stars, so the interval of the others is no "
-            "result. Likely causes: errors that are much too small or not in dex "
-            "(percent, variances), abundances in another unit or on another scale, or "
-            "a code for missing values. Correct the columns with --columns. The "
+            f"These are {share:.0%} of the stars, so the interval from the other stars "
+            "must not be used. Likely causes: errors that are much too small or not in "
+            "dex (percent, variances), abundances in another unit or on another scale, "
+            "or a code for missing values. Correct the columns with --columns. The "
             "intervals with model errors (--robust) and without each abundance were "
             "not computed."
         )
@@ -86,8 +86,10 @@ def _of_agreement(checks: Mapping) -> list[str]:
         )
         n, n_widened = agree["weak_stars"], agree.get("widened_stars", 0)
         if n:
+            have = "has" if n == 1 else "have"
             text += (
-                f", without {n} stars that have too little information for a network"
+                f", without {counted(n, 'star')} that {have} too little information "
+                "for a network"
             )
         if n_widened:
             text += (
@@ -156,7 +158,7 @@ def _of_edge(checks: Mapping) -> list[str]:
         return []
     text = (
         "The posterior reaches the edge of its grid: the stars favour parameters "
-        "outside the range of the prior."
+        "outside this grid."
     )
     return [text]
 
@@ -169,8 +171,8 @@ def of_subset(checks: Mapping) -> list[str]:
         text = (
             f"For {checks['subset']['n_stars']} of the stars the methods differ by "
             f"{shift[0]:+.1f} sigma in alpha_imf and {shift[1]:+.1f} sigma in "
-            "log10_n_ia (sigma of the result for all stars): that interval is "
-            "narrower than the error of the method."
+            "log10_n_ia (sigma of the result for all stars): the interval for all "
+            "stars is narrower than the error of the method."
         )
         warnings.append(text)
     exact = checks.get("exact_subset")

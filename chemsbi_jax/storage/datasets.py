@@ -191,7 +191,10 @@ def find_local(name: str) -> Path | None:
         return None
     root = Path(folder).expanduser()
     if not root.is_dir():
-        raise DatasetError(f"{MIRROR_FOLDER} is set to {folder}, which is no folder.")
+        raise DatasetError(
+            f"{MIRROR_FOLDER} is set to {folder}, which is no folder. Set it to an "
+            "existing folder, or unset it."
+        )
     return root / name if (root / name).is_file() else None
 
 

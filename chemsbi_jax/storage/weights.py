@@ -71,6 +71,12 @@ def save_weights(folder: Path, kind: str, tree: PyTree, spec: Mapping) -> None:
         path_text.write_text(text)
 
 
+def training_of(kind: str) -> str:
+    """What trains weights: a command of the package, or else a script of a checkout."""
+    is_command = kind in ("emulator", "npe")
+    return f"chemsbi train {kind}" if is_command else f"experiments/train_{kind}.py"
+
+
 def load_spec(folder: Path, kind: str) -> dict:
     """The JSON beside the weights, checked against this version of the package.
 
@@ -86,7 +92,7 @@ def load_spec(folder: Path, kind: str) -> dict:
     except (OSError, ValueError, RecursionError) as error:  # ValueError: no JSON
         raise WeightsError(
             f"{path}: expected the description of {kind} weights; got {error}. Train "
-            f"them again (experiments/train_{kind}.py), or name another folder."
+            f"them again ({training_of(kind)}), or name another folder."
         ) from error
     expected = {
         "format": FORMAT,
@@ -105,7 +111,7 @@ def load_spec(folder: Path, kind: str) -> dict:
     if differs:
         raise WeightsError(
             f"{path}: these weights do not fit this package: {'; '.join(differs)}. "
-            f"Train them again with experiments/train_{kind}.py."
+            f"Train them again ({training_of(kind)}), or name another folder."
         )
     return spec
 
@@ -130,7 +136,7 @@ def load_arrays(folder: Path, kind: str, like: PyTree) -> PyTree:
     except (OSError, SafetensorError) as error:
         raise WeightsError(
             f"{path}: expected {kind} weights; got {error}. The file is missing or cut "
-            f"off: train again (experiments/train_{kind}.py) or install again."
+            f"off: train them again ({training_of(kind)}), or install again."
         ) from error
     expected = _named_leaves(like)
     differs = [
@@ -149,7 +155,7 @@ def load_arrays(folder: Path, kind: str, like: PyTree) -> PyTree:
 
 
 def _complain_of_content(path: Path, kind: str, arrays: Mapping) -> None:
-    again = f"Train again with experiments/train_{kind}.py."
+    again = f"Train them again ({training_of(kind)}), or name another folder."
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise WeightsError(

@@ -177,7 +177,8 @@ REMEDIES = {
 def test_not_a_table(tmp_path, name):
     path = tmp_path / name
     path.write_bytes(NOT_TABLES[name])
-    complaint(path, REMEDIES.get(name, "FITS (.fits), ECSV (.ecsv), CSV (.csv) or"))
+    formats = "FITS (.fits), ECSV (.ecsv), CSV (.csv), VOTable (.vot, .xml) or Parquet"
+    complaint(path, REMEDIES.get(name, formats))
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -207,7 +207,7 @@ def test_errors_of_ratios_share_that_of_iron(tmp_path):
     np.testing.assert_allclose(stars.fe_covariance, table["e_fe_h"] ** 2)
     expected = np.hypot(table["e_mg_h"], table["e_fe_h"])
     np.testing.assert_allclose(stars.errors[:, I["mg_fe"]], expected)
-    assert "share that of [Fe/H]" in report.text()
+    assert "all contain the error of [Fe/H]" in report.text()
     write_stars(tmp_path / "again.ecsv", stars)
     again = read_stars(tmp_path / "again.ecsv")
     np.testing.assert_allclose(again.fe_covariance, stars.fe_covariance)

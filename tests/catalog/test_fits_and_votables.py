@@ -200,4 +200,4 @@ def test_errors_of_9_99_in_single_precision_are_none(tmp_path):
     table.write(tmp_path / "stars.fits")
     stars, report = read(tmp_path / "stars.fits", default_error=0.05)
     np.testing.assert_allclose(stars.errors[GAPS, I["mg_fe"]], 0.05)
-    assert "taken as 0.05 dex: mg_fe (2)" in report.text()
+    assert "error was set to 0.05 dex: mg_fe (2)" in report.text()

@@ -33,7 +33,7 @@ def test_signs_are_followed_beside_other_marks(tmp_path):
     table["l_mg_fe"][1:4] = "~"
     stars, report = read(write(tmp_path, table))
     np.testing.assert_array_equal(stars.observed[:, I["mg_fe"]], ~MARKED)
-    assert any("not followed: ~: 3 rows" in text for text in report.warnings)
+    assert any("not applied: ~: 3 rows" in text for text in report.warnings)
 
 
 @pytest.mark.parametrize("column", ["mg_fe_detected", "o_fe_censored", "detection"])
@@ -83,6 +83,14 @@ def test_the_remedy_for_percent_can_be_typed(tmp_path, column, remedy):
     read(path, columns=remedy)
 
 
+def test_the_remedy_for_large_errors_names_their_column(tmp_path):
+    table = star_table()
+    table["e_mg_fe"] = np.linspace(25.0, 40.0, len(table))
+    path, remedy = write(tmp_path, table), "e_mg_fe=e_mg_fe*0.00434"
+    assert f'convert it with --columns "{remedy}"' in refusal(path)
+    read(path, columns=remedy)
+
+
 @pytest.mark.parametrize("name", ["R_birth", "r_form", "birth_radius"])
 def test_a_radius_of_birth_is_no_time(tmp_path, name):
     table = renamed(star_table("age"), age=name)
@@ -97,13 +105,13 @@ def test_errors_of_ages_by_two_letters_and_ranges(tmp_path):
     np.testing.assert_allclose(stars.e_birth_time, table["age_lerr"], atol=1e-6)
     table = renamed(table, age_lerr="age_min", age_uerr="age_max")
     warnings = read(write(tmp_path, table, "b.csv")).report.warnings
-    assert any("age_min and age_max look like them" in text for text in warnings)
+    assert any("age_min and age_max may hold the errors" in text for text in warnings)
 
 
 def test_a_row_of_sums_is_no_star(tmp_path):
     table = star_table()
     table["star"][-1] = "Sum:"
-    assert "summarises the other rows" in refusal(write(tmp_path, table))
+    assert "is a summary of the other rows" in refusal(write(tmp_path, table))
 
 
 TEXT = "star,fe_h,e_fe_h\na,0.1,0.05\nb,0.2,0.05\n"

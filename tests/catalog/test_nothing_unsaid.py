@@ -56,14 +56,16 @@ def test_limits_of_ages_are_counted(tmp_path):
 def test_copies_are_dropped_for_three_abundances(tmp_path):
     rows = rows_of(20)
     report = read(tmp_path, [*rows, *rows]).report
-    assert report.reasons == {"the same star as in an earlier row, by its numbers": 20}
+    reason = "all abundances and errors are those of an earlier row"
+    assert report.reasons == {reason: 20}
 
 
 def test_copies_of_two_numbers_are_told(tmp_path):
     rows = rows_of(20)[:, :4]
     report = read(tmp_path, [*rows, *rows], HEADER[:4]).report
     assert report.n_used == 40
-    (text,) = [t for t in report.warnings if "20 rows have the same abundances" in t]
+    says = "20 rows have the abundances and errors of an earlier row"
+    (text,) = [t for t in report.warnings if says in t]
     assert "remove them, or add a column of ids" in text
 
 

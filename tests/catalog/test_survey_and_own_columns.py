@@ -68,14 +68,14 @@ def test_limits_of_the_user_are_followed(tmp_path, column, cells):
     stars, report = read(save(table, tmp_path))
     is_limit = ~np.isfinite(stars.values[:, I["mg_fe"]])
     assert is_limit.tolist() == [i % 4 == 0 for i in range(N)]
-    assert f"{column} was followed: it marks limits of mg_fe." in report.notes
+    assert f"{column} was applied: it marks limits of mg_fe." in report.notes
 
 
 def test_limits_that_are_not_understood_are_named(tmp_path):
     table = apogee(l_MG_FE=["about" if i % 4 == 0 else "" for i in range(N)])
     report = read(save(table, tmp_path)).report
     (text,) = report.warnings
-    assert "flags or limits that were not followed: l_MG_FE (blank: 18" in text
+    assert "flags or limits that were not applied: l_MG_FE (blank: 18" in text
     assert report.flags_not_followed
 
 

@@ -61,7 +61,7 @@ def test_strict_is_about_the_chains(config, summary_of):
     chains = rng.normal((-2.3, -2.9), 0.01, (4, N_DRAWS, 2))
     chains[0] += 0.05
     summary = summary_of(chains)
-    assert any("not converged" in w for w in summary["warnings"])
+    assert any("did not converge" in w for w in summary["warnings"])
     assert exit_code(summary, config) == 3
     assert exit_code(summary, replace(config, strict=False)) == 0
 

@@ -147,8 +147,8 @@ def test_the_shipped_networks_serve_tng():
         ({"yields": "nkt14+k10+w7"}, "nkt13"),
         ({"yields": "unheard"}, "Unknown yields 'unheard'"),
         ({"yields": TOY, "method": "flow"}, "method auto, exact or robust"),
-        ({"yields": TOY, "weights": "tng"}, "yields or weights; got both"),
-        ({"forward": "simulator"}, "Name a set"),
+        ({"yields": TOY, "weights": "tng"}, "--yields or --weights .*got both"),
+        ({"forward": "simulator"}, "Expected --yields .*with forward 'simulator'"),
         ({"yields": TOY, "limits": cs.Limits(stream_from=1)}, "at most 1 stars"),
     ],
 )

@@ -260,7 +260,7 @@ def test_the_result_says_what_is_doubtful(checks, says):
     latents = rng.normal(size=(50, len(layout.scale)))
     full = {"converged": True, "predictive_p": 0.5} | checks
     found = to_result(latents, {}, full, layout, SHARED_FACTORS, PRIOR)
-    text = found.doubt()
+    text = " ".join(found.doubts())
     assert all(part in text for part in says)
     assert bool(text) == bool(says)
 

@@ -170,7 +170,7 @@ def test_the_table_says_what_evidences_are_worth(comparison):
     text = comparison.table()
     assert "should not be quoted" in text
     assert "no posterior: It did not converge." in text
-    assert "1 stars are not explained by at least one set" in text
+    assert "At least one set does not explain 1 star; this star does not" in text
     assert "0.283 in alpha_imf" in text  # scatter of the sets
     assert "0.010 in alpha_imf" in text  # formal width
     silent = YieldComparison(

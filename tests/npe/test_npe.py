@@ -242,7 +242,7 @@ def test_weights_of_an_unknown_flow_or_prior(edit, told, trained, tmp_path):
     save_npe(tmp_path, trained, NpeConfig(flow=SMALL), {})
     path = tmp_path / "npe.json"
     path.write_text(path.read_text().replace(*edit))
-    with pytest.raises(WeightsError, match="train_npe.py") as error:
+    with pytest.raises(WeightsError, match="chemsbi train npe") as error:
         load_npe(tmp_path)
     assert told in str(error.value)
     assert str(path) in str(error.value)

@@ -5,11 +5,23 @@ from astropy.table import Table
 
 import chemsbi_jax as cs
 from chemsbi_jax.diagnostics.misfit import misfit_test
+from chemsbi_jax.galaxy.hierarchical.doubt import doubts
 from chemsbi_jax.results.remedies import FALLBACK, remedy
-from chemsbi_jax.results.warnings import list_warnings
+from chemsbi_jax.results.warnings import list_warnings, of_place
 from helpers.report_pages import MISFIT, made, write
 
 # Warnings
+
+DOUBTFUL = (
+    {"sampler": "network", "r_hat": 1.3},
+    {"held_blocks": ["yields"]},
+    {"mode_distance": 3.0},
+    {"predictive_p": 0.01, "predictive_distance": 2.0},
+    {"far_population": {"mean_birth_time": 3.2}},
+    {"far_errors": {"scatter_mg_fe": 5.7}},
+    {"sampler": "nuts", "effective_points": 3.0},
+)
+"""Checks of an interval with shared errors, each with one doubt that has a remedy."""
 
 
 def every_warning(tmp_path):
@@ -46,17 +58,26 @@ def every_warning(tmp_path):
         *list_warnings(checks),
         f"With shared errors: {off}",  # as `HierarchicalPosterior.misfit_text`
         quiet,
+        *(warning for checks in DOUBTFUL for warning in doubts(checks)),
         *cs.read_catalog(tmp_path / "giants.csv").report.warnings,
     ]
 
 
 def test_every_warning_has_its_own_remedy(tmp_path):
     found = every_warning(tmp_path)
-    assert len(found) == 19
+    assert len(found) == 26
     remedies = [remedy(warning) for warning in found]
     assert FALLBACK not in remedies
     assert len(set(remedies)) == len(found)
     assert remedy("A new warning.") == FALLBACK
+
+
+def test_one_star_has_the_remedy_of_several():
+    place = {"prior_widths": 1.0, "weak_stars": 1}
+    (one,), (several,) = of_place(place), of_place(place | {"weak_stars": 3})
+    assert remedy(one) == remedy(several) != FALLBACK
+    (few,), (held,) = doubts({"few_abundances": 2}), doubts({"held_blocks": ["yields"]})
+    assert remedy(few) == remedy(held) != FALLBACK
 
 
 def test_warnings_stand_with_what_to_do(tmp_path):

@@ -109,6 +109,27 @@ def test_the_numbers_are_those_of_the_summary(tmp_path):
     assert "of which some run side by side" in page.text
 
 
+def test_a_fit_that_was_not_tested_is_neither_passed_nor_failed(tmp_path):
+    summary = made()
+    summary["checks"]["model_fit"] |= {"flagged": False, "p_value": None}
+    page = write(tmp_path / "report.html", summary)
+    assert "Model fits the stars — not tested" in page.text
+
+
+@pytest.mark.parametrize(
+    ("n_used", "n_stars", "text"),
+    [
+        (1000, 1000, "1000 stars, method exact"),
+        (1, 1, "1 star, method exact"),
+        (1, 3, "1 star of 3 rows, method exact"),
+        (0, 1, "0 stars of 1 row, method exact"),
+    ],
+)
+def test_the_header_counts_stars_and_rows(tmp_path, n_used, n_stars, text):
+    summary = made() | {"n_used": n_used, "n_stars": n_stars}
+    assert text in write(tmp_path / "report.html", summary).text
+
+
 def test_shared_errors_come_first(tmp_path):
     page = write(tmp_path / "report.html", made() | {"shared_errors": SHARED})
     first, second = (page.text.index(t) for t in ("−2.115 ± 0.048", "−2.0951 ± 0.0029"))

@@ -76,7 +76,7 @@ def test_weights_for_something_else(change, told, folder):
     edit(folder, **change)
     with pytest.raises(WeightsError) as error:
         load_spec(folder, "emulator")
-    for text in (str(folder / "emulator.json"), told, "experiments/train_emulator.py"):
+    for text in (str(folder / "emulator.json"), told, "chemsbi train emulator"):
         assert text in str(error.value)
 
 
@@ -91,7 +91,7 @@ def test_a_description_that_is_no_object(content, folder):
 def test_a_broken_description(content, folder):
     path = folder / "emulator.json"
     path.write_bytes(content) if content is not None else path.unlink()
-    with pytest.raises(WeightsError, match="train_emulator.py") as error:
+    with pytest.raises(WeightsError, match="chemsbi train emulator") as error:
         load_spec(folder, "emulator")
     assert str(path) in str(error.value)
 
@@ -103,7 +103,7 @@ def test_truncated_arrays(size, folder):
     path.write_bytes(whole[:size]) if size is not None else path.unlink()
     with pytest.raises(WeightsError, match="missing or cut off") as error:
         load_arrays(folder, "emulator", TREE)
-    for text in (str(path), "train_emulator.py"):
+    for text in (str(path), "chemsbi train emulator"):
         assert text in str(error.value)
 
 

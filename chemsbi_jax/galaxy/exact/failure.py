@@ -21,11 +21,11 @@ def why_no_posterior(
         mean: of the last round, in latents.
         observed: measurements of the stars.
     """
-    cause = "the posterior did not settle within its grid"
+    cause = "the grid of the last round did not fit the posterior"
     if draws < FEW_EFFECTIVE_DRAWS:
         cause = (
-            f"a star has {draws:.1f} effective draws in the median, as neither the "
-            "network nor the fitted maps propose the parameters of such stars"
+            f"the median number of effective draws of a star is {draws:.1f}, because "
+            "the proposals do not cover the local parameters of these stars"
         )
     remedy = (
         "Check the units and solar scale of the abundances and their errors, leave out "
@@ -39,9 +39,9 @@ def why_no_posterior(
             "with errors."
         )
     return (
-        f"The exact method found no posterior for these {n_used} stars: {cause}. Its "
-        f"last round was {np.hypot(*np.asarray(mean)):.1f} prior widths from the "
-        f"prior's mean. {remedy}"
+        f"The exact method found no posterior for these {n_used} stars: {cause}. The "
+        f"mean of the last round is {np.hypot(*np.asarray(mean)):.1f} prior widths "
+        f"from the prior's mean. {remedy}"
     )
 
 

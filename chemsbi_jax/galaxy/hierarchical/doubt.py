@@ -39,8 +39,8 @@ def outside_training(stars: Star, layout: Layout) -> dict:
     return found
 
 
-def doubts(checks: Mapping) -> str:
-    """Sentences about the checks of an interval; empty if there is no doubt."""
+def doubts(checks: Mapping) -> list[str]:
+    """Warnings about the checks of an interval; empty if there is no doubt."""
     is_nuts = checks.get("sampler") == "nuts"
     parts = [_of_nuts(checks)] if "sampler" in checks else []
     if not is_nuts:
@@ -59,7 +59,7 @@ def doubts(checks: Mapping) -> str:
             "errors or zero points than the table states, or the model does not "
             "reproduce them."
         )
-    return " ".join(part for part in parts if part)
+    return [part for part in parts if part]
 
 
 def _of_nuts(checks: Mapping) -> str:

@@ -61,9 +61,9 @@ class HierarchicalPosterior(NamedTuple):
             return ""
         return f"With shared errors: {self.misfit.text}"
 
-    def doubt(self) -> str:
-        """Reasons to doubt the interval, as sentences; empty if there is none."""
-        return doubts(self.posterior.checks) if self.is_converged else ""
+    def doubts(self) -> list[str]:
+        """Reasons to doubt the interval, a warning each; empty if there is none."""
+        return doubts(self.posterior.checks) if self.is_converged else []
 
     def prior_scales(self) -> dict[str, float]:
         """Yield factor [dex], or slope [dex per dex] -> scale of its prior."""

@@ -11,6 +11,7 @@ from chemsbi_jax.catalog.identity import find_repeats
 from chemsbi_jax.catalog.ids import repeated
 from chemsbi_jax.catalog.report import Dropped
 from chemsbi_jax.catalog.surveys import Survey
+from chemsbi_jax.errors import counted
 from chemsbi_jax.types import Stars
 
 GIANT_LOGG = 3.5  # dex(cm/s2); stars below have begun to mix up CNO-cycled matter
@@ -89,9 +90,9 @@ def warn_of_giants(source: StarTable, stars: Stars, used: Rows) -> list[str]:
     if n == 0:
         return []
     return [
-        f"{n} stars with log g below {GIANT_LOGG} have C or N: dredge-up changes both "
-        "in giants, so they differ from the gas that the star was born from. Leave "
-        f"them out with --without {','.join(MIXED)}."
+        f"{counted(n, 'star')} with log g below {GIANT_LOGG}: dredge-up changes C and "
+        "N in giants, so both differ from those of the gas that the star was born "
+        f"from. Leave them out with --without {','.join(MIXED)}."
     ]
 
 

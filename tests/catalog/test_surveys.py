@@ -49,7 +49,7 @@ def test_no_quality_keeps_all_that_was_measured(tmp_path, title, make, survey, r
 def test_giants_with_carbon_get_a_warning(tmp_path, title, make, survey, reason):
     path = save(make(), tmp_path)
     (warning,) = read(path).report.warnings
-    assert warning.startswith("1 stars with log g below 3.5")
+    assert warning.startswith("1 star with log g below 3.5: dredge-up")
     stars, report = read(path, without="c_fe,n_fe")
     assert report.warnings == ()
     assert not stars.observed[:, [I["c_fe"], I["n_fe"]]].any()

@@ -215,22 +215,26 @@ def _curves(key, truth: np.ndarray, draws: np.ndarray) -> dict:
 
 
 def power(key, config: Config) -> dict:
-    """Median posterior widths by number of stars and by what was measured."""
-    cases = [(label, n) for label in READINGS for n in STUDY_SIZES]
-    keys = jax.random.split(key, len(cases))
+    """Median posterior widths by number of stars and by what was measured.
+
+    All cases have the same galaxies, so that chance does not distinguish them.
+    """
+    key_galaxies, key_infer = jax.random.split(key)
     rows: dict[str, dict[str, dict]] = {label: {} for label in READINGS}
-    for (label, n), k in zip(tqdm(cases, disable=config.quiet), keys, strict=True):
-        key_galaxies, key_infer = jax.random.split(k)
+    for label in tqdm(READINGS, disable=config.quiet):
         abundances, e_birth_time = READINGS[label]
-        # all cases have as many rows, so that they share one compiled program
         each = max(STUDY_SIZES), config.error, abundances, e_birth_time
         like = like_stars(empty_stars(*each))
-        galaxies: Galaxies = draw_galaxies(key_galaxies, config.n_galaxies, like)
-        counts = galaxies.counts * (np.arange(max(STUDY_SIZES)) < n)
-        galaxies = galaxies._replace(counts=counts)
-        draws = draw_posteriors(key_infer, galaxies, config.n_draws)
-        sd = np.median(draws[..., :N_GLOBAL].std(axis=1), axis=0)
-        rows[label][str(n)] = dict(zip(GLOBAL_PARAMETERS, sd.tolist(), strict=True))
+        task = config.n_galaxies, like
+        galaxies = draw_galaxies(key_galaxies, *task)  # key reuse: the same galaxies
+        for n in STUDY_SIZES:
+            # all cases have as many rows, so that they share one compiled program
+            counts = galaxies.counts * (np.arange(max(STUDY_SIZES)) < n)
+            some = galaxies._replace(counts=counts)
+            task = some, config.n_draws
+            draws = draw_posteriors(key_infer, *task)  # key reuse: the same draws
+            sd = np.median(draws[..., :N_GLOBAL].std(axis=1), axis=0)
+            rows[label][str(n)] = dict(zip(GLOBAL_PARAMETERS, sd.tolist(), strict=True))
     figure = plot_power(rows)
     plots.save_figure(figure, config.out / "shared_coverage_power.png")
     return {"sd_over_prior": rows}

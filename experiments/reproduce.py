@@ -183,10 +183,11 @@ def run_recovery(key, networks: tuple, config: Config) -> dict:
 
 def draw_recovery(cases, prior, out: Path) -> None:
     """Distance of every formula at every truth."""
-    pulls: dict = {}
+    found: dict = {}
     for case in cases:
-        by_method = pulls.setdefault(case.n_stars, {})
+        by_method = found.setdefault(case.n_stars, {})
         by_method.setdefault(case.method, []).append(case.mahalanobis)
+    pulls = {n: {k: np.array(x) for k, x in each.items()} for n, each in found.items()}
     n, method = cases[0].n_stars, cases[0].method
     truths = [c.truth for c in cases if (c.n_stars, c.method) == (n, method)]
     distance = np.linalg.norm((np.array(truths) - prior[0]) / prior[1], axis=1)

@@ -6,6 +6,8 @@ import json
 import numpy as np
 import pytest
 
+import chemsbi_jax as cs
+from chemsbi_jax.cli import simulate
 from chemsbi_jax.constants import ABUNDANCES, PARAMETERS, T_END
 from chemsbi_jax.plots.simulations import plot_simulations
 from chemsbi_jax.plots.style import label
@@ -26,10 +28,16 @@ def test_no_stars_asked_for(script, tmp_path):
         script.main(script.Config(n=0, out=tmp_path))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("prior", ["paper", "wide", "mixed"])
+@pytest.mark.parametrize(
+    "prior",
+    [
+        pytest.param("paper", marks=pytest.mark.thorough),
+        pytest.param("wide", marks=pytest.mark.slow),
+        pytest.param("mixed", marks=pytest.mark.slow),
+    ],
+)
 def test_script(prior, script, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(script, "SIMULATE_BLOCK", 40)  # 100 stars are not a multiple
+    monkeypatch.setattr(simulate, "SIMULATE_BLOCK", 40)  # 100 are not a multiple
     flags = {"n": 100, "prior": prior, "yields": str(TOY), "seed": 3, "quiet": True}
     folders = {"out": tmp_path / "a", "plots": tmp_path / "b"}
     metrics = script.main(script.Config(**flags, **folders))
@@ -45,7 +53,7 @@ def test_script(prior, script, tmp_path, monkeypatch, capsys):
     assert metrics["n_born"] == born.sum() > 90
     reasons = ("nan_share_star_formation_over", "nan_share_element_used_up")
     assert metrics["nan_share"] == pytest.approx(sum(metrics[r] for r in reasons))
-    expected = script.cs.simulate(theta[60:100], script.cs.load_yields(TOY))
+    expected = cs.simulate(theta[60:100], cs.load_yields(TOY))
     np.testing.assert_allclose(abundances[60:100], expected, atol=1e-5)
     recorded = json.loads((tmp_path / "a/simulate.config.json").read_text())
     assert recorded["prior"] == prior

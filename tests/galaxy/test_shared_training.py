@@ -17,7 +17,11 @@ from chemsbi_jax.galaxy.hierarchical import (
 from chemsbi_jax.galaxy.hierarchical.settings import BLOCKS
 from chemsbi_jax.galaxy.hierarchical.shared import make_layout
 from chemsbi_jax.galaxy.hierarchical.star import Model
-from chemsbi_jax.galaxy.hierarchical.training import GALAXY_WEIGHT, batch_loss
+from chemsbi_jax.galaxy.hierarchical.training import (
+    GALAXY_WEIGHT,
+    GROUPS,
+    batch_loss,
+)
 from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
 
 
@@ -96,6 +100,7 @@ def test_training_has_held_blocks_beside_the_default_priors():
     assert (ratio[:, np.asarray(layout.scale) == 0.0] == 1.0).all()
 
 
+@pytest.mark.thorough
 def test_stars_without_an_abundance_do_not_count():
     model = Model(forward_with_slopes(load_yield_emulator()), cs.paper_prior())
     layout = make_layout(SharedErrors(), SHARED_FACTORS)
@@ -111,3 +116,17 @@ def test_stars_without_an_abundance_do_not_count():
     )
     assert not np.asarray(counts)[:5].any()
     assert np.asarray(counts)[5:].all()
+
+
+@pytest.mark.parametrize(("n", "times", "same"), [(100, 2, False), (1000, 3, True)])
+def test_number_of_stars_ends_with_that_of_the_training(shipped, n, times, same):
+    few = mock.draw_errors(jax.random.key(5), n)
+    values = np.random.default_rng(2).normal(scale=0.2, size=few.seen.shape)
+    few = few._replace(values=values * np.asarray(few.seen))
+    many = jax.tree.map(lambda x: np.concatenate([np.asarray(x)] * times), few)
+    summarise = jax.jit(lambda *stars: network.summarise(shipped, *stars))
+    one, other = (np.asarray(summarise(x, np.ones(len(x.seen)))) for x in (few, many))
+    # the means are the same; the number of stars is the last input
+    assert (one[-1] == other[-1]) == same
+    assert np.allclose(one, other, atol=1e-4) == same  # float32
+    assert max(n for _, n in GROUPS) == network.LARGEST_NUMBER

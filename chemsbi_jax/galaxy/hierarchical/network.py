@@ -37,6 +37,7 @@ LARGEST_LOG_WIDTH = 3.0  # natural log, of a latent before the flow
 USUAL_ERROR, USUAL_DATE_ERROR = 0.05, 1.0  # dex, Gyr
 LOG_ERROR_SCALE = 1.15  # natural log
 LOG_NUMBER = (4.0, 2.0)  # middle and scale of the log of the number of stars
+LARGEST_NUMBER = 1000.0  # of stars in the training: more would be an extrapolation
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def summarise(
     n = jnp.maximum(jnp.sum(counts), 1.0)
     mean = counts @ features / n
     middle, scale = LOG_NUMBER
-    number = (jnp.log(n) - middle) / scale
+    number = (jnp.log(jnp.minimum(n, LARGEST_NUMBER)) - middle) / scale
     first = jnp.concatenate([mean, moments.values, number[None]])
     galaxy = network.galaxy(first)
     again = jax.vmap(lambda x: network.second(jnp.concatenate([x, galaxy])))(inputs)

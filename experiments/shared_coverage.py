@@ -79,7 +79,7 @@ class Config:
     sets: str = ",".join(PUBLISHED_SETS)
     """Yield sets of the galaxies of `sets` and `sets-and-errors`."""
     n_galaxies: int = 200
-    """Number of galaxies in total; with power, of each case."""
+    """Number of galaxies in total; with power, all cases have the same."""
     n_stars: int = 100
     """Stars of a galaxy; `power` has its own numbers."""
     error: float = 0.05

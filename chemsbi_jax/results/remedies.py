@@ -75,12 +75,12 @@ REMEDIES = (
     (
         "NUTS did not converge",
         "Repeat the run with another --seed. Quote this interval of the network only "
-        "if the warning names no other cause of doubt.",
+        "if no other warning is about the interval with shared errors.",
     ),
     (
         "most probable population is far from",
-        "Compare with the interval by NUTS (--sampler nuts), and infer the populations "
-        "of the table, such as thin and thick disc, each alone.",
+        "Compare with the interval by the other sampler (--sampler network or nuts), "
+        "and infer the populations of the table, such as thin and thick disc, alone.",
     ),
     (
         "The integral over the most precise stars",
@@ -88,9 +88,35 @@ REMEDIES = (
         "errors of the abundances that include the error of the model.",
     ),
     (
+        "With these blocks held",
+        "If all blocks are held, quote the first interval; else that by NUTS "
+        "(--sampler nuts; if its chains did not converge, with another --seed).",
+    ),
+    (
         "regions contained the truth",
-        "Repeat the run with --sampler nuts. If both intervals disagree, quote the "
-        "wider one and state the difference.",
+        "Repeat the run with --sampler nuts (if its chains did not converge, with "
+        "another --seed). If both intervals disagree, quote the wider one and state "
+        "the difference.",
+    ),
+    (
+        "the stars are unlike those",
+        "Quote no interval with shared errors. Leave out the abundances with the "
+        "largest residuals (--without), or give larger errors, and repeat the run.",
+    ),
+    (
+        "Bad values are a possible cause",
+        "Remove flagged stars, and empty flagged values, in the table. Then repeat the "
+        "run.",
+    ),
+    (
+        "are not used: the network has no",
+        "Repeat the run with --weights tng-any or --method exact, which read birth "
+        "times.",
+    ),
+    (
+        "not compared",
+        "The interval was not checked by a second result. Give more abundances or "
+        "smaller errors, or repeat the run with another --seed.",
     ),
     (
         "shared parameters are",

@@ -43,7 +43,7 @@ class Galaxies(NamedTuple):
 
     truth: Float[np.ndarray, "galaxy known"]  # the first latents of psi
     stars: Star  # (galaxy, star)
-    counts: Float[np.ndarray, "galaxy star"]  # 0 where the model has no star
+    counts: Float[np.ndarray, "galaxy star"]  # 0 of a star that does not count
     labels: np.ndarray  # yield set
 
 

@@ -61,6 +61,10 @@ def test_a_run_with_few_galaxies(script, tmp_path, study):
 @pytest.mark.thorough
 def test_power_has_a_width_for_each_case(script, tmp_path, monkeypatch):
     monkeypatch.setattr(script, "STUDY_SIZES", (10, 100))
+    drawn, draw = [], script.draw_galaxies
+    monkeypatch.setattr(
+        script, "draw_galaxies", lambda *a: drawn.append(draw(*a)) or drawn[-1]
+    )
     config = script.Config(
         out=tmp_path, study="power", n_galaxies=10, n_draws=100, quiet=True
     )
@@ -69,6 +73,8 @@ def test_power_has_a_width_for_each_case(script, tmp_path, monkeypatch):
     assert (tmp_path / "shared_coverage_power.png").exists()
     each = [w["alpha_imf"] for rows in widths.values() for w in rows.values()]
     assert 0.1 < min(each) < max(each) < 1.2
+    assert len(drawn) == len(script.READINGS)
+    assert all((galaxies.truth == drawn[0].truth).all() for galaxies in drawn)
 
 
 def test_nuts_is_for_other_sets_alone(script):

@@ -10,7 +10,7 @@ from chemsbi_jax.constants import ABUNDANCES, SHARED_FACTORS
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy import hierarchical as h
 from chemsbi_jax.galaxy import small
-from chemsbi_jax.galaxy.hierarchical.doubt import outside_training
+from chemsbi_jax.galaxy.hierarchical.doubt import wrong_coverage
 from chemsbi_jax.galaxy.hierarchical.settings import MODEL_STARS
 from chemsbi_jax.galaxy.hierarchical.shared import make_layout, psi_names, unpack
 from chemsbi_jax.galaxy.hierarchical.star import make_stars
@@ -123,7 +123,7 @@ def test_galaxies_with_a_wrong_coverage_are_named(abundances, hold, found):
     some = stars.observed & np.isin(ABUNDANCES, abundances)
     rows = make_stars(stars._replace(observed=some), h.SharedErrors(), PRIOR)
     layout = make_layout(h.SharedErrors(hold=hold), SHARED_FACTORS)
-    assert outside_training(rows, layout) == found
+    assert wrong_coverage(rows, layout) == found
 
 
 def test_all_abundances_have_a_zero_point():

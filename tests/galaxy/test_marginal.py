@@ -251,7 +251,10 @@ def test_chains_that_do_not_converge_go_on(model, wide, key, monkeypatch):
         ({"few_abundances": 3}, ("With 3 abundances and", "too narrow")),
         ({"few_abundances": 2, "sampler": "network"}, ("With 2 abundances",)),
         ({"few_abundances": 2, "sampler": "nuts", "r_hat": 1.0}, ()),
-        ({"held_blocks": ["yields"]}, ("blocks held (yields)", "--sampler nuts")),
+        (
+            {"held_blocks": ["yields", "zero_points"]},
+            ("blocks held (yields, zero_points)", "Take --sampler nuts"),
+        ),
     ],
 )
 def test_the_result_says_what_is_doubtful(checks, says):

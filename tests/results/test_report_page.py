@@ -130,6 +130,12 @@ def test_the_header_counts_stars_and_rows(tmp_path, n_used, n_stars, text):
     assert text in write(tmp_path / "report.html", summary).text
 
 
+def test_the_header_counts_given_stars_without_a_table(tmp_path):
+    summary = made() | {"n_used": 1, "n_stars": 3, "catalogue": None}
+    text = write(tmp_path / "report.html", summary).text
+    assert "1 of 3 stars, method exact" in text
+
+
 def test_shared_errors_come_first(tmp_path):
     page = write(tmp_path / "report.html", made() | {"shared_errors": SHARED})
     first, second = (page.text.index(t) for t in ("−2.115 ± 0.048", "−2.0951 ± 0.0029"))

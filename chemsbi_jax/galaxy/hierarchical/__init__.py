@@ -18,7 +18,7 @@ from chemsbi_jax.compute.quick import quick_jit
 from chemsbi_jax.constants import ABUNDANCES, SHARED_FACTORS
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.border import in_float32
-from chemsbi_jax.galaxy.hierarchical.doubt import outside_training
+from chemsbi_jax.galaxy.hierarchical.doubt import wrong_coverage
 from chemsbi_jax.galaxy.hierarchical.mode import Mode, find_shared_mode, start_from
 from chemsbi_jax.galaxy.hierarchical.model_fit import fit_stars, shared_misfit
 from chemsbi_jax.galaxy.hierarchical.network import SharedNetwork as SharedNetwork
@@ -176,7 +176,7 @@ def hierarchical_posterior(
     if len(stars.values) > most_stars:
         stars, extra = _subset(keys.subset, stars, most_stars), {"n_subset": most_stars}
     readings = make_stars(stars, settings, trained.prior)
-    extra |= outside_training(readings, layout)
+    extra |= wrong_coverage(readings, layout)
     model, galaxy = Model(forward, trained.prior), padded(readings, layout, ratio)
     latents = draw_psi(keys.draws, trained.network, galaxy, n_draws)
     budget = width_budget(keys.budget, trained.network, galaxy)

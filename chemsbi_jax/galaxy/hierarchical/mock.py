@@ -36,7 +36,7 @@ SMALLEST_RATIO, LARGEST_RATIO = 0.3, 2.0  # prior scales over the default ones
 # shares of galaxies with all abundances, and with a usual one, a rare one, birth times
 P_COMPLETE, P_SEEN, P_SELDOM_SEEN, P_DATED = 0.4, 0.85, 0.5, 0.35
 P_FEW, FEW = 0.2, 4  # galaxies with at most so many abundances
-# how often they have an abundance, natural log: iron first, then alpha elements
+# how often they have an abundance, natural log: iron, alpha elements, carbon
 FEW_FIRST = {"fe_h": 3.0, "mg_fe": 1.0, "o_fe": 0.7, "si_fe": 0.7, "c_fe": 0.3}
 ERRORS = (-2.0, -0.5)  # log10 dex
 DATE_ERRORS = (-0.5, 0.6)  # log10 Gyr

@@ -6,6 +6,7 @@ import numpyro.distributions as dist
 import pytest
 
 import chemsbi_jax as cs
+from chemsbi_jax.galaxy.exact import posterior
 from chemsbi_jax.galaxy.exact.blocks import (
     evidence_at,
     resample_poor_stars,
@@ -169,15 +170,22 @@ def test_stars_with_few_effective_draws_get_more(problem):
         np.testing.assert_array_equal(one[known], other[known])
 
 
-def test_a_guess_far_off_is_searched_and_a_good_one_is_not(problem):
+def test_a_guess_far_off_is_searched_and_a_good_one_is_not(problem, monkeypatch):
     matrix, stars, npe, forward, sigma = problem
     mean, covariance = closed_form(matrix, stars.values, sigma)
-    rounds = []
+    sd, searches, search = np.sqrt(np.diag(covariance)), [], posterior.search_prior
+    monkeypatch.setattr(
+        posterior, "search_prior", lambda *a: searches.append(a) or search(*a)
+    )
+    effort = []
     for off in (0.0, 15.0):
-        at = mean + off * np.sqrt(np.diag(covariance))
+        at = mean + off * sd
         start = GalaxyPosterior("guess", at[None], at, covariance, {})
         result = exact_of_stars(jax.random.key(1), npe, forward, stars, start)
         assert result.checks["at_rest"]
-        rounds.append(result.checks["rounds"])
-    assert rounds[0] == 1
-    assert rounds[1] > 2
+        # sharp stars keep a few effective draws, as above
+        assert np.all(np.abs(np.asarray(result.grid.mean) - mean) < 0.3 * sd)
+        effort.append((result.checks["rounds"], len(searches)))
+    assert effort[0] == (1, 0)
+    # further rounds, or a search of the whole prior, after which one can be enough
+    assert effort[1][0] > 2 or effort[1][1] == 1

@@ -108,8 +108,7 @@ def main(config: Config) -> dict:
     ):
         if name in done:
             continue
-        key_row = jax.random.fold_in(key_infer, len(rows))
-        key_i, key_gain = jax.random.split(key_row)
+        key_i, key_gain = jax.random.split(jax.random.fold_in(key_infer, len(rows)))
         stars = stars if isinstance(stars, cs.Stars) else stars()
         how = {k: getattr(config, k) for k in ("hold", "sampler", "model_stars")}
         task = key_i, trained, forward, stars, SharedErrors(**how)
@@ -272,8 +271,8 @@ def table(rows: list[dict], summary: dict) -> str:
     """Markdown: one line a galaxy, and the coverage below."""
     lines = [
         "| stars | alpha_imf | log10_n_ia | distance [sd] | chi2 | predictive p "
-        "| gain [nats] | r-hat of NUTS; weight in stars |",
-        "|---|---|---|---|---|---|---|---|",
+        "| mode_distance | gain [nats] | r-hat of NUTS; weight in stars |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for r in rows:
         pairs = [f"{m:.3f} ± {s:.3f}" for m, s in zip(r["mean"], r["sd"], strict=True)]
@@ -281,11 +280,12 @@ def table(rows: list[dict], summary: dict) -> str:
         away = ", ".join(f"{x:+.2f}" for x in r.get("away", ()))
         chi2 = f"{r['chi2']:.2f}" if "chi2" in r else ""
         c, checks = r["checks"], f"{r['checks']['predictive_p']:.3f}"
+        mode = f"{c['mode_distance']:.1f}" if "mode_distance" in c else ""
         gained = f"{r['gain']:.0f}" if "gain" in r else ""
         r_hat = f"{c['r_hat']:.2f}" if "r_hat" in c else ""
         r_hat += " (by the network)" if c.get("sampler") == "network" else ""
         r_hat += f"; {c['counted_stars']:.0f} stars" if "counted_stars" in c else ""
-        cells = (r["name"], *pairs, away, chi2, checks, gained, r_hat)
+        cells = (r["name"], *pairs, away, chi2, checks, mode, gained, r_hat)
         lines.append(f"| {' | '.join(cells)} |")
     if summary.get("n"):
         each = [f"{100 * v['joint']:.0f}" for v in summary["inside"].values()]

@@ -66,6 +66,8 @@ def test_local_parameters_have_the_population(shared):
 
 
 @pytest.mark.thorough
+@pytest.mark.tables
+@pytest.mark.usefixtures("data")
 def test_sets_have_equal_shares_and_differ():
     size, key = Size(4, 10, 0.05), jax.random.key(4)
     names = ["tng", "nkt13+k10+w7"]

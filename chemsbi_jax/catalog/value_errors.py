@@ -51,7 +51,8 @@ def read_errors(
         raise_for_rows(
             source.name, source.ids, lacking, column,
             f"{name} is observed {absent}; give its error in dex, or "
-            "one for all with --default-error 0.05, or empty the value.",
+            "one for all with --default-error DEX (in Python, "
+            "options=CatalogOptions(default_error=DEX)), or empty the value.",
         )  # fmt: skip
     return errors, 0, warnings
 

@@ -89,7 +89,8 @@ def infer(
             their scales; False leaves the interval out. Where the stars are unlike
             those of galaxies of this model, or the yields have no network of yield
             factors, the result states so in place of an interval.
-        options: how a path is read.
+        options: how a path is read, such as `CatalogOptions(default_error=0.07)` for a
+            table without errors [dex].
         path: file of the stars where `stars` is no path, for provenance and messages.
         checkpoint: file that keeps the progress on a large table; not deleted here.
         quiet: no progress bars, and no stage names on stderr.

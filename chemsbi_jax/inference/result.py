@@ -24,7 +24,12 @@ from chemsbi_jax.galaxy.rows import host_generator
 from chemsbi_jax.inference.checks import Checks
 from chemsbi_jax.inference.problem import unread_times
 from chemsbi_jax.inference.rows import add_rows, save_rows
-from chemsbi_jax.inference.shared import shared_block, shared_draws, shared_figures
+from chemsbi_jax.inference.shared import (
+    say_which,
+    shared_block,
+    shared_draws,
+    shared_figures,
+)
 from chemsbi_jax.inference.text import as_html, as_text
 from chemsbi_jax.options import Limits
 from chemsbi_jax.results.stopwatch import Stopwatch
@@ -95,6 +100,9 @@ class Inference:
     def warnings(self) -> list[str]:
         """Sentences for the reader of the result, those of the table last."""
         own = list_warnings(self.checks.as_dict())
+        if self.shared_errors is not None and self.shared_errors.is_converged:
+            # else "the interval" would be read as the one to quote
+            own = [say_which(text) for text in own]
         reader, method = self.networks.npe.reader, self.posterior.method
         own += unread_times(reader, self.stars, method)
         shared = self.shared_errors

@@ -101,11 +101,20 @@ def infer_shared(
     which = f"{n_subset} random stars of {n_stars}" if n_subset else f"{n_stars} stars"
     if "counted_stars" in checks:
         count = checks["counted_stars"]
-        which += f" (their likelihood has the weight of {count:.0f} stars)"
+        which += (
+            " (the form of the population is an approximation: therefore the "
+            f"likelihood has the weight of {count:.0f} stars, see model_stars)"
+        )
     if n_subset or "counted_stars" in checks:
         parts.append(f"from {which}")
     note = f"The interval with shared errors is {', '.join(parts)}."
     return SharedAnswer(found, note if parts else "")
+
+
+def say_which(warning: str) -> str:
+    """A warning of the first interval, which names it if it is about the misfit."""
+    is_misfit = warning.startswith("The model does not explain these stars")
+    return f"Without shared errors: {warning}" if is_misfit else warning
 
 
 def factor_forward(networks: Networks) -> FactorForward | None:

@@ -227,11 +227,13 @@ def _praise(summary: Mapping) -> str:
     """What was checked and passed; only of checks that were made."""
     checks = summary.get("checks") or {}
     passed = []
-    fit = checks.get("model_fit") or {}
+    shared = _shared(summary).get("model_fit")
+    fit = shared or checks.get("model_fit") or {}
+    which = "the model with shared errors" if shared else "the model"
     if fit.get("flagged") is False:
         p_value = fit.get("p_value")
         p = "" if p_value is None else f" (p = {p_value:.2g})"
-        passed.append(f"the model explains the stars{p}")
+        passed.append(f"{which} explains the stars{p}")
     agree = checks.get("methods_agree") or {}
     if agree.get("agree"):
         passed.append(f"the methods {summary.get('method')} and {agree['other']} agree")

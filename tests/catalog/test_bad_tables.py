@@ -50,7 +50,7 @@ def test_no_error_columns(tmp_path):
     table = star_table()["star_id", "fe_h", "mg_fe"]
     path = save(table, tmp_path)
     parts = ("row 1 (id 'HIP 10')", "'e_fe_h'", "no column e_fe_h", "4 more rows")
-    complaint(path, *parts, "--default-error 0.05")
+    complaint(path, *parts, "--default-error DEX")
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -60,7 +60,7 @@ def test_value_without_a_good_error(tmp_path, name, wrong):
     table["e_si_fe"][2] = wrong
     path = save(table, tmp_path, name)
     message = complaint(path, "row 3 (id 'HIP 12')", "'e_si_fe'")
-    remedy = "must be positive" if wrong <= 0 else "--default-error 0.05"
+    remedy = "must be positive" if wrong <= 0 else "--default-error DEX"
     assert remedy in message
     assert "more rows" not in message
 

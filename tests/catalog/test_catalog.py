@@ -272,7 +272,7 @@ def test_published_noise_free_table(data):
 )
 def test_real_stars(data, name, n, elements):
     path = data / "stars" / "real" / f"{name}.csv"
-    complaint(path, "--default-error 0.05")
+    complaint(path, "CatalogOptions(default_error=DEX)")
     stars = read_stars(path, default_error=0.07)
     assert stars.values.shape == (n, 8)
     seen = stars.observed.any(axis=0)

@@ -12,6 +12,7 @@ from chemsbi_jax.galaxy.hierarchical import SharedErrors
 from chemsbi_jax.galaxy.networks import load_networks
 from chemsbi_jax.inference.checks import Run
 from chemsbi_jax.inference.second import second_interval
+from chemsbi_jax.inference.shared import say_which
 from chemsbi_jax.options import Limits
 from chemsbi_jax.results.stopwatch import Stopwatch
 
@@ -62,3 +63,11 @@ def test_runs_until_the_thread_is_done(run, stars):
     assert second.is_running
     begun.set_result(None)
     assert not second.is_running
+
+
+def test_a_misfit_of_the_first_interval_names_it():
+    misfit, other = "The model does not explain these stars (p = 1e-09).", "Other."
+    assert [say_which(x) for x in (misfit, other)] == [
+        f"Without shared errors: {misfit}",
+        other,
+    ]

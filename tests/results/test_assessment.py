@@ -189,6 +189,13 @@ def test_doubts_of_the_interval_with_shared_errors(checks, reason):
     assert reason in why
 
 
+def test_the_reason_has_the_p_value_of_the_interval_to_quote():
+    fit = FITS | {"p_value": 0.7}
+    level, _, why = verdict(made() | {"shared_errors": SHARED | {"model_fit": fit}})
+    assert level == "green"
+    assert "The model with shared errors explains the stars (p = 0.7), " in why
+
+
 def test_limits_are_those_of_the_checks():
     assert assessment.FAR_MODE == settings.FAR_MODE
     assert assessment.MIN_P == settings.MIN_P

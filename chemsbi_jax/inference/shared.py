@@ -1,7 +1,7 @@
 """The second interval of `infer`: with errors that all stars share."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeGuard
@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key
 
 from chemsbi_jax.constants import SHARED_FACTORS
 from chemsbi_jax.emulator import load_yield_emulator
-from chemsbi_jax.errors import InputError
+from chemsbi_jax.errors import InputError, counted
 from chemsbi_jax.galaxy.checks import describe_fit
 from chemsbi_jax.galaxy.hierarchical import (
     BLOCKS,
@@ -94,21 +94,28 @@ def infer_shared(
     )
     if not found.is_converged:
         return SharedAnswer(found, found.why_not())
-    checks = found.posterior.checks
+    return SharedAnswer(found, _how_drawn(found.posterior.checks, n_stars))
+
+
+def _how_drawn(checks: Mapping, n_stars: int) -> str:
+    """Sentence about the sampler and the stars; empty for all stars by the network."""
     is_nuts = checks.get("sampler") == "nuts"
     n_subset = (checks.get("n_nuts") if is_nuts else None) or checks.get("n_subset")
-    parts = ["by NUTS"] if is_nuts else []
+    parts = []
+    if is_nuts:
+        chains = f"r-hat {checks['r_hat']:.2f}, {checks['n_effective']:.0f} effective"
+        n_divergent = counted(checks["divergences"], "divergence")
+        parts.append(f"by NUTS ({chains} draws, {n_divergent})")
     which = f"{n_subset} random stars of {n_stars}" if n_subset else f"{n_stars} stars"
     if "counted_stars" in checks:
-        count = checks["counted_stars"]
         which += (
             " (the form of the population is an approximation: therefore the "
-            f"likelihood has the weight of {count:.0f} stars, see model_stars)"
+            f"likelihood has the weight of {checks['counted_stars']:.0f} stars, see "
+            "model_stars)"
         )
     if n_subset or "counted_stars" in checks:
         parts.append(f"from {which}")
-    note = f"The interval with shared errors is {', '.join(parts)}."
-    return SharedAnswer(found, note if parts else "")
+    return f"The interval with shared errors is {', '.join(parts)}." if parts else ""
 
 
 def say_which(warning: str) -> str:

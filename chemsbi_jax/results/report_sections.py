@@ -38,6 +38,8 @@ def result(summary: Mapping) -> Element:
     tables = [_interval_table(*pair, quoted, bool(shared)) for pair in results.items()]
     if not shared:
         tables.append(tag("p", summary.get("shared_errors_note") or ONE_INTERVAL))
+    elif summary.get("shared_errors_note"):
+        tables.append(tag("p", str(summary["shared_errors_note"])))
     if is_red:
         return section("Result", "result", cards, *tables)
     best = shared or summary

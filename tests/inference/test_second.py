@@ -12,7 +12,7 @@ from chemsbi_jax.galaxy.hierarchical import SharedErrors
 from chemsbi_jax.galaxy.networks import load_networks
 from chemsbi_jax.inference.checks import Run
 from chemsbi_jax.inference.second import second_interval
-from chemsbi_jax.inference.shared import say_which
+from chemsbi_jax.inference.shared import _how_drawn, say_which
 from chemsbi_jax.options import Limits
 from chemsbi_jax.results.stopwatch import Stopwatch
 
@@ -71,3 +71,25 @@ def test_a_misfit_of_the_first_interval_names_it():
         f"Without shared errors: {misfit}",
         other,
     ]
+
+
+@pytest.mark.parametrize(
+    ("checks", "sentence"),
+    [
+        ({}, ""),
+        ({"n_subset": 5000}, "from 5000 random stars of 9000."),
+        (
+            {
+                "sampler": "nuts", "r_hat": 1.012, "n_effective": 411.2,
+                "divergences": 1, "n_nuts": 256, "counted_stars": 18.5,
+            },
+            "by NUTS (r-hat 1.01, 411 effective draws, 1 divergence), from 256 random "
+            "stars of 9000 (the form",
+        ),
+        ({"sampler": "network", "r_hat": 1.3}, ""),
+    ],
+)  # fmt: skip
+def test_the_sampler_and_the_stars_are_named(checks, sentence):
+    found = _how_drawn(checks, 9000)
+    assert sentence in found
+    assert bool(found) == bool(sentence)

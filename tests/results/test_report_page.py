@@ -147,6 +147,12 @@ def test_shared_errors_come_first(tmp_path):
     assert "yields 0.03 0.09" in page.text  # rounded: the error is 0.005
 
 
+def test_the_page_names_the_sampler_of_the_second_interval(tmp_path):
+    note = "The interval with shared errors is by NUTS (r-hat 1.01, ...)."
+    summary = made() | {"shared_errors": SHARED, "shared_errors_note": note}
+    assert note in write(tmp_path / "report.html", summary).text
+
+
 def test_no_interval_of_a_red_page_is_to_quote(tmp_path):
     flagged = SHARED | {"model_fit": MISFIT}
     summary = made(model_fit=MISFIT) | {"shared_errors": flagged}

@@ -13,9 +13,11 @@ from chemsbi_jax.errors import counted
 from chemsbi_jax.types import AnyArray, Forward
 
 N_REFERENCE = 2000  # stars of the model that the observed ones are compared with
+DOES_NOT_EXPLAIN = "The model does not explain these stars"
+"""How each sentence about a misfit starts, but that of a scatter below the errors."""
 OUTSIDE_ALL = (
-    "The model does not explain these stars: they, or the inferred parameters, lie "
-    "outside its range. The interval has no meaning."
+    f"{DOES_NOT_EXPLAIN}: they, or the inferred parameters, lie outside its range. The "
+    "interval has no meaning."
 )
 NOT_TESTED = "The fit of the model was not tested, as no star is used."
 FEWEST = 30  # stars of the model with an abundance
@@ -201,7 +203,7 @@ def _scatter_alone(p_value: float, ratio: float) -> str:
     """The only fault: the stars scatter less, or more, than their errors imply."""
     if ratio > 1.0:
         return (
-            f"The model does not explain these stars ({_chance(p_value)}; their means "
+            f"{DOES_NOT_EXPLAIN} ({_chance(p_value)}; their means "
             f"agree, but they scatter {ratio:.2f} times as much as stars of the model "
             "with these errors): the errors are underestimated, or the stars are not "
             "of one galaxy. The interval is too narrow."
@@ -231,6 +233,6 @@ def _sentence(
     stars = counted(n_outside, "star")
     outside = f"; {stars} outside the range of the model" if n_outside else ""
     return (
-        f"The model does not explain these stars ({_chance(p_value)}; mean residuals "
+        f"{DOES_NOT_EXPLAIN} ({_chance(p_value)}; mean residuals "
         f"{names}{outside}): the interval is not a measurement of the galaxy."
     )

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from chemsbi_jax.constants import SHARED_FACTORS
+from chemsbi_jax.diagnostics.misfit import DOES_NOT_EXPLAIN
 from chemsbi_jax.emulator import load_yield_emulator
 from chemsbi_jax.errors import InputError, counted
 from chemsbi_jax.galaxy.checks import describe_fit
@@ -101,26 +102,26 @@ def _how_drawn(checks: Mapping, n_stars: int) -> str:
     """Sentence about the sampler and the stars; empty for all stars by the network."""
     is_nuts = checks.get("sampler") == "nuts"
     n_subset = (checks.get("n_nuts") if is_nuts else None) or checks.get("n_subset")
-    parts = []
-    if is_nuts:
-        chains = f"r-hat {checks['r_hat']:.2f}, {checks['n_effective']:.0f} effective"
-        n_divergent = counted(checks["divergences"], "divergence")
-        parts.append(f"by NUTS ({chains} draws, {n_divergent})")
     which = f"{n_subset} random stars of {n_stars}" if n_subset else f"{n_stars} stars"
+    if not is_nuts:
+        note = f"The interval with shared errors is from {which}."
+        return note if n_subset else ""
+    note = (
+        f"NUTS drew the interval with shared errors from {which} (r-hat "
+        f"{checks['r_hat']:.2f}, {checks['n_effective']:.0f} effective draws, "
+        f"{counted(checks['divergences'], 'divergence')})."
+    )
     if "counted_stars" in checks:
-        which += (
-            " (the form of the population is an approximation: therefore the "
-            f"likelihood has the weight of {checks['counted_stars']:.0f} stars, see "
-            "model_stars)"
+        note += (
+            f" Their likelihood has the weight of {checks['counted_stars']:.0f} stars, "
+            "because the assumed form of the population is an approximation."
         )
-    if n_subset or "counted_stars" in checks:
-        parts.append(f"from {which}")
-    return f"The interval with shared errors is {', '.join(parts)}." if parts else ""
+    return note
 
 
 def say_which(warning: str) -> str:
     """A warning of the first interval, which names it if it is about the misfit."""
-    is_misfit = warning.startswith("The model does not explain these stars")
+    is_misfit = warning.startswith(DOES_NOT_EXPLAIN)
     return f"Without shared errors: {warning}" if is_misfit else warning
 
 

@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 import chemsbi_jax as cs
+from chemsbi_jax.constants import SHARED_FACTORS
+from chemsbi_jax.diagnostics.misfit import misfit_test
 from chemsbi_jax.galaxy.agreement import compare
+from chemsbi_jax.galaxy.hierarchical import HierarchicalPosterior
+from chemsbi_jax.galaxy.hierarchical.shared import psi_names
 from chemsbi_jax.inference.problem import unread_times
 from chemsbi_jax.results.warnings import list_warnings, of_place
 
@@ -95,3 +99,22 @@ def test_birth_times_that_no_network_reads_are_named(result):
     assert with_times.warnings == result.warnings  # exact uses them
     flow = replace(with_times, posterior=result.posterior._replace(method="flow"))
     assert warning in flow.warnings
+
+
+def test_a_misfit_of_the_first_interval_names_it(result):
+    random = np.random.default_rng(0)
+    noise, model = random.normal(size=(200, 8)), random.normal(size=(2000, 8))
+    text = misfit_test(noise + 1.0, model).text
+    fit = {"flagged": True, "text": text}
+    alone = replace(result, checks=result.checks._replace(model_fit=fit))
+    assert alone.warnings == [text]
+    names, some = (
+        psi_names(SHARED_FACTORS),
+        np.zeros((4, len(psi_names(SHARED_FACTORS)))),
+    )
+    posterior = cs.GalaxyPosterior(
+        "hierarchical", np.zeros((4, 2)), np.zeros(2), np.eye(2), {"converged": True}
+    )
+    second = HierarchicalPosterior(posterior, names, some, some, some[0], {})
+    both = replace(alone, shared_errors=second)
+    assert both.warnings == [f"Without shared errors: {text}"]

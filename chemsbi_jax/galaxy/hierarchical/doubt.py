@@ -71,7 +71,7 @@ def _of_nuts(checks: Mapping) -> str:
         )
     if checks.get("effective_points", np.inf) < ENOUGH_POINTS:
         return (
-            f"The integral over the most precise stars has only "
+            "The integral over the most precise stars has only "
             f"{checks['effective_points']:.0f} effective points: the interval with "
             "shared errors by NUTS may be inaccurate. Compare with --sampler network."
         )

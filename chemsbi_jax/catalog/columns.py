@@ -134,6 +134,12 @@ def count_large(source: StarTable, column: str, units: Mapping[str, float]) -> i
     return int(_is_large(_scaled(source, column, units)).sum())
 
 
+def count_marks(source: StarTable, column: str) -> int:
+    """How many cells of an abundance hold a number for "missing", such as -9999."""
+    values = plain_numbers(source, column)
+    return int((is_mark(values, is_time=False) & np.isfinite(values)).sum())
+
+
 def _is_large(values: Float[np.ndarray, " star"]) -> Bool[np.ndarray, " star"]:
     return np.isfinite(values) & (np.abs(values) > LARGEST)
 

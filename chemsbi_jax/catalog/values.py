@@ -11,6 +11,7 @@ from chemsbi_jax.catalog.columns import (
     StarTable,
     bare_limits,
     count_large,
+    count_marks,
     flagged,
     limit_cells,
     numbers,
@@ -55,6 +56,7 @@ class _Column(NamedTuple):
 
 _LIMITS = "Limits (<, >), taken as not observed"
 _FLAGGED = "Values with a bad flag, taken as not observed"
+_MARKS = "Numbers for a missing value, such as -9999, taken as not observed"
 _LARGE = "Numbers beyond 20 dex that repeat, taken as not observed"
 _LIMITED_ERRORS = "Errors that are limits, as <0.05, replaced by the default error"
 _UNUSABLE = "Values without a positive error, taken as not observed"
@@ -188,7 +190,10 @@ def _read(
     limits, notes, doubts = find_limits(source, key)
     checked = check_abundance(source, key, numbers(source, key, DEX))
     counts = {**checked.counts}
-    what = BEYOND if source.is_own(source.columns[key]) else _LARGE
+    is_own = source.is_own(source.columns[key])
+    if not is_own:  # a survey's are described in its documentation
+        counts[_MARKS] = count_marks(source, key)
+    what = BEYOND if is_own else _LARGE
     counts[what] = counts.get(what, 0) + count_large(source, key, DEX)
     limits |= bare_limits(source, f"e_{key}") if source.has(f"e_{key}") else False
     counts[_LIMITS] = int((limits & np.isfinite(checked.values)).sum())

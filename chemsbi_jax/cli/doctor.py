@@ -48,8 +48,10 @@ def main(config: DoctorFlags) -> dict:
         "compilation cache": f"{cache_folder()} ({_cache_state()})",
         "emulators on demand": emulators_state(),
         "download folder": str(download_folder()),
-        "tables": f"{sum(found.values())} of {len(FILES)} public files found",
-        "missing tables (optional, see chemsbi download)": [
+        "public tables (optional; `chemsbi infer` needs none)": (
+            f"{sum(found.values())} of {len(FILES)} are on this machine"
+        ),
+        "public tables that `chemsbi download` can fetch": [
             name for name, is_found in found.items() if not is_found
         ],
         "environment": {

@@ -41,7 +41,8 @@ class InferFlags(StarFlags):
     """Flags of `chemsbi infer`."""
 
     stars: Positional[Path]
-    """Star table: ECSV, FITS, CSV, VOTable or Parquet."""
+    """Star table: ECSV, FITS, CSV, VOTable or Parquet;
+    `example`: the shipped mock galaxy of 1000 stars."""
     out: Path
     """Folder for the results."""
     method: Literal["auto", "flow", "gaussian", "exact"] = "auto"
@@ -93,7 +94,8 @@ class CompareFlags(StarFlags):
     """Flags of `chemsbi compare-yields`."""
 
     stars: Positional[Path]
-    """Star table: ECSV, FITS, CSV, VOTable or Parquet."""
+    """Star table: ECSV, FITS, CSV, VOTable or Parquet;
+    `example`: the shipped mock galaxy of 1000 stars."""
     out: Path
     """Folder for the results; an interrupted run resumes there."""
     sets: str = "all"
@@ -115,7 +117,8 @@ class NutsFlags(StarFlags):
     """Flags of `chemsbi nuts`."""
 
     stars: Positional[Path]
-    """Star table: ECSV, FITS, CSV, VOTable or Parquet."""
+    """Star table: ECSV, FITS, CSV, VOTable or Parquet;
+    `example`: the shipped mock galaxy of 1000 stars."""
     out: Path = Path("runs/nuts")
     """Folder for the results."""
     n_stars: int | None = None

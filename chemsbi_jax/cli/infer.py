@@ -1,7 +1,7 @@
 """The command `infer`: flags, one call, files."""
 
 from collections.abc import Sequence
-from importlib import import_module
+from importlib import import_module, resources
 from pathlib import Path
 from threading import Thread
 
@@ -22,6 +22,7 @@ from chemsbi_jax.storage.files import require_folder
 
 PROGRESS = "progress.json"  # beside the results, until they are complete
 ONE_PROCESS = ("exact", "robust")
+EXAMPLE = "example"  # in place of a path: the shipped mock galaxy
 
 
 def main(config: InferFlags, limits: Limits = Limits()) -> dict:
@@ -36,7 +37,7 @@ def main(config: InferFlags, limits: Limits = Limits()) -> dict:
         "weights": config.weights,
         "seed": config.seed,
         "limits": limits,
-        "path": config.stars,
+        "path": table_of(config.stars),
         "quiet": config.quiet,
     }
     if config.process_id > 0:
@@ -65,6 +66,14 @@ def main(config: InferFlags, limits: Limits = Limits()) -> dict:
     progress.unlink(missing_ok=True)
     _print(closing_line(found, config.out), config)
     return summary
+
+
+def table_of(stars: Path) -> Path:
+    """The path of a table; `EXAMPLE` is the shipped table if no file has its name."""
+    if str(stars) != EXAMPLE or stars.exists():
+        return stars
+    shipped = resources.files("chemsbi_jax") / "pretrained/stars/example_galaxy.ecsv"
+    return Path(str(shipped))
 
 
 def _import_what_saves() -> None:
@@ -149,8 +158,8 @@ def read_and_report(
     quiet: bool,
     columns: Sequence[str] = ABUNDANCES,
 ) -> Catalog:
-    """Read the stars, and print the report of the table."""
-    catalog = read_catalog(path, flags.options(), columns)
+    """Read the stars (`table_of`), and print the report of the table."""
+    catalog = read_catalog(table_of(path), flags.options(), columns)
     if not quiet:
         print(catalog.report.text(), flush=True)
     return catalog

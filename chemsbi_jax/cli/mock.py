@@ -14,7 +14,7 @@ from chemsbi_jax.cli.flags import MockFlags
 from chemsbi_jax.cli.run import check_flags
 from chemsbi_jax.constants import GLOBAL_PARAMETERS
 from chemsbi_jax.emulator import Emulator
-from chemsbi_jax.errors import DatasetError, InputError
+from chemsbi_jax.errors import DatasetError, InputError, counted
 from chemsbi_jax.galaxy.mocks import mock_stars
 from chemsbi_jax.npe import OneError
 from chemsbi_jax.simulator.blocks import simulate_blocks
@@ -54,7 +54,8 @@ def main(config: MockFlags) -> cs.Stars:
     else:
         write_stars(config.out, stars, meta)
     if not config.quiet:
-        print(f"{len(values)} stars of a galaxy with {truth} are in {config.out}.")
+        known = " and ".join(f"{name} = {value:g}" for name, value in truth.items())
+        print(f"{counted(len(values), 'star')} of a galaxy with {known}: {config.out}.")
     return stars
 
 

@@ -9,7 +9,7 @@ from jax.tree_util import Partial
 import chemsbi_jax as cs
 from chemsbi_jax import plots, results
 from chemsbi_jax.cli.flags import NutsFlags
-from chemsbi_jax.cli.infer import read_and_report
+from chemsbi_jax.cli.infer import read_and_report, table_of
 from chemsbi_jax.cli.run import check_flags
 from chemsbi_jax.errors import InputError, counted
 from chemsbi_jax.galaxy.any_yields import columns_to_read, needed_elements
@@ -80,7 +80,7 @@ def summarise(
             seed=config.seed,
             emulator=f"{config.forward} {config.weights}",
             npe=config.weights,
-            stars=config.stars,
+            stars=table_of(config.stars),
         ),
     ) | {"convergence": result.convergence}
 

@@ -16,6 +16,7 @@ from chemsbi_jax.galaxy.automatic import Answer, first_answer
 from chemsbi_jax.galaxy.hierarchical import SharedErrors
 from chemsbi_jax.galaxy.networks import Networks
 from chemsbi_jax.galaxy.width import require_width
+from chemsbi_jax.inference.call import python_call
 from chemsbi_jax.inference.checks import (
     Around,
     Checked,
@@ -103,6 +104,7 @@ def infer(
             narrower than the errors of the stars allow; names the remedy.
         RuntimeError: called in a further process of several.
     """
+    call = python_call(infer, locals())
     watch = Stopwatch(quiet) if watch is None else watch
     require_settings(shared_errors)  # before anything long
     with watch("read"):
@@ -116,6 +118,7 @@ def infer(
     answer, second, checked = _answer_and_check(keys, problem, run, by, shared_errors)
     about = describe(problem, seed if is_seeded else None)
     first = _first(answer, checked, problem, run, about, keys.figures)
+    first = replace(first, call=call)
     if meanwhile is not None and second.is_running():
         meanwhile(first)
     return replace(first, **second.take()._asdict())

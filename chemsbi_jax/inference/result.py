@@ -91,6 +91,8 @@ class Inference:
     """The interval with errors that all stars share; None if it was not made."""
     shared_note: str = ""
     """Why there is no such interval, or how and from which stars it was made."""
+    call: str = "chemsbi_jax.infer(...)"
+    """The call of `infer` that repeats this result."""
 
     @cached_property
     def _keys(self) -> "FigureKeys":
@@ -143,7 +145,9 @@ class Inference:
             content["shared_errors"] = plain(shared_block(self.shared_errors))
         if self.shared_note:
             content["shared_errors_note"] = self.shared_note
-        return content if self.report is None else add_rows(content, self.report)
+        if self.report is not None:
+            content = add_rows(content, self.report)
+        return content | {"verdict": results.verdict(content)._asdict()}
 
     def plot_posterior(self, truth: Truth | None = None) -> "Figure":
         """The posterior of the two parameters, with prior and other methods."""
@@ -205,7 +209,7 @@ class Inference:
         folder: str | os.PathLike,
         *,
         truth: Truth | None = None,
-        command: str = "chemsbi_jax.infer(...)",
+        command: str | None = None,
         drawn: Mapping[str, bytes] | None = None,
     ) -> dict:
         """Write all files of a result; each appears whole, summary.json last.
@@ -219,7 +223,7 @@ class Inference:
         Args:
             folder: made if it is not there.
             truth: marked in the figures, if known.
-            command: the command that repeats the run, for report.html.
+            command: the command that repeats the run, for report.html; None: `call`.
             drawn: all figures of `draw_figures`, if at hand; others are deleted.
 
         Returns:
@@ -255,7 +259,7 @@ class Inference:
             summary,
             results.read_figures(folder),
             summary.get("catalogue"),
-            command,
+            self.call if command is None else command,
         )
         results.write_summary(folder / "summary.json", summary)
         return summary

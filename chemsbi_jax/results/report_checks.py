@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from chemsbi_jax.constants import ALL_ABUNDANCES, GLOBAL_PARAMETERS
+from chemsbi_jax.errors import counted
 from chemsbi_jax.results.assessment import FAR
 from chemsbi_jax.results.markup import Element, section, table, tag
 from chemsbi_jax.results.report_numbers import mean_and_sd, number
@@ -12,25 +13,22 @@ def residuals(summary: Mapping) -> Element | None:
     """Abundance by abundance: mean residual, influence on the result, model error."""
     every = summary.get("checks") or {}
     mean = (every.get("model_fit") or {}).get("mean_residual_dex") or {}
-    shifts = (every.get("leave_out") or {}).get("shift_sigma") or {}
     robust = every.get("robust") or every
-    errors = robust.get("model_error_dex") or {}
     names = [name for name in ALL_ABUNDANCES if name in mean]
     if not names:
         return None
-    columns = {"mean residual [dex]": {n: number(mean[n], 3, sign=True) for n in names}}
-    if shifts:
-        for i, parameter in enumerate(GLOBAL_PARAMETERS):
-            column = {n: number(s[i], 1, sign=True) for n, s in shifts.items()}
-            columns[f"shift of {parameter} without it [sigma]"] = column
+    further = _of_leave_out(every.get("leave_out") or {})
+    errors = robust.get("model_error_dex") or {}
     if errors:
-        columns["model error [dex]"] = {n: number(e, 3) for n, e in errors.items()}
+        column = {n: number(e, 3) for n, e in errors.items()}
+        further["model error [dex]"] = column
+    columns, text = _mean_residuals(mean, summary.get("shared_errors") or {})
+    columns |= further
     lines = [
         (tag("code", n), *(c.get(n, "\u2014") for c in columns.values())) for n in names
     ]
-    content = [table("Mean over the used stars", ("abundance", *columns), lines)]
-    text = "The mean residual is the observed minus the predicted abundance."
-    if shifts or errors:
+    content = [table("Each abundance", ("abundance", *columns), lines)]
+    if further:
         text += (
             " Large residuals, shifts and model errors mark the abundances that the "
             "model can't fit together with the others."
@@ -41,6 +39,38 @@ def residuals(summary: Mapping) -> Element | None:
         content.append(table(caption, ("parameter", "mean and sd"), rows))
     name = "Residuals of the abundances"
     return section(name, "residuals", tag("p", text), *content)
+
+
+def _mean_residuals(
+    mean: Mapping[str, float], shared: Mapping
+) -> tuple[dict[str, dict[str, str]], str]:
+    """Columns of the mean residuals of one or both intervals, and what they are."""
+    text = "The mean residual is the observed minus the predicted abundance"
+    own = (shared.get("model_fit") or {}).get("mean_residual_dex")
+    if not own:
+        return {"mean residual [dex]": _signed(mean)}, f"{text}."
+    n_stars = (shared.get("checks") or {}).get("n_alarm")
+    if n_stars:
+        text += f", with shared errors that of {counted(n_stars, 'star')}"
+    columns = {
+        "mean residual without shared errors [dex]": _signed(mean),
+        "mean residual with shared errors [dex]": _signed(own),
+    }
+    return columns, f"{text}."
+
+
+def _of_leave_out(found: Mapping) -> dict[str, dict[str, str]]:
+    """A column of shifts for each parameter of the galaxy."""
+    columns, shifts = {}, found.get("shift_sigma") or {}
+    stars = counted(found.get("n_stars") or 0, "star")
+    for i, parameter in enumerate(GLOBAL_PARAMETERS if shifts else ()):
+        column = {n: number(s[i], 1, sign=True) for n, s in shifts.items()}
+        columns[f"shift of {parameter} without it [sigma, {stars}]"] = column
+    return columns
+
+
+def _signed(dex: Mapping[str, float]) -> dict[str, str]:
+    return {name: number(value, 3, sign=True) for name, value in dex.items()}
 
 
 def checks(summary: Mapping) -> Element | None:
@@ -71,7 +101,8 @@ def _fit(every: Mapping) -> tuple | None:
     passed = None if p_value is None else not fit.get("flagged")
     text = "not tested" if p_value is None else f"p = {number(p_value)}"
     meaning = (
-        "Chance of a difference this large if the model is right; alarm below 0.01."
+        "Chance of a difference this large if the model is right; alarm below 0.01. "
+        "It is three times the smallest p of three tests, at most 1."
     )
     return "Model fits the stars", _mark(passed), text, meaning
 

@@ -49,7 +49,8 @@ TEXTS = (
     ),
     (
         "convergence",
-        "Mean with bands of 1 and 2 sigma, and width of the posterior, for N stars in "
+        "Without shared errors: "
+        "mean with bands of 1 and 2 sigma, and width of the posterior, for N stars in "
         "a random order by the method that the legend names; the last point is the "
         "result. The width falls as 1/√N where the stars are independent.",
         "Four panels against the number of stars: above, the mean of each parameter "
@@ -58,7 +59,8 @@ TEXTS = (
     ),
     (
         "predictive",
-        "Abundances of the stars (blue) and those that the model predicts from the "
+        "Without shared errors: "
+        "abundances of the stars (blue) and those that the model predicts from the "
         "posterior of each star by itself, with noise (grey, 1 and 2 sigma). Lower "
         "panels: difference in sigma. The posterior of one star is wide, so even stars "
         "of the model can differ by several sigma; the section “Residuals of the "
@@ -68,7 +70,8 @@ TEXTS = (
     ),
     (
         "first_star",
-        "Posterior of all six parameters for the first star alone. Grey "
+        "Without shared errors: "
+        "posterior of all six parameters for the first star alone. Grey "
         "lines on the diagonal: the prior.",
         "Corner plot of six parameters of one star: histograms on the diagonal, "
         "contours of each pair of parameters below it.",

@@ -240,6 +240,16 @@ def test_many_stars_take_few_calls(tmp_path):
     assert (report.n_read, report.n_used) == (n, n // 2)
 
 
+def test_codes_for_a_missing_value_are_counted(tmp_path):
+    path = tmp_path / "stars.csv"
+    rows = ["-0.2,0.05,-9999,-9999", "0,0.05,99.9,0.05", "0.1,0.05,0.1,0.05", "0,0.1,,"]
+    path.write_text("\n".join(["fe_h,e_fe_h,mg_fe,e_mg_fe", *rows]))
+    catalog = cs.read_catalog(path)
+    assert catalog.stars.observed.sum() == 5
+    (note,) = [n for n in catalog.report.notes if "-9999" in n]
+    assert note.endswith("taken as not observed: mg_fe (2).")
+
+
 def test_masked_values(tmp_path):
     table = Table({"fe_h": [0.1, 0.2], "e_fe_h": [0.1, 0.1]})
     table["[O/Fe]"] = MaskedColumn([0.1, 0.2], mask=[True, False])

@@ -48,6 +48,7 @@ def test_checks_pass_for_stars_of_the_model(result):
     assert (result.n_stars, result.n_used) == (N_STARS, N_STARS)
     assert result.warnings == []
     assert result.verdict.level == "green"
+    assert result.summary()["verdict"] == result.verdict._asdict()
 
 
 def test_halves_differ_as_independent_halves_do(result, stars):
@@ -113,7 +114,9 @@ def test_a_second_interval_is_shown(result, tmp_path):
     np.testing.assert_allclose(
         group["sn2_o"].std(), block["yields"]["sn2_o"]["sd"], rtol=0.01
     )
-    assert "Shared errors" in (tmp_path / "report.html").read_text()
+    report = (tmp_path / "report.html").read_text()
+    assert "Shared errors" in report
+    assert both.call in report.replace("&#x27;", "'")
     table = Table.read(tmp_path / "posterior_shared.ecsv")
     assert table.meta["provenance"] == both.summary()["provenance"]
     assert "with errors that all stars share" in table.meta["description"]

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from astropy.table import Table
 
 import chemsbi_jax as cs
 from chemsbi_jax.cli.flags import InferFlags
-from chemsbi_jax.cli.infer import exit_code
+from chemsbi_jax.cli.infer import exit_code, table_of
 from chemsbi_jax.cli.infer import main as run_command
 from helpers.paths import EXAMPLE, ROOT
 
@@ -45,6 +46,13 @@ def test_strict_turns_a_warning_into_exit_code_3(tmp_path):
     config = InferFlags(EXAMPLE, tmp_path, strict=True, fast=True)
     assert exit_code({"warnings": ["misfit"]}, config) == 3
     assert exit_code({"warnings": []}, config) == 0
+
+
+def test_the_shipped_galaxy_has_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert table_of(Path("example")).samefile(EXAMPLE)
+    Path("example").write_text("a file of the user\n")
+    assert table_of(Path("example")) == Path("example")
 
 
 def test_unknown_weights_name_the_known_ones(tmp_path, few_stars):

@@ -40,6 +40,7 @@ from chemsbi_jax.galaxy.hierarchical.result import (
 )
 from chemsbi_jax.galaxy.hierarchical.sampling import (
     MOST_STARS,
+    budget_of_draws,
     by_nuts,
     distance_of_mode,
 )
@@ -98,7 +99,7 @@ class Case(NamedTuple):
     readings: Star
     galaxy: Galaxy
     subset: StarSubset
-    budget: dict  # `width_budget`
+    budget: dict  # `width_budget`, or `budget_of_draws` of NUTS
 
     def check(
         self, key: Key[Array, ""], latents: Float[np.ndarray, "draw psi"]
@@ -243,6 +244,9 @@ def _with_likelihood(
         latents, nuts = _by_nuts(keys, fit, case, latents, mode, quiet)
         # key reuse: the noise of the mock galaxies
         check, extra = case.check(keys.check, latents), extra | nuts
+        if nuts["sampler"] == "nuts":  # else the draws are those of the network
+            own = budget_of_draws(latents, place[2], nuts["n_effective"])
+            case = case._replace(budget=own)
     found = case.result(latents, check, extra)
     if not found.is_converged:
         return found

@@ -35,7 +35,7 @@ class HierarchicalPosterior(NamedTuple):
     draws: Float[np.ndarray, "draw psi"]  # dex, prior widths, or as the names say
     latents: Float[np.ndarray, "draw psi"]  # standard normal in the prior
     scales: Float[np.ndarray, " psi"]  # of the prior; 0: held
-    # block -> parameter -> share of the width that goes if it is held; by the network
+    # block -> parameter -> share of the width that goes if it is held
     budget: dict
     misfit: Misfit | None = None  # of the stars at the mode of psi
 

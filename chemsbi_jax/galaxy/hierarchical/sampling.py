@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
 
-from chemsbi_jax.constants import N_GLOBAL
+from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
 from chemsbi_jax.galaxy.hierarchical.chains import ChainSizes, run_chains
 from chemsbi_jax.galaxy.hierarchical.marginal import (
     MarginalDensity,
@@ -26,7 +26,7 @@ from chemsbi_jax.galaxy.hierarchical.marginal import (
     make_points,
 )
 from chemsbi_jax.galaxy.hierarchical.mode import Mode
-from chemsbi_jax.galaxy.hierarchical.settings import ENOUGH_POINTS
+from chemsbi_jax.galaxy.hierarchical.settings import BLOCKS, ENOUGH_POINTS
 from chemsbi_jax.galaxy.hierarchical.shared import Layout
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star
 from chemsbi_jax.galaxy.hierarchical.whitening import make_whitening
@@ -205,3 +205,31 @@ def by_nuts(
     }
     draws = found.psi.reshape(-1, found.psi.shape[-1])
     return (draws if found.is_converged else latents), checks
+
+
+def budget_of_draws(
+    latents: Float[np.ndarray, "draw psi"], layout: Layout, n_effective: float
+) -> dict[str, dict[str, float]]:
+    """Relative decrease of the width of each galaxy parameter if a block is held.
+
+    From draws alone: the rms residual of a linear regression of the galaxy's latents on
+    those of the block. It is the width with the block held if the posterior is normal.
+
+    Args:
+        latents: draws of psi.
+        layout: of psi; a latent with the scale 0 is held already.
+        n_effective: independent draws, which lose one degree of freedom for each
+            latent of the block.
+    """
+    away, scale = latents - latents.mean(axis=0), np.asarray(layout.scale)
+    galaxy, at, index = away[:, :N_GLOBAL], layout.slices(), np.arange(len(scale))
+    variance, budget = galaxy.var(axis=0), {}
+    for name, members in (*((b, (b,)) for b in BLOCKS), ("all", BLOCKS)):
+        rows = np.concatenate([index[at[member]] for member in members])
+        block = away[:, rows[scale[rows] > 0.0]]
+        slope = np.linalg.lstsq(block, galaxy, rcond=None)[0]
+        left = np.mean((galaxy - block @ slope) ** 2, axis=0) / variance
+        freedom = (n_effective - 1.0) / max(n_effective - 1.0 - block.shape[1], 1.0)
+        share = np.clip(1.0 - np.sqrt(left * freedom), 0.0, 1.0)
+        budget[name] = dict(zip(PARAMETERS, share.tolist(), strict=False))
+    return budget

@@ -102,10 +102,8 @@ def main(config: Config) -> dict:
     rows = [r for r in read_rows(path) if r["flags"] == flags]
     done = {r["name"] for r in rows}
     key_infer = jax.random.key(config.seed)
-    config.out.mkdir(parents=True, exist_ok=True)
-    for name, stars, truth in tqdm(
-        galaxies(config, forward, prior), disable=config.quiet
-    ):
+    each = galaxies(config, forward, prior)
+    for name, stars, truth in tqdm(each, disable=config.quiet):
         if name in done:
             continue
         key_i, key_gain = jax.random.split(jax.random.fold_in(key_infer, len(rows)))
@@ -117,6 +115,7 @@ def main(config: Config) -> dict:
         if config.study == "tables":
             row["gain"] = gain(key_gain, stars, Model(forward, prior))
         rows.append(row)
+        config.out.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(rows[-1]) + "\n")
     summary = {"study": config.study, "flags": flags} | coverage(rows)

@@ -18,8 +18,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from common.reproduction.nuts_comparison import differences
 from jax.tree_util import Partial
-from reproduction.nuts_comparison import differences
 
 import chemsbi_jax as cs
 from chemsbi_jax import npe as networks

@@ -17,7 +17,7 @@ from typing import Literal
 
 import jax
 from benchmarks import draws, emulator, npe, simulator, start
-from benchmarks.clock import load_average
+from common.clock import load_average
 
 from chemsbi_jax.cli.run import run_script, write_record
 from chemsbi_jax.results.stopwatch import Stopwatch

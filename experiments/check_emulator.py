@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from benchmarks.clock import measure
+from common.clock import measure
 from jax.tree_util import Partial
 from jaxtyping import Float
 

@@ -21,8 +21,8 @@ from typing import Annotated
 
 import jax
 import tyro
-from reproduction.nuts_comparison import compare_all, report_comparison
-from reproduction.shared_nuts import compare_shared, report_shared
+from common.reproduction.nuts_comparison import compare_all, report_comparison
+from common.reproduction.shared_nuts import compare_shared, report_shared
 
 from chemsbi_jax import results
 from chemsbi_jax.cli import nuts

@@ -15,7 +15,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from reproduction.galaxies import on_machine
+from common.reproduction.galaxies import on_machine
 
 import chemsbi_jax as cs
 from chemsbi_jax import plots, results

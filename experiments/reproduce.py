@@ -16,14 +16,14 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from reproduction.galaxies import (
+from common.reproduction.galaxies import (
     Galaxy,
     load_galaxies,
     missing_yields,
     simulator,
     try_weights,
 )
-from reproduction.inference import (
+from common.reproduction.inference import (
     METHODS,
     NAMED_TRUTHS,
     as_numbers,
@@ -35,8 +35,8 @@ from reproduction.inference import (
     recover,
     summarise_recovery,
 )
-from reproduction.report import PUBLISHED, report
-from reproduction.training import Scratch, train_from_scratch
+from common.reproduction.report import PUBLISHED, report
+from common.reproduction.training import Scratch, train_from_scratch
 
 import chemsbi_jax as cs
 from chemsbi_jax import plots, results

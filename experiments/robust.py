@@ -12,9 +12,9 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from common.reproduction.galaxies import load_galaxies
+from common.reproduction.inference import chi2, first
 from jax.tree_util import Partial
-from reproduction.galaxies import load_galaxies
-from reproduction.inference import chi2, first
 
 import chemsbi_jax as cs
 from chemsbi_jax import results

@@ -6,11 +6,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from common.clock import NOT_RUN, has_peer, measure, run_peer
 from jax.tree_util import Partial
 from jaxtyping import Array
 
 import chemsbi_jax as cs
-from benchmarks.clock import NOT_RUN, has_peer, measure, run_peer
 from benchmarks.npe import make_data
 from chemsbi_jax import npe as networks
 from chemsbi_jax import priors

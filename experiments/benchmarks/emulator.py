@@ -5,9 +5,9 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from common.clock import NOT_RUN, Clock, first_time, has_peer, ratio, run_peer
 
 import chemsbi_jax as cs
-from benchmarks.clock import NOT_RUN, Clock, first_time, has_peer, ratio, run_peer
 from chemsbi_jax import emulator as em
 from chemsbi_jax import priors
 from chemsbi_jax.compute.train import FitConfig

@@ -15,9 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-import chemsbi_jax as cs
-from benchmarks.clock import (
+from common.clock import (
     NOT_RUN,
     PEERS,
     Clock,
@@ -26,6 +24,8 @@ from benchmarks.clock import (
     ratio,
     run_peer,
 )
+
+import chemsbi_jax as cs
 from chemsbi_jax import npe as networks
 from chemsbi_jax import priors
 from chemsbi_jax.compute.train import FitConfig

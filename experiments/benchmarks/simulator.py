@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import jax
+from common.clock import measure
 
 import chemsbi_jax as cs
-from benchmarks.clock import measure
 from chemsbi_jax import priors
 from chemsbi_jax.compute.devices import spread
 

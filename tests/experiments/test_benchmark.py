@@ -28,7 +28,7 @@ def script():
 
 @pytest.fixture(scope="module")
 def clock(script):
-    return sys.modules["benchmarks.clock"]
+    return sys.modules["common.clock"]
 
 
 def tiny(script, out, **more):

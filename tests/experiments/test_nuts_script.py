@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from reproduction.shared_nuts import report_shared
+from common.reproduction.shared_nuts import report_shared
 
 from chemsbi_jax.errors import InputError
 from helpers.paths import load_script

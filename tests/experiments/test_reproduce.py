@@ -73,14 +73,14 @@ WRONG = [pytest.param(x, marks=pytest.mark.thorough) for x in FORMULAS if x != "
 
 @pytest.mark.parametrize("name", ["right", *WRONG])
 def test_published_draws_combine_to_the_known_values(script, data, name):
-    found = script("reproduction.inference").combine_published()
+    found = script("common.reproduction.inference").combine_published()
     for n, expected in FORMULAS[name].items():
         (a, b), (sd_a, sd_b) = found[n][name]["mean"], found[n][name]["sd"]
         np.testing.assert_allclose((a, sd_a, b, sd_b), expected, atol=1.01e-4)
 
 
 def test_wrong_formulas_are_pulled_to_the_prior(script):
-    formulas = script("reproduction.formulas")
+    formulas = script("common.reproduction.formulas")
     rng = np.random.default_rng(3)
     truth, prior_mean, prior_sd = (-2.0, -2.5), np.array([-2.3, -2.89]), [0.3, 0.3]
     noise = np.array([[0.02, 0.016], [0.016, 0.02]])
@@ -89,7 +89,7 @@ def test_wrong_formulas_are_pulled_to_the_prior(script):
     for measured in rng.multivariate_normal(truth, noise, 500):
         push = np.linalg.solve(noise, measured) + prior_mean / np.square(prior_sd)
         draws.append(rng.multivariate_normal(covariance @ push, covariance, 1000))
-    chi2 = script("reproduction.inference").chi2
+    chi2 = script("common.reproduction.inference").chi2
     assert chi2(formulas.wrong_sign(draws, prior_mean, prior_sd), truth) > 50
     assert chi2(formulas.marginal_product(draws), truth) > 50
     means = np.mean(draws, axis=1)
@@ -118,17 +118,19 @@ def empty_machine(tmp_path, monkeypatch):
 
 
 def test_missing_data_are_named_and_not_downloaded(script, empty_machine):
-    galaxies = script("reproduction.galaxies").load_galaxies(jax.random.key(0), 5, 0)
+    galaxies = script("common.reproduction.galaxies").load_galaxies(
+        jax.random.key(0), 5, 0
+    )
     assert galaxies["tng"].missing == ""
     assert "example_galaxy.ecsv" in galaxies["tng"].note
     for name in ("chempy-alternative", "chempy-tng-200", "illustris-tng"):
         assert galaxies[name].missing == f"stars/{name.replace('-', '_')}.ecsv"
         assert galaxies[name].stars is None
     assert "yields/alternative" in galaxies["alternative"].missing
-    assert script("reproduction.inference").combine_published() == (
+    assert script("common.reproduction.inference").combine_published() == (
         "reference/published_single_star_samples.npz"
     )
-    training = script("reproduction.training")
+    training = script("common.reproduction.training")
     with pytest.raises(OSError, match="from-scratch needs yields/tng"):
         training.train_from_scratch(None, training.Scratch(), Path("none"), None)
 
@@ -146,13 +148,16 @@ def test_a_run_without_data_writes_all_files(script, weights, empty_machine, tmp
 
 @pytest.mark.thorough
 def test_missing_weights_are_named(script, data, weights, tmp_path):
-    galaxies = script("reproduction.galaxies")
+    galaxies = script("common.reproduction.galaxies")
     assert galaxies.try_weights(weights) == ""
     assert "nowhere" in galaxies.try_weights(str(tmp_path / "nowhere"))
 
 
 def test_nuts_results_count_only_for_the_same_stars(script, tmp_path):
-    inference, report = script("reproduction.inference"), script("reproduction.report")
+    inference, report = (
+        script("common.reproduction.inference"),
+        script("common.reproduction.report"),
+    )
     table = tmp_path / "tng.ecsv"
     table.write_text("stars")
     both = {"mean": -2.3, "sd": 0.01}
@@ -171,8 +176,8 @@ def test_nuts_results_count_only_for_the_same_stars(script, tmp_path):
 
 
 def test_the_first_stars_of_a_seeded_order(script, data, monkeypatch):
-    load = script("reproduction.galaxies").load_galaxies
-    module = sys.modules["reproduction.galaxies"]
+    load = script("common.reproduction.galaxies").load_galaxies
+    module = sys.modules["common.reproduction.galaxies"]
     monkeypatch.setattr(module, "missing_yields", lambda name: [name])  # quicker
     key = jax.random.key(0)
     one, same, other = (load(key, 5, seed)["illustris-tng"].stars for seed in (0, 0, 1))
@@ -186,7 +191,7 @@ def test_the_first_stars_of_a_seeded_order(script, data, monkeypatch):
 
 @pytest.mark.slow
 def test_everything_from_scratch(script, data, tmp_path):
-    small = script("reproduction.training").Scratch(2000, 1, 20, 1, 5)
+    small = script("common.reproduction.training").Scratch(2000, 1, 20, 1, 5)
     content = run(
         script, tmp_path, "tng", from_scratch=True, scratch=small,
         legacy_weights=str(tmp_path / "weights"),

@@ -10,8 +10,8 @@ import chemsbi_jax as cs
 from chemsbi_jax.diagnostics import c2st
 from chemsbi_jax.galaxy.nuts.sampler import run_nuts
 from chemsbi_jax.results.stopwatch import Stopwatch
-from reproduction.galaxies import load_galaxies
-from reproduction.inference import each_sample
+from common.reproduction.galaxies import load_galaxies
+from common.reproduction.inference import each_sample
 
 METHODS = ("flow", "gaussian", "exact")
 N_DRAWS = 4000

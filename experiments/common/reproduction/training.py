@@ -15,7 +15,7 @@ from chemsbi_jax.compute.train import FitConfig
 from chemsbi_jax.errors import DatasetError
 from chemsbi_jax.results.stopwatch import Stopwatch
 from chemsbi_jax.simulator.blocks import simulate_blocks
-from reproduction.galaxies import missing_yields
+from common.reproduction.galaxies import missing_yields
 
 
 @dataclass(frozen=True)

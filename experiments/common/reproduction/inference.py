@@ -16,8 +16,8 @@ from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.amortised.gaussian import combine_gaussians
 from chemsbi_jax.storage.files import sha256
-from reproduction.formulas import marginal_product, wrong_sign
-from reproduction.galaxies import on_machine, simulate_galaxies
+from common.reproduction.formulas import marginal_product, wrong_sign
+from common.reproduction.galaxies import on_machine, simulate_galaxies
 
 METHODS = ("flow", "gaussian", "wrong sign", "marginal product")
 N_STAR_DRAWS = 1000  # of each star, for the reference's formulas

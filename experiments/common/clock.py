@@ -17,7 +17,7 @@ import numpy as np
 
 NOT_RUN = "not run"
 REPEATS = 5
-PEERS = Path(__file__).parent / "peers"
+PEERS = Path(__file__).parents[1] / "benchmarks" / "peers"
 
 
 class Seconds(NamedTuple):

@@ -23,8 +23,8 @@ from chemsbi_jax.galaxy.hierarchical import (
 from chemsbi_jax.galaxy.hierarchical.chains import ChainSizes
 from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
 from chemsbi_jax.galaxy.nuts.shared import run_shared_nuts
-from reproduction.galaxies import load_galaxies
-from reproduction.inference import chi2, each_sample
+from common.reproduction.galaxies import load_galaxies
+from common.reproduction.inference import chi2, each_sample
 
 LARGEST_R_HAT = 1.05
 SAMPLERS = ("network", "nuts")

@@ -10,7 +10,6 @@ that was stopped goes on; the summary is in shared_errors_STUDY.json and .md.
 """
 
 import contextlib
-import itertools
 import json
 import sys
 from dataclasses import dataclass
@@ -21,8 +20,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from common.intervals import agreement, coverage
 from common.shared_galaxies import empty_stars, like_stars
-from scipy import stats as distributions
 from tqdm import tqdm
 
 import chemsbi_jax as cs
@@ -30,6 +29,7 @@ from chemsbi_jax import priors, results
 from chemsbi_jax.cli.run import check_flags, run_script
 from chemsbi_jax.constants import N_GLOBAL, PARAMETERS, SHARED_FACTORS
 from chemsbi_jax.emulator import load_yield_emulator
+from chemsbi_jax.galaxy.checks import describe_fit
 from chemsbi_jax.galaxy.hierarchical import (
     BLOCKS,
     HierarchicalPosterior,
@@ -221,57 +221,18 @@ def describe(found: HierarchicalPosterior, truth) -> dict:
         away = np.asarray(truth) - mean
         row |= {"truth": list(truth), "away": (away / row["sd"]).tolist()}
         row["chi2"] = float(away @ np.linalg.solve(covariance, away))
+    if found.misfit is not None:
+        row["model_fit"] = describe_fit(found.misfit)._asdict()
     return row
-
-
-def coverage(rows: list[dict]) -> dict:
-    """Shares of galaxies inside regions of 68 and 95 %, of those with an interval."""
-    known = [r for r in rows if "chi2" in r and r["converged"]]
-    if not known:
-        return {"n": 0, "n_not_converged": len(rows)}
-    chi2, away = (np.array([r[k] for r in known]) for k in ("chi2", "away"))
-    inside = {
-        str(level): {
-            "joint": float((chi2 < distributions.chi2.ppf(level, 2)).mean()),
-            "each": (np.abs(away) < distributions.norm.isf((1 - level) / 2)).mean(
-                axis=0
-            ),
-        }
-        for level in (0.68, 0.95)
-    }
-    return {
-        "n": len(known),
-        "n_not_converged": sum(not r["converged"] for r in rows),
-        "inside": inside,
-        "median_chi2": float(np.median(chi2)),
-        "rms": np.sqrt((away**2).mean(axis=0)),
-        "sd": np.median([r["sd"] for r in known], axis=0),
-    }
-
-
-def agreement(rows: list[dict]) -> dict[str, float]:
-    """chi2 of the difference of each pair of real tables, of two parameters."""
-    real = [r for r in rows if r["converged"] and "chi2" not in r]
-    found = {}
-    for one, other in itertools.combinations(real, 2):
-        away = np.subtract(one["mean"], other["mean"])
-        covariance = _covariance(one) + _covariance(other)
-        pair = f"{one['name']}, {other['name']}"
-        found[pair] = float(away @ np.linalg.solve(covariance, away))
-    return found
-
-
-def _covariance(row: dict) -> np.ndarray:
-    correlation = np.array([[1.0, row["correlation"]], [row["correlation"], 1.0]])
-    return np.outer(row["sd"], row["sd"]) * correlation
 
 
 def table(rows: list[dict], summary: dict) -> str:
     """Markdown: one line a galaxy, and the coverage below."""
     lines = [
         "| stars | alpha_imf | log10_n_ia | distance [sd] | chi2 | predictive p "
-        "| mode_distance | gain [nats] | r-hat of NUTS; weight in stars |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| mode_distance | p of the alarm | gain [nats] "
+        "| r-hat of NUTS; weight in stars |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for r in rows:
         pairs = [f"{m:.3f} ± {s:.3f}" for m, s in zip(r["mean"], r["sd"], strict=True)]
@@ -280,11 +241,12 @@ def table(rows: list[dict], summary: dict) -> str:
         chi2 = f"{r['chi2']:.2f}" if "chi2" in r else ""
         c, checks = r["checks"], f"{r['checks']['predictive_p']:.3f}"
         mode = f"{c['mode_distance']:.1f}" if "mode_distance" in c else ""
+        alarm = f"{r['model_fit']['p_value']:.2g}" if "model_fit" in r else ""
         gained = f"{r['gain']:.0f}" if "gain" in r else ""
         r_hat = f"{c['r_hat']:.2f}" if "r_hat" in c else ""
         r_hat += " (by the network)" if c.get("sampler") == "network" else ""
         r_hat += f"; {c['counted_stars']:.0f} stars" if "counted_stars" in c else ""
-        cells = (r["name"], *pairs, away, chi2, checks, mode, gained, r_hat)
+        cells = (r["name"], *pairs, away, chi2, checks, mode, alarm, gained, r_hat)
         lines.append(f"| {' | '.join(cells)} |")
     if summary.get("n"):
         each = [f"{100 * v['joint']:.0f}" for v in summary["inside"].values()]

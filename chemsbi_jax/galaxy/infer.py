@@ -21,25 +21,24 @@ from chemsbi_jax.galaxy.amortised.table import (
     score_of,
 )
 from chemsbi_jax.galaxy.border import in_float32
-from chemsbi_jax.galaxy.exact.posterior import require_converged
-from chemsbi_jax.galaxy.exact.robust import robust_posterior
-from chemsbi_jax.galaxy.exact.start import exact_of_stars
-from chemsbi_jax.galaxy.grid import draw_from_grid
-from chemsbi_jax.galaxy.result import to_posterior
-from chemsbi_jax.galaxy.star_checks import check_stars, require_columns
+from chemsbi_jax.galaxy.star_checks import check_stars
 from chemsbi_jax.galaxy.width import require_width
+from chemsbi_jax.galaxy.with_forward import (
+    N_GALAXY_DRAWS,
+    infer_hierarchical,
+    infer_robust,
+)
+from chemsbi_jax.galaxy.with_forward import infer_exact as infer_exact
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.options import Limits
 from chemsbi_jax.types import (
     AMORTISED,
     AnyArray,
     Forward,
-    GalaxyChecks,
     GalaxyPosterior,
     Stars,
 )
 
-N_GALAXY_DRAWS = 4000
 STREAM_FROM = Limits().stream_from  # stars; more do not fit in the memory at once
 
 
@@ -64,10 +63,13 @@ def infer_galaxy(
             "gaussian" multiplies Gaussians fitted to draws of each star; "exact" takes
             the flow only as a guide and integrates the likelihood of `forward`;
             "robust" also gives each abundance a model error whose size is estimated
-            from the stars. Stars that are too uninformative for a network
-            (`find_uninformative`) are excluded from the first two.
+            from the stars; "hierarchical" adds the errors that all stars share, with
+            their default priors, and is the second interval of `infer`. Stars that are
+            too uninformative for a network (`find_uninformative`) are excluded from the
+            first two.
         n_draws: draws from the result.
-        forward: theta (..., 6) -> abundances [dex], for "exact" and "robust". With it,
+        forward: theta (..., 6) -> abundances [dex], for all but the first two; for
+            "hierarchical" the shipped emulator of the yields "tng". With it,
             "flow" measures and subtracts its own mean error (`mean_score`). Otherwise
             this error adds up to a few tenths of sigma at 1000 stars.
         quiet: no progress bar of these two, and of more than `STREAM_FROM` stars, which
@@ -77,7 +79,9 @@ def infer_galaxy(
         ValueError: unknown method, or one that lacks `forward`.
         CatalogError: a star can't be used (`check_stars`), or the network is for one
             error, and a star has another or gaps.
-        ConvergenceError: "exact" or "robust" did not converge.
+        ConvergenceError: "exact" or "robust" did not converge, or the stars are unlike
+            those of galaxies of the model with shared errors.
+        InputError: "hierarchical" has no network for this model or prior.
         WidthError: the posterior is narrower than the errors of the stars allow.
     """
     posterior = infer_of_any_width(
@@ -223,78 +227,11 @@ def _infer_flow(
     return _infer_amortised(key, npe, stars, forward, n_draws, "flow")
 
 
-@in_float32
-def infer_exact(
-    key: Key[Array, ""],
-    npe: Npe,
-    stars: Stars,
-    forward: Forward | None,
-    n_draws: int = N_GALAXY_DRAWS,
-    quiet: bool = True,
-    start: GalaxyPosterior | None = None,
-) -> GalaxyPosterior:
-    """`infer_galaxy` by "exact".
-
-    Args:
-        key: determines the draws.
-        npe: the network.
-        stars: the stars.
-        forward: the model of the likelihood.
-        n_draws: draws from the result.
-        quiet: no progress bar.
-        start: a first estimate; None makes one by the flow.
-    """
-    key_exact, key_draws = jax.random.split(key)
-    stars = check_stars(stars)
-    forward = _required(forward, "exact", stars)
-    result = exact_of_stars(key_exact, npe, forward, stars, start, quiet=quiet)
-    require_converged(result)
-    latent = draw_from_grid(key_draws, result.grid, n_draws)
-    checks: GalaxyChecks = {"ess": float(n_draws), **result.checks}
-    return to_posterior("exact", npe, latent, result.grid, checks)
-
-
-def _infer_robust(
-    key: Key[Array, ""],
-    npe: Npe,
-    stars: Stars,
-    forward: Forward | None,
-    n_draws: int,
-    quiet: bool,
-) -> GalaxyPosterior:
-    key_exact, key_robust, key_draws = jax.random.split(key, 3)
-    forward = _required(forward, "robust", stars)
-    first = exact_of_stars(key_exact, npe, forward, stars, quiet=quiet)
-    found = robust_posterior(key_robust, npe, forward, first)
-    result = found.exact
-    require_converged(result)
-    latent = draw_from_grid(key_draws, result.grid, n_draws)
-    sizes = zip(stars.abundances, found.model_error.tolist(), strict=True)
-    checks: GalaxyChecks = {
-        "ess": float(n_draws),
-        **result.checks,
-        # those that the first pass left out, by their row in the table
-        "left_out": first.checks["left_out"],
-        "model_error_dex": dict(sizes),
-    }
-    return to_posterior("robust", npe, latent, result.grid, checks)
-
-
-def _required(forward: Forward | None, method: str, stars: Stars) -> Forward:
-    """The forward model, which must give the columns of the stars."""
-    if forward is None:
-        raise ValueError(
-            f"Method {method!r} needs the forward model: give `forward`, a function "
-            "from theta to abundances such as the emulator."
-        )
-    require_columns(forward, stars)
-    return forward
-
-
 METHODS: dict[str, Callable[..., GalaxyPosterior]] = {
     "flow": _infer_flow,
     "gaussian": _infer_gaussian,
     "exact": infer_exact,
-    "robust": _infer_robust,
+    "robust": infer_robust,
+    "hierarchical": infer_hierarchical,
 }
 """Method -> function of (key, npe, checked stars, forward, n_draws, quiet)."""

@@ -38,6 +38,7 @@ from chemsbi_jax.inference.problem import (
     prepare,
     prepare_model,
     read_input,
+    require_known,
 )
 from chemsbi_jax.inference.result import Inference
 from chemsbi_jax.inference.second import Pending, second_interval
@@ -106,7 +107,8 @@ def infer(
     """
     call = python_call(infer, locals())
     watch = Stopwatch(quiet) if watch is None else watch
-    require_settings(shared_errors)  # before anything long
+    require_known(method)  # before anything long
+    require_settings(shared_errors)
     with watch("read"):
         stars, path = read_input(stars, path, options, (yields, weights))
     choice = YieldChoice(yields, forward, method, limits)

@@ -11,6 +11,7 @@ from chemsbi_jax.catalog import Catalog, read_catalog
 from chemsbi_jax.catalog.report import Report
 from chemsbi_jax.errors import InputError, counted
 from chemsbi_jax.galaxy.any_yields import YieldModel, columns_to_read
+from chemsbi_jax.galaxy.automatic import COMPARED
 from chemsbi_jax.galaxy.networks import Networks, load_networks
 from chemsbi_jax.galaxy.star_checks import check_stars
 from chemsbi_jax.inference.guided import YieldChoice, guided_model
@@ -65,6 +66,20 @@ def read_input(
             "already do not change. Give them to `read_catalog`."
         )
     return stars, path
+
+
+def require_known(method: str) -> None:
+    """Refuse a method that is no way to combine stars without shared errors.
+
+    Raises:
+        InputError: names the methods.
+    """
+    known = ("auto", *COMPARED)
+    if method not in known:
+        raise InputError(
+            f"Expected method {', '.join(known)}; got {method!r}. The interval with "
+            "shared errors is made beside that of any method (shared_errors=True)."
+        )
 
 
 def prepare_model(

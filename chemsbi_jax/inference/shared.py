@@ -6,13 +6,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
-import jax
 import numpy as np
 from jaxtyping import Array, Float, Key
 
 from chemsbi_jax.constants import SHARED_FACTORS
 from chemsbi_jax.diagnostics.misfit import DOES_NOT_EXPLAIN
-from chemsbi_jax.emulator import load_yield_emulator
 from chemsbi_jax.errors import InputError, counted
 from chemsbi_jax.galaxy.checks import describe_fit
 from chemsbi_jax.galaxy.hierarchical import (
@@ -22,14 +20,11 @@ from chemsbi_jax.galaxy.hierarchical import (
     hierarchical_posterior,
     load_shared_network,
 )
+from chemsbi_jax.galaxy.hierarchical.same_model import factor_forward, is_same_prior
 from chemsbi_jax.galaxy.hierarchical.settings import SAMPLERS
 from chemsbi_jax.galaxy.hierarchical.shared import LARGEST_SHARE, make_layout
-from chemsbi_jax.galaxy.hierarchical.star import FactorForward
 from chemsbi_jax.galaxy.hierarchical.trained import prior_ratio
-from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
-from chemsbi_jax.galaxy.networks import Networks
 from chemsbi_jax.inference.checks import Run
-from chemsbi_jax.priors import Prior, to_spec
 from chemsbi_jax.types import AnyArray, GalaxyPosterior, Stars
 
 if TYPE_CHECKING:
@@ -71,11 +66,11 @@ def infer_shared(
         settings: prior scales, and blocks that are held.
     """
     networks, limits, watch = run
-    forward = factor_forward(networks)
+    forward = factor_forward(networks.forward)
     if forward is None:
         return SharedAnswer(None, NO_NETWORK)
     trained = load_shared_network()
-    if not _is_same_prior(networks.npe.prior, trained.prior):
+    if not is_same_prior(networks.npe.prior, trained.prior):
         return SharedAnswer(None, OTHER_PRIOR)
     n_stars = len(stars.values)
     if n_stars < TOO_FEW:
@@ -123,28 +118,6 @@ def say_which(warning: str) -> str:
     """A warning of the first interval, which names it if it is about the misfit."""
     is_misfit = warning.startswith(DOES_NOT_EXPLAIN)
     return f"Without shared errors: {warning}" if is_misfit else warning
-
-
-def factor_forward(networks: Networks) -> FactorForward | None:
-    """The shipped emulator with yield factors, if it has the same yields."""
-    emulator = load_yield_emulator()
-    own = getattr(networks.forward, "keywords", {}).get("emulator")
-    same_type = jax.tree.structure(own) == jax.tree.structure(emulator.base)
-    if not same_type or not jax.tree.all(jax.tree.map(_is_equal, own, emulator.base)):
-        return None
-    return forward_with_slopes(emulator)
-
-
-def _is_same_prior(one: Prior, two: Prior) -> bool:
-    """Whether both have the same distributions, apart from rounding."""
-    specs = [to_spec(prior).values() for prior in (one, two)]
-    kinds = [[kind for kind, _ in spec] for spec in specs]
-    numbers = [[float(x) for _, each in spec for x in each.values()] for spec in specs]
-    return kinds[0] == kinds[1] and np.allclose(*numbers, rtol=1e-5)
-
-
-def _is_equal(a: Array, b: Array) -> bool:
-    return bool(np.array_equal(a, b))
 
 
 def shared_block(found: HierarchicalPosterior) -> dict:

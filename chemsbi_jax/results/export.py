@@ -3,7 +3,7 @@
 `types.GalaxyPosterior` has these functions as methods.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,9 +53,19 @@ def draws_table(
 
 
 def draws_getdist(
-    method: str, draws: Float[AnyArray, "draw 2"], is_chain: bool
+    method: str,
+    draws: Float[AnyArray, "draw column"],
+    is_chain: bool,
+    further: Sequence[str] = (),
 ) -> "MCSamples":
-    """What `GalaxyPosterior.to_getdist` returns; draws of a chain are correlated."""
+    """What `to_getdist` of a posterior returns.
+
+    Args:
+        method: label of the samples.
+        draws: of the two parameters of the galaxy, and of others.
+        is_chain: the draws are correlated.
+        further: names of the other columns, which are their labels, too.
+    """
     try:
         from getdist import MCSamples  # pyright: ignore[reportMissingImports]
     except ImportError as error:
@@ -65,13 +75,17 @@ def draws_getdist(
         ) from error
     return MCSamples(
         samples=np.asarray(draws, dtype=np.float64),
-        names=list(GLOBAL_PARAMETERS),
-        labels=list(LATEX),
+        names=[*GLOBAL_PARAMETERS, *further],
+        labels=[*LATEX, *(rf"{{\rm {_escaped(name)}}}" for name in further)],
         label=method,
         # the others are independent: no correlation length to be estimated
         sampler="mcmc" if is_chain else "uncorrelated",
         settings={"ignore_rows": 0},  # whatever the user's default: no burn-in here
     )
+
+
+def _escaped(name: str) -> str:
+    return name.replace("_", r"\_")
 
 
 def checked(

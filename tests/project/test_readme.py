@@ -238,7 +238,8 @@ MARKED = re.compile(r"<!-- numbers: (.*?) -->\n\n((?:\|.*\n)+)")
 
 
 @pytest.mark.parametrize(
-    "page", ["docs/results.md", "docs/calibration.md", "docs/yields.md"]
+    "page",
+    ["docs/results.md", "docs/calibration.md", "docs/yields.md", "docs/methods.md"],
 )
 def test_tables_have_the_numbers_of_the_scripts(page):
     tables = MARKED.findall(PAGES[page])

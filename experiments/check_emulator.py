@@ -27,6 +27,7 @@ from chemsbi_jax.cli.run import check_flags, run_script
 from chemsbi_jax.cli.train_emulator import PHYSICS
 from chemsbi_jax.constants import YIELD_FACTORS
 from chemsbi_jax.errors import InputError
+from chemsbi_jax.galaxy.hierarchical.yield_prior import default_scale
 from chemsbi_jax.results import write_summary
 from chemsbi_jax.results.stopwatch import Stopwatch
 from chemsbi_jax.storage.weights import load_spec, weights_folder
@@ -42,6 +43,8 @@ class Config:
     """JSON file for the numbers; None only prints them."""
     scales: tuple[float, ...] | None = None
     """Standard deviation [dex] of each yield factor; None takes the training's."""
+    prior: bool = False
+    """Take the scales of the prior of the second interval (`SharedErrors`)."""
     n_test: int = 20_000
     """Galaxies for each size of the factors."""
     n_speed: int = 64_000
@@ -84,11 +87,15 @@ def main(config: Config) -> dict:
 
 
 def factor_scales(config: Config) -> Float[np.ndarray, " factor"]:
-    """The flag --scales, checked, or the scales of the training.
+    """The flag --scales, checked, or the scales of the prior or the training.
 
     Raises:
-        InputError: not one number for each factor.
+        InputError: not one number for each factor, or scales and a prior.
     """
+    if config.prior and config.scales is not None:
+        raise InputError("Expected --scales or --prior; got both. Remove one of them.")
+    if config.prior:
+        return np.array([default_scale(name) for name in YIELD_FACTORS])
     if config.scales is None:
         return em.factor_scales()
     if len(config.scales) != len(YIELD_FACTORS):

@@ -26,6 +26,7 @@ from typing import Literal
 
 import jax
 import numpy as np
+from common.coverage_tables import write_markdown
 from common.published_sets import PUBLISHED_SETS
 from common.shared_galaxies import (
     NAMES,
@@ -108,6 +109,7 @@ def main(config: Config) -> dict:
     number += "_nuts" if config.by == "nuts" else ""
     path = config.out / f"shared_coverage_{config.study}{number}.json"
     results.write_summary(path, content)
+    write_markdown(path, content)
     if not config.quiet and config.study != "power":
         report(content)
     return content

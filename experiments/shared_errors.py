@@ -111,7 +111,8 @@ def main(config: Config) -> dict:
         how = {k: getattr(config, k) for k in ("hold", "sampler", "model_stars")}
         task = key_i, trained, forward, stars, SharedErrors(**how)
         found = hierarchical_posterior(*task, n_draws=config.n_draws)
-        row = {"name": name, "flags": flags} | describe(found, truth)
+        row = {"name": name, "flags": flags, "n_stars": len(stars.values)}
+        row |= describe(found, truth)
         if config.study == "tables":
             row["gain"] = gain(key_gain, stars, Model(forward, prior))
         rows.append(row)
@@ -246,7 +247,17 @@ def table(rows: list[dict], summary: dict) -> str:
         r_hat = f"{c['r_hat']:.2f}" if "r_hat" in c else ""
         r_hat += " (by the network)" if c.get("sampler") == "network" else ""
         r_hat += f"; {c['counted_stars']:.0f} stars" if "counted_stars" in c else ""
-        cells = (r["name"], *pairs, away, chi2, checks, mode, alarm, gained, r_hat)
+        cells = (
+            f"{r['name']} ({r['n_stars']})",
+            *pairs,
+            away,
+            chi2,
+            checks,
+            mode,
+            alarm,
+            gained,
+            r_hat,
+        )
         lines.append(f"| {' | '.join(cells)} |")
     if summary.get("n"):
         each = [f"{100 * v['joint']:.0f}" for v in summary["inside"].values()]

@@ -20,6 +20,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from common.findings import findings
 from common.intervals import agreement, coverage
 from common.shared_galaxies import empty_stars, like_stars
 from tqdm import tqdm
@@ -124,6 +125,9 @@ def main(config: Config) -> dict:
     results.write_summary(stem.with_suffix(".json"), summary)
     with whole_file(stem.with_suffix(".md")) as file:
         file.write_text(table(rows, summary), encoding="utf-8")
+    if config.study == "tables":
+        with whole_file(stem.with_name(f"{stem.name}_findings.md")) as file:
+            file.write_text(findings(rows), encoding="utf-8")
     if not config.quiet:
         print(table(rows, summary))
     return summary

@@ -41,7 +41,7 @@ class Config:
 
     out: Path = Path("runs/tng")
     """Folder; the network goes into its sub-folder shared."""
-    n_epochs: int = 320
+    n_epochs: int = 640
     """Epochs of the training."""
     steps_per_epoch: int = 100
     """Steps of an epoch."""

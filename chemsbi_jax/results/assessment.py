@@ -168,13 +168,6 @@ def _doubts_of_checks(checks: Mapping, method: str) -> list[str]:
     return doubts + _doubts_of_place(checks)
 
 
-_WRONG_COVERAGE = {
-    "few_abundances": "with so few abundances",
-    "held_blocks": "with these held blocks",
-}
-"""Check -> where the network has a wrong coverage in tests."""
-
-
 def _doubts_of_shared(checks: Mapping) -> list[str]:
     """About the interval with shared errors."""
     doubts = []
@@ -182,11 +175,10 @@ def _doubts_of_shared(checks: Mapping) -> list[str]:
     is_far = distance is None or distance >= FAR_MODE  # None: no number
     if is_far and checks.get("sampler") != "nuts":
         doubts.append("the likelihood contradicts the interval with shared errors")
-    off = [text for key, text in _WRONG_COVERAGE.items() if checks.get(key)]
-    if off and checks.get("sampler") != "nuts":
+    if checks.get("held_blocks") and checks.get("sampler") != "nuts":
         doubts.append(
-            "in tests the interval with shared errors has a wrong width "
-            f"{' or '.join(off)}"
+            "in tests the interval with shared errors has a wrong width with these "
+            "held blocks"
         )
     if checks.get("predictive_p", 1.0) < MIN_P:
         doubts.append(

@@ -93,12 +93,6 @@ REMEDIES = (
         "(--sampler nuts; if its chains did not converge, with another --seed).",
     ),
     (
-        "regions contained the truth",
-        "Repeat the run with --sampler nuts (if its chains did not converge, with "
-        "another --seed). If both intervals disagree, quote the wider one and state "
-        "the difference.",
-    ),
-    (
         "the stars are unlike those",
         "Quote no interval with shared errors. Leave out the abundances with the "
         "largest residuals (--without), or give larger errors, and repeat the run.",

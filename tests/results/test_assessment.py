@@ -171,12 +171,7 @@ def test_the_fit_of_the_interval_to_quote_decides(fit, shared):
         ({"far_population": {"mean_birth_time": 3.2}}, "far from its prior"),
         ({"far_population": {}}, ""),
         ({"far_errors": {"scatter_mg_fe": 5.7}}, "scatter of abundances are far"),
-        ({"few_abundances": 2}, "a wrong width with so few abundances."),
-        ({"few_abundances": 2, "sampler": "nuts"}, ""),
-        (
-            {"few_abundances": 2, "held_blocks": ["yields", "population"]},
-            "with so few abundances or with these held blocks.",
-        ),
+        ({"held_blocks": ["yields", "population"], "sampler": "nuts"}, ""),
         (
             {"held_blocks": ["yields", "population"]},
             "wrong width with these held blocks.",

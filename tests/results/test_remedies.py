@@ -14,7 +14,6 @@ from helpers.report_pages import MISFIT, made, write
 
 DOUBTFUL = (
     {"sampler": "network", "r_hat": 1.3},
-    {"few_abundances": 2},
     {"held_blocks": ["yields", "zero_points"]},
     {"mode_distance": 3.0},
     {"predictive_p": 0.01, "predictive_distance": 2.0},
@@ -66,7 +65,7 @@ def every_warning(tmp_path):
 
 def test_every_warning_has_its_own_remedy(tmp_path):
     found = every_warning(tmp_path)
-    assert len(found) == 27
+    assert len(found) == 26
     remedies = [remedy(warning) for warning in found]
     assert FALLBACK not in remedies
     assert len(set(remedies)) == len(found)

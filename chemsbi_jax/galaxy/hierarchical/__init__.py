@@ -177,7 +177,7 @@ def hierarchical_posterior(
     if len(stars.values) > most_stars:
         stars, extra = _subset(keys.subset, stars, most_stars), {"n_subset": most_stars}
     readings = make_stars(stars, settings, trained.prior)
-    extra |= wrong_coverage(readings, layout)
+    extra |= wrong_coverage(layout)
     model, galaxy = Model(forward, trained.prior), padded(readings, layout, ratio)
     latents = draw_psi(keys.draws, trained.network, galaxy, n_draws)
     budget = width_budget(keys.budget, trained.network, galaxy)

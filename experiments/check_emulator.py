@@ -30,6 +30,7 @@ from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.hierarchical.yield_prior import default_scale
 from chemsbi_jax.results import write_summary
 from chemsbi_jax.results.stopwatch import Stopwatch
+from chemsbi_jax.storage.files import whole_file
 from chemsbi_jax.storage.weights import load_spec, weights_folder
 
 
@@ -80,10 +81,27 @@ def main(config: Config) -> dict:
         )
     if config.out is not None:
         write_summary(config.out, metrics)
+        with whole_file(config.out.with_suffix(".md")) as path:
+            path.write_text(table(metrics), encoding="utf-8")
     print(train_conditional.report(metrics | {"seconds": watch.seconds}))
     for name, number in metrics["evaluations_per_cpu_second"].items():
         print(f"{name:40s} {number:12.0f} evaluations/CPU s")
     return metrics
+
+
+def table(metrics: dict) -> str:
+    """Markdown: rms and mean error [dex] of each abundance by size of the factors."""
+    sizes = [key for key in metrics if key.endswith("_sigma")]
+    heads = [f"{key.removesuffix('_sigma')} times their scales" for key in sizes]
+    lines = [
+        f"| rms; mean error [dex] | {' | '.join(heads)} |",
+        "|---|" + "---|" * len(sizes),
+    ]
+    for name in cs.ABUNDANCES:
+        each = [metrics[key] for key in sizes]
+        cells = [f"{m['rms_dex'][name]:.4f}; {m['bias_dex'][name]:+.5f}" for m in each]
+        lines.append(f"| `{name}` | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
 def factor_scales(config: Config) -> Float[np.ndarray, " factor"]:

@@ -20,7 +20,6 @@ from chemsbi_jax.catalog.derive import derive, merge_case_pairs
 from chemsbi_jax.catalog.formats import read_table
 from chemsbi_jax.catalog.layouts import refuse_long_layout, split_vectors
 from chemsbi_jax.catalog.limits import find_limits, not_followed
-from chemsbi_jax.catalog.marks import LARGEST
 from chemsbi_jax.catalog.meaning import meaning_of
 from chemsbi_jax.catalog.not_one_galaxy import refuse_summary_rows, warn_of_galaxies
 from chemsbi_jax.catalog.report import Report
@@ -39,6 +38,7 @@ from chemsbi_jax.errors import CatalogError, CatalogWarning
 from chemsbi_jax.options import CatalogOptions
 from chemsbi_jax.types import AbundanceNames, Stars
 
+LARGEST_ERROR = 1.0  # dex, of all values of a table; larger ones are in percent
 WARNING = "Warning: "
 """How a note begins that is a warning."""
 
@@ -190,9 +190,11 @@ def _open(
     is_strict: bool = False,
 ) -> _Opened:
     error = options.default_error
-    if error is not None and not 0 < error <= LARGEST:
+    if error is not None and not 0 < error <= LARGEST_ERROR:
         raise CatalogError(
-            f"Expected a default error between 0 and {LARGEST:g} dex; got {error}."
+            f"Expected a default error above 0 and of at most {LARGEST_ERROR:g} dex; "
+            f"got {error:g}. An error in percent is multiplied by 0.00434: 7 % is "
+            "0.03 dex."
         )
     columns = AbundanceNames(abundances)
     without = abundances_without(options.without, columns)

@@ -1,7 +1,7 @@
 """The command `infer`: flags, one call, files."""
 
 from collections.abc import Sequence
-from importlib import import_module, resources
+from importlib import import_module
 from pathlib import Path
 from threading import Thread
 
@@ -14,6 +14,7 @@ from chemsbi_jax.errors import InputError, WidthError
 from chemsbi_jax.galaxy.any_yields import columns_to_read
 from chemsbi_jax.galaxy.hierarchical import SharedErrors
 from chemsbi_jax.inference import Inference, infer, infer_as_worker
+from chemsbi_jax.inference.problem import table_of as table_of
 from chemsbi_jax.inference.rows import save_rows
 from chemsbi_jax.inference.shared import read_settings
 from chemsbi_jax.options import Limits
@@ -22,7 +23,6 @@ from chemsbi_jax.storage.files import require_folder
 
 PROGRESS = "progress.json"  # beside the results, until they are complete
 ONE_PROCESS = ("exact", "robust")
-EXAMPLE = "example"  # in place of a path: the shipped mock galaxy
 
 
 def main(config: InferFlags, limits: Limits = Limits()) -> dict:
@@ -66,14 +66,6 @@ def main(config: InferFlags, limits: Limits = Limits()) -> dict:
     progress.unlink(missing_ok=True)
     _print(closing_line(found, config.out), config)
     return summary
-
-
-def table_of(stars: Path) -> Path:
-    """The path of a table; `EXAMPLE` is the shipped table if no file has its name."""
-    if str(stars) != EXAMPLE or stars.exists():
-        return stars
-    shipped = resources.files("chemsbi_jax") / "pretrained/stars/example_galaxy.ecsv"
-    return Path(str(shipped))
 
 
 def _import_what_saves() -> None:

@@ -42,7 +42,8 @@ from chemsbi_jax.types import GalaxyPosterior, Stars
 
 NO_INFORMATION = (
     "The methods and the halves of the table were not compared: every star has too "
-    "little information for the network, such as errors above 0.3 dex."
+    "little information for the network, such as one abundance alone, or errors above "
+    "0.3 dex."
 )
 MAX_LEFT_OUT = 0.25  # share of unexplained stars, above which the table is at fault
 

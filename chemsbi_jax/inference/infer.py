@@ -70,7 +70,8 @@ def infer(
     """Posterior of (alpha_imf, log10_n_ia), with all checks and warnings.
 
     Args:
-        stars: stars, a catalogue, or the path of a table (`read_catalog`).
+        stars: stars, a catalogue, or the path of a table (`read_catalog`); "example"
+            is the shipped mock galaxy.
         method: "auto" takes "exact" for up to 5000 stars and "flow" for more; see
             `infer_galaxy` for the others.
         weights: networks "tng-any", "tng", "tng-legacy", "nkt13-k10-w7" or a folder;

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +23,8 @@ from chemsbi_jax.results import provenance
 from chemsbi_jax.results.stopwatch import Stopwatch
 from chemsbi_jax.types import AMORTISED, Stars
 
+EXAMPLE = "example"  # in place of a path: the shipped mock galaxy
+
 
 class Problem(NamedTuple):
     """What an inference starts from."""
@@ -39,6 +42,14 @@ class Problem(NamedTuple):
         return self.model is not None and not self.model.is_own
 
 
+def table_of(stars: Path) -> Path:
+    """The path of a table; `EXAMPLE` is the shipped table if no file has its name."""
+    if str(stars) != EXAMPLE or stars.exists():
+        return stars
+    shipped = resources.files("chemsbi_jax") / "pretrained/stars/example_galaxy.ecsv"
+    return Path(str(shipped))
+
+
 def read_input(
     stars: Stars | Catalog | str | os.PathLike,
     path: Path | None,
@@ -51,8 +62,8 @@ def read_input(
         InputError: the stars are of another type, or have options for a file.
     """
     if isinstance(stars, str | os.PathLike):
-        columns = columns_to_read(*model)
-        return read_catalog(stars, options, columns), Path(stars)
+        columns, table = columns_to_read(*model), table_of(Path(stars))
+        return read_catalog(table, options, columns), table
     if not isinstance(stars, Stars | Catalog):
         raise InputError(
             "Expected the path of a table, `Stars` or a `Catalog`; got "

@@ -5,6 +5,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from chemsbi_jax.errors import counted
+from chemsbi_jax.inference.shared import say_which
 from chemsbi_jax.results.report_numbers import digits
 from chemsbi_jax.types import GalaxyPosterior
 
@@ -28,7 +29,7 @@ def as_text(inference: "Inference") -> str:
         lines.append(f"  correlation = {shared.correlation:.2f}")
     if inference.shared_note and inference.shared_note not in warnings:
         lines.append(inference.shared_note)
-    fit = inference.checks.model_fit.text
+    fit = _fit(inference)
     lines += [] if fit in warnings else [fit]
     lines += [f"Warning: {text}" for text in warnings]
     verdict = inference.verdict
@@ -49,9 +50,15 @@ def as_html(inference: "Inference") -> str:
         f"{''.join(tables)}<p><strong style='color:{colour}'>{verdict.symbol} "
         f"{verdict.word} ({verdict.level})</strong>: "
         f"{escape(f'{verdict.text} {verdict.reason}')}</p>"
-        f"<p>{escape(inference.checks.model_fit.text)}</p>"
+        f"<p>{escape(_fit(inference))}</p>"
         + (f"<ul>{warnings}</ul>" if warnings else "")
     )
+
+
+def _fit(inference: "Inference") -> str:
+    """Whether the model fits; beside a second interval, the sentence names its own."""
+    text, shared = inference.checks.model_fit.text, inference.shared_errors
+    return text if shared is None or not shared.is_converged else say_which(text)
 
 
 def _interval(posterior: GalaxyPosterior) -> list[str]:

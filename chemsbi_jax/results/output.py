@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 
+import jax
 import numpy as np
 from astropy.table import Table
 from jaxtyping import ArrayLike, Float
@@ -74,7 +75,7 @@ def summary(
 def provenance(
     *, seed: int | None, emulator: str, npe: str, stars: str | os.PathLike | None
 ) -> dict:
-    """Origin of a result: version, seed, weights, and SHA-256 of the star table.
+    """Origin of a result: version, seed, devices, weights, and SHA-256 of the table.
 
     `stars` is the path of the star table, or None for stars without a file; `seed` is
     None for a random key of the caller.
@@ -85,6 +86,7 @@ def provenance(
         "emulator": str(emulator),
         "npe": str(npe),
         "stars": "" if stars is None else f"sha256 {sha256(stars)}",
+        "devices": jax.device_count(),  # the bits depend on it
     }
 
 

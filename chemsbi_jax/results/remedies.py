@@ -7,8 +7,8 @@ from chemsbi_jax.diagnostics.misfit import LESS_SCATTER
 REMEDIES = (
     (
         LESS_SCATTER,
-        "Repeat the run with smaller errors, if those of the table are too large. "
-        "Until then the interval is too wide rather than too narrow.",
+        "Repeat the run with smaller errors, if those of the table are too large, and "
+        "compare.",
     ),
     (
         "With shared errors: The model",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from chemsbi_jax.constants import ALL_ABUNDANCES, GLOBAL_PARAMETERS
 from chemsbi_jax.errors import counted
-from chemsbi_jax.results.assessment import FAR
+from chemsbi_jax.results.assessment import FAR, FAR_MODE, MIN_P
 from chemsbi_jax.results.markup import Element, section, table, tag
 from chemsbi_jax.results.report_numbers import mean_and_sd, number
 
@@ -76,7 +76,9 @@ def _signed(dex: Mapping[str, float]) -> dict[str, str]:
 def checks(summary: Mapping) -> Element | None:
     """Each check with its result and its meaning; only checks that were made."""
     every = summary.get("checks") or {}
+    second = summary.get("shared_errors") or {}
     lines = [line for line in map(lambda f: f(every), _CHECKS) if line]
+    lines += [line for line in map(lambda f: f(second), _OF_SECOND) if line]
     if not lines:
         return None
     head = ("check", "passed", "result", "meaning")
@@ -162,4 +164,34 @@ def _place(every: Mapping) -> tuple | None:
     return "Distance from the prior's mean", _mark(widths <= FAR), text, meaning
 
 
+def _second_fit(second: Mapping) -> tuple | None:
+    line = _fit(second)
+    return line and ("With shared errors: model fits the stars", *line[1:])
+
+
+def _predictive(second: Mapping) -> tuple | None:
+    p = (second.get("checks") or {}).get("predictive_p")
+    if p is None:
+        return None
+    meaning = (
+        "With shared errors: chance of stars as unusual as these in galaxies of the "
+        f"posterior; warning below {MIN_P:g}."
+    )
+    return "Predictive check", _mark(p >= MIN_P), f"p = {number(p)}", meaning
+
+
+def _mode(second: Mapping) -> tuple | None:
+    checks = second.get("checks") or {}
+    away = checks.get("mode_distance")
+    if away is None:
+        return None
+    passed = None if checks.get("sampler") == "nuts" else away < FAR_MODE
+    meaning = (
+        "Widths of the network's interval, from its middle to the mode of the "
+        f"likelihood with shared errors; warning from {FAR_MODE:g}."
+    )
+    return "Distance of the mode", _mark(passed), f"{number(away, 1)} widths", meaning
+
+
 _CHECKS = (_fit, _agree, _halves, _rest, _draws, _place)
+_OF_SECOND = (_second_fit, _predictive, _mode)

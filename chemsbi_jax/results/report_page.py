@@ -183,6 +183,9 @@ def _footer(summary: Mapping) -> Element:
     version = (summary.get("provenance") or {}).get("version", "unknown")
     text = (
         f"Written by chemsbi_jax {version}. All numbers of this page are in "
-        "summary.json, the draws in posterior.nc and posterior.ecsv."
+        "summary.json, the draws in posterior.nc and posterior.ecsv"
     )
-    return tag("footer", tag("p", text))
+    second = summary.get("shared_errors") or {}
+    if second and second.get("converged") is not False:
+        text += ", those with shared errors in posterior_shared.ecsv"
+    return tag("footer", tag("p", f"{text}."))

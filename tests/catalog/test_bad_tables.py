@@ -42,7 +42,7 @@ def test_default_error_fills_only_what_has_none(tmp_path):
 
 @pytest.mark.parametrize("wrong", [0.0, -0.05, np.nan, 99.0])
 def test_default_error_must_be_one(tmp_path, wrong):
-    with pytest.raises(CatalogError, match="default error between 0 and 20 dex"):
+    with pytest.raises(CatalogError, match="error above 0 and of at most 1 dex"):
         read_stars(save(star_table(), tmp_path), default_error=wrong)
 
 

@@ -150,7 +150,8 @@ def test_broken_errors_of_our_own_tables_raise(tmp_path):
         ({"without": "c_fe,ti_fe"}, "--without with some of c_fe"),
         ({"solar_from": "sun"}, "grevesse2007"),
         ({"survey": "lamost"}, "auto, none, apogee, galah, sdss5"),
-        ({"default_error": -1.0}, "default error between 0 and 20"),
+        ({"default_error": -1.0}, "default error above 0"),
+        ({"default_error": 7.0}, "at most 1 dex; got 7. An error in percent"),
     ],
 )
 def test_wrong_options(tmp_path, options, part):

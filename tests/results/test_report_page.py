@@ -153,6 +153,25 @@ def test_the_page_names_the_sampler_of_the_second_interval(tmp_path):
     assert note in write(tmp_path / "report.html", summary).text
 
 
+def test_checks_of_the_second_interval_have_rows(tmp_path):
+    fit = {"flagged": False, "p_value": 0.5, "mean_residual_dex": {"o_fe": -0.012}}
+    checks = {"predictive_p": 0.02, "mode_distance": 1.2, "n_alarm": 256}
+    second = SHARED | {"model_fit": fit, "checks": checks}
+    summary = made(model_fit=fit | {"mean_residual_dex": {"o_fe": 0.031}})
+    summary["shared_errors"] = second
+    text = write(tmp_path / "report.html", summary).text
+    for words in (
+        "With shared errors: model fits the stars \u2713 yes p = 0.5",
+        "Predictive check \u2717 no p = 0.02",
+        "Distance of the mode \u2713 yes 1.2 widths",
+        "with shared errors that of 256 stars",
+        "o_fe +0.031 \u22120.012",
+        "posterior_shared.ecsv",
+    ):
+        assert words in text
+    assert "Predictive check" not in write(tmp_path / "one.html", made()).text
+
+
 def test_no_interval_of_a_red_page_is_to_quote(tmp_path):
     flagged = SHARED | {"model_fit": MISFIT}
     summary = made(model_fit=MISFIT) | {"shared_errors": flagged}

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -130,7 +131,9 @@ def test_provenance_names_weights_and_stars(tmp_path):
     table = tmp_path / "stars.csv"
     table.write_bytes(b"star_id,fe_h\n1,0.1\n")
     found = provenance(seed=3, emulator="tng", npe="tng-legacy", stars=table)
-    assert list(found) == ["version", "seed", "emulator", "npe", "stars"]
+    names = ["version", "seed", "emulator", "npe", "stars", "devices"]
+    assert list(found) == names
+    assert found["devices"] == jax.device_count()
     assert (found["seed"], found["emulator"], found["npe"]) == (3, "tng", "tng-legacy")
     digest = hashlib.sha256(b"star_id,fe_h\n1,0.1\n").hexdigest()
     assert found["stars"] == f"sha256 {digest}"

@@ -70,7 +70,7 @@ class InferFlags(StarFlags):
     """JSON file of prior scales of the second interval, as {"scatter": 0.02}."""
     sampler: Literal["network", "nuts"] | None = None
     """How the second interval is made. network: in seconds.
-    nuts: from the likelihood of at most 256 stars, in up to 20 minutes;
+    nuts: from the likelihood of at most 256 stars, in up to half an hour;
     if the chains do not converge, the interval is that of the network.
     None: the sampler in the file of --shared-priors, else network."""
     truth: tuple[float, float] | None = None

@@ -200,7 +200,9 @@ def test_chains_that_do_not_converge_leave_the_network(model, wide, key):
 
 
 @pytest.mark.thorough
-def test_chains_that_do_not_converge_go_on(model, wide, key, monkeypatch):
+def test_chains_that_do_not_converge_or_have_few_draws_go_on(
+    model, wide, key, monkeypatch
+):
     layout = make_layout(CONSTANT, SHARED_FACTORS)
     rows, _ = rows_of(wide)
     sizes, runs = ChainSizes(2, 2, 6, 1, first_step=1e-3), []
@@ -210,8 +212,14 @@ def test_chains_that_do_not_converge_go_on(model, wide, key, monkeypatch):
         return run_chains(*args)
 
     monkeypatch.setattr(sampling, "run_chains", counted)
-    for largest, expected in ((0.0, 1 + sampling.MOST_RUNS), (np.inf, 2)):
+    all_runs = 1 + sampling.MOST_RUNS
+    for largest, enough, expected in (
+        (0.0, 0, all_runs),
+        (np.inf, 0, 2),
+        (np.inf, np.inf, all_runs),
+    ):
         monkeypatch.setattr(sampling, "LARGEST_R_HAT", largest)
+        monkeypatch.setattr(sampling, "ENOUGH_DRAWS", enough)
         runs.clear()
         sample_psi(key, rows, model, layout, anywhere(layout), sizes=sizes)
         assert len(runs) == expected

@@ -2,12 +2,13 @@
 
 The chains have as many dimensions as psi, whatever the number of stars. Short chains
 around the mode give the mean and, with the curvature there, the covariance of psi, in
-whose units the chains with the kept draws run. If those do not converge, they go on
-once, because one of them may be at a lower mode. Each chain has its own points for the
-stars' integrals, so that r-hat shows the random part of their error. It does not show
-what all chains have in common: the log of a mean over few points is low. The number of
-effective points shows that. The time grows with the number of points, so the chains
-take the smallest number that gives precise stars `ENOUGH_POINTS` effective points.
+whose units the chains with the kept draws run. If those do not converge, as one of them
+may be at a lower mode, or have few effective draws, they go on once. Each chain has its
+own points for the stars' integrals, so that r-hat shows the random part of their error.
+It does not show what all chains have in common: the log of a mean over few points is
+low. The number of effective points shows that. The time grows with the number of
+points, so the chains take the smallest number that gives precise stars `ENOUGH_POINTS`
+effective points.
 """
 
 from typing import NamedTuple
@@ -41,7 +42,8 @@ USUAL = ChainSizes(4, 75, 200, 5, acceptance=0.8, first_step=0.3)
 LONG = USUAL._replace(n_draws=300)  # where few points make the steps fast
 FEW_POINTS = 512
 CURVED = 0.3  # weight of the curvature at the mode in the covariance of the chains
-MOST_RUNS = 2  # of the chains: the second goes on where one was at another mode
+MOST_RUNS = 2  # of the chains: the second goes on, in units of the first one's draws
+ENOUGH_DRAWS = 100  # effective ones: the error of the mean is 0.1 widths
 LARGEST_R_HAT = 1.1  # of the galaxy's parameters: the mean is good to 0.2 widths
 MOST_STARS = 256  # the time, and the error of the points, grow with their number
 
@@ -70,6 +72,11 @@ class PsiChains(NamedTuple):
     def is_converged(self) -> bool:
         """Whether the draws can be used."""
         return bool(np.isfinite(self.psi).all() and self.r_hat < LARGEST_R_HAT)
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether the error of their mean is so small that no other run is needed."""
+        return self.is_converged and self.n_effective >= ENOUGH_DRAWS
 
 
 def sample_psi(
@@ -119,7 +126,7 @@ def sample_psi(
         at, n_divergent = run_chains(*run, f"nuts, run {i}")
         psi = axes.psi_on_host(at)
         found = PsiChains(psi, *_convergence(psi), n_divergent, n_points, fewest)
-        if found.is_converged:
+        if found.is_enough:
             break
     return found
 

@@ -49,7 +49,7 @@ class SharedErrors:
     always held."""
     sampler: str = "network"
     """How the posterior is drawn. "network" takes seconds. "nuts" samples the
-    likelihood of at most 256 stars in up to 20 minutes; where it does not converge,
+    likelihood of at most 256 stars in up to half an hour; where it does not converge,
     the draws are those of the network."""
     model_stars: float | None = MODEL_STARS
     """Number m of stars whose noise is as large as the error of the model's form, for

@@ -243,8 +243,13 @@ class GalaxyPosterior(NamedTuple):
 
         return draws_table(*self, provenance=provenance)
 
-    def to_getdist(self) -> "MCSamples":
+    def to_getdist(
+        self, further: Mapping[str, Float[AnyArray, " draw"]] | None = None
+    ) -> "MCSamples":
         """The draws as `getdist.MCSamples`, with names, LaTeX labels and the method.
+
+        Args:
+            further: name -> other parameters of the same draws.
 
         Raises:
             ImportError: GetDist is not installed (`pip install getdist`).
@@ -252,4 +257,4 @@ class GalaxyPosterior(NamedTuple):
         from chemsbi_jax.results.export import draws_getdist  # a higher layer
 
         is_chain = "nuts" in (self.method, self.checks.get("sampler"))
-        return draws_getdist(self.method, self.draws, is_chain)
+        return draws_getdist(self.method, self.draws, is_chain, further or {})

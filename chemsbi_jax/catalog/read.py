@@ -32,13 +32,13 @@ from chemsbi_jax.catalog.text_tables import NOTES
 from chemsbi_jax.catalog.times import read_birth_times
 from chemsbi_jax.catalog.unused_columns import note_unused
 from chemsbi_jax.catalog.user_columns import abundances_without
+from chemsbi_jax.catalog.value_errors import require_default_error
 from chemsbi_jax.catalog.values import present_columns, read_abundances
 from chemsbi_jax.constants import ABUNDANCES
 from chemsbi_jax.errors import CatalogError, CatalogWarning
 from chemsbi_jax.options import CatalogOptions
 from chemsbi_jax.types import AbundanceNames, Stars
 
-LARGEST_ERROR = 1.0  # dex, of all values of a table; larger ones are in percent
 WARNING = "Warning: "
 """How a note begins that is a warning."""
 
@@ -189,13 +189,7 @@ def _open(
     abundances: Sequence[str],
     is_strict: bool = False,
 ) -> _Opened:
-    error = options.default_error
-    if error is not None and not 0 < error <= LARGEST_ERROR:
-        raise CatalogError(
-            f"Expected a default error above 0 and of at most {LARGEST_ERROR:g} dex; "
-            f"got {error:g}. An error in percent is multiplied by 0.00434: 7 % is "
-            "0.03 dex."
-        )
+    require_default_error(options.default_error)
     columns = AbundanceNames(abundances)
     without = abundances_without(options.without, columns)
     presets = [preset for preset in SURVEYS if preset.name == options.survey]

@@ -15,7 +15,23 @@ from chemsbi_jax.catalog.layouts import hint_of_vectors
 from chemsbi_jax.catalog.nulls import LEAST_NINES, is_nines
 from chemsbi_jax.catalog.plausible import check_errors
 from chemsbi_jax.catalog.user_columns import KEYS, flag, list_columns
-from chemsbi_jax.errors import raise_for_rows
+from chemsbi_jax.errors import CatalogError, raise_for_rows
+
+LARGEST_ERROR = 1.0  # dex, of all values of a table; larger ones are in percent
+
+
+def require_default_error(error: float | None) -> None:
+    """Refuse an error [dex] for all values that can't be one; None passes.
+
+    Raises:
+        CatalogError: it is not positive, or larger than `LARGEST_ERROR`.
+    """
+    if error is not None and not 0 < error <= LARGEST_ERROR:
+        raise CatalogError(
+            f"Expected a default error above 0 and of at most {LARGEST_ERROR:g} dex; "
+            f"got {error:g}. An error in percent is multiplied by 0.00434: 7 % is "
+            "0.03 dex."
+        )
 
 
 def read_errors(

@@ -3,7 +3,7 @@
 `types.GalaxyPosterior` has these functions as methods.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,18 +54,11 @@ def draws_table(
 
 def draws_getdist(
     method: str,
-    draws: Float[AnyArray, "draw column"],
+    draws: Float[AnyArray, "draw 2"],
     is_chain: bool,
-    further: Sequence[str] = (),
+    further: Mapping[str, Float[AnyArray, " draw"]],
 ) -> "MCSamples":
-    """What `to_getdist` of a posterior returns.
-
-    Args:
-        method: label of the samples.
-        draws: of the two parameters of the galaxy, and of others.
-        is_chain: the draws are correlated.
-        further: names of the other columns, which are their labels, too.
-    """
+    """What `GalaxyPosterior.to_getdist` returns; draws of a chain are correlated."""
     try:
         from getdist import MCSamples  # pyright: ignore[reportMissingImports]
     except ImportError as error:
@@ -74,7 +67,7 @@ def draws_getdist(
             "pip install getdist"
         ) from error
     return MCSamples(
-        samples=np.asarray(draws, dtype=np.float64),
+        samples=np.column_stack([draws, *further.values()]).astype(np.float64),
         names=[*GLOBAL_PARAMETERS, *further],
         labels=[*LATEX, *(rf"{{\rm {_escaped(name)}}}" for name in further)],
         label=method,

@@ -114,7 +114,7 @@ FLAGS = {
     "negative seed": ("infer", [EXAMPLE, *OUT, "--seed", -1], "--seed from 0"),
     "long seed": ("nuts", [EXAMPLE, "--seed", 2**70], "--seed from 0 to 4294967295"),
     "a folder": ("infer", [EXAMPLE.parent, *OUT], "this is a folder"),
-    "no error": ("infer", [EXAMPLE, *OUT, "--default-error", 0], "default error betwe"),
+    "no error": ("infer", [EXAMPLE, *OUT, "--default-error", 0], "default error above"),
     "NaN error": ("infer", [EXAMPLE, *OUT, "--default-error", "nan"], "default-error"),
     "unknown weights": ("infer", [EXAMPLE, *OUT, "--weights", "tgn"], "'tng-legacy'"),
     "no stars": ("nuts", [EXAMPLE, "--n-stars", 0], "--n-stars between 1 and 1000"),

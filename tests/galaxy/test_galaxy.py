@@ -139,7 +139,7 @@ def test_prefixes_of_another_order(exact_npe):
 
 def test_unknown_method(exact_npe):
     stars = exact_stars((-2.1, -2.6), 2)
-    with pytest.raises(ValueError, match="flow or gaussian or exact or robust; got"):
+    with pytest.raises(ValueError, match="exact or robust or hierarchical; got"):
         cs.infer_galaxy(jax.random.key(0), exact_npe, stars, method="nuts-like")
 
 

@@ -1,7 +1,7 @@
 """The posterior of the shared parameters as a user reads it."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from astropy import units as u
@@ -21,9 +21,6 @@ from chemsbi_jax.galaxy.hierarchical.shared import Layout, physical, psi_names
 from chemsbi_jax.priors import Prior
 from chemsbi_jax.storage.files import plain
 from chemsbi_jax.types import GalaxyChecks, GalaxyPosterior
-
-if TYPE_CHECKING:
-    from getdist import MCSamples  # pyright: ignore[reportMissingImports]
 
 QUANTILES = {"q05": 0.05, "q16": 0.16, "q50": 0.5, "q84": 0.84, "q95": 0.95}
 NOT_NARROWED = 0.9  # posterior width over the prior's
@@ -86,19 +83,15 @@ class HierarchicalPosterior(NamedTuple):
         columns = [Column(x, name=name, unit=_unit(name)) for name, x in each]
         return Table(columns, meta=meta)
 
-    def to_getdist(self) -> "MCSamples":
+    def to_getdist(self) -> Any:
         """The draws of all shared parameters that are free as `getdist.MCSamples`.
 
         Raises:
             ImportError: GetDist is not installed (`pip install getdist`).
         """
-        from chemsbi_jax.results.export import draws_getdist  # a higher layer
-
-        is_free = np.ptp(self.draws, axis=0) > 0.0
-        further = [n for n, free in zip(self.names, is_free, strict=True) if free]
-        is_chain = self.posterior.checks.get("sampler") == "nuts"
-        draws = self.draws[:, is_free]
-        return draws_getdist("hierarchical", draws, is_chain, further[N_GLOBAL:])
+        names, draws = self.names[N_GLOBAL:], self.draws.T[N_GLOBAL:]
+        each = {n: x for n, x in zip(names, draws, strict=True) if np.ptp(x) > 0.0}
+        return self.posterior.to_getdist(each)
 
     def summary(self) -> dict:
         """Content of `shared_errors` in summary.json.

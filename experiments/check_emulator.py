@@ -59,7 +59,7 @@ class Config:
 def main(config: Config) -> dict:
     """Measure errors and speed; returns both."""
     check_flags(config, n_test=1, n_speed=1, scales=0)
-    watch = Stopwatch(config.quiet)
+    watch, scales = Stopwatch(config.quiet), factor_scales(config)
     key_errors, key_speed = jax.random.split(jax.random.key(config.seed))
     spec = load_spec(weights_folder(config.weights) / em.FOLDER, "emulator")
     emulator, yields = (
@@ -70,7 +70,7 @@ def main(config: Config) -> dict:
         metrics = train_conditional.measure(
             key_errors,
             emulator,
-            factor_scales(config),
+            scales,
             yields,
             PHYSICS[spec["physics"]],
             config.n_test,

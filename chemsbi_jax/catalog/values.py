@@ -191,7 +191,7 @@ def _read(
     checked = check_abundance(source, key, numbers(source, key, DEX))
     counts = {**checked.counts}
     is_own = source.is_own(source.columns[key])
-    if not is_own:  # a survey's are described in its documentation
+    if not is_own:  # the documentation of a survey names its codes
         counts[_MARKS] = count_marks(source, key)
     what = BEYOND if is_own else _LARGE
     counts[what] = counts.get(what, 0) + count_large(source, key, DEX)

@@ -14,7 +14,7 @@ from chemsbi_jax.errors import InputError, WidthError
 from chemsbi_jax.galaxy.any_yields import columns_to_read
 from chemsbi_jax.galaxy.hierarchical import SharedErrors
 from chemsbi_jax.inference import Inference, infer, infer_as_worker
-from chemsbi_jax.inference.problem import table_of as table_of
+from chemsbi_jax.inference.problem import table_of
 from chemsbi_jax.inference.rows import save_rows
 from chemsbi_jax.inference.shared import read_settings
 from chemsbi_jax.options import Limits

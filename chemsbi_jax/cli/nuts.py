@@ -9,7 +9,7 @@ from jax.tree_util import Partial
 import chemsbi_jax as cs
 from chemsbi_jax import plots, results
 from chemsbi_jax.cli.flags import NutsFlags
-from chemsbi_jax.cli.infer import read_and_report, table_of
+from chemsbi_jax.cli.infer import read_and_report
 from chemsbi_jax.cli.run import check_flags
 from chemsbi_jax.errors import InputError, counted
 from chemsbi_jax.galaxy.any_yields import columns_to_read, needed_elements
@@ -17,6 +17,7 @@ from chemsbi_jax.galaxy.infer import infer_of_any_width
 from chemsbi_jax.galaxy.networks import Networks, load_networks
 from chemsbi_jax.galaxy.nuts.sampler import NutsResult, run_nuts
 from chemsbi_jax.galaxy.width import require_width
+from chemsbi_jax.inference.problem import table_of
 from chemsbi_jax.inference.rows import add_rows, save_rows
 from chemsbi_jax.npe import choose_weights
 from chemsbi_jax.results.stopwatch import Stopwatch

@@ -45,18 +45,19 @@ def _mean_residuals(
     mean: Mapping[str, float], shared: Mapping
 ) -> tuple[dict[str, dict[str, str]], str]:
     """Columns of the mean residuals of one or both intervals, and what they are."""
-    text = "The mean residual is the observed minus the predicted abundance"
+    text = "The mean residual is the observed minus the predicted abundance."
     own = (shared.get("model_fit") or {}).get("mean_residual_dex")
     if not own:
-        return {"mean residual [dex]": _signed(mean)}, f"{text}."
+        return {"mean residual [dex]": _signed(mean)}, text
     n_stars = (shared.get("checks") or {}).get("n_alarm")
     if n_stars:
-        text += f", with shared errors that of {counted(n_stars, 'star')}"
+        stars = counted(n_stars, "star")
+        text += f" The column with shared errors is the mean of {stars}."
     columns = {
         "mean residual without shared errors [dex]": _signed(mean),
         "mean residual with shared errors [dex]": _signed(own),
     }
-    return columns, f"{text}."
+    return columns, text
 
 
 def _of_leave_out(found: Mapping) -> dict[str, dict[str, str]]:

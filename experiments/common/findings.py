@@ -1,4 +1,4 @@
-"""What stars of a table want: yield factors, population, and what makes the width."""
+"""Shared parameters, width budget and misfit alarm of star tables, as Markdown."""
 
 from collections.abc import Mapping, Sequence
 
@@ -38,7 +38,7 @@ def _line(row: Mapping) -> str:
 
 
 def _far(block: Mapping[str, Mapping]) -> str:
-    """Parameters that the stars move, with their errors."""
+    """Parameters whose mean is more than `FAR` widths from 0, with their errors."""
     far = {n: p for n, p in block.items() if abs(p["mean"]) > FAR * p["sd"]}
     each = (f"`{n}` {p['mean']:+.2f} ± {p['sd']:.2f}" for n, p in far.items())
     return ", ".join(each) or "none"

@@ -16,20 +16,26 @@ print(jax.jit(lambda x: x + 1.0)(1.0))
 """
 
 
+def start(folder, program=CACHE, switch="on"):
+    """A process with this cache; its output and errors are pipes."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
+    return subprocess.Popen(
+        [sys.executable, "-c", program, switch],
+        env=kept | {"CHEMSBI_COMPILATION_CACHE": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 @pytest.mark.parametrize(
     ("switch", "is_filled"), [("on", True), ("off", False), ("library", False)]
 )
 def test_the_cache_is_filled_by_commands_only(switch, is_filled, tmp_path):
     folder = tmp_path / "cache"
-    value = "off" if switch == "off" else str(folder)
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
-    done = subprocess.run(
-        [sys.executable, "-c", CACHE, "library" if switch == "library" else "on"],
-        env=kept | {"CHEMSBI_COMPILATION_CACHE": value},
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout == "2.0\n", done.stderr
+    by = "library" if switch == "library" else "on"
+    out, err = start("off" if switch == "off" else folder, switch=by).communicate()
+    assert out == "2.0\n", err
     assert bool(list(folder.glob("*-cache"))) == is_filled
 
 
@@ -37,30 +43,14 @@ def test_the_cache_recovers_from_a_stopped_process(tmp_path):
     """An entry without its time of last use would stop all further writing."""
     stale = tmp_path / "jit_old-0123-cache"
     stale.write_bytes(b"half of a program")
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
-    done = subprocess.run(
-        [sys.executable, "-c", CACHE, "on"],
-        env=kept | {"CHEMSBI_COMPILATION_CACHE": str(tmp_path)},
-        capture_output=True,
-        text=True,
-    )
-    assert "cache entry" not in done.stderr
+    _, err = start(tmp_path).communicate()
+    assert "cache entry" not in err
     assert not stale.exists()
     assert list(tmp_path.glob("*-cache"))
 
 
 def test_two_commands_may_share_the_cache(tmp_path):
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-c", CACHE, "on"],
-            env=kept | {"CHEMSBI_COMPILATION_CACHE": str(tmp_path)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
+    both = [start(tmp_path) for _ in range(2)]
     for process in both:
         out, err = process.communicate(timeout=120)
         assert (out, process.returncode) == ("2.0\n", 0), err
@@ -72,11 +62,5 @@ def test_two_commands_may_share_the_cache(tmp_path):
 
 def test_the_cache_has_a_largest_size(tmp_path):
     program = f"{CACHE}\nprint(jax.config.jax_compilation_cache_max_size)"
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
-    done = subprocess.run(
-        [sys.executable, "-c", program, "on"],
-        env=kept | {"CHEMSBI_COMPILATION_CACHE": str(tmp_path)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout.split() == ["2.0", str(512 * 1024**2)], done.stderr
+    out, err = start(tmp_path, program).communicate()
+    assert out.split() == ["2.0", str(512 * 1024**2)], err

@@ -10,8 +10,9 @@ from astropy.table import Table
 
 import chemsbi_jax as cs
 from chemsbi_jax.cli.flags import InferFlags
-from chemsbi_jax.cli.infer import exit_code, table_of
+from chemsbi_jax.cli.infer import exit_code
 from chemsbi_jax.cli.infer import main as run_command
+from chemsbi_jax.inference.problem import table_of
 from helpers.paths import EXAMPLE, ROOT
 
 FILES = {"posterior.png", "convergence.png", "first_star.png", "predictive.png",

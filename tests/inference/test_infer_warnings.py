@@ -108,10 +108,8 @@ def test_a_misfit_of_the_first_interval_names_it(result):
     fit = {"flagged": True, "text": text}
     alone = replace(result, checks=result.checks._replace(model_fit=fit))
     assert alone.warnings == [text]
-    names, some = (
-        psi_names(SHARED_FACTORS),
-        np.zeros((4, len(psi_names(SHARED_FACTORS)))),
-    )
+    names = psi_names(SHARED_FACTORS)
+    some = np.zeros((4, len(names)))
     posterior = cs.GalaxyPosterior(
         "hierarchical", np.zeros((4, 2)), np.zeros(2), np.eye(2), {"converged": True}
     )

@@ -164,7 +164,7 @@ def test_checks_of_the_second_interval_have_rows(tmp_path):
         "With shared errors: model fits the stars \u2713 yes p = 0.5",
         "Predictive check \u2717 no p = 0.02",
         "Distance of the mode \u2713 yes 1.2 widths",
-        "with shared errors that of 256 stars",
+        "The column with shared errors is the mean of 256 stars.",
         "o_fe +0.031 \u22120.012",
         "posterior_shared.ecsv",
     ):

@@ -14,7 +14,6 @@ from chemsbi_jax.galaxy.hierarchical import posterior
 from chemsbi_jax.galaxy.hierarchical.mock import draw_stars, is_population_held
 from chemsbi_jax.galaxy.hierarchical.network import summarise
 from chemsbi_jax.galaxy.hierarchical.population_form import draw_form
-from chemsbi_jax.galaxy.hierarchical.sampling import budget_of_draws
 from chemsbi_jax.galaxy.hierarchical.shared import make_layout
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star, make_stars
 from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
@@ -123,27 +122,3 @@ def test_the_budget_does_not_depend_on_the_random_numbers():
     assert 0.3 < first["yields"]["alpha_imf"] < first["all"]["alpha_imf"]
     for block, shares in first.items():
         assert shares == pytest.approx(second[block], abs=0.03)  # noise: 0.005
-
-
-def test_the_budget_of_normal_draws_has_a_closed_form():
-    settings = h.SharedErrors(hold=("scatter",))
-    layout = make_layout(settings, SHARED_FACTORS)
-    at, n = layout.slices(), 20_000
-    draws = np.random.default_rng(4).normal(size=(n, len(layout.scale)))
-    zero, scatter = at["zero_points"].start, at["scatter"]
-    draws[:, 0] += 0.75 * draws[:, zero]  # var 1.5625, of which 0.5625 is the block's
-    draws[:, 1] += 2.0 * draws[:, scatter.start]  # held: it can't be the cause
-    found = budget_of_draws(draws, layout, n)
-    assert list(found) == [*h.BLOCKS, "all"]
-    assert found["zero_points"]["alpha_imf"] == pytest.approx(0.2, abs=0.01)
-    assert found["all"]["alpha_imf"] == pytest.approx(0.2, abs=0.01)
-    assert found["population"]["alpha_imf"] == pytest.approx(0.0, abs=0.002)
-    assert found["scatter"] == dict.fromkeys(cs.PARAMETERS[:2], 0.0)
-    assert found["all"]["log10_n_ia"] == pytest.approx(0.0, abs=0.002)
-
-
-def test_few_draws_do_not_explain_the_width():
-    layout = make_layout(h.SharedErrors(), SHARED_FACTORS)
-    draws = np.random.default_rng(5).normal(size=(40, 100, len(layout.scale)))
-    each = [budget_of_draws(x, layout, 100)["all"]["alpha_imf"] for x in draws]
-    assert np.mean(each) < 0.08  # 0.23 without the correction

@@ -3,12 +3,12 @@
 The chains have as many dimensions as psi, whatever the number of stars. Short chains
 around the mode give the mean and, with the curvature there, the covariance of psi, in
 whose units the chains with the kept draws run. If those do not converge, as one of them
-may be at a lower mode, or have few effective draws, they go on once. Each chain has its
-own points for the stars' integrals, so that r-hat shows the random part of their error.
-It does not show what all chains have in common: the log of a mean over few points is
-low. The number of effective points shows that. The time grows with the number of
-points, so the chains take the smallest number that gives precise stars `ENOUGH_POINTS`
-effective points.
+may be at a lower mode, or have few effective draws, they go on once, and the draws of
+both runs are kept if they agree. Each chain has its own points for the stars'
+integrals, so that r-hat shows the random part of their error. It does not show what all
+chains have in common: the log of a mean over few points is low. The number of effective
+points shows that. The time grows with the number of points, so the chains take the
+smallest number that gives precise stars `ENOUGH_POINTS` effective points.
 """
 
 from typing import NamedTuple
@@ -42,7 +42,7 @@ USUAL = ChainSizes(4, 75, 200, 5, acceptance=0.8, first_step=0.3)
 LONG = USUAL._replace(n_draws=300)  # where few points make the steps fast
 FEW_POINTS = 512
 CURVED = 0.3  # weight of the curvature at the mode in the covariance of the chains
-MOST_RUNS = 2  # of the chains: the second goes on, in units of the first one's draws
+MOST_RUNS = 2  # of the chains: the second goes on, in units of all draws before
 ENOUGH_DRAWS = 100  # effective ones: the error of the mean is 0.1 widths
 LARGEST_R_HAT = 1.1  # of the galaxy's parameters: the mean is good to 0.2 widths
 MOST_STARS = 256  # the time, and the error of the points, grow with their number
@@ -115,20 +115,39 @@ def sample_psi(
     first = FIRST._replace(n_chains=sizes.n_chains)
     at, _ = run_chains(keys.first, density, at, first, quiet, own, "nuts, first steps")
     psi, covariance = density.whitening.psi_on_host(at), mode.covariance
+    found = None
     for i, key_run in enumerate(jax.random.split(keys.chains, MOST_RUNS), 1):
         each = psi.reshape(-1, shape[1])
-        spread = np.cov(each, rowvar=False)
-        covariance = (1.0 - CURVED) * spread + CURVED * covariance
+        covariance = (1.0 - CURVED) * np.cov(each, rowvar=False) + CURVED * covariance
         axes = make_whitening(each.mean(axis=0), covariance)
         density = density._replace(whitening=axes)
         at = axes.coordinates(psi[:, -1])
         run = key_run, density, at, sizes, quiet, own
         at, n_divergent = run_chains(*run, f"nuts, run {i}")
         psi = axes.psi_on_host(at)
-        found = PsiChains(psi, *_convergence(psi), n_divergent, n_points, fewest)
+        last = PsiChains(psi, *_convergence(psi), n_divergent, n_points, fewest)
+        found = last if found is None else pool_runs(found, last)
         if found.is_enough:
             break
+        psi = found.psi
     return found
+
+
+def pool_runs(before: PsiChains, last: PsiChains) -> PsiChains:
+    """The draws of two runs of the same chains, or of the last run alone.
+
+    The last run alone counts if that before did not converge, or if both together do
+    not: then the chains were still on their way.
+
+    Args:
+        before: the first run, or several that were pooled.
+        last: the run that went on from there.
+    """
+    psi = np.concatenate([before.psi, last.psi], axis=1)
+    checks = dict(zip(("r_hat", "n_effective"), _convergence(psi), strict=True))
+    n_divergent = before.n_divergent + last.n_divergent
+    both = last._replace(psi=psi, n_divergent=n_divergent, **checks)
+    return both if before.is_converged and both.is_converged else last
 
 
 def enough_points(density: MarginalDensity) -> tuple[int, float]:

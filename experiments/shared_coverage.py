@@ -26,6 +26,7 @@ from typing import Literal
 
 import jax
 import numpy as np
+from common.coverage import LEVELS, count
 from common.coverage_tables import write_markdown
 from common.published_sets import PUBLISHED_SETS
 from common.shared_galaxies import (
@@ -38,7 +39,6 @@ from common.shared_galaxies import (
     like_stars,
 )
 from common.simulated_galaxies import Size, simulate_galaxies
-from scipy import stats as distributions
 from tqdm import tqdm
 
 from chemsbi_jax import plots, results
@@ -50,7 +50,6 @@ from chemsbi_jax.errors import InputError
 from chemsbi_jax.plots.shared_errors import plot_power
 
 FROM_PRIOR = ("prior", "forms")
-LEVELS = (0.68, 0.95)
 CONFIDENCE = 0.99  # of the bands
 TOO_NARROW = 0.8  # a posterior of this width must be rejected
 STUDY_SIZES = (10, 30, 100, 300, 1000)
@@ -161,29 +160,6 @@ def draw(keys, galaxies: Galaxies, config: Config) -> tuple[np.ndarray, dict]:
         "n_by_network": sum(c["sampler"] == "network" for c in checks),
     }
     return draws, about | {"checks": checks}
-
-
-def count(truth: np.ndarray, draws: np.ndarray) -> dict:
-    """Shares inside regions, and widths in units of the prior's."""
-    n = truth.shape[1]
-    rank = (draws[..., :n] < truth[:, None]).mean(axis=1)
-    galaxy = draws[..., :N_GLOBAL]
-    away = truth[:, :N_GLOBAL] - galaxy.mean(axis=1)
-    chi2 = np.array(
-        [d @ np.linalg.solve(np.cov(x.T), d) for d, x in zip(away, galaxy, strict=True)]
-    )
-    rms, inside = np.sqrt((away**2).mean(axis=0)), {}
-    for level in LEVELS:
-        each = (np.abs(rank - 0.5) < level / 2).mean(axis=0).tolist()
-        joint = float(np.mean(chi2 < distributions.chi2.ppf(level, 2)))
-        inside[str(level)] = {"joint": joint} | dict(zip(NAMES, each, strict=False))
-    return {
-        "n": len(truth),
-        "inside": inside,
-        "median_chi2": float(np.median(chi2)),
-        "rms_error": dict(zip(GLOBAL_PARAMETERS, rms.tolist(), strict=True)),
-        "sd": dict(zip(NAMES, draws.std(axis=1).mean(axis=0).tolist(), strict=True)),
-    }
 
 
 def tests(key, truth: np.ndarray, draws: np.ndarray) -> dict:

@@ -40,6 +40,7 @@ from chemsbi_jax.types import AMORTISED, AnyArray, GalaxyPosterior, Stars
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+FIRST_INTERVAL = "First interval (without shared errors)"
 SHARED_TABLE = "posterior_shared.ecsv"  # draws of the second interval
 N_SAVED_DRAWS = 100  # draws of each star in posterior.nc
 
@@ -150,15 +151,14 @@ class Inference:
         return content | {"verdict": results.verdict(content)._asdict()}
 
     def plot_posterior(self, truth: Truth | None = None) -> "Figure":
-        """The posterior of the two parameters, with prior and other methods."""
+        """The first interval, with prior and other methods."""
         from chemsbi_jax import plots
 
         prior = self.networks.npe.prior[:N_GLOBAL]
-        moments = (
-            [float(d.mean) for d in prior],
-            [float(d.variance) ** 0.5 for d in prior],
-        )
-        return plots.plot_galaxy(self.posterior, truth, moments, self.others)
+        mean = [float(d.mean) for d in prior]
+        sd = [float(d.variance) ** 0.5 for d in prior]
+        results = self.posterior, truth, (mean, sd), self.others
+        return plots.plot_galaxy(*results, heading=FIRST_INTERVAL)
 
     def plot_convergence(self, truth: Truth | None = None) -> "Figure":
         """Mean and width of the posterior of 1, 2, 5, 10, ... random stars."""

@@ -34,6 +34,7 @@ def plot_galaxy(
     truth: Pair | None = None,
     prior: tuple[Pair, Pair] | None = None,
     others: Mapping[str, GalaxyPosterior] | None = None,
+    heading: str = "",
 ) -> Figure:
     """Posterior of (alpha_imf, log10_n_ia): draws, 1-2-3 sigma ellipses, marginals.
 
@@ -45,6 +46,7 @@ def plot_galaxy(
         truth: marked, if known.
         prior: mean and sd of the independent Gaussian prior of the two parameters.
         others: label -> further posteriors, drawn as ellipses.
+        heading: above the figure.
     """
     results = {posterior.method: posterior} | dict(others or {})
     fig = new_figure(6.0, 6.0)
@@ -61,6 +63,8 @@ def plot_galaxy(
     if truth is not None:
         _mark_truth(axes, truth)
     _finish(axes, posterior, low, high)
+    if heading:
+        fig.suptitle(heading, fontsize="medium")
     return fig
 
 

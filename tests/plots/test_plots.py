@@ -71,6 +71,12 @@ def test_galaxy_legend_names_what_is_seen():
     assert "NUTS" in texts(both)
 
 
+def test_galaxy_has_a_heading_where_one_is_given():
+    heading = "First interval"
+    assert heading not in texts(plots.plot_galaxy(gaussian("flow")))
+    assert heading in texts(plots.plot_galaxy(gaussian("flow"), heading=heading))
+
+
 def test_convergence_has_pulls_and_guide():
     fig = plots.plot_convergence(N_STARS, MEAN + 2 * SDS, SDS, MEAN)
     assert len(fig.axes) == 6

@@ -70,7 +70,8 @@ def main(config: Config) -> dict:
     key_galaxies, key_infer, key_tables = jax.random.split(
         jax.random.key(config.seed), 3
     )
-    task = list(PUBLISHED_SETS), Size(config.n_galaxies, config.n_stars, ERROR)
+    names: list[str] = list(PUBLISHED_SETS)
+    task = names, Size(config.n_galaxies, config.n_stars, ERROR)
     galaxies = {}
     for study, with_errors in STUDIES.items():
         how = {"with_errors": with_errors, "quiet": config.quiet}

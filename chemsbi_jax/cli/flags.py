@@ -161,6 +161,9 @@ class MockFlags(CacheFlags):
     three parts such as nkt13+k10+w7; or a table of your own."""
     emulator: str | None = None
     """Networks to use in place of the simulator: tng, tng-legacy, or a folder."""
+    survey: Literal["galah"] | None = None
+    """Write the columns of this survey (CSV) and rows that must not be used.
+    The stars come from the emulator tng-any."""
     seed: int = 2
     """Random seed."""
     quiet: bool = False

@@ -11,6 +11,7 @@ from astropy.table import Table
 import chemsbi_jax as cs
 from chemsbi_jax.catalog import write_stars
 from chemsbi_jax.cli.flags import MockFlags
+from chemsbi_jax.cli.mock_survey import write_survey
 from chemsbi_jax.cli.run import check_flags
 from chemsbi_jax.constants import GLOBAL_PARAMETERS
 from chemsbi_jax.emulator import Emulator
@@ -27,6 +28,8 @@ EMULATE_BLOCK = 20_000  # stars at a time, for the memory
 def main(config: MockFlags) -> cs.Stars:
     """Simulate the stars and write their table."""
     check_flags(config, n=1)
+    if config.survey is not None:
+        return write_survey(config)
     if not config.sigma > 0.0:
         raise InputError(f"Expected --sigma above 0 dex; got {config.sigma:g}.")
     key = jax.random.key(config.seed)

@@ -136,6 +136,26 @@ FLAGS = {
         ["--emulator", "tng", "--yields", "alternative"],
         "not both",
     ),
+    "mock survey with noise": (
+        "make_mock",
+        ["--survey", "galah", "--sigma", 0.1, "--emulator", "tng", "--out", "a.csv"],
+        "Remove --sigma and --emulator, or --survey",
+    ),
+    "mock survey as FITS": (
+        "make_mock",
+        ["--survey", "galah", "--out", "a.fits"],
+        "suffix .csv with --survey",
+    ),
+    "mock survey of few": (
+        "make_mock",
+        ["--survey", "galah", "--n", 9, "--out", "a.csv"],
+        "at least 10 with --survey",
+    ),
+    "mock survey of nothing": (
+        "make_mock",
+        ["--survey", "galah", "--n", 20, "--truth", -2.3, 9.0, "--out", "a.csv"],
+        "Expected --truth of a galaxy that has stars",
+    ),
     "unknown yields": ("make_mock", ["--yields", "tgn"], "Unknown yields 'tgn'"),
     "no yield file": ("make_mock", ["--yields", "no.json"], "cannot read the yield"),
     "yields of nobody": ("make_mock", ["--yields", "~nobody-here/a.json"], "cannot re"),

@@ -108,24 +108,33 @@ def test_every_script_is_listed():
 
 
 def test_flags_of_commands_exist(said):
-    """Of every command in a block of a page, such as the tutorial."""
-    n = 0
+    """Of every script in a block of a page."""
     for page, text in PAGES.items():
         for line in re.findall(r"^python (experiments/.*)$", text, re.MULTILINE):
             script, *words = shlex.split(line)
             flags = {word.split("=")[0] for word in words if word.startswith("--")}
             told = set(re.findall(r"(?<!\S)--[a-z][a-z-]+", said[script][1]))
             assert flags <= told, (page, line)
-            n += 1
-    assert n >= 5  # of the tutorial alone
 
 
-def test_subcommands_exist():
+def flags_of_subcommand(name, capsys) -> set[str]:
+    with pytest.raises(SystemExit) as end:
+        main([name, "--help"])
+    assert end.value.code == 0, name
+    return set(re.findall(r"(?<!\S)--[a-z][a-z-]+", capsys.readouterr().out))
+
+
+def test_subcommands_and_their_flags_exist(capsys):
+    known, n = {}, 0
     for page, text in PAGES.items():
-        for name in re.findall(r"(?:^|`)chemsbi ([a-z]+)", text, re.MULTILINE):
-            with pytest.raises(SystemExit) as end:
-                main([name, "--help"])
-            assert end.value.code == 0, (page, name)
+        commands = re.findall(r"(?:^|`)chemsbi ([a-z]+)([^`\n]*)", text, re.MULTILINE)
+        for name, rest in commands:
+            known.setdefault(name, flags_of_subcommand(name, capsys))
+            rest = rest.split(" #")[0].split()
+            flags = {word.split("=")[0] for word in rest if word.startswith("--")}
+            assert flags <= known[name], (page, name)
+            n += len(flags)
+    assert n >= 5  # of the tutorial alone
 
 
 def test_the_page_of_flags_has_all_flags_of_infer(said):

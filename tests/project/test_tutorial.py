@@ -16,6 +16,7 @@ COMMANDS = [
     for block in re.findall(r"```sh\n(.*?)```", TEXT, flags=re.DOTALL)
     for line in block.strip().splitlines()
 ]
+CHEMSBI = "from chemsbi_jax.cli.main import main; main()"  # as its entry point
 EXAMPLE = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
 
 
@@ -36,7 +37,8 @@ def test_the_tutorial_has_five_commands():
 @pytest.mark.slow
 def test_the_tutorial_from_its_first_to_its_last_line(tmp_path):
     for words in COMMANDS:
-        done = run([ROOT / words[1], *words[2:]], tmp_path)
+        assert words[0] == "chemsbi"
+        done = run(["-c", CHEMSBI, *words[1:]], tmp_path)
         assert done.returncode == 0, (words, done.stderr[-2000:])
         assert "Traceback" not in done.stderr
     (code,) = EXAMPLE

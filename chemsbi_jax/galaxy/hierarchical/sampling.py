@@ -115,7 +115,6 @@ def sample_psi(
     first = FIRST._replace(n_chains=sizes.n_chains)
     at, _ = run_chains(keys.first, density, at, first, quiet, own, "nuts, first steps")
     psi, covariance = density.whitening.psi_on_host(at), mode.covariance
-    found = None
     for i, key_run in enumerate(jax.random.split(keys.chains, MOST_RUNS), 1):
         each = psi.reshape(-1, shape[1])
         covariance = (1.0 - CURVED) * np.cov(each, rowvar=False) + CURVED * covariance
@@ -126,7 +125,7 @@ def sample_psi(
         at, n_divergent = run_chains(*run, f"nuts, run {i}")
         psi = axes.psi_on_host(at)
         last = PsiChains(psi, *_convergence(psi), n_divergent, n_points, fewest)
-        found = last if found is None else pool_runs(found, last)
+        found = last if i == 1 else pool_runs(found, last)
         if found.is_enough:
             break
         psi = found.psi

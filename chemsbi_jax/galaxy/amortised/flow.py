@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.scipy.stats import norm
 from jaxtyping import Array, Bool, Float
@@ -67,7 +68,21 @@ def sum_on_grid(
     return zoom_in(log_density, middle, wide)
 
 
-grid_posterior = eqx.filter_jit(sum_on_grid)
+def grid_posterior(
+    npe: Npe,
+    inputs: Float[AnyArray, "star input"],
+    is_star: Bool[AnyArray, " star"],
+    guess: GaussianProduct,
+    score: Float[AnyArray, " 2"] | None = None,
+) -> GridPosterior:
+    """`sum_on_grid`, compiled once for each padded length of the table."""
+    # another program for no score, or for a guess that is placed on devices otherwise
+    score = np.zeros(N_GLOBAL, np.float32) if score is None else score
+    guess = jax.tree.map(np.asarray, guess)
+    return _grid_posterior(npe, inputs, is_star, guess, score)
+
+
+_grid_posterior = eqx.filter_jit(sum_on_grid)
 
 
 def is_far(prior_widths: float) -> bool:

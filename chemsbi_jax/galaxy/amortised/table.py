@@ -111,9 +111,7 @@ def multiply_flows(
     guess = product_of(table)
     if score is None and forward is not None:
         score = score_of(key_model, npe, table, forward, guess)
-    # zeros in place of None: the same program
-    slope = np.zeros(N_GLOBAL, np.float32) if score is None else score
-    grid = grid_posterior(npe, table.inputs, table.is_star, guess, slope)
+    grid = grid_posterior(npe, table.inputs, table.is_star, guess, score)
     checks = grid_checks(grid, n_draws)
     checks |= mean_error(grid, score, int(table.is_star.sum()))
     grid = jax.tree.map(np.asarray, grid)  # as the exact method has it

@@ -52,13 +52,17 @@ def adapt_charts(
     # the proposals of a network move with the global latents by themselves
     has_no_network = isinstance(npe.star_flow, PriorFlow)
     is_moving = np.asarray(stars.is_blind)[rows] | has_no_network
-    for some, fit in ((rows[~is_moving], _charts), (rows[is_moving], _moving_charts)):
-        if len(some):
-            maps = in_blocks(fit, anew, npe, forward, mean, some, slow_block())
-            old = stars.chart, stars.shear
-            chart, shear = replace_rows(old, some, maps)
-            stars = stars._replace(chart=chart, shear=shear)
-    return stars
+    model = npe, forward, mean
+    charts = in_blocks(_charts, anew, *model, rows, slow_block())
+    stars = stars._replace(
+        chart=replace_rows(stars.chart, rows, charts),
+        shear=replace_rows(stars.shear, rows, no_shear(len(rows))),
+    )
+    moving = rows[is_moving]
+    if len(moving) == 0:
+        return stars
+    shears = in_blocks(_shears, stars, *model, moving, slow_block())
+    return stars._replace(shear=replace_rows(stars.shear, moving, shears))
 
 
 def adapt_poor_proposals(
@@ -138,18 +142,11 @@ def has_moving_maps(stars: Star) -> bool:
 
 def _charts(
     stars: Star, npe: Npe, forward: Forward, point: Float[Array, " 2"]
-) -> tuple[Chart, Shear]:
-    def one(star: Star) -> tuple[Chart, Shear]:
-        return adapt_chart(star, npe, forward, point), star.shear
-
-    return lax.map(one, stars)
+) -> Chart:
+    return lax.map(lambda star: adapt_chart(star, npe, forward, point), stars)
 
 
-def _moving_charts(
+def _shears(
     stars: Star, npe: Npe, forward: Forward, point: Float[Array, " 2"]
-) -> tuple[Chart, Shear]:
-    def one(star: Star) -> tuple[Chart, Shear]:
-        chart = adapt_chart(star, npe, forward, point)
-        return chart, star_shear(star._replace(chart=chart), npe, forward, point)
-
-    return lax.map(one, stars)
+) -> Shear:
+    return lax.map(lambda star: star_shear(star, npe, forward, point), stars)

@@ -165,7 +165,7 @@ class Inference:
         from chemsbi_jax import plots
 
         method = self.posterior.method
-        name = method if method in AMORTISED else "flow"
+        name = method if method in AMORTISED else f"flow (last point: {method})"
         name = "exact" if self.table is None else name
         return plots.plot_convergence(*self.prefixes, truth, name=name)
 

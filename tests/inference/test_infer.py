@@ -147,6 +147,14 @@ def test_figures_are_matplotlib_figures(result, name):
     assert isinstance(getattr(result, f"plot_{name}")(), Figure)
 
 
+def test_figures_name_the_interval_and_the_methods(result):
+    heading = result.plot_posterior().get_suptitle()
+    assert heading == "First interval (without shared errors)"
+    legend = result.plot_convergence().axes[0].get_legend()
+    (label, *_) = (text.get_text() for text in legend.get_texts())
+    assert label == "flow (last point: exact)"
+
+
 def test_the_same_key_gives_the_same_bits(result, networks, stars):
     again = cs.infer(stars, networks=networks, key=jax.random.key(3), quiet=True)
     np.testing.assert_array_equal(again.posterior.draws, result.posterior.draws)

@@ -6,50 +6,89 @@ import pytest
 import chemsbi_jax as cs
 from chemsbi_jax.constants import SHARED_FACTORS
 from chemsbi_jax.galaxy import hierarchical as h
-from chemsbi_jax.galaxy.hierarchical.sampling import (
+from chemsbi_jax.galaxy.hierarchical.runs import (
     LARGEST_R_HAT,
+    MOST_APART,
     PsiChains,
-    _convergence,
-    budget_of_draws,
+    convergence,
     pool_runs,
 )
+from chemsbi_jax.galaxy.hierarchical.sampling import budget_of_draws
 from chemsbi_jax.galaxy.hierarchical.shared import make_layout
 
 N_CHAINS, N_DRAWS, N_PSI = 4, 200, 3
 
 
+def measured(psi: np.ndarray, n_divergent: int = 0) -> PsiChains:
+    return PsiChains(psi, *convergence(psi), n_divergent, 256, 20.0)
+
+
 def run_around(rng, centre: float = 0.0, n_divergent: int = 0) -> PsiChains:
     """Independent normal draws of all chains."""
     psi = centre + rng.normal(size=(N_CHAINS, N_DRAWS, N_PSI))
-    return PsiChains(psi, *_convergence(psi), n_divergent, 256, 20.0)
+    return measured(psi, n_divergent)
+
+
+def drifting(rng) -> PsiChains:
+    """Chains that move by three widths."""
+    drift = np.linspace(0.0, 3.0, N_DRAWS)[:, None]
+    return measured(run_around(rng).psi + drift)
 
 
 def test_two_runs_that_agree_are_pooled():
     rng = np.random.default_rng(0)
-    before, last = run_around(rng, n_divergent=1), run_around(rng, n_divergent=2)
-    found = pool_runs(before, last)
+    first, second = run_around(rng, n_divergent=1), run_around(rng, n_divergent=2)
+    found = pool_runs(first, second)
     assert found.psi.shape == (N_CHAINS, 2 * N_DRAWS, N_PSI)
-    np.testing.assert_array_equal(found.psi[:, :N_DRAWS], before.psi)
-    np.testing.assert_array_equal(found.psi[:, N_DRAWS:], last.psi)
-    assert found.n_effective > 1.5 * max(before.n_effective, last.n_effective)
-    assert found.n_divergent == 3
+    np.testing.assert_array_equal(found.psi[:, :N_DRAWS], first.psi)
+    np.testing.assert_array_equal(found.psi[:, N_DRAWS:], second.psi)
+    assert found.n_effective > 1.5 * max(first.n_effective, second.n_effective)
+    assert (found.n_divergent, found.n_runs) == (3, 2)
     assert found.is_converged
 
 
-@pytest.mark.parametrize("centre", [3.0, np.nan])
-def test_a_run_that_was_on_its_way_does_not_count(centre):
+@pytest.mark.parametrize("bad", ["NaN", "drift", "chains that differ"])
+def test_only_the_second_run_counts_if_the_first_did_not_converge(bad):
     rng = np.random.default_rng(1)
-    before, last = run_around(rng, centre), run_around(rng)
-    assert pool_runs(before, last) is last
+    first, second = run_around(rng), run_around(rng)
+    offset = 0.6 * np.arange(N_CHAINS)[:, None, None]
+    first = {
+        "NaN": measured(np.full_like(first.psi, np.nan)),
+        "drift": drifting(rng),
+        "chains that differ": measured(first.psi + offset),
+    }[bad]
+    assert not first.is_converged
+    assert pool_runs(first, second) is second
 
 
-def test_a_run_whose_chains_differ_does_not_count():
+def test_a_second_run_elsewhere_is_no_convergence():
     rng = np.random.default_rng(2)
-    before, last = run_around(rng), run_around(rng)
-    psi = before.psi + 0.6 * np.arange(N_CHAINS)[:, None, None]
-    before = before._replace(psi=psi, r_hat=_convergence(psi)[0])
-    assert before.r_hat > LARGEST_R_HAT
-    assert pool_runs(before, last) is last
+    first, far = run_around(rng), run_around(rng, 3.0)
+    found = pool_runs(first, far)
+    assert far.is_converged
+    assert found.r_hat > LARGEST_R_HAT
+    assert not found.is_converged
+
+
+def test_a_difference_that_r_hat_does_not_show_is_no_convergence():
+    rng = np.random.default_rng(3)
+    found = pool_runs(run_around(rng), run_around(rng, 0.5))
+    assert found.r_hat < LARGEST_R_HAT
+    assert found.apart > MOST_APART
+    assert not found.is_converged
+
+
+def test_runs_of_one_distribution_are_apart_by_chance_alone():
+    rng = np.random.default_rng(4)
+    apart = [pool_runs(run_around(rng), run_around(rng)).apart for _ in range(200)]
+    # the larger of two normals: median 1.05, above 3 in 0.5 %
+    assert np.median(apart) == pytest.approx(1.05, abs=0.25)
+    assert np.mean(np.greater(apart, MOST_APART)) < 0.03
+
+
+def test_a_second_run_that_drifts_is_no_convergence():
+    rng = np.random.default_rng(5)
+    assert not pool_runs(run_around(rng), drifting(rng)).is_converged
 
 
 def test_the_budget_of_normal_draws_has_a_closed_form():

@@ -6,6 +6,7 @@ import pytest
 
 from chemsbi_jax.constants import ABUNDANCES, SHARED_FACTORS
 from chemsbi_jax.galaxy import hierarchical as h
+from chemsbi_jax.galaxy.hierarchical import runs as of_runs
 from chemsbi_jax.galaxy.hierarchical import sampling
 from chemsbi_jax.galaxy.hierarchical.chains import ChainSizes, run_chains
 from chemsbi_jax.galaxy.hierarchical.marginal import (
@@ -16,7 +17,6 @@ from chemsbi_jax.galaxy.hierarchical.mode import PRIOR_SHARE, Mode, find_shared_
 from chemsbi_jax.galaxy.hierarchical.place import look_at
 from chemsbi_jax.galaxy.hierarchical.result import far_errors, far_population, to_result
 from chemsbi_jax.galaxy.hierarchical.sampling import (
-    LARGEST_R_HAT,
     LEAST_POINTS,
     MOST_POINTS,
     N_POINTS,
@@ -195,7 +195,7 @@ def test_chains_that_do_not_converge_leave_the_network(model, wide, key):
     task = rows, model, layout, of_network, anywhere(layout)
     draws, checks = by_nuts(key, *task, sizes=sizes)
     assert checks["sampler"] == "network"
-    assert not checks["r_hat"] < LARGEST_R_HAT  # it may be no number
+    assert not checks["r_hat"] < of_runs.LARGEST_R_HAT  # it may be no number
     assert draws is of_network
 
 
@@ -213,16 +213,18 @@ def test_chains_that_do_not_converge_or_have_few_draws_go_on(
 
     monkeypatch.setattr(sampling, "run_chains", counted)
     all_runs = 1 + sampling.MOST_RUNS
-    for largest, enough, expected in (
-        (0.0, 0, all_runs),
-        (np.inf, 0, 2),
-        (np.inf, np.inf, all_runs),
+    monkeypatch.setattr(of_runs, "MOST_APART", np.inf)
+    for largest, enough, expected, n_kept in (
+        (0.0, 0, all_runs, 1),
+        (np.inf, 0, 2, 1),
+        (np.inf, np.inf, all_runs, 2),
     ):
-        monkeypatch.setattr(sampling, "LARGEST_R_HAT", largest)
-        monkeypatch.setattr(sampling, "ENOUGH_DRAWS", enough)
+        monkeypatch.setattr(of_runs, "LARGEST_R_HAT", largest)
+        monkeypatch.setattr(of_runs, "ENOUGH_DRAWS", enough)
         runs.clear()
-        sample_psi(key, rows, model, layout, anywhere(layout), sizes=sizes)
+        found = sample_psi(key, rows, model, layout, anywhere(layout), sizes=sizes)
         assert len(runs) == expected
+        assert found.psi.shape[1] == n_kept * sizes.n_draws
     points = runs[0]["points"].at
     assert points.shape[0] == sizes.n_chains
     assert (points[0] != points[1]).all()  # other random shifts

@@ -153,7 +153,8 @@ def hierarchical_posterior(
         stars: any errors, gaps and birth times.
         settings: prior scales, and blocks that are held.
         factors: names of the yield factors.
-        n_draws: of the network; NUTS keeps 200 or 300 of each of four chains.
+        n_draws: of the network; NUTS keeps 200 or 300 of each of four chains, or twice
+            as many if these have few effective draws.
         most_stars: of more stars, that many random ones, as the shared errors make the
             width; `checks["n_subset"]` then has the number. The mode, NUTS and the
             alarm take at most 256 random ones of these (`checks["n_alarm"]`,

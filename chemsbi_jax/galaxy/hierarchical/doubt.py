@@ -54,10 +54,9 @@ def doubts(checks: Mapping) -> list[str]:
 
 def _of_nuts(checks: Mapping) -> str:
     if checks["sampler"] == "network":
-        number = f" (r-hat {checks['r_hat']:.2f})" if "r_hat" in checks else ""
         return (
-            f"NUTS did not converge{number}; the interval with shared errors is "
-            "that of the network."
+            f"NUTS did not converge{_how_far(checks)}; the interval with shared errors "
+            "is that of the network."
         )
     if checks.get("effective_points", np.inf) < ENOUGH_POINTS:
         return (
@@ -66,6 +65,16 @@ def _of_nuts(checks: Mapping) -> str:
             "shared errors by NUTS may be inaccurate. Compare with --sampler network."
         )
     return ""
+
+
+def _how_far(checks: Mapping) -> str:
+    """Numbers of chains that did not converge, in brackets; empty without any."""
+    parts = [f"r-hat {checks['r_hat']:.2f}"] if "r_hat" in checks else []
+    if "runs_apart" in checks:
+        parts.append(
+            f"means of two runs {checks['runs_apart']:.1f} standard errors apart"
+        )
+    return f" ({'; '.join(parts)})" if parts else ""
 
 
 def _of_coverage(checks: Mapping) -> str:

@@ -3,12 +3,12 @@
 The chains have as many dimensions as psi, whatever the number of stars. Short chains
 around the mode give the mean and, with the curvature there, the covariance of psi, in
 whose units the chains with the kept draws run. If those do not converge, as one of them
-may be at a lower mode, or have few effective draws, they go on once, and the draws of
-both runs are kept if they agree. Each chain has its own points for the stars'
-integrals, so that r-hat shows the random part of their error. It does not show what all
-chains have in common: the log of a mean over few points is low. The number of effective
-points shows that. The time grows with the number of points, so the chains take the
-smallest number that gives precise stars `ENOUGH_POINTS` effective points.
+may be at a lower mode, or have few effective draws, they go on once (`pool_runs`). Each
+chain has its own points for the stars' integrals, so that r-hat shows the random part
+of their error. It does not show what all chains have in common: the log of a mean over
+few points is low. The number of effective points shows that. The time grows with the
+number of points, so the chains take the smallest number that gives precise stars
+`ENOUGH_POINTS` effective points.
 """
 
 from typing import NamedTuple
@@ -17,7 +17,6 @@ import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Key
-from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
 
 from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
 from chemsbi_jax.galaxy.hierarchical.chains import ChainSizes, run_chains
@@ -27,6 +26,7 @@ from chemsbi_jax.galaxy.hierarchical.marginal import (
     make_points,
 )
 from chemsbi_jax.galaxy.hierarchical.mode import Mode
+from chemsbi_jax.galaxy.hierarchical.runs import PsiChains, convergence, pool_runs
 from chemsbi_jax.galaxy.hierarchical.settings import BLOCKS, ENOUGH_POINTS
 from chemsbi_jax.galaxy.hierarchical.shared import Layout
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star
@@ -42,9 +42,7 @@ USUAL = ChainSizes(4, 75, 200, 5, acceptance=0.8, first_step=0.3)
 LONG = USUAL._replace(n_draws=300)  # where few points make the steps fast
 FEW_POINTS = 512
 CURVED = 0.3  # weight of the curvature at the mode in the covariance of the chains
-MOST_RUNS = 2  # of the chains: the second goes on, in units of all draws before
-ENOUGH_DRAWS = 100  # effective ones: the error of the mean is 0.1 widths
-LARGEST_R_HAT = 1.1  # of the galaxy's parameters: the mean is good to 0.2 widths
+MOST_RUNS = 2  # of the chains: the second goes on, in units of the first one's draws
 MOST_STARS = 256  # the time, and the error of the points, grow with their number
 
 
@@ -56,27 +54,6 @@ class Keys(NamedTuple):
     start: Key[Array, ""]
     first: Key[Array, ""]
     chains: Key[Array, ""]
-
-
-class PsiChains(NamedTuple):
-    """Draws of the shared latents (standard normal in the prior), and their checks."""
-
-    psi: Float[np.ndarray, "chain draw psi"]
-    r_hat: float  # the largest of the galaxy's parameters
-    n_effective: float  # the smallest of them
-    n_divergent: int
-    n_points: int  # of the stars' integrals
-    fewest_points: float  # effective ones, of the star at the quantile `FEWEST`
-
-    @property
-    def is_converged(self) -> bool:
-        """Whether the draws can be used."""
-        return bool(np.isfinite(self.psi).all() and self.r_hat < LARGEST_R_HAT)
-
-    @property
-    def is_enough(self) -> bool:
-        """Whether the error of their mean is so small that no other run is needed."""
-        return self.is_converged and self.n_effective >= ENOUGH_DRAWS
 
 
 def sample_psi(
@@ -124,29 +101,11 @@ def sample_psi(
         run = key_run, density, at, sizes, quiet, own
         at, n_divergent = run_chains(*run, f"nuts, run {i}")
         psi = axes.psi_on_host(at)
-        last = PsiChains(psi, *_convergence(psi), n_divergent, n_points, fewest)
+        last = PsiChains(psi, *convergence(psi), n_divergent, n_points, fewest)
         found = last if i == 1 else pool_runs(found, last)
         if found.is_enough:
             break
-        psi = found.psi
     return found
-
-
-def pool_runs(before: PsiChains, last: PsiChains) -> PsiChains:
-    """The draws of two runs of the same chains, or of the last run alone.
-
-    The last run alone counts if that before did not converge, or if both together do
-    not: then the chains were still on their way.
-
-    Args:
-        before: the first run, or several that were pooled.
-        last: the run that went on from there.
-    """
-    psi = np.concatenate([before.psi, last.psi], axis=1)
-    checks = dict(zip(("r_hat", "n_effective"), _convergence(psi), strict=True))
-    n_divergent = before.n_divergent + last.n_divergent
-    both = last._replace(psi=psi, n_divergent=n_divergent, **checks)
-    return both if before.is_converged and both.is_converged else last
 
 
 def enough_points(density: MarginalDensity) -> tuple[int, float]:
@@ -168,13 +127,6 @@ def enough_points(density: MarginalDensity) -> tuple[int, float]:
 @eqx.filter_jit  # not `jit`: see `mode._value_and_slope`
 def _effective_points(density: MarginalDensity) -> AnyArray:
     return density.effective_points(density.whitening.centre)
-
-
-def _convergence(psi: Float[np.ndarray, "chain draw psi"]) -> tuple[float, float]:
-    """The largest r-hat and the smallest effective number of draws, of the galaxy."""
-    draws = psi[..., :N_GLOBAL]
-    r_hat = float(split_gelman_rubin(draws).max())
-    return r_hat, float(effective_sample_size(draws).min())
 
 
 def distance_of_mode(latents: Float[np.ndarray, "draw psi"], mode: Mode) -> float:
@@ -227,7 +179,10 @@ def by_nuts(
         "points": found.n_points,
         "effective_points": found.fewest_points,
         "likelihood_power": power,
+        "runs": found.n_runs,
     }
+    if found.n_runs > 1:
+        checks["runs_apart"] = found.apart
     draws = found.psi.reshape(-1, found.psi.shape[-1])
     return (draws if found.is_converged else latents), checks
 

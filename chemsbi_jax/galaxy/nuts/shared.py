@@ -17,7 +17,8 @@ from chemsbi_jax.galaxy.hierarchical.joint_density import (
 from chemsbi_jax.galaxy.hierarchical.local_modes import N_LOCAL
 from chemsbi_jax.galaxy.hierarchical.mode import find_shared_mode
 from chemsbi_jax.galaxy.hierarchical.place import look_at
-from chemsbi_jax.galaxy.hierarchical.sampling import PsiChains, sample_psi
+from chemsbi_jax.galaxy.hierarchical.runs import PsiChains
+from chemsbi_jax.galaxy.hierarchical.sampling import sample_psi
 from chemsbi_jax.galaxy.hierarchical.settings import SharedErrors
 from chemsbi_jax.galaxy.hierarchical.shared import Layout, make_layout, psi_names
 from chemsbi_jax.galaxy.hierarchical.star import FactorForward, Model, Star, make_stars

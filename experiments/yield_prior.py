@@ -15,7 +15,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from common.coverage import count
+from common.coverage import LEVELS, count
 from common.published_sets import PUBLISHED_SETS
 from common.reproduction.galaxies import on_machine
 from common.shared_galaxies import Galaxies, default_model, draw_posteriors
@@ -41,6 +41,7 @@ TABLES = {
 }
 ERROR = 0.05  # of the abundances of the stars of the other sets [dex]
 TABLE_ERROR = 0.07  # of the abundances, which have none in these tables [dex]
+CHECKS = ("predictive_p", "predictive_distance", "mode_distance")
 STUDIES = {"sets": False, "sets-and-errors": True}  # with errors beside the yields
 
 
@@ -51,7 +52,7 @@ class Config:
     out: Path = Path("plots")
     """Folder for the table."""
     factors: tuple[float, ...] = (1.0, 0.9, 0.8, 0.7, 0.6)
-    """Factors of the default scales of the yield prior."""
+    """Factors of the default scales of the yield prior, at most 1."""
     n_galaxies: int = 600
     """Galaxies of each study."""
     n_stars: int = 100
@@ -67,24 +68,18 @@ class Config:
 def main(config: Config) -> dict:
     """All factors; returns the content of yield_prior.json."""
     check_flags(config, n_galaxies=10, n_stars=2, n_draws=50)
-    key_galaxies, key_infer, key_tables = jax.random.split(
-        jax.random.key(config.seed), 3
-    )
-    names: list[str] = list(PUBLISHED_SETS)
-    task = names, Size(config.n_galaxies, config.n_stars, ERROR)
-    galaxies = {}
-    for study, with_errors in STUDIES.items():
-        how = {"with_errors": with_errors, "quiet": config.quiet}
-        made = simulate_galaxies(key_galaxies, *task, **how)  # key reuse: the same
-        galaxies[study] = made
-    rows, tables = [], {name: read_table(file) for name, file in TABLES.items()}
-    for factor in tqdm(config.factors, disable=config.quiet):
-        settings = narrower(factor)
-        # all factors have the same random numbers
-        each_width = widths(key_tables, tables, settings)  # key reuse: see above
-        row = {"factor": factor, "widths": each_width}
+    settings = {factor: narrower(factor) for factor in config.factors}
+    tables = {name: read_table(file) for name, file in TABLES.items()}
+    seed = jax.random.key(config.seed)
+    key_galaxies, key_infer, key_tables = jax.random.split(seed, 3)
+    galaxies = make_galaxies(key_galaxies, config)
+    rows = []
+    for factor, priors in tqdm(settings.items(), disable=config.quiet):
+        # rows differ by the prior alone, not by their random numbers
+        real = infer_tables(key_tables, tables, priors)  # key reuse: see above
+        row = {"factor": factor, "tables": real}
         for study, each in galaxies.items():
-            task = each, settings, config.n_draws
+            task = each, priors, config.n_draws
             row[study] = coverage(key_infer, *task)  # key reuse: see above
         rows.append(row)
     content = {"flags": vars(config) | {"out": str(config.out)}, "rows": rows}
@@ -94,6 +89,17 @@ def main(config: Config) -> dict:
     if not config.quiet:
         print(report(rows))
     return content
+
+
+def make_galaxies(key, config: Config) -> dict[str, Galaxies]:
+    """Study -> its galaxies."""
+    names: list[str] = list(PUBLISHED_SETS)
+    size, made = Size(config.n_galaxies, config.n_stars, ERROR), {}
+    for study, with_errors in STUDIES.items():
+        how = {"with_errors": with_errors, "quiet": config.quiet}
+        task = names, size
+        made[study] = simulate_galaxies(key, *task, **how)  # key reuse: same galaxies
+    return made
 
 
 def read_table(file: str) -> cs.Stars:
@@ -110,41 +116,65 @@ def read_table(file: str) -> cs.Stars:
 
 def narrower(factor: float) -> SharedErrors:
     """The default priors, with other scales of the yield factors and slopes."""
+    if not 0.0 < factor <= 1.0:
+        raise InputError(
+            "Expected --factors above 0 and at most 1, which has the largest scales of "
+            f"the network's training; got {factor:g}."
+        )
     return SharedErrors(yields={f: factor * default_scale(f) for f in SHARED_FACTORS})
 
 
-def widths(key, tables: dict[str, cs.Stars], settings: SharedErrors) -> dict:
-    """Standard deviations of the galaxy's parameters for tables of stars."""
-    trained, found = load_shared_network(), {}
-    forward = default_model()[0].forward
-    for name, stars in tables.items():
-        task = trained, forward, stars, settings
-        whole = hierarchical_posterior(key, *task)  # key reuse: the same numbers
-        covariance = np.asarray(whole.posterior.covariance)
-        found[name] = np.sqrt(np.diag(covariance)).tolist()
+def infer_tables(key, tables: dict[str, cs.Stars], priors: SharedErrors) -> dict:
+    """Standard deviations of the galaxy's parameters, and checks, for real stars."""
+    trained, forward, found = load_shared_network(), default_model()[0].forward, {}
+    for key_table, (name, stars) in zip(
+        jax.random.split(key, len(tables)), tables.items(), strict=True
+    ):
+        result = hierarchical_posterior(key_table, trained, forward, stars, priors)
+        sd = np.sqrt(np.diag(np.asarray(result.posterior.covariance))).tolist()
+        checks = {k: result.posterior.checks.get(k) for k in CHECKS}
+        found[name] = {"sd": sd, "converged": result.is_converged} | checks
     return found
 
 
-def coverage(key, galaxies: Galaxies, settings: SharedErrors, n_draws: int) -> dict:
-    """Shares of galaxies inside regions (`count`), without parameters of the stars."""
-    found = count(galaxies.truth, draw_posteriors(key, galaxies, n_draws, settings))
-    return {"n": found["n"], "inside": found["inside"], "rms": found["rms_error"]}
+def coverage(key, galaxies: Galaxies, priors: SharedErrors, n_draws: int) -> dict:
+    """Shares of galaxies inside the joint regions: of all, and the least of a set."""
+    draws = draw_posteriors(key, galaxies, n_draws, priors)
+    each = [
+        _shares(galaxies.truth[rows], draws[rows])
+        for rows in (galaxies.labels == label for label in np.unique(galaxies.labels))
+    ]
+    least = np.min(each, axis=0).tolist()
+    shares = _shares(galaxies.truth, draws)
+    return {"n": len(draws), "inside": shares, "least_of_a_set": least}
+
+
+def _shares(truth: np.ndarray, draws: np.ndarray) -> list[float]:
+    inside = count(truth, draws)["inside"]
+    return [inside[str(level)]["joint"] for level in LEVELS]
 
 
 def report(rows: list[dict]) -> str:
     """Markdown: one line a factor."""
     names = [f"{name}: `alpha_imf`, `log10_n_ia`" for name in TABLES]
-    heads = ["factor", *names, *(f"`{study}`: 68, 95 %" for study in STUDIES)]
+    levels = ", ".join(f"{100 * level:.0f}" for level in LEVELS)
+    studies = [f"`{study}`: {levels} % (least of a set)" for study in STUDIES]
+    heads = ["factor", *names, *studies]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for row in rows:
-        each = [", ".join(f"{x:.3f}" for x in row["widths"][name]) for name in TABLES]
-        shares = [
-            ", ".join(f"{100 * level['joint']:.0f}" for level in inside.values())
-            for inside in (row[study]["inside"] for study in STUDIES)
-        ]
-        cells = [f"{row['factor']:g}", *each, *shares]
+        cells = [f"{row['factor']:g}"]
+        for name in TABLES:
+            sd = ", ".join(f"{x:.3f}" for x in row["tables"][name]["sd"])
+            cells.append(sd if row["tables"][name]["converged"] else "no interval")
+        for study in (row[name] for name in STUDIES):
+            least = _percent(study["least_of_a_set"])
+            cells.append(f"{_percent(study['inside'])} ({least})")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _percent(shares: list[float]) -> str:
+    return ", ".join(f"{100 * share:.1f}" for share in shares)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,10 @@ from astropy.table import Table
 import chemsbi_jax as cs
 from chemsbi_jax.catalog import write_stars
 from chemsbi_jax.cli.flags import MockFlags
-from chemsbi_jax.cli.mock_survey import write_survey
+from chemsbi_jax.cli.mock_survey import require_stars, write_survey
 from chemsbi_jax.cli.run import check_flags
 from chemsbi_jax.constants import GLOBAL_PARAMETERS
-from chemsbi_jax.emulator import Emulator
+from chemsbi_jax.emulator import emulate_blocks
 from chemsbi_jax.errors import DatasetError, InputError, counted
 from chemsbi_jax.galaxy.mocks import mock_stars
 from chemsbi_jax.npe import OneError
@@ -22,7 +22,6 @@ from chemsbi_jax.simulator.blocks import simulate_blocks
 from chemsbi_jax.storage.files import whole_file
 
 DECIMALS = 4  # of the table [dex]
-EMULATE_BLOCK = 20_000  # stars at a time, for the memory
 
 
 def main(config: MockFlags) -> cs.Stars:
@@ -37,11 +36,7 @@ def main(config: MockFlags) -> cs.Stars:
     names, model = model_of(config)
     values = mock_stars(key, model, measure, config.n, config.truth).values
     values = np.asarray(values, float).round(DECIMALS)
-    if len(values) == 0:
-        raise InputError(
-            "Expected --truth of a galaxy that has stars; the model has none with "
-            f"{config.truth}. Give values nearer to -2.3 and -2.89."
-        )
+    require_stars(len(values), config.truth)
     ids = np.arange(1, len(values) + 1).astype(str)
     stars = cs.Stars.complete(values, config.sigma, names)._replace(ids=ids)
     truth = dict(zip(GLOBAL_PARAMETERS, config.truth, strict=True))
@@ -86,13 +81,6 @@ def model_of(
         ) from None
     quiet = config.quiet
     return yields.abundances, lambda x: simulate_blocks(x, yields, cs.CLEAN, quiet)
-
-
-def emulate_blocks(theta: jax.Array, emulator: Emulator) -> np.ndarray:
-    """`emulate` of some stars at a time."""
-    emulate = jax.jit(cs.emulate)
-    blocks = np.array_split(theta, -(-len(theta) // EMULATE_BLOCK))
-    return np.concatenate([np.asarray(emulate(b, emulator)) for b in blocks])
 
 
 def write_fits(path: Path, stars: cs.Stars, meta: dict) -> None:

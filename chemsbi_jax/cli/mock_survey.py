@@ -1,17 +1,19 @@
 """Mock tables of a survey: its columns, flags, gaps, ages and rows to leave out."""
 
+from collections.abc import Sequence
+from functools import partial
+
 import jax
-import jax.numpy as jnp
 import numpy as np
 from astropy.table import Table
 
 import chemsbi_jax as cs
-from chemsbi_jax import priors
 from chemsbi_jax.cli.flags import MockFlags
 from chemsbi_jax.constants import N_GLOBAL, T_END
+from chemsbi_jax.emulator import emulate_blocks
 from chemsbi_jax.errors import InputError
+from chemsbi_jax.galaxy.mocks import mock_stars
 from chemsbi_jax.npe import AnyErrors
-from chemsbi_jax.npe.reading import as_table
 from chemsbi_jax.storage.files import whole_file
 
 EMULATOR = "tng-any"
@@ -32,23 +34,35 @@ def write_survey(config: MockFlags) -> cs.Stars:
         and a row that is listed twice.
 
     Raises:
-        InputError: a flag that a survey does not have, or no star.
+        InputError: a flag that a survey does not have, or too few stars.
     """
     _require_flags(config)
-    stars, key_rows = _measure(config)
-    if len(stars.values) < FEWEST:
-        raise InputError(
-            "Expected --truth of a galaxy that has stars; the model has "
-            f"{len(stars.values)} with {config.truth}. Give values nearer to -2.3 and "
-            "-2.89."
-        )
+    key_stars, key_rows = jax.random.split(jax.random.key(config.seed))
+    forward = partial(emulate_blocks, emulator=cs.load_emulator(EMULATOR))
+    n_try = int(SPARE * config.n) + 50
+    task = forward, AnyErrors("galah"), n_try, config.truth
+    stars = mock_stars(key_stars, *task).take(slice(config.n))
+    require_stars(len(stars.values), config.truth, FEWEST)
     seed = np.asarray(jax.random.key_data(key_rows))
     table = as_galah(stars, np.random.default_rng(seed))
     with whole_file(config.out) as path:
         table.write(path, format="ascii.csv")
     if not config.quiet:
-        print(f"{len(table)} rows of a mock survey are in {config.out}.")
+        few = f" (of {config.n}: the others have no star)"
+        number = f"{len(table)} rows{few if len(table) < config.n else ''}"
+        print(f"{number} of a mock survey are in {config.out}.")
     return stars
+
+
+def require_stars(n: int, truth: Sequence[float], least: int = 1) -> None:
+    """Refuse a galaxy of which the model has fewer than `least` of the stars."""
+    if n >= least:
+        return
+    middle = " and ".join(f"{d.mean:g}" for d in cs.paper_prior()[:N_GLOBAL])
+    raise InputError(
+        f"Expected --truth of a galaxy that has stars, {least} at least; the model has "
+        f"{n or 'none'} with {tuple(truth)}. Give values nearer to {middle}."
+    )
 
 
 def _require_flags(config: MockFlags) -> None:
@@ -73,19 +87,6 @@ def _require_flags(config: MockFlags) -> None:
             f"{wrong}: a survey has errors of its own, and its stars come from the "
             f"emulator {EMULATOR}. Remove {wrong}, or --survey."
         )
-
-
-def _measure(config: MockFlags) -> tuple[cs.Stars, jax.Array]:
-    """Stars of the emulator with the errors of GALAH, and a key for the table."""
-    key_theta, key_noise, key_rows = jax.random.split(jax.random.key(config.seed), 3)
-    n_try = int(SPARE * config.n) + 50
-    theta = priors.sample(key_theta, cs.paper_prior(), n_try)
-    theta = theta.at[:, :N_GLOBAL].set(jnp.array(config.truth))
-    clean = cs.emulate(theta, cs.load_emulator(EMULATOR))
-    measure = AnyErrors("galah")
-    inputs = np.asarray(measure.observe(key_noise, clean, theta[:, -1]))
-    inputs = inputs[np.isfinite(inputs).all(axis=1)][: config.n]
-    return as_table(inputs), key_rows
 
 
 def as_galah(stars: cs.Stars, rng: np.random.Generator) -> Table:

@@ -1,5 +1,6 @@
 """Neural networks in place of the simulator: the only package that imports Flax."""
 
+from chemsbi_jax.emulator.blocks import emulate_blocks as emulate_blocks
 from chemsbi_jax.emulator.conditional import FOLDER as FOLDER
 from chemsbi_jax.emulator.conditional import N_SIGMA as N_SIGMA
 from chemsbi_jax.emulator.conditional import YieldEmulator as YieldEmulator

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from common.shared_galaxies import NAMES, Galaxies
 
 import chemsbi_jax as cs
 from chemsbi_jax.constants import SHARED_FACTORS
@@ -23,28 +24,53 @@ def test_all_scales_of_the_yields_are_narrower_and_no_other(script):
 
 
 def test_the_report_has_widths_and_shares(script):
-    inside = {"0.68": {"joint": 0.61}, "0.95": {"joint": 0.905}}
+    study = {"inside": [0.61, 0.9], "least_of_a_set": [0.5, 0.83]}
     row = {
         "factor": 0.9,
-        "widths": {"Bensby+": [0.17, 0.1666], "Reddy+": [0.1481, 0.19]},
-        "sets": {"inside": inside},
-        "sets-and-errors": {"inside": inside},
+        "tables": {
+            "Bensby+": {"sd": [0.17, 0.1666], "converged": True},
+            "Reddy+": {"sd": [0.14, 0.19], "converged": False},
+        },
+        "sets": study,
+        "sets-and-errors": study,
     }
     line = script.report([row]).splitlines()[2]
-    assert line == "| 0.9 | 0.170, 0.167 | 0.148, 0.190 | 61, 90 | 61, 90 |"
+    shares = "61.0, 90.0 (50.0, 83.0)"
+    assert line == f"| 0.9 | 0.170, 0.167 | no interval | {shares} | {shares} |"
 
 
-def test_a_missing_table_names_the_remedy(script, monkeypatch):
-    monkeypatch.setattr(script, "on_machine", lambda file: None)
-    with pytest.raises(cs.InputError, match="CHEMSBI_DATA"):
+def test_shares_of_all_galaxies_and_of_the_worst_set(script, monkeypatch):
+    """Half of the galaxies have posteriors that are far from their truths."""
+    rng, n = np.random.default_rng(0), 40
+    truth = rng.normal(size=(n, len(NAMES)))
+    draws = truth[:, None] + rng.normal(size=(n, 400, len(NAMES)))
+    draws[::2] += 10.0
+    labels = np.array(["far", "near"] * (n // 2))
+    monkeypatch.setattr(script, "draw_posteriors", lambda *_: draws)
+    empty = Galaxies(truth, None, None, labels)
+    found = script.coverage(None, empty, SharedErrors(), 400)
+    assert found == {"n": n, "inside": [0.5, 0.5], "least_of_a_set": [0.0, 0.0]}
+
+
+@pytest.mark.parametrize("factor", [0.0, -0.5, 1.1])
+def test_a_factor_outside_the_training_is_refused(script, tmp_path, factor):
+    config = script.Config(out=tmp_path, factors=(1.0, factor), quiet=True)
+    with pytest.raises(cs.InputError, match="Expected --factors above 0"):
+        script.main(config)
+
+
+def test_a_missing_table_names_the_remedy(script, monkeypatch, tmp_path):
+    monkeypatch.delenv("CHEMSBI_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(cs.InputError, match="set CHEMSBI_DATA"):
         script.read_table("stars/real/bensby2014.csv")
 
 
 @pytest.mark.slow
+@pytest.mark.tables
 def test_narrower_yields_give_narrower_intervals(script, tmp_path, data, monkeypatch):
     monkeypatch.setattr(script, "PUBLISHED_SETS", ("alternative",))
     flags = {"factors": (1.0, 0.4), "n_galaxies": 30, "n_stars": 20}
-    script.main(script.Config(out=tmp_path, quiet=True, **flags))
-    text = (tmp_path / "yield_prior.md").read_text().splitlines()
-    usual, narrow = (float(line.split("|")[2].split(",")[0]) for line in text[2:])
+    rows = script.main(script.Config(out=tmp_path, quiet=True, **flags))["rows"]
+    usual, narrow = (row["tables"]["Reddy+"]["sd"][0] for row in rows)
     assert narrow < 0.9 * usual

@@ -12,6 +12,9 @@ import chemsbi_jax as cs
 from chemsbi_jax import priors
 from chemsbi_jax.errors import CatalogError
 from chemsbi_jax.galaxy import stream_galaxy
+from chemsbi_jax.galaxy.amortised.flow import grid_posterior
+from chemsbi_jax.galaxy.amortised.gaussian import gaussian_product
+from chemsbi_jax.galaxy.amortised.uninformative import pad_informative
 from chemsbi_jax.galaxy.infer import infer_prefixes, prefixes_of_table, prepare
 from chemsbi_jax.types import GalaxyPosterior
 from helpers.exact_galaxy import (
@@ -93,6 +96,21 @@ def test_no_new_trace_for_another_number_of_stars(method, exact_npe, caplog):
     assert len(TRACES) == traces
     widths = [np.sqrt(np.diag(g.covariance)) for g in results]
     assert (np.diff(widths, axis=0) < 0.0).all()  # more stars, narrower
+
+
+def test_the_grid_has_one_program_whatever_its_score_and_guess(exact_npe, caplog):
+    stars = exact_stars((-2.1, -2.6), 40)
+    table = pad_informative(exact_npe, exact_npe.reader.inputs(stars))
+    guess = gaussian_product(jax.random.key(2), exact_npe, *table)
+    first = grid_posterior(exact_npe, *table, guess)
+    on_host = jax.tree.map(np.asarray, guess)
+    with jax.log_compiles(), caplog.at_level(logging.WARNING, logger="jax"):
+        again = grid_posterior(exact_npe, *table, on_host, np.zeros(2, np.float32))
+        shifted = grid_posterior(exact_npe, *table, guess, np.full(2, 0.1, np.float32))
+        compiled = [r.message for r in caplog.records if "Compiling" in r.message]
+    assert compiled == []
+    np.testing.assert_array_equal(again.mean, first.mean)
+    assert (np.abs(shifted.mean - first.mean) > 0.0).all()
 
 
 def test_few_lengths_from_one_to_many(exact_npe):

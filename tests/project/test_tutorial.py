@@ -16,7 +16,7 @@ COMMANDS = [
     for block in re.findall(r"```sh\n(.*?)```", TEXT, flags=re.DOTALL)
     for line in block.strip().splitlines()
 ]
-CHEMSBI = "from chemsbi_jax.cli.main import main; main()"  # as its entry point
+CHEMSBI = "import sys; from chemsbi_jax.cli.main import main; sys.exit(main())"
 EXAMPLE = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
 
 

@@ -76,7 +76,7 @@ def grid_posterior(
     score: Float[AnyArray, " 2"] | None = None,
 ) -> GridPosterior:
     """`sum_on_grid`, compiled once for each padded length of the table."""
-    # another program for no score, or for a guess that is placed on devices otherwise
+    # JAX compiles another program if there is no score, or if a guess has a sharding
     score = np.zeros(N_GLOBAL, np.float32) if score is None else score
     guess = jax.tree.map(np.asarray, guess)
     return _grid_posterior(npe, inputs, is_star, guess, score)

@@ -47,6 +47,8 @@ def adapt_charts(
     """
     n_stars = len(stars.key_data)
     rows = np.arange(n_stars) if rows is None else rows
+    if len(rows) == 0:
+        return stars
     # from the identity: an earlier map belongs to another place
     anew = stars._replace(chart=prior_chart(n_stars), shear=no_shear(n_stars))
     # the proposals of a network move with the global latents by themselves

@@ -25,6 +25,7 @@ from chemsbi_jax.catalog.not_one_galaxy import refuse_summary_rows, warn_of_gala
 from chemsbi_jax.catalog.report import Report
 from chemsbi_jax.catalog.rows import drop_rows, find_cuts, unique_ids, warn_of_giants
 from chemsbi_jax.catalog.several_tables import HDU_NOTE
+from chemsbi_jax.catalog.shipped import table_of
 from chemsbi_jax.catalog.solar import OURS, solar_shift
 from chemsbi_jax.catalog.survey_columns import note_other_flags
 from chemsbi_jax.catalog.surveys import SURVEYS, Survey
@@ -73,7 +74,7 @@ def read_stars(
     A star may lack any abundance; a birth time without error keeps a NaN error.
 
     Args:
-        path: the table; the format follows from its content, else from its suffix.
+        path: the table, or "example" (the shipped one); its content sets the format.
         default_error: error [dex] of each observed value that has none.
         abundances: columns of the result, such as `Yields.abundances`.
 
@@ -123,6 +124,7 @@ def read_catalog(
     source, survey = opened.source, opened.choice.survey
     stars, no_iron, notes, doubts = _measure(opened, options)
     cuts, impossible = find_cuts(source, survey if options.quality else None)
+    of_survey = tuple(cuts)
     empty = np.asarray(~stars.observed.any(axis=1))
     cuts["[X/H] is observed, but not [Fe/H]"] = empty & no_iron
     cuts["no abundance is observed"] = empty
@@ -146,7 +148,8 @@ def read_catalog(
     else:
         notes += note_other_flags(survey, source, opened.names, opened.choice.beside)
     rows = (source.name, len(used), int(used.sum()), reasons, dropped)
-    report = Report(*rows, notes, warned, flags)
+    n_by_survey = sum(reasons.get(reason, 0) for reason in of_survey)
+    report = Report(*rows, notes, warned, flags, n_by_survey)
     return Catalog(stars, report)
 
 
@@ -193,6 +196,7 @@ def _open(
     columns = AbundanceNames(abundances)
     without = abundances_without(options.without, columns)
     presets = [preset for preset in SURVEYS if preset.name == options.survey]
+    path = table_of(path)
     table = read_table(path, options.hdu, presets[0].hdu if presets else None)
     name = str(path)
     meta = table.meta or {}

@@ -32,6 +32,7 @@ class Report(NamedTuple):
     warnings: tuple[str, ...]  # what may make the result wrong
     # columns of flags and limits that had no effect: a possible cause of a misfit
     flags_not_followed: tuple[str, ...] = ()
+    n_by_survey: int = 0  # dropped rows that the survey advises against
 
     def text(self) -> str:
         """What a user reads, one thing a line."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from threading import Thread
 
 from chemsbi_jax.catalog import Catalog, read_catalog
+from chemsbi_jax.catalog.shipped import table_of
 from chemsbi_jax.cli.flags import InferFlags, StarFlags
 from chemsbi_jax.cli.run import check_flags, command_line
 from chemsbi_jax.compute.devices import join_processes
@@ -14,7 +15,6 @@ from chemsbi_jax.errors import InputError, WidthError
 from chemsbi_jax.galaxy.any_yields import columns_to_read
 from chemsbi_jax.galaxy.hierarchical import SharedErrors
 from chemsbi_jax.inference import Inference, infer, infer_as_worker
-from chemsbi_jax.inference.problem import table_of
 from chemsbi_jax.inference.rows import save_rows
 from chemsbi_jax.inference.shared import read_settings
 from chemsbi_jax.options import Limits
@@ -150,8 +150,8 @@ def read_and_report(
     quiet: bool,
     columns: Sequence[str] = ABUNDANCES,
 ) -> Catalog:
-    """Read the stars (`table_of`), and print the report of the table."""
-    catalog = read_catalog(table_of(path), flags.options(), columns)
+    """Read the stars, and print the report of the table."""
+    catalog = read_catalog(path, flags.options(), columns)
     if not quiet:
         print(catalog.report.text(), flush=True)
     return catalog

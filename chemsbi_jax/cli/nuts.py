@@ -8,6 +8,7 @@ from jax.tree_util import Partial
 
 import chemsbi_jax as cs
 from chemsbi_jax import plots, results
+from chemsbi_jax.catalog.shipped import table_of
 from chemsbi_jax.cli.flags import NutsFlags
 from chemsbi_jax.cli.infer import read_and_report
 from chemsbi_jax.cli.run import check_flags
@@ -17,7 +18,6 @@ from chemsbi_jax.galaxy.infer import infer_of_any_width
 from chemsbi_jax.galaxy.networks import Networks, load_networks
 from chemsbi_jax.galaxy.nuts.sampler import NutsResult, run_nuts
 from chemsbi_jax.galaxy.width import require_width
-from chemsbi_jax.inference.problem import table_of
 from chemsbi_jax.inference.rows import add_rows, save_rows
 from chemsbi_jax.npe import choose_weights
 from chemsbi_jax.results.stopwatch import Stopwatch
@@ -129,7 +129,8 @@ def report(summary: dict, out: Path) -> str:
     lines.append(
         "converged" if summary["convergence"]["converged"] else "NOT CONVERGED"
     )
-    return "\n".join([*lines, f"({summary['seconds']})", f"Results are in {out}."])
+    seconds = ", ".join(f"{k} {v:.1f} s" for k, v in summary["seconds"].items())
+    return "\n".join([*lines, f"({seconds})", f"Results are in {out}."])
 
 
 def exit_code(summary: dict, config: NutsFlags) -> int:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from chemsbi_jax.catalog import Catalog, read_catalog
 from chemsbi_jax.catalog.report import Report
+from chemsbi_jax.catalog.shipped import table_of
 from chemsbi_jax.errors import InputError, counted
 from chemsbi_jax.galaxy.any_yields import YieldModel, columns_to_read
 from chemsbi_jax.galaxy.automatic import COMPARED
@@ -22,8 +22,6 @@ from chemsbi_jax.options import CatalogOptions
 from chemsbi_jax.results import provenance
 from chemsbi_jax.results.stopwatch import Stopwatch
 from chemsbi_jax.types import AMORTISED, Stars
-
-EXAMPLE = "example"  # in place of a path: the shipped mock galaxy
 
 
 class Problem(NamedTuple):
@@ -40,14 +38,6 @@ class Problem(NamedTuple):
     def is_guided(self) -> bool:
         """Whether the network was trained with other yields and is only a guide."""
         return self.model is not None and not self.model.is_own
-
-
-def table_of(stars: Path) -> Path:
-    """The path of a table; `EXAMPLE` is the shipped table if no file has its name."""
-    if str(stars) != EXAMPLE or stars.exists():
-        return stars
-    shipped = resources.files("chemsbi_jax") / "pretrained/stars/example_galaxy.ecsv"
-    return Path(str(shipped))
 
 
 def read_input(

@@ -31,6 +31,7 @@ def add_rows(summary: Mapping, report: Report) -> dict:
             "n_read": report.n_read,
             "n_used": report.n_used,
             "dropped": dict(report.reasons),
+            "dropped_by_survey": report.n_by_survey,
             "notes": [*report.notes, *report.warnings],
             "flags_not_followed": list(report.flags_not_followed),
         },

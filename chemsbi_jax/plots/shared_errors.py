@@ -26,7 +26,7 @@ def plot_both_intervals(
     """
     fig = new_figure(4.5, 4.0)
     ax = fig.subplots()
-    names = ("statistical", "with shared errors")
+    names = ("first interval", "with shared errors")
     for i, ((mean, covariance), name) in enumerate(
         zip((statistical, shared), names, strict=True)
     ):

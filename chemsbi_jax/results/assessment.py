@@ -127,6 +127,7 @@ def _doubts(summary: Mapping) -> list[str]:
         )
     rows = summary.get("catalogue") or {}
     n_dropped = sum((rows.get("dropped") or {}).values())
+    n_dropped -= rows.get("dropped_by_survey", 0)  # the survey advises against these
     if n_dropped:
         each = f"of the {rows.get('n_read')} rows of the table"
         doubts.append(f"{n_dropped} {each} {_were(n_dropped)} not used")

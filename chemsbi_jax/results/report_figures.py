@@ -52,7 +52,7 @@ TEXTS = (
         "Without shared errors: "
         "mean with bands of 1 and 2 sigma, and width of the posterior, for N stars in "
         "a random order by the method that the legend names; the last point is the "
-        "result. The width falls as 1/√N where the stars are independent.",
+        "first interval. The width falls as 1/√N where the stars are independent.",
         "Four panels against the number of stars: above, the mean of each parameter "
         "with bands that become narrower; below, its width beside a dotted line "
         "proportional to one over the root of N.",

@@ -9,10 +9,10 @@ import pytest
 from astropy.table import Table
 
 import chemsbi_jax as cs
+from chemsbi_jax.catalog.shipped import table_of
 from chemsbi_jax.cli.flags import InferFlags
 from chemsbi_jax.cli.infer import exit_code
 from chemsbi_jax.cli.infer import main as run_command
-from chemsbi_jax.inference.problem import table_of
 from helpers.paths import EXAMPLE, ROOT
 
 FILES = {"posterior.png", "convergence.png", "first_star.png", "predictive.png",
@@ -52,6 +52,7 @@ def test_strict_turns_a_warning_into_exit_code_3(tmp_path):
 def test_the_shipped_galaxy_has_a_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert table_of(Path("example")).samefile(EXAMPLE)
+    assert len(cs.read_stars("example").values) == 1000
     Path("example").write_text("a file of the user\n")
     assert table_of(Path("example")) == Path("example")
 

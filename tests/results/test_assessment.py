@@ -105,6 +105,10 @@ def test_dropped_rows_and_warnings_are_amber():
     dropped["catalogue"]["dropped"] = {"bad flag": 11, "no abundance": 1}
     assert verdict(dropped).level == "amber"
     assert verdict(dropped).reason == "12 of the 1000 rows of the table were not used."
+    dropped["catalogue"]["dropped_by_survey"] = 11
+    assert verdict(dropped).reason == "1 of the 1000 rows of the table was not used."
+    dropped["catalogue"]["dropped"] = {"bad flag": 11}
+    assert verdict(dropped).level == "green"
     about_table = made() | {"warnings": ["C in giants"]}
     about_table["catalogue"]["notes"] = ["C in giants"]
     assert verdict(about_table).reason == "There is 1 warning about the table."

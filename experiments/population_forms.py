@@ -17,14 +17,13 @@ from pathlib import Path
 import jax
 import numpy as np
 from common.population_forms import WAYS, compare_ways, draw_galaxies
+from common.tables import write_table
 from scipy import stats as distributions
 from tqdm import tqdm
 
-from chemsbi_jax import results
 from chemsbi_jax.cli.run import check_flags, run_script
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.galaxy.hierarchical.settings import FAR_MODE
-from chemsbi_jax.storage.files import whole_file
 
 LEVELS = (0.68, 0.95)
 
@@ -58,12 +57,8 @@ def main(config: Config) -> dict:
     each = zip(tqdm(galaxies, disable=config.quiet), keys, strict=True)
     rows = [compare_ways(key, galaxy) for galaxy, key in each]
     content = {"flags": vars(config) | {"out": str(config.out)}, "rows": rows}
-    table = report(rows)
-    results.write_summary(config.out / "population_forms.json", content)
-    with whole_file(config.out / "population_forms.md") as path:
-        path.write_text(table, encoding="utf-8")
-    if not config.quiet:
-        print(table)
+    task = config.out / "population_forms", content, report(rows)
+    write_table(*task, quiet=config.quiet)
     return content
 
 

@@ -15,12 +15,11 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from common.reproduction.galaxies import on_machine
+from common.reproduction.galaxies import published_file
 
 import chemsbi_jax as cs
 from chemsbi_jax import plots, results
 from chemsbi_jax.cli.run import check_flags, run_script
-from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.checks import N_CHECK_DRAWS, check_fit
 from chemsbi_jax.galaxy.networks import Networks, load_networks
 from chemsbi_jax.npe.noise import add_noise
@@ -57,12 +56,7 @@ def main(config: Config) -> dict:
     npe, forward = load_networks(config.weights)
     rows = []
     for name, sets in SETS.items():
-        path = on_machine(f"stars/real/{name}.csv")
-        if path is None:
-            raise InputError(
-                f"Expected stars/real/{name}.csv on the machine; set CHEMSBI_DATA, or "
-                "get it with experiments/download.py."
-            )
+        path = published_file(f"stars/real/{name}.csv")
         for without in sets:
             with watch(f"{name} without {without}" if without else name):
                 rows.append(infer_set(name, path, without, npe, forward, config))

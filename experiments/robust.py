@@ -14,14 +14,13 @@ import jax
 import numpy as np
 from common.reproduction.galaxies import load_galaxies
 from common.reproduction.inference import chi2, first
+from common.tables import write_table
 from jax.tree_util import Partial
 
 import chemsbi_jax as cs
-from chemsbi_jax import results
 from chemsbi_jax.cli.run import run_script
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.results.stopwatch import Stopwatch
-from chemsbi_jax.storage.files import whole_file
 
 SURE = 5.991  # 95 % point of chi2 with two degrees of freedom
 
@@ -68,11 +67,7 @@ def main(config: Config) -> dict:
             )
         rows.append(compare(name, galaxy.truth, exact, robust))
     content = {"rows": rows, "seconds": watch.seconds}
-    results.write_summary(config.out / "robust.json", content)
-    with whole_file(config.out / "robust.md") as path:
-        path.write_text(report(rows), encoding="utf-8")
-    if not config.quiet:
-        print(report(rows))
+    write_table(config.out / "robust", content, report(rows), quiet=config.quiet)
     return content
 
 

@@ -22,15 +22,14 @@ from common.shared_galaxies import (
     empty_stars,
     like_stars,
 )
+from common.tables import write_table
 from scipy import stats as distributions
 from tqdm import tqdm
 
 import chemsbi_jax as cs
-from chemsbi_jax import results
 from chemsbi_jax.cli.run import check_flags, run_script
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.galaxy.hierarchical import BLOCKS, SharedErrors
-from chemsbi_jax.storage.files import whole_file
 
 LEVELS = (0.68, 0.95)
 N_STARS, ERROR = 100, 0.05  # stars of a galaxy; dex, of their abundances
@@ -90,12 +89,8 @@ def main(config: Config) -> dict:
     rows = {name: coverage(key, case, n) for (name, case), key in bar}
     flags = vars(config) | {"out": str(config.out)}
     content = {"flags": flags, "cases": rows}
-    results.write_summary(config.out / "shared_cases.json", content)
-    text = report(rows)
-    with whole_file(config.out / "shared_cases.md") as path:
-        path.write_text(text, encoding="utf-8")
-    if not config.quiet:
-        print(text)
+    task = config.out / "shared_cases", content, report(rows)
+    write_table(*task, quiet=config.quiet)
     return content
 
 

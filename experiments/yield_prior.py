@@ -17,13 +17,13 @@ import jax
 import numpy as np
 from common.coverage import LEVELS, count
 from common.published_sets import PUBLISHED_SETS
-from common.reproduction.galaxies import on_machine
+from common.reproduction.galaxies import published_file
 from common.shared_galaxies import Galaxies, default_model, draw_posteriors
 from common.simulated_galaxies import Size, simulate_galaxies
+from common.tables import write_table
 from tqdm import tqdm
 
 import chemsbi_jax as cs
-from chemsbi_jax import results
 from chemsbi_jax.cli.run import check_flags, run_script
 from chemsbi_jax.constants import SHARED_FACTORS
 from chemsbi_jax.errors import InputError
@@ -33,7 +33,6 @@ from chemsbi_jax.galaxy.hierarchical import (
     load_shared_network,
 )
 from chemsbi_jax.galaxy.hierarchical.yield_prior import default_scale
-from chemsbi_jax.storage.files import whole_file
 
 TABLES = {
     "Bensby+": "stars/real/bensby2014.csv",
@@ -69,7 +68,11 @@ def main(config: Config) -> dict:
     """All factors; returns the content of yield_prior.json."""
     check_flags(config, n_galaxies=10, n_stars=2, n_draws=50)
     settings = {factor: narrower(factor) for factor in config.factors}
-    tables = {name: read_table(file) for name, file in TABLES.items()}
+    options = cs.CatalogOptions(default_error=TABLE_ERROR)
+    tables = {
+        name: cs.read_catalog(published_file(file), options).stars
+        for name, file in TABLES.items()
+    }
     seed = jax.random.key(config.seed)
     key_galaxies, key_infer, key_tables = jax.random.split(seed, 3)
     galaxies = make_galaxies(key_galaxies, config)
@@ -79,15 +82,13 @@ def main(config: Config) -> dict:
         real = infer_tables(key_tables, tables, priors)  # key reuse: see above
         row = {"factor": factor, "tables": real}
         for study, each in galaxies.items():
-            task = each, priors, config.n_draws
-            row[study] = coverage(key_infer, *task)  # key reuse: see above
+            task = each, config.n_draws, priors
+            draws = draw_posteriors(key_infer, *task)  # key reuse: see above
+            row[study] = coverage(each, draws)
         rows.append(row)
     content = {"flags": vars(config) | {"out": str(config.out)}, "rows": rows}
-    results.write_summary(config.out / "yield_prior.json", content)
-    with whole_file(config.out / "yield_prior.md") as path:
-        path.write_text(report(rows), encoding="utf-8")
-    if not config.quiet:
-        print(report(rows))
+    task = config.out / "yield_prior", content, report(rows)
+    write_table(*task, quiet=config.quiet)
     return content
 
 
@@ -100,18 +101,6 @@ def make_galaxies(key, config: Config) -> dict[str, Galaxies]:
         task = names, size
         made[study] = simulate_galaxies(key, *task, **how)  # key reuse: same galaxies
     return made
-
-
-def read_table(file: str) -> cs.Stars:
-    """All stars of a table of CHEMSBI_DATA."""
-    path = on_machine(file)
-    if path is None:
-        raise InputError(
-            f"Expected {file} on the machine; set CHEMSBI_DATA, or get it with "
-            "experiments/download.py."
-        )
-    options = cs.CatalogOptions(default_error=TABLE_ERROR)
-    return cs.read_catalog(path, options).stars
 
 
 def narrower(factor: float) -> SharedErrors:
@@ -137,9 +126,13 @@ def infer_tables(key, tables: dict[str, cs.Stars], priors: SharedErrors) -> dict
     return found
 
 
-def coverage(key, galaxies: Galaxies, priors: SharedErrors, n_draws: int) -> dict:
-    """Shares of galaxies inside the joint regions: of all, and the least of a set."""
-    draws = draw_posteriors(key, galaxies, n_draws, priors)
+def coverage(galaxies: Galaxies, draws: np.ndarray) -> dict:
+    """Shares of galaxies inside the joint regions: of all, and the least of a set.
+
+    Args:
+        galaxies: true latents and yield sets.
+        draws: of the latents (galaxy, draw, psi).
+    """
     each = [
         _shares(galaxies.truth[rows], draws[rows])
         for rows in (galaxies.labels == label for label in np.unique(galaxies.labels))

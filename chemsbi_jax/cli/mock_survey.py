@@ -48,9 +48,7 @@ def write_survey(config: MockFlags) -> cs.Stars:
     with whole_file(config.out) as path:
         table.write(path, format="ascii.csv")
     if not config.quiet:
-        few = f" (of {config.n}: the others have no star)"
-        number = f"{len(table)} rows{few if len(table) < config.n else ''}"
-        print(f"{number} of a mock survey are in {config.out}.")
+        print(f"{len(table)} of {config.n} rows of a mock survey are in {config.out}.")
     return stars
 
 

@@ -6,6 +6,7 @@ import lzma
 import numpy as np
 import pytest
 
+from chemsbi_jax.catalog.zero_point import doubt_zero_point
 from helpers.field_checks import I, assert_same, refusal, text
 from helpers.field_tables import COLUMNS, N, read, renamed, star_table, write
 
@@ -134,6 +135,16 @@ def test_a_median_that_no_galaxy_has_gets_a_warning(tmp_path, name, change, flag
     assert flag in warning
     stars = read(path, columns=f"{flag},e_{name}=e_{name}*1").stars
     np.testing.assert_allclose(stars.values[:, I[name]], star_table()[name], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "median", "is_told"),
+    [("ne_fe", 0.99, False), ("ne_fe", 1.3, True), ("o_fe", 0.99, True)],
+)
+def test_galaxies_with_a_flat_imf_have_much_neon(name, median, is_told):
+    """0.99 dex: the model's median [Ne/Fe] with a slope of -1.4 and few SNe Ia."""
+    found = doubt_zero_point(name, name, np.full(10, median))
+    assert bool(found) == is_told
 
 
 def test_a_lookback_time_is_an_age(tmp_path):

@@ -27,6 +27,8 @@ def test_the_table_is_recognised_and_its_rows_are_judged(written):
     report = catalog.report
     assert "Read by the rules of GALAH" in report.text()
     assert report.n_read == N
+    by_survey = [n for why, n in report.reasons.items() if "earlier row" not in why]
+    assert report.n_by_survey == sum(by_survey) == N - report.n_used - 1
     assert 0.7 * N < report.n_used < N
     reasons = " ".join(report.reasons)
     assert "flag_sp" in reasons
@@ -40,6 +42,7 @@ def test_values_of_the_used_rows_are_those_of_the_stars(written):
     rows = np.asarray(found.ids, dtype=np.int64) - first
     seen = found.observed
     assert 0.5 < seen.mean() < 1.0
+    # four decimals in the file
     np.testing.assert_allclose(found.values[seen], stars.values[rows][seen], atol=1e-4)
     np.testing.assert_allclose(found.errors[seen], stars.errors[rows][seen], atol=1e-4)
 

@@ -39,16 +39,15 @@ def test_the_report_has_widths_and_shares(script):
     assert line == f"| 0.9 | 0.170, 0.167 | no interval | {shares} | {shares} |"
 
 
-def test_shares_of_all_galaxies_and_of_the_worst_set(script, monkeypatch):
+def test_shares_of_all_galaxies_and_of_the_worst_set(script):
     """Half of the galaxies have posteriors that are far from their truths."""
     rng, n = np.random.default_rng(0), 40
     truth = rng.normal(size=(n, len(NAMES)))
+    # a truth in the middle of its draws is inside every region
     draws = truth[:, None] + rng.normal(size=(n, 400, len(NAMES)))
     draws[::2] += 10.0
     labels = np.array(["far", "near"] * (n // 2))
-    monkeypatch.setattr(script, "draw_posteriors", lambda *_: draws)
-    empty = Galaxies(truth, None, None, labels)
-    found = script.coverage(None, empty, SharedErrors(), 400)
+    found = script.coverage(Galaxies(truth, None, None, labels), draws)
     assert found == {"n": n, "inside": [0.5, 0.5], "least_of_a_set": [0.0, 0.0]}
 
 
@@ -63,7 +62,8 @@ def test_a_missing_table_names_the_remedy(script, monkeypatch, tmp_path):
     monkeypatch.delenv("CHEMSBI_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(cs.InputError, match="set CHEMSBI_DATA"):
-        script.read_table("stars/real/bensby2014.csv")
+        script.main(script.Config(out=tmp_path, quiet=True))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
@@ -73,4 +73,4 @@ def test_narrower_yields_give_narrower_intervals(script, tmp_path, data, monkeyp
     flags = {"factors": (1.0, 0.4), "n_galaxies": 30, "n_stars": 20}
     rows = script.main(script.Config(out=tmp_path, quiet=True, **flags))["rows"]
     usual, narrow = (row["tables"]["Reddy+"]["sd"][0] for row in rows)
-    assert narrow < 0.9 * usual
+    assert narrow < 0.9 * usual  # 0.88 with 0.6 in plots/yield_prior.md

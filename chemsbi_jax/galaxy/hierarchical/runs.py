@@ -23,8 +23,8 @@ class PsiChains(NamedTuple):
     n_divergent: int
     n_points: int  # of the stars' integrals
     fewest_points: float  # effective ones, of the star at the quantile `FEWEST`
-    n_runs: int = 1  # of the chains, whose draws these are
-    apart: float = 0.0  # means of two runs of the galaxy's parameters, standard errors
+    n_runs: int = 1  # how many runs of the chains gave these draws
+    apart: float = 0.0  # difference of the means of two runs [standard errors]
 
     @property
     def is_converged(self) -> bool:
@@ -48,10 +48,10 @@ def convergence(psi: Float[np.ndarray, "chain draw psi"]) -> tuple[float, float]
 def pool_runs(first: PsiChains, second: PsiChains) -> PsiChains:
     """The draws of two runs of the same chains.
 
-    If the first run did not converge, the chains were on their way: only the second one
-    counts. Else both count, whatever the second one shows: r-hat has the runs as
-    further chains, so that it includes a drift within each of them and their
-    difference, which `PsiChains.apart` measures, too.
+    If the first run did not converge, only the second one counts. Else both count, also
+    where the second one did not converge. For r-hat, the chains of the second run are
+    further chains: it then includes a drift within each run, and the difference of the
+    two runs. `PsiChains.apart` measures this difference, too.
 
     Args:
         first: the first run.

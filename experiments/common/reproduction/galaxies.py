@@ -79,6 +79,21 @@ def on_machine(name: str) -> Path | None:
     return cached if is_there else None
 
 
+def published_file(name: str) -> Path:
+    """`on_machine` of a file that a script can't do without.
+
+    Raises:
+        InputError: the file is not on the machine; names the remedy.
+    """
+    path = on_machine(name)
+    if path is None:
+        raise InputError(
+            f"Expected {name} on the machine; set CHEMSBI_DATA, or get it with "
+            "experiments/download.py."
+        )
+    return path
+
+
 def missing_yields(name: str) -> list[str]:
     """Files of a yield set that are not on the machine."""
     files = [f for f in FILES if f.startswith(f"yields/{name}/") and f not in OPTIONAL]

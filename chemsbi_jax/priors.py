@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeGuard
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +12,7 @@ import numpyro.distributions as dist
 from jax.scipy.special import erfc, ndtri
 from jaxtyping import Array, Float, Key
 
+from chemsbi_jax.compute.describe import NoDescriptionError, of_tree, special
 from chemsbi_jax.constants import T_END
 from chemsbi_jax.types import AnyArray
 
@@ -27,6 +29,15 @@ class Prior(NamedTuple):
     log10_sfr_peak: dist.Distribution
     outflow_fraction: dist.Distribution
     birth_time: dist.Distribution
+
+
+@special.register
+def _of_distribution(d: dist.Distribution) -> list:
+    # numpyro orders its numbers by the hash of their names, which each process salts
+    if any(eqx.is_array(x) for x in jax.tree.leaves(d)):
+        raise NoDescriptionError(f"arrays in {d}")
+    names = {*d.gather_pytree_data_fields(), *d.gather_pytree_aux_fields()}
+    return [[name, of_tree(d.__dict__.get(name))] for name in sorted(names)]
 
 
 def paper_prior() -> Prior:

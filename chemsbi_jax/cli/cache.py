@@ -12,6 +12,7 @@ from pathlib import Path
 
 import jax
 
+from chemsbi_jax.compute.exported import keep_programs
 from chemsbi_jax.storage.datasets import cache_folder as download_folder
 
 VARIABLE = "CHEMSBI_COMPILATION_CACHE"
@@ -67,6 +68,7 @@ def use_compilation_cache() -> None:
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_compilation_cache_max_size", MAX_SIZE)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    keep_programs(folder / "exported")
 
 
 def _remove_unfinished(folder: Path) -> None:

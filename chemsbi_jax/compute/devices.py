@@ -15,7 +15,8 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Float
 
-from chemsbi_jax.compute.quick import quick_jit
+from chemsbi_jax.compute import quick as quickly
+from chemsbi_jax.compute.exported import stored_jit
 from chemsbi_jax.errors import ForkedProcessError, InputError
 
 try:
@@ -124,14 +125,14 @@ def spread(function: Callable[..., Any], *, quick: bool = False) -> Callable[...
         are padded to a multiple of the number of devices with copies of the last row.
         With a single device it is `eqx.filter_jit(function)`, or `quick_jit(function)`.
     """
-    jit = quick_jit if quick else eqx.filter_jit
+    options = quickly.accepted_options if quick else dict
     devices = jax.local_devices()
     if len(devices) == 1:
-        return jit(function)
+        return stored_jit(function, options=options)
     mesh = Mesh(np.array(devices), (AXIS,))
     split, whole = NamedSharding(mesh, P(AXIS)), NamedSharding(mesh, P())
 
-    @jit
+    @partial(stored_jit, about=("spread", function), options=options)
     @partial(_named_as, function)
     def on_all(batch: Any, rest: tuple) -> Any:
         arrays, static = eqx.partition(rest, eqx.is_array)

@@ -1,21 +1,13 @@
 """Fast compilation of programs that are called a few times only."""
 
 from collections.abc import Callable, Mapping
-from functools import cache, wraps
+from functools import cache
 from typing import Any
 
-import equinox as eqx
 import jax
-from jax.core import Tracer
+from jaxtyping import Array, Key
 
-try:
-    from jax._src.core import trace_state_clean
-except ImportError:  # JAX keeps it private; then the arguments tell it
-
-    def trace_state_clean() -> bool:
-        """Whether no transformation is going on."""
-        return True
-
+from chemsbi_jax.compute.exported import stored_jit
 
 OPTIONS: Mapping[str, Any] = {
     "xla_backend_optimization_level": 1,
@@ -39,23 +31,7 @@ def quick_jit(function: Callable[..., Any]) -> Callable[..., Any]:
         function: its arrays (NumPy's, too) are traced and the other arguments static: a
             size must be a Python int.
     """
-    plain = eqx.filter_jit(function)
-
-    @cache
-    def quick() -> Callable[..., Any]:  # at the first call, as JAX starts with it
-        jit: Any = eqx.filter_jit  # its type leaves out what goes to `jax.jit`
-        return jit(function, compiler_options=accepted_options())
-
-    @wraps(function)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        is_inside = not trace_state_clean() or _has_tracer((args, kwargs))
-        return (plain if is_inside else quick())(*args, **kwargs)
-
-    return run
-
-
-def _has_tracer(arguments: Any) -> bool:
-    return any(isinstance(x, Tracer) for x in jax.tree.leaves(arguments))
+    return stored_jit(function, options=accepted_options)
 
 
 @cache
@@ -63,13 +39,26 @@ def accepted_options() -> dict[str, Any]:
     """Those of `OPTIONS` that the compiler of this machine takes."""
     if jax.default_backend() != "cpu":
         return {}
-    return {name: value for name, value in OPTIONS.items() if _is_option(name, value)}
+    if _are_options(OPTIONS):  # one program in place of one for each
+        return dict(OPTIONS)
+    return {
+        name: value for name, value in OPTIONS.items() if _are_options({name: value})
+    }
 
 
-def _is_option(name: str, value: Any) -> bool:
-    nothing = jax.jit(lambda: 0, compiler_options={name: value})
+def _are_options(options: Mapping[str, Any]) -> bool:
+    nothing = jax.jit(lambda: 0, compiler_options=dict(options))
     try:
         nothing.lower().compile()
     except jax.errors.JaxRuntimeError:  # "No such compile option"
         return False
     return True
+
+
+@quick_jit
+def split_keys(key: Key[Array, ""], n: int) -> tuple[Key[Array, ""], ...]:
+    """`jax.random.split` as a tuple, by one program.
+
+    Outside of a jit, JAX's own result needs a second program that takes it apart.
+    """
+    return tuple(jax.random.split(key, n))

@@ -243,7 +243,8 @@ def load_yield_emulator(name: str | os.PathLike = "tng") -> YieldEmulator:
     spec = load_spec(path.parent, "emulator")
     size = _checked_size(path, spec, load_spec(folder, "emulator").get("sha256"))
     network = jax.eval_shape(lambda k: init_network(k, *size), jax.random.key(0))
-    like = SavedNetwork(network, jnp.zeros(len(YIELD_FACTORS)))
+    limits = jax.device_put(np.zeros(len(YIELD_FACTORS)))
+    like = SavedNetwork(network, limits)
     return YieldEmulator(base, *load_arrays(path.parent, "emulator", like))
 
 

@@ -267,9 +267,9 @@ def load_emulator(name: str | os.PathLike = "tng") -> Emulator:
     spec = load_spec(folder, "emulator")
     hidden = _hidden(folder / "emulator.json", spec)
     names = AbundanceNames(spec["abundances"])
-    zeros, one = jnp.zeros(len(PARAMETERS)), jnp.zeros(len(names))
-    network = jax.eval_shape(Mlp((*hidden, len(names))).init, jax.random.key(0), zeros)
-    like = Emulator(network, zeros, zeros, one, one, zeros, zeros, names)
+    theta, element = jax.device_put((np.zeros(len(PARAMETERS)), np.zeros(len(names))))
+    network = jax.eval_shape(Mlp((*hidden, len(names))).init, jax.random.key(0), theta)
+    like = Emulator(network, theta, theta, element, element, theta, theta, names)
     return load_arrays(folder, "emulator", like)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from chemsbi_jax.compute.devices import leave_processes
+from chemsbi_jax.compute.quick import split_keys
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.amortised.flow import is_far
 from chemsbi_jax.galaxy.amortised.stream import stream_galaxy
@@ -284,7 +285,7 @@ def prefixes(
         limits: numbers of stars.
     """
     method = galaxy.method if galaxy.method in AMORTISED else "flow"
-    key_rows, key_order, key_table, key_infer = jax.random.split(key, 4)
+    key_rows, key_order, key_table, key_infer = split_keys(key, 4)
     npe, forward = networks
     if subset is None:
         table = table.in_order(host_generator(key_order).permutation(table.n_stars))

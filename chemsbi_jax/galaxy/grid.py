@@ -105,14 +105,19 @@ def draw_from_grid(
 
     The place in the cell widens a standard deviation by 0.3 %.
     """
-    parts = (grid.log_weights, grid.origin, grid.factor)
-    return _draw_from_grid(key, *(jnp.asarray(x, jnp.float32) for x in parts), int(n))
+    return _draw_from_grid(key, grid.log_weights, grid.origin, grid.factor, int(n))
 
 
 @quick_jit
 def _draw_from_grid(
-    key: Key[Array, ""], log_weights: Array, origin: Array, factor: Array, n: int
+    key: Key[Array, ""],
+    log_weights: AnyArray,
+    origin: AnyArray,
+    factor: AnyArray,
+    n: int,
 ) -> Float[Array, "draw 2"]:
+    parts = (log_weights, origin, factor)
+    log_weights, origin, factor = (jnp.asarray(x, jnp.float32) for x in parts)
     key_cell, key_place = jax.random.split(key)
     # inversion of the cumulative weights: a Gumbel draw for each cell and each draw, as
     # `jax.random.categorical` makes them, takes a hundred times longer

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import Array, Key
 
+from chemsbi_jax.compute.quick import split_keys
 from chemsbi_jax.diagnostics.misfit import Misfit, not_tested
 from chemsbi_jax.galaxy.agreement import Agreement, compare
 from chemsbi_jax.galaxy.amortised.flow import is_far
@@ -93,7 +93,7 @@ class Keys(NamedTuple):
 
 def split_key(key: Key[Array, ""]) -> Keys:
     """One key for each step."""
-    return Keys(*jax.random.split(key, len(Keys._fields)))
+    return Keys(*split_keys(key, len(Keys._fields)))
 
 
 class Run(NamedTuple):

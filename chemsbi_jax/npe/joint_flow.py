@@ -113,9 +113,10 @@ def with_spline(tree: PyTree, knots: int) -> PyTree:
         tree: holds flows of `new_joint_flow`.
         knots: of each spline.
     """
+    # one program in place of one for each operation
+    spline = eqx.filter_jit(RationalQuadraticSpline)(knots=knots, interval=INTERVAL)
     constructor, _ = get_ravelled_pytree_constructor(
-        RationalQuadraticSpline(knots=knots, interval=INTERVAL),
-        filter_spec=eqx.is_inexact_array,
+        spline, filter_spec=eqx.is_inexact_array
     )
 
     def is_layer(node: Any) -> bool:

@@ -52,7 +52,8 @@ class OneError:
         """A reader that still has to learn its scaling."""
         n = N_ELEMENTS
         zeros, one = np.zeros(n, np.float32), np.eye(n, dtype=np.float32)
-        return OneErrorReader(*map(jnp.asarray, (zeros, one, np.float32(self.sigma))))
+        # `jnp.asarray` would compile a program for each shape
+        return OneErrorReader(*jax.device_put((zeros, one, np.float32(self.sigma))))
 
     def make_reader(
         self,
@@ -116,7 +117,7 @@ class AnyErrors:
         """A reader that still has to learn its scaling."""
         n = len(self.abundances) + 1
         numbers = np.zeros(n), np.ones(n), np.eye(n)
-        arrays = (jnp.asarray(x.astype(np.float32)) for x in numbers)
+        arrays = (jax.device_put(x.astype(np.float32)) for x in numbers)
         return AnyStarReader(*arrays, abundances=self.abundances)
 
     def make_reader(

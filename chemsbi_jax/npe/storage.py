@@ -18,7 +18,7 @@ from chemsbi_jax.npe.maf import MafFlow
 from chemsbi_jax.npe.measurements import AnyErrors, OneError
 from chemsbi_jax.npe.model import Npe
 from chemsbi_jax.npe.noise import SIGMA
-from chemsbi_jax.npe.training import NpeConfig, new_npe
+from chemsbi_jax.npe.training import NpeConfig, blank_npe
 from chemsbi_jax.storage.weights import (
     load_arrays,
     load_spec,
@@ -77,7 +77,7 @@ def load_npe(name: str | os.PathLike = "tng-any") -> Npe:
         flow = _from_spec(FLOWS, spec["flow"])
         measure = _from_spec(MEASUREMENTS, spec["measure"])
         prior = priors.from_spec(spec["prior"])
-        npe = new_npe(jax.random.key(0), prior, NpeConfig(flow=flow, measure=measure))
+        npe = blank_npe(prior, NpeConfig(flow=flow, measure=measure))
         own, given = list(npe.reader.abundances), spec["abundances"]
         if own != given:
             raise ValueError(f"abundances is {given}, but the network reads {own}")

@@ -144,6 +144,21 @@ def train_npe(
 def new_npe(key: Key[Array, ""], prior: Prior, config: NpeConfig) -> Npe:
     """An untrained network; its posterior is the prior."""
     key_galaxy, key_star = jax.random.split(key)
+    return _with_flows(key_galaxy, key_star, prior, config)
+
+
+def blank_npe(prior: Prior, config: NpeConfig) -> Npe:
+    """A network for weights that are read from a file."""
+    key = jax.random.key(0)
+    return _with_flows(key, key, prior, config)  # key reuse: no first weight stays
+
+
+def _with_flows(
+    key_galaxy: Key[Array, ""],
+    key_star: Key[Array, ""],
+    prior: Prior,
+    config: NpeConfig,
+) -> Npe:
     reader = config.measure.blank_reader()
     n = reader.n_features
     return Npe(

@@ -64,3 +64,34 @@ def test_the_cache_has_a_largest_size(tmp_path):
     program = f"{CACHE}\nprint(jax.config.jax_compilation_cache_max_size)"
     out, err = start(tmp_path, program).communicate()
     assert out.split() == ["2.0", str(512 * 1024**2)], err
+
+
+SHORT = """
+import sys
+import jax
+import chemsbi_jax as cs
+from chemsbi_jax.cli.cache import use_compilation_cache
+if sys.argv[1] == "on":
+    use_compilation_cache()
+stars = cs.read_stars("example").take(range(40))
+key = jax.random.key(0)
+npe, forward = cs.load_networks("tng")
+found = cs.infer_galaxy(key, npe, stars, method="flow", forward=forward)
+print(found.mean.tolist(), found.draws.sum())
+"""
+
+
+@pytest.mark.thorough
+def test_later_runs_load_the_programs_of_the_first_one(tmp_path, monkeypatch):
+    """Also if Python hashes otherwise: numpyro's order of numbers depends on it."""
+    outputs, names = [], []
+    for salt, switch in (("1", "on"), ("2", "on"), ("3", "library")):
+        monkeypatch.setenv("PYTHONHASHSEED", salt)
+        out, err = start(tmp_path, SHORT, switch).communicate()
+        assert out, err
+        outputs.append(out)
+        names.append({path.name for path in (tmp_path / "exported").iterdir()})
+    assert len(set(outputs)) == 1
+    assert names[0] == names[1] == names[2]
+    assert len(names[0]) > 5
+    assert all(name.endswith(".zip") for name in names[0])

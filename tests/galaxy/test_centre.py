@@ -116,15 +116,17 @@ def test_a_model_without_stars_moves_nothing(biased):
 
 def test_normals_are_even_and_depend_on_the_key():
     n = 16
-    normals = np.asarray(even_normals(KEY, 13, n), float)
+    chunks = np.asarray(even_normals(KEY, 13, n, 512), float)
+    assert chunks.shape == (16, 512, n)
+    normals = chunks.reshape(-1, n)
     assert normals.shape == (8192, n)
     # at random the means would scatter by 0.011
     assert np.abs(normals.mean(axis=0)).max() < 0.002
     products = normals.T @ normals / len(normals)
     np.testing.assert_allclose(products, np.eye(n), atol=0.03)
-    np.testing.assert_array_equal(normals, even_normals(KEY, 13, n))
-    other = even_normals(jax.random.key(4), 13, n)
-    assert np.abs(normals - np.asarray(other)).max() > 0.1
+    np.testing.assert_array_equal(chunks, even_normals(KEY, 13, n, 512))
+    other = even_normals(jax.random.key(4), 13, n, 512)
+    assert np.abs(chunks - np.asarray(other)).max() > 0.1
 
 
 def test_stars_are_measured_as_those_of_the_table():

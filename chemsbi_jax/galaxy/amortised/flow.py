@@ -1,6 +1,5 @@
 """Product of the flow densities of the stars on a grid, with the prior divided out."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +7,7 @@ from jax import lax
 from jax.scipy.stats import norm
 from jaxtyping import Array, Bool, Float
 
+from chemsbi_jax.compute.exported import stored_jit
 from chemsbi_jax.constants import N_GLOBAL
 from chemsbi_jax.galaxy.amortised.gaussian import GaussianProduct
 from chemsbi_jax.galaxy.amortised.padding import BLOCK
@@ -82,7 +82,7 @@ def grid_posterior(
     return _grid_posterior(npe, inputs, is_star, guess, score)
 
 
-_grid_posterior = eqx.filter_jit(sum_on_grid)
+_grid_posterior = stored_jit(sum_on_grid)
 
 
 def is_far(prior_widths: float) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import cache, partial
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
@@ -30,7 +30,8 @@ def pad(npe: Npe, known: np.ndarray) -> tuple[Array, Array]:
     n, length = len(known), padded_length(len(known))
     inputs = np.repeat(np.asarray(npe.reader.blank())[None], length, axis=0)
     inputs[:n] = known
-    return jnp.asarray(inputs), jnp.asarray(np.arange(length) < n)
+    # `jnp.asarray` would compile a program for each shape
+    return jax.device_put((inputs, np.arange(length) < n))
 
 
 def iron_share(

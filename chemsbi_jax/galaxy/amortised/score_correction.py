@@ -22,7 +22,7 @@ from jaxtyping import Array, Bool, Float, Key
 from scipy.stats import qmc
 
 from chemsbi_jax import priors
-from chemsbi_jax.compute.quick import quick_jit
+from chemsbi_jax.compute.quick import quick_jit, split_keys
 from chemsbi_jax.constants import N_GLOBAL, PARAMETERS
 from chemsbi_jax.galaxy.amortised.flow import FAR
 from chemsbi_jax.galaxy.amortised.padding import quickly_on_all_devices
@@ -65,8 +65,7 @@ def mean_score(
         share: `iron_share` of the table's stars; None: their errors are independent.
         run: `model_scores`, or its version on all devices (None).
     """
-    normals = even_normals(key, log2_stars, n_normals(npe))
-    normals = normals.reshape(-1, CHUNK, n_normals(npe))
+    normals = even_normals(key, log2_stars, n_normals(npe), CHUNK)
     if share is None:  # zeros: the same program
         share = np.zeros((len(inputs), len(npe.reader.abundances)), np.float32)
     table = (inputs, is_star, share, place.mean, place.covariance)
@@ -94,7 +93,7 @@ def table_score(
     """
     n_calls = max(1, -(-STARS_A_STAR * n_stars // 2**log2_stars))
     # one call at a time: those that wait would hold their random numbers in memory
-    each = [np.asarray(one(k), float) for k in jax.random.split(key, n_calls)]
+    each = [np.asarray(one(k), float) for k in split_keys(key, n_calls)]
     return np.mean(each, axis=0)
 
 
@@ -157,19 +156,27 @@ def n_normals(npe: Npe) -> int:
 
 
 def even_normals(
-    key: Key[Array, ""], log2_n: int, n: int
-) -> Float[Array, "star normal"]:
-    """Even standard normals, `n` a star: a Sobol sequence, shifted at random."""
-    return _shifted(key, _sobol(log2_n, n))
+    key: Key[Array, ""], log2_n: int, n: int, chunk: int
+) -> Float[Array, "chunk star normal"]:
+    """Even standard normals, `n` a star: a Sobol sequence, shifted at random.
+
+    Args:
+        key: decides the shift.
+        log2_n: base-2 logarithm of the number of stars.
+        n: numbers a star.
+        chunk: stars of a chunk.
+    """
+    return _shifted(key, _sobol(log2_n, n), chunk)
 
 
 @quick_jit
 def _shifted(
-    key: Key[Array, ""], points: Float[AnyArray, "n normal"]
-) -> Float[Array, "n normal"]:
+    key: Key[Array, ""], points: Float[AnyArray, "n normal"], chunk: int
+) -> Float[Array, "chunk star normal"]:
     shift = jax.random.uniform(key, points.shape[1:])
     inside = (jnp.asarray(points) + shift) % 1.0
-    return ndtri(jnp.clip(inside, 1e-6, 1.0 - 1e-6))
+    normals = ndtri(jnp.clip(inside, 1e-6, 1.0 - 1e-6))
+    return normals.reshape(-1, chunk, points.shape[1])
 
 
 @cache

@@ -9,7 +9,6 @@ from functools import cache
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key
@@ -164,7 +163,8 @@ def slow_block() -> int:
 
 def _as_float32(x: Any) -> Array:
     x = np.asarray(x)
-    return jnp.asarray(x.astype(np.float32) if x.dtype.kind == "f" else x)
+    # `jnp.asarray` would compile a program for each shape
+    return jax.device_put(x.astype(np.float32) if x.dtype.kind == "f" else x)
 
 
 def _evidence(

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from chemsbi_jax.compute.quick import quick_jit
+from chemsbi_jax.compute.quick import quick_jit, split_keys
 from chemsbi_jax.constants import ABUNDANCES, SHARED_FACTORS
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.border import in_float32
@@ -172,8 +172,8 @@ def hierarchical_posterior(
     _require_eight(stars)
     layout = make_layout(settings, factors)
     ratio = prior_ratio(trained, settings, layout, factors)
-    keys = Keys(*jax.random.split(key, len(Keys._fields)))
-    fit = FitKeys(*jax.random.split(keys.fit, len(FitKeys._fields)))
+    keys = Keys(*split_keys(key, len(Keys._fields)))
+    fit = FitKeys(*split_keys(keys.fit, len(FitKeys._fields)))
     extra: dict = {}
     if len(stars.values) > most_stars:
         stars, extra = _subset(keys.subset, stars, most_stars), {"n_subset": most_stars}

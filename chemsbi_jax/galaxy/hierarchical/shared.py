@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtr, ndtri
@@ -68,9 +69,9 @@ def make_layout(settings: SharedErrors, factors: Sequence[str]) -> Layout:
     scales = prior_scales(settings, factors)
     flat = [1.0] * N_GLOBAL + [s for block in BLOCKS for s in scales[block]]
     return Layout(
-        scale=jnp.asarray(flat, jnp.float32),
-        mixing=jnp.asarray(mixing_matrix(factors), jnp.float32),
-        outlier_share=jnp.asarray(settings.outlier_share, jnp.float32),
+        scale=jax.device_put(np.asarray(flat, np.float32)),
+        mixing=jax.device_put(np.asarray(mixing_matrix(factors), np.float32)),
+        outlier_share=jax.device_put(np.float32(settings.outlier_share)),
         sizes=tuple(len(scales[block]) for block in BLOCKS),
     )
 

@@ -79,18 +79,21 @@ def _parts_of_network(
     """
     nothing = np.zeros(N_READINGS, np.float32)
 
-    def new() -> SharedNetwork:
-        return new_network(jax.random.key(0), n_psi, nothing, nothing, size)
+    others: dict[str, SharedNetwork] = {}
 
     def masks() -> SharedNetwork:
-        return eqx.filter(new(), lambda x: eqx.is_array(x) and x.dtype == bool)
+        new = new_network(jax.random.key(0), n_psi, nothing, nothing, size)
+        arrays, static = eqx.partition(new, eqx.is_array)
+        masks, weights = eqx.partition(arrays, lambda x: x.dtype == bool)
+        # no second trace for these, which takes a fifth of a second
+        others["static"] = static
+        others["shapes"] = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), weights
+        )
+        return masks
 
-    shapes, static = eqx.partition(
-        eqx.filter_eval_shape(new),
-        lambda x: isinstance(x, jax.ShapeDtypeStruct) and x.dtype != bool,
-    )
-    rest = eqx.combine(jax.jit(masks)(), static)
-    return shapes, with_spline(rest, size.knots)
+    rest = eqx.combine(jax.jit(masks)(), others["static"])
+    return others["shapes"], with_spline(rest, size.knots)
 
 
 @in_float32  # flowjax keeps numbers of the default type outside of the arrays

@@ -1,6 +1,7 @@
 """The columns that a user names: --columns "fe_h=FE_H,age=10**logAge"."""
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import NamedTuple
 
 from chemsbi_jax.catalog.expressions import Expression, parse_expression
@@ -79,7 +80,7 @@ def parse_columns(
         elif key == ID or not any(mark in column for mark in "+-*/("):
             raise CatalogError(
                 f"{file}: no column {column!r} of --columns {part}; the table has "
-                f"{', '.join(names.values())}."
+                f"{', '.join(names.values())}.{_nearest(column, names)}"
             )
         else:
             conversions[key] = parse_expression(column, names)
@@ -88,6 +89,12 @@ def parse_columns(
     for key, conversion in conversions.items():
         _refuse_difference(file, key, conversion)
     return UserColumns(asked, conversions, tuple(notes))
+
+
+def _nearest(column: str, names: Mapping[str, str]) -> str:
+    """The name that a misspelled one is most like, in a sentence of its own."""
+    near = get_close_matches(column.lower(), names, n=1)
+    return f" Did you mean {names[near[0]]}?" if near else ""
 
 
 def _check_meaning(

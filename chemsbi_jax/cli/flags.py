@@ -148,8 +148,8 @@ class NutsFlags(StarFlags):
 class MockFlags(CacheFlags):
     """Flags of `chemsbi mock`."""
 
-    out: Path = Path("chemsbi_jax/pretrained/stars/example_galaxy.ecsv")
-    """Table to write: FITS by the suffix .fits, CSV with --survey, else ECSV."""
+    out: Path = Path("runs/mock.ecsv")
+    """Table to write: .ecsv or .fits; with --survey .csv."""
     truth: tuple[float, float] = (-2.1, -2.6)
     """alpha_imf and log10_n_ia of the galaxy."""
     n: Annotated[int, tyro.conf.arg(aliases=["--n-stars"])] = 1000

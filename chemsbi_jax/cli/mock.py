@@ -22,6 +22,7 @@ from chemsbi_jax.simulator.blocks import simulate_blocks
 from chemsbi_jax.storage.files import whole_file
 
 DECIMALS = 4  # of the table [dex]
+SUFFIXES = (".ecsv", ".fits")
 
 
 def main(config: MockFlags) -> cs.Stars:
@@ -31,6 +32,10 @@ def main(config: MockFlags) -> cs.Stars:
         return write_survey(config)
     if not config.sigma > 0.0:
         raise InputError(f"Expected --sigma above 0 dex; got {config.sigma:g}.")
+    if config.out.suffix.lower() not in SUFFIXES:
+        raise InputError(
+            f"Expected --out with the suffix {' or '.join(SUFFIXES)}; got {config.out}."
+        )
     key = jax.random.key(config.seed)
     measure = OneError(config.sigma)
     names, model = model_of(config)

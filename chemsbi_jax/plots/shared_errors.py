@@ -59,9 +59,12 @@ def plot_yield_factors(
     mean, sd = ([f[k] for f in factors.values()] for k in ("mean", "sd"))
     if prior is not None:
         scales = [prior[name] for name in factors]
-        ax.barh(rows, 2.0 * np.array(scales), left=-np.array(scales), color=ink(0.12))
+        width, left = 2.0 * np.array(scales), -np.array(scales)
+        ax.barh(rows, width, left=left, color=ink(0.12), label="prior")
     ax.axvline(0.0, color=ink(GUIDE), linewidth=0.8)
-    ax.errorbar(mean, rows, xerr=sd, fmt="o", color=colour(0))
+    ax.errorbar(mean, rows, xerr=sd, fmt="o", color=colour(0), label="posterior")
+    # above the panel, where no point lies
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
     ax.set_yticks(rows, [name.replace("_", " ") for name in factors])
     ax.invert_yaxis()
     ax.set_xlabel("log10 yield factor [dex], or slope [dex per dex of [Fe/H]]")

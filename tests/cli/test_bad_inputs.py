@@ -126,6 +126,7 @@ FLAGS = {
     "mock of 1.5": ("make_mock", ["--n", 1.5], "--n"),
     "mock without noise": ("make_mock", ["--sigma", 0], "--sigma above 0"),
     "infinite noise": ("make_mock", ["--sigma", "inf"], "--sigma to be finite"),
+    "mock as CSV": ("make_mock", ["--out", "a.csv"], "suffix .ecsv or .fits"),
     "recipe of others": (
         "train_npe",
         ["--recipe", "reference", "--stars", "any", *OUT],

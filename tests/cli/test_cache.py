@@ -1,5 +1,6 @@
 """The folder of compiled programs that commands share."""
 
+import json
 import os
 import subprocess
 import sys
@@ -95,3 +96,27 @@ def test_later_runs_load_the_programs_of_the_first_one(tmp_path, monkeypatch):
     assert names[0] == names[1] == names[2]
     assert len(names[0]) > 5
     assert all(name.endswith(".zip") for name in names[0])
+
+
+def infer_example(folder, out, *flags):
+    """Content of the result of `chemsbi infer` with this cache, without its record."""
+    program = "import sys; from chemsbi_jax.cli.main import main; sys.exit(main())"
+    call = [sys.executable, "-c", program, "infer", "example"]
+    call += ["--quiet", "--out", str(out), *flags]
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
+    environment = kept | {"CHEMSBI_COMPILATION_CACHE": str(folder)}
+    subprocess.run(call, env=environment, check=True, capture_output=True)
+    summary = json.loads((out / "summary.json").read_text())
+    return {k: v for k, v in summary.items() if k not in ("provenance", "seconds")}
+
+
+@pytest.mark.slow
+def test_stored_programs_change_no_number_of_a_whole_run(tmp_path):
+    traced = infer_example(tmp_path / "no", tmp_path / "a", "--no-compilation-cache")
+    assert not (tmp_path / "no").exists()
+    first = infer_example(tmp_path / "cache", tmp_path / "b")
+    names = {path.name for path in (tmp_path / "cache" / "exported").iterdir()}
+    again = infer_example(tmp_path / "cache", tmp_path / "c")
+    assert names == {p.name for p in (tmp_path / "cache" / "exported").iterdir()}
+    assert len(names) > 20
+    assert traced == first == again

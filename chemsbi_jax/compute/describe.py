@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import default_registry
 
-DISTRIBUTIONS: Mapping[str, str] = {
+DISTRIBUTIONS: dict[str, str] = {
     "jax": "jax",
     "jaxlib": "jaxlib",
     "numpy": "numpy",
@@ -110,7 +110,8 @@ def content(x: Any) -> Any:
     if type(x) in (dict, OrderedDict):
         return [_name(type(x)), [[content(k), content(v)] for k, v in x.items()]]
     if isinstance(x, tuple | list):
-        return [_name(type(x)), [content(part) for part in x]]
+        about = content(vars(x)) if hasattr(x, "__dict__") else None
+        return [_name(type(x)), [content(part) for part in x], about]
     if _is_named(x):
         return ["named", _name(x)]
     return _of_object(x)
@@ -126,11 +127,16 @@ def _of_object(x: Any) -> Any:
     if isinstance(x, jax.tree_util.PyTreeDef):
         return ["structure", of_tree(jax.tree.unflatten(x, range(x.num_leaves)))]
     if is_dataclass(x) and not isinstance(x, type):
-        values = [[f.name, content(getattr(x, f.name))] for f in fields(x)]
-        return [_name(type(x)), values]
+        # further attributes decide the program, too
+        values = vars(x) if hasattr(x, "__dict__") else _values(x)
+        return [_name(type(x)), content(dict(values))]
     if _is_simple(type(x)):
         return [_name(type(x)), content(vars(x))]
     raise NoDescriptionError(f"{type(x).__module__}.{type(x).__qualname__}")
+
+
+def _values(x: Any) -> Mapping[str, Any]:
+    return {f.name: getattr(x, f.name) for f in fields(x)}
 
 
 def _is_simple(kind: type) -> bool:
@@ -143,6 +149,8 @@ def _numbers(x: Any) -> list:
     if jnp.issubdtype(x.dtype, jax.dtypes.extended):
         raise NoDescriptionError("a random key as a static argument")
     array = np.ascontiguousarray(x)
+    if array.dtype.hasobject:
+        raise NoDescriptionError("an array of objects as a static argument")
     digest = hashlib.sha256(array.tobytes()).hexdigest()
     return [list(array.shape), str(array.dtype), digest]
 
@@ -156,7 +164,11 @@ def _of_function(x: FunctionType) -> list:
 
 def _of_code(code: CodeType) -> list:
     # several functions may stand on one line
-    return [code.co_firstlineno, code.co_code.hex(), list(code.co_names)]
+    parts = [
+        _of_code(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts
+    ]
+    names = [*code.co_names, "", *code.co_varnames, "", *code.co_freevars]
+    return [code.co_firstlineno, code.co_code.hex(), names, parts]
 
 
 def _is_named(x: Any) -> bool:

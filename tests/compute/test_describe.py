@@ -15,7 +15,12 @@ from jax.flatten_util import ravel_pytree
 
 from chemsbi_jax import paper_prior
 from chemsbi_jax.compute import fingerprint
-from chemsbi_jax.compute.describe import NoDescriptionError, content, describe
+from chemsbi_jax.compute.describe import (
+    DISTRIBUTIONS,
+    NoDescriptionError,
+    content,
+    describe,
+)
 from chemsbi_jax.npe.training import NpeConfig, new_npe
 
 X = np.arange(3.0, dtype=np.float32)
@@ -70,6 +75,15 @@ def test_functions_are_described_with_what_they_hold():
     assert describe(network(0)) != describe(network(0, knots=5))
 
 
+TOGETHER = [lambda x: x + 1.0, lambda x: x + 2.0, lambda y: y + 1.0]
+
+
+def test_functions_on_one_line_differ_by_their_constants(monkeypatch):
+    monkeypatch.setitem(DISTRIBUTIONS, __name__.split(".")[0], "numpy")
+    texts = {describe(function) for function in TOGETHER}
+    assert len(texts) == len(TOGETHER)
+
+
 def network(seed, knots=4):
     from chemsbi_jax.npe.joint_flow import new_joint_flow
 
@@ -105,6 +119,11 @@ class Colour(enum.Enum):
 def test_what_may_differ_in_another_process_has_no_text(thing):
     with pytest.raises(NoDescriptionError):
         describe((X, thing))
+
+
+def test_an_array_of_objects_is_no_static_argument():
+    with pytest.raises(NoDescriptionError, match="array of objects"):
+        content(np.array([Mine()], object))
 
 
 def test_a_random_key_is_no_static_argument():

@@ -1,8 +1,8 @@
-"""A text that decides what program JAX traces from some arguments.
+"""A text that decides which program JAX traces from some arguments.
 
-Two calls of a function of fixed source trace to the same program if their arguments
-have the same text. What has no such text raises `NoDescriptionError`: nothing is taken
-for equal on trust.
+Two calls of a function trace to the same program if their arguments have the same text,
+also in two processes with the same packages. `NoDescriptionError` is raised for
+arguments of which this is not certain.
 """
 
 import enum
@@ -10,8 +10,7 @@ import hashlib
 import json
 import sys
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import Field, fields, is_dataclass
+from dataclasses import Field, fields
 from functools import partial, singledispatch
 from types import CodeType, FunctionType, MethodType
 from typing import Any
@@ -34,13 +33,17 @@ DISTRIBUTIONS: dict[str, str] = {
     "optax": "optax",
     "jaxtyping": "jaxtyping",
 }
-"""Package -> distribution: those whose code may be traced. Their versions fix it."""
+"""Package -> distribution of the code that may be traced: its version decides it."""
 STANDARD = ("builtins", "functools", "math", "operator", "collections", "enum")
 PLAIN = (type(None), bool, int, float, complex, str, bytes)
 
 
 class NoDescriptionError(TypeError):
-    """Something whose equality in another process is not certain."""
+    """The program of an argument may differ, although all that can be read is equal."""
+
+
+class _Empty:
+    """The size of its objects is that of objects with a dictionary and nothing else."""
 
 
 def describe(tree: Any) -> str:
@@ -55,6 +58,8 @@ def describe(tree: Any) -> str:
 
 def of_tree(x: Any) -> Any:
     """What `describe` writes, for JSON."""
+    if x is None:
+        return content(x)
     if eqx.is_array(x):
         return ["array", *_of_array(x)]
     parts = special(x)
@@ -78,30 +83,36 @@ def _of_field(module: eqx.Module, field: Field) -> Any:
 
 
 def _of_array(x: Any) -> list:
-    weak, sharding = getattr(x, "weak_type", False), getattr(x, "sharding", None)
-    place = "" if sharding is None else _without_address(str(sharding))
-    return [list(x.shape), str(x.dtype), bool(weak), place]
+    if isinstance(x, np.ndarray) and type(x) is not np.ndarray:
+        raise NoDescriptionError(f"an array of {type(x)}")
+    return [list(x.shape), str(x.dtype), *map(_without_address, map(str, place_of(x)))]
+
+
+def place_of(x: Any) -> tuple:
+    """What decides the program of an array besides its shape and dtype."""
+    names = ("weak_type", "sharding", "committed")  # NumPy's arrays have none of them
+    return tuple(getattr(x, name, None) for name in names)
 
 
 @singledispatch
 def special(x: Any) -> Any:
-    """Content of a node that is not described by its parts; None: it is.
+    """The description of a class that registers one, or None.
 
-    Register a function for a class whose parts have no order that is the same in every
-    process.
+    A class needs one if JAX flattens its objects in an order that differs from process
+    to process.
     """
     return None
 
 
 def content(x: Any) -> Any:
-    """All that a static argument is, for JSON; arrays with their numbers.
+    """Everything that a static argument contains, for JSON; the numbers of arrays, too.
 
     Raises:
         NoDescriptionError: see `describe`.
     """
     if type(x) in PLAIN:
-        return [type(x).__name__, repr(x)]
-    if isinstance(x, np.ndarray | np.generic | jax.Array):
+        return [type(x).__name__, _of_plain(x)]
+    if type(x) is np.ndarray or isinstance(x, np.generic | jax.Array):
         return ["numbers", *_numbers(x)]
     if isinstance(x, enum.Enum):
         return [_name(type(x)), x.name]
@@ -109,7 +120,7 @@ def content(x: Any) -> Any:
         return ["dtype", str(x)]
     if type(x) in (dict, OrderedDict):
         return [_name(type(x)), [[content(k), content(v)] for k, v in x.items()]]
-    if isinstance(x, tuple | list):
+    if isinstance(x, tuple | list) and not _has_slots(type(x)):
         about = content(vars(x)) if hasattr(x, "__dict__") else None
         return [_name(type(x)), [content(part) for part in x], about]
     if _is_named(x):
@@ -122,57 +133,63 @@ def _of_object(x: Any) -> Any:
         return ["function", *_of_function(x)]
     if isinstance(x, MethodType):
         return ["method", content(x.__func__), content(x.__self__)]
-    if isinstance(x, partial):
+    if type(x) is partial:
         return ["partial", content(x.func), content(x.args), content(x.keywords)]
     if isinstance(x, jax.tree_util.PyTreeDef):
         return ["structure", of_tree(jax.tree.unflatten(x, range(x.num_leaves)))]
-    if is_dataclass(x) and not isinstance(x, type):
-        # further attributes decide the program, too
-        values = vars(x) if hasattr(x, "__dict__") else _values(x)
-        return [_name(type(x)), content(dict(values))]
-    if _is_simple(type(x)):
-        return [_name(type(x)), content(vars(x))]
+    is_all = type(x).__basicsize__ == _Empty.__basicsize__ and hasattr(x, "__dict__")
+    if is_all and isinstance(type(x).__init__, FunctionType):
+        return [_name(type(x)), content(dict(vars(x)))]
     raise NoDescriptionError(f"{type(x).__module__}.{type(x).__qualname__}")
 
 
-def _values(x: Any) -> Mapping[str, Any]:
-    return {f.name: getattr(x, f.name) for f in fields(x)}
+def _of_plain(x: Any) -> str:
+    if type(x) in (float, complex) and x == 0 and repr(x) != repr(type(x)()):
+        # a jit within the function takes it for +0.0, if it had that before
+        raise NoDescriptionError("-0.0 as a static argument")
+    return repr(x)
 
 
-def _is_simple(kind: type) -> bool:
-    """Whether its objects are nothing but their attributes: written in Python."""
-    is_python = type(kind) is type and isinstance(kind.__init__, FunctionType)
-    return is_python and kind.__bases__ == (object,) and "__slots__" not in vars(kind)
+def _has_slots(kind: type) -> bool:
+    return any(vars(base).get("__slots__") for base in kind.__mro__)
 
 
 def _numbers(x: Any) -> list:
     if jnp.issubdtype(x.dtype, jax.dtypes.extended):
         raise NoDescriptionError("a random key as a static argument")
-    array = np.ascontiguousarray(x)
+    array = np.asarray(x)
     if array.dtype.hasobject:
         raise NoDescriptionError("an array of objects as a static argument")
     digest = hashlib.sha256(array.tobytes()).hexdigest()
-    return [list(array.shape), str(array.dtype), digest]
+    kind = "jax" if isinstance(x, jax.Array) else _name(type(x))
+    return [kind, list(x.shape), str(x.dtype), str(place_of(x)[0]), digest]
 
 
 def _of_function(x: FunctionType) -> list:
     """Where its code stands, and the values that it holds."""
     cells = [content(cell.cell_contents) for cell in x.__closure__ or ()]
     defaults = content(x.__defaults__), content(x.__kwdefaults__)
-    return [_name(x), _of_code(x.__code__), defaults, cells]
+    # not its own `__module__`, which functools.wraps copies
+    place = _checked(x.__globals__["__name__"])
+    return [place, x.__qualname__, _of_code(x.__code__), defaults, cells]
 
 
 def _of_code(code: CodeType) -> list:
     # several functions may stand on one line
-    parts = [
-        _of_code(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts
-    ]
+    parts = [_of_constant(x) for x in code.co_consts]
     names = [*code.co_names, "", *code.co_varnames, "", *code.co_freevars]
     return [code.co_firstlineno, code.co_code.hex(), names, parts]
 
 
+def _of_constant(x: Any) -> Any:
+    if isinstance(x, CodeType):
+        return _of_code(x)
+    # sets have another order in each process
+    return sorted(map(repr, x)) if isinstance(x, frozenset) else repr(x)
+
+
 def _is_named(x: Any) -> bool:
-    """Whether it is what its module has under its name."""
+    """Whether `x` is found in its module by its name."""
     found: Any = sys.modules.get(getattr(x, "__module__", None) or "")
     name = getattr(x, "__qualname__", None) or getattr(x, "__name__", None)
     if found is None or not isinstance(name, str):
@@ -183,10 +200,15 @@ def _is_named(x: Any) -> bool:
 
 
 def _name(x: Any) -> str:
-    module = str(x.__module__)
+    if not _is_named(x):
+        raise NoDescriptionError(f"{x} is not found by its name")
+    return f"{_checked(x.__module__)}:{getattr(x, '__qualname__', None) or x.__name__}"
+
+
+def _checked(module: str) -> str:
     if module.split(".")[0] not in (*DISTRIBUTIONS, *STANDARD, __name__.split(".")[0]):
-        raise NoDescriptionError(f"{module} has no fixed version here")
-    return f"{module}:{getattr(x, '__qualname__', None) or x.__name__}"
+        raise NoDescriptionError(f"the version of {module} is not known here")
+    return module
 
 
 def _without_address(text: str) -> str:

@@ -123,7 +123,7 @@ def spread(function: Callable[..., Any], *, quick: bool = False) -> Callable[...
     Returns:
         A function of the same signature, with its results on the first device. Batches
         are padded to a multiple of the number of devices with copies of the last row.
-        With a single device it is `eqx.filter_jit(function)`, or `quick_jit(function)`.
+        With a single device it is `stored_jit(function)`, or `quick_jit(function)`.
     """
     options = quickly.accepted_options if quick else dict
     devices = jax.local_devices()

@@ -7,8 +7,8 @@ never does.
 
 The name of a stored program is a hash of everything that decides it: the files of this
 package, the versions of the packages that are traced, JAX's settings and devices, the
-function, and its arguments (`describe`). Without such a name nothing is stored, and the
-function is traced as usual.
+function, and its arguments (`describe`). A step that can't have such a name is traced
+in each run.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ import logging
 import os
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import cache, wraps
 from importlib import import_module
 from importlib.util import find_spec
@@ -29,22 +30,26 @@ from jax import export
 from jax.core import Tracer
 from jaxtyping import Array, PyTree
 
-from chemsbi_jax.compute.describe import NoDescriptionError, content, describe
-from chemsbi_jax.compute.fingerprint import PACKAGE, fingerprint, trace_context
-from chemsbi_jax.errors import OutputError
+from chemsbi_jax.compute.describe import (
+    NoDescriptionError,
+    content,
+    describe,
+    place_of,
+)
+from chemsbi_jax.compute.fingerprint import (
+    PACKAGE,
+    fingerprint,
+    settings,
+    trace_context,
+)
 from chemsbi_jax.storage.files import whole_file
 
 try:
     from jax._src.core import trace_state_clean
-except ImportError:  # JAX keeps it private; then the arguments show it
+except ImportError:  # JAX keeps it private; see `_is_traced`
+    trace_state_clean = None
 
-    def trace_state_clean() -> bool:
-        """Whether no transformation is going on."""
-        return True
-
-
-MAX_SIZE = 64 * 1024**2  # bytes of all stored programs; the oldest are deleted
-REFUSED = (ValueError, TypeError, NotImplementedError, jax.errors.JAXTypeError)
+MAX_SIZE = 64 * 1024**2  # bytes of all programs, which is checked when a command starts
 LOG = logging.getLogger(__name__)
 _FOLDER: list[Path] = []  # empty: nothing is stored
 
@@ -78,54 +83,62 @@ def stored_jit(
     about: Any = None,
     options: Callable[[], dict[str, Any]] = dict,
 ) -> Callable[..., Any]:
-    """`eqx.filter_jit` whose traces are kept between runs, if commands keep them.
+    """`eqx.filter_jit` that loads the program which an earlier run traced.
+
+    That is for commands (`keep_programs`). Results of a loaded program are committed to
+    their device: JAX refuses to add them to an array on another one.
 
     Args:
-        function: its arrays are traced; all others are static. Its results are arrays
-            in tuples, named tuples, lists and dictionaries.
-        about: what the program depends on besides the arguments; None: `function`,
-            which then must have no closure that changes.
-        options: gives options of XLA's compiler, at the first call. They hold for whole
-            programs only: within another transformation there are none.
+        function: arrays among its arguments are traced, all others are static. Programs
+            are stored if the results are arrays in tuples, lists, dictionaries, and
+            named tuples of this package.
+        about: decides the program together with the arguments; None: `function`.
+        options: returns the options of XLA's compiler. It is called at the first call
+            of the step, as it starts JAX. JAX takes options for a whole program only:
+            the step has none within another jit.
     """
     plain, known = eqx.filter_jit(function), {}
     about = function if about is None else about
 
     @cache
-    def usual() -> Callable[..., Any]:  # at the first call, as JAX starts with it
+    def usual() -> Callable[..., Any]:
         jit: Any = eqx.filter_jit  # its type leaves out what goes to `jax.jit`
         return jit(function, compiler_options=options()) if options() else plain
 
     @wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
-        leaves, structure = jax.tree.flatten((args, kwargs))
-        if not trace_state_clean() or any(isinstance(x, Tracer) for x in leaves):
+        if _is_traced(args, kwargs):
             return plain(*args, **kwargs)
         if not _FOLDER or jax.process_count() > 1:
             return usual()(*args, **kwargs)
-        call = structure, tuple(map(_kind, leaves)), trace_context()
-        if call not in known:
-            known[call] = _find(function, about, args, kwargs, options())
-        program = known[call]
+        leaves, structure = jax.tree.flatten((args, kwargs))
+        try:
+            call = structure, tuple(map(_kind, leaves)), settings()
+            if call not in known:
+                known[call] = _find(function, about, args, kwargs, options())
+            program = known[call]
+        except TypeError:  # no hash
+            program = None
         if program is None:
             return usual()(*args, **kwargs)
-        try:
-            results = program.run(*filter(eqx.is_array, leaves))
-        except REFUSED as error:  # before it runs
-            LOG.debug("%s is not used as stored: %s", function, error)
-            known[call] = None
-            return usual()(*args, **kwargs)
+        results = program.run(*filter(eqx.is_array, leaves))
         return _filled(program.outline, iter(results))
 
     return run
 
 
+def _is_traced(args: tuple, kwargs: dict) -> bool:
+    """Whether this call is part of another program."""
+    if trace_state_clean is not None and not trace_state_clean():
+        return True
+    return any(isinstance(x, Tracer) for x in jax.tree.leaves((args, kwargs)))
+
+
 def _kind(leaf: Any) -> Any:
-    """What the program depends on: of an array not its content."""
-    if not eqx.is_array(leaf):
-        return type(leaf), leaf  # 1 == 1.0 == True
-    weak, sharding = getattr(leaf, "weak_type", False), getattr(leaf, "sharding", None)
-    return leaf.shape, leaf.dtype, weak, sharding
+    """What decides the program: all of a static argument, the type of an array."""
+    if eqx.is_array(leaf):
+        return type(leaf), leaf.shape, leaf.dtype, *place_of(leaf)
+    return type(leaf), leaf  # 1 == 1.0 == True
 
 
 def _find(
@@ -135,32 +148,39 @@ def _find(
     kwargs: dict,
     options: dict[str, Any],
 ) -> _Program | None:
-    """The program from its file, or traced and written; None: it can't be stored."""
+    """The program from its file, which is written first; None: it can't be stored."""
     try:
         key = [fingerprint(), content(about), describe((args, kwargs))]
-    except NoDescriptionError as error:
-        LOG.debug("%s is not stored: %s", function, error)
+        digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
+        name = getattr(function, "__name__", "program").strip("_<>")
+        path = _FOLDER[0] / f"{name}-{digest}.zip"
+        found = _read(path)
+        if found is None:
+            _write(path, *_trace(function, args, kwargs))
+            found = _read(path)  # the first run, too, has what later ones load
+        return None if found is None else _loaded(name, *found, options, args, kwargs)
+    except Exception as error:  # an error of the function comes again without a store
+        LOG.debug("%s is not stored: %r", function, error)
         return None
-    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
-    name = getattr(function, "__name__", "program").strip("_<>")
-    path = _FOLDER[0] / f"{name}-{digest}.zip"
-    found = _read(path)
-    if found is None:
-        try:
-            found = _trace(function, args, kwargs)
-            _write(path, *found)
-        except (NoDescriptionError, OutputError, *REFUSED) as error:
-            LOG.debug("%s is not stored: %s", function, error)
-            return None
-    exported, outline = found
 
+
+def _loaded(
+    name: str,
+    exported: export.Exported,
+    outline: Any,
+    options: dict[str, Any],
+    args: tuple,
+    kwargs: dict,
+) -> _Program:
     def call(*arrays: Array) -> Any:
         return exported.call(*arrays)
 
     call.__name__ = name  # for logs, profiles and JAX's own cache
-    # a program that was just traced is called in this way, too, so that JAX's cache of
-    # compiled programs has it for later runs
-    return _Program(jax.jit(call, compiler_options=options or None), outline)
+    run = jax.jit(call, compiler_options=options or None)
+    # raises if the file is of other arrays or results
+    shapes = jax.eval_shape(run, *filter(eqx.is_array, jax.tree.leaves((args, kwargs))))
+    _filled(outline, iter(shapes))
+    return _Program(run, outline)
 
 
 def _trace(
@@ -178,47 +198,52 @@ def _trace(
         return jax.tree.leaves(results)
 
     exported = export.export(jax.jit(flat))(*filter(eqx.is_array, leaves))
+    if any(x.weak_type for x in exported.out_avals):
+        raise NoDescriptionError("a weak type of a result, which a file loses")
     return exported, outline[-1]
 
 
 def _outline(results: PyTree) -> Any:
-    """The structure of some results, for JSON.
+    """The structure of results, for JSON.
 
     Raises:
         NoDescriptionError: it has a node or a leaf of another kind.
     """
     if results is None or eqx.is_array(results):
         return None if results is None else "array"
-    parts = results.values() if type(results) is dict else results
-    if type(results) not in (tuple, list, dict) and not _is_own(type(results)):
-        raise NoDescriptionError(f"a result of type {type(results)}")
-    names = sorted(results) if type(results) is dict else None
-    parts = [results[k] for k in names] if names is not None else list(results)
-    kind = type(results)
-    place = [kind.__module__, kind.__qualname__] if _is_own(kind) else kind.__name__
+    kind, names = type(results), None
+    if kind is dict and all(type(name) is str for name in results):
+        names = sorted(results)  # the order of JAX
+    elif kind not in (tuple, list) and _own(kind.__module__, kind.__name__) is not kind:
+        raise NoDescriptionError(f"a result of type {kind}")
+    parts = results if names is None else [results[name] for name in names]
+    place = [kind.__module__, kind.__name__]
     return [place, names, [_outline(part) for part in parts]]
 
 
-def _is_own(kind: type) -> bool:
-    """Whether it is a named tuple of this package."""
-    is_ours = kind.__module__.split(".")[0] == PACKAGE.name
-    return is_ours and issubclass(kind, tuple) and hasattr(kind, "_fields")
+def _own(module: str, name: str) -> type[tuple] | None:
+    """The named tuple of this package that has this name; None: there is none."""
+    if module.split(".")[0] != PACKAGE.name:
+        return None
+    kind = getattr(import_module(module), name, None)
+    is_one = isinstance(kind, type) and issubclass(kind, tuple)
+    return kind if is_one and hasattr(kind, "_fields") else None
 
 
-def _filled(outline: Any, arrays: Iterator[Array]) -> Any:
+def _filled(outline: Any, arrays: Iterator[Any]) -> Any:
     """Results of the structure `outline`, from flat arrays."""
     if outline is None:
         return None
     if outline == "array":
         return next(arrays)
-    place, names, parts = outline
+    (module, name), names, parts = outline
     filled = [_filled(part, arrays) for part in parts]
     if names is not None:
         return dict(zip(names, filled, strict=True))
-    if place in ("tuple", "list"):
-        return tuple(filled) if place == "tuple" else filled
-    module, name = place
-    return getattr(import_module(module), name)(*filled)
+    if module == "builtins":
+        return tuple(filled) if name == "tuple" else filled
+    kind: Any = _own(module, name)
+    return kind(*filled)
 
 
 def _write(path: Path, exported: export.Exported, outline: Any) -> None:
@@ -233,21 +258,23 @@ def _read(path: Path) -> tuple[export.Exported, Any] | None:
         with zipfile.ZipFile(path) as file:
             outline = json.loads(file.read("outline.json"))
             exported = export.deserialize(bytearray(file.read("program")))
-        os.utime(path)  # the last use
     except Exception:  # a damaged file may raise anything
         return None
+    with suppress(OSError):  # that of another user
+        os.utime(path)  # the last use
     return exported, outline
 
 
 def _delete_oldest(folder: Path) -> None:
     """Delete those that were not used for longest, down to half of `MAX_SIZE`."""
-    files = [(entry.stat(), Path(entry.path)) for entry in os.scandir(folder)]
-    files.sort(key=lambda file: file[0].st_mtime, reverse=True)
-    total = sum(about.st_size for about, _ in files)
-    if total <= MAX_SIZE:
+    files = []
+    for path in folder.iterdir():
+        with suppress(FileNotFoundError):  # another process has deleted it
+            files.append((path.stat(), path))
+    if sum(about.st_size for about, _ in files) <= MAX_SIZE:
         return
     kept = 0
-    for about, path in files:
+    for about, path in sorted(files, key=lambda f: f[0].st_mtime, reverse=True):
         kept += about.st_size
         if kept > MAX_SIZE // 2:
             path.unlink(missing_ok=True)

@@ -22,45 +22,53 @@ except ImportError:  # JAX keeps it private
     trace_context = None
 
 PACKAGE = Path(__file__).parent.parent
-SETTLED = 10.0  # seconds after a change of the package before programs are stored
+IMPORTED = time.time()
+SETTLED = 10.0  # seconds, for the modules that were imported before this one
 
 
 def fingerprint() -> list:
-    """Packages, devices and settings of JAX at this moment, for JSON.
+    """Packages, devices and the present settings of JAX, for JSON.
 
     Raises:
-        NoDescriptionError: they may change without a sign, or JAX does not tell.
+        NoDescriptionError: the code of a package may change while its version stays,
+            or the settings can't be read.
     """
     if trace_context is None:
-        raise NoDescriptionError("this version of JAX does not tell its settings")
-    # the last one is empty, as no transformation is going on
-    traced = [x for x in trace_context() if type(x).__name__ != "AxisEnv"]
+        raise NoDescriptionError("the settings of this version of JAX can't be read")
+    # that of the axes is empty, as no transformation is going on
+    traced = [x for x in settings() if type(x).__name__ != "AxisEnv"]
     return [_installation(), [content(x) for x in traced]]
+
+
+def settings() -> tuple:
+    """All settings of JAX that decide a program; hashable."""
+    traced = () if trace_context is None else trace_context()
+    return (*traced, jax.config.values["jax_default_prng_impl"])
 
 
 @cache
 def _installation() -> Any:
     devices = [f"{d.platform} {d.device_kind} {d.id}" for d in jax.local_devices()]
-    return [sys.version, platform.machine(), devices, dict(versions()), _sources()]
+    about = [sys.version, platform.machine(), devices, dict(versions())]
+    if _sources() is None:
+        raise NoDescriptionError("a file of this package has just changed")
+    return [*about, _sources()]
 
 
-def _sources() -> str:
-    """Hash of the files of this package.
-
-    Raises:
-        NoDescriptionError: one was just changed, maybe after it was imported.
-    """
+@cache
+def _sources() -> str | None:
+    """Hash of the files of this package; None: one may differ from what is imported."""
     total, newest = hashlib.sha256(), 0.0
     for folder, _, names in sorted(os.walk(PACKAGE)):
         for name in sorted(names):
             path = Path(folder, name)
             if path.suffix in (".py", ".json", ".safetensors"):
-                newest = max(newest, path.stat().st_mtime)
+                about = path.stat()
+                # the second one also shows a file that came with its old time
+                newest = max(newest, about.st_mtime, about.st_ctime)
                 digest = hashlib.sha256(path.read_bytes()).hexdigest()
                 total.update(f"{path.relative_to(PACKAGE)} {digest}\n".encode())
-    if newest > time.time() - SETTLED:
-        raise NoDescriptionError("a file of this package was just changed")
-    return total.hexdigest()
+    return total.hexdigest() if newest < IMPORTED - SETTLED else None
 
 
 @cache

@@ -21,7 +21,7 @@ others up to two thirds slower.
 
 
 def quick_jit(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`eqx.filter_jit` with `OPTIONS`, for a step that compiles longer than it runs.
+    """`stored_jit` with `OPTIONS`, for a step that compiles longer than it runs.
 
     Options that this version of JAX does not have are left out, and all of them on
     other devices than the CPU. JAX takes options for a whole program only: the jit has

@@ -3,7 +3,7 @@
 import enum
 import subprocess
 import sys
-from functools import partial
+from functools import partial, wraps
 
 import equinox as eqx
 import jax
@@ -39,17 +39,20 @@ def power(n):
         (1, True),
         ("1", 1),
         ("a", b"a"),
-        (0.0, -0.0),
+        (np.float32(2.0), np.float32([2.0])),
         (None, False),
         ((1, 2), [1, 2]),
         ({"a": 1}, {"b": 1}),
         (X, X[:2]),
         (X, X.astype(np.float16)),
         (X, jnp.asarray(X)),  # the second one is on a device
+        (jnp.asarray(X), jax.device_put(X, jax.devices()[0])),  # that is committed
         (jnp.asarray(1.0), jnp.asarray(1.0, jnp.float32)),  # the first one is weak
         (jnp.sin, jnp.cos),
         (jnp.float32, jnp.int32),
         (power(1), power(2)),
+        (power(np.float32(2.0)), power(np.float32([2.0]))),
+        (power(jnp.asarray(2.0)), power(jnp.asarray(2.0, jnp.float32))),
         (paper_prior(), paper_prior()._replace(alpha_imf=dist.Normal(-2.4, 0.3))),
         (paper_prior()[0], dist.Uniform(-2.3, 0.3)),
         (dist.Uniform(1.0, 2.0), dist.Uniform(2.0, 1.0)),
@@ -97,6 +100,27 @@ class Mine:
         self.value = 1
 
 
+class OwnList(list):
+    """A list that holds more than its elements."""
+
+    __slots__ = ("more",)
+
+
+def local_class(n):
+    """An object of a class that exists in this call only."""
+
+    class Local(eqx.Module):
+        def __call__(self, x):
+            return x**n
+
+    return Local()
+
+
+def by_name(function):
+    """A function that passes for one of NumPy's."""
+    return wraps(np.sum)(function)
+
+
 class Colour(enum.Enum):
     """The same of an enumeration."""
 
@@ -111,6 +135,12 @@ class Colour(enum.Enum):
         Colour.RED,
         lambda: 0,
         power,
+        by_name(lambda x: x),
+        local_class(2),
+        OwnList([1]),
+        -0.0,  # equal to 0.0 for a jit within the function
+        np.ma.masked_array([1.0, 2.0], [True, False]),
+        np.matrix([[1.0]]),
         iter([1]),
         partial(Mine),
         dist.Normal(jnp.zeros(2), 1.0),  # its arrays have no fixed order
@@ -161,10 +191,26 @@ def test_texts_do_not_depend_on_the_salt_of_hashes(monkeypatch):
 
 
 def test_settings_of_jax_are_part_of_the_fingerprint(monkeypatch):
-    monkeypatch.setattr(fingerprint, "SETTLED", -1e9)
+    monkeypatch.setattr(fingerprint, "_sources", lambda: "as it is")
+    fingerprint._installation.cache_clear()
     usual = fingerprint.fingerprint()
     assert fingerprint.fingerprint() == usual
     with jax.default_matmul_precision("highest"):
         assert fingerprint.fingerprint() != usual
     with jax.enable_x64(not jax.config.jax_enable_x64):
         assert fingerprint.fingerprint() != usual
+    with jax.default_prng_impl("rbg"):
+        assert fingerprint.fingerprint() != usual
+    fingerprint._installation.cache_clear()
+
+
+def test_files_that_changed_after_their_import_have_no_hash(monkeypatch):
+    newest = max(p.stat().st_ctime for p in fingerprint.PACKAGE.rglob("*.py"))
+    found = []
+    for imported in (newest + 60.0, newest + 5.0, newest - 60.0):
+        monkeypatch.setattr(fingerprint, "IMPORTED", imported)
+        fingerprint._sources.cache_clear()
+        found.append(fingerprint._sources())
+    fingerprint._sources.cache_clear()
+    assert len(found[0]) == 64
+    assert found[1:] == [None, None]

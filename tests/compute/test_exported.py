@@ -1,6 +1,8 @@
 """Programs of earlier runs: the same numbers, and never those of another program."""
 
+import os
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import equinox as eqx
@@ -23,10 +25,17 @@ PRIOR = tuple(paper_prior())[:2]
 def folder(tmp_path, monkeypatch):
     """Programs are kept in a folder, also just after a change of the package."""
     monkeypatch.setattr(fingerprint, "SETTLED", -1e9)
-    fingerprint._installation.cache_clear()
+    forget()
     keep_programs(tmp_path / "programs")
     yield tmp_path / "programs"
     keep_programs(None)
+    forget()
+
+
+def forget():
+    """The package is read again."""
+    fingerprint._installation.cache_clear()
+    fingerprint._sources.cache_clear()
 
 
 @pytest.fixture
@@ -109,10 +118,9 @@ def test_functions_of_unknown_modules_run_without_a_file(folder):
 
 def test_nothing_is_stored_just_after_a_change_of_the_package(folder, monkeypatch):
     monkeypatch.setattr(fingerprint, "SETTLED", 1e12)
-    fingerprint._installation.cache_clear()
+    forget()
     np.testing.assert_array_equal(stored_jit(jnp.square)(X), X**2)
     assert not list(folder.iterdir())
-    fingerprint._installation.cache_clear()
 
 
 def test_the_library_alone_stores_nothing(traces):
@@ -135,6 +143,33 @@ def test_batches_over_all_devices_are_stored(folder, traces):
     assert traces == ["square"]
 
 
+def test_a_weak_type_of_a_result_is_kept(folder):
+    """A file would lose it, and float16 would become float32 in later runs."""
+    run = stored_jit(jnp.square)
+    half = jnp.ones(1, jnp.float16)
+    for _ in range(2):
+        assert (half + run(2.0)).dtype == jnp.float16
+    assert not list(folder.iterdir())
+
+
+def test_errors_of_the_function_reach_the_user(folder):
+    with pytest.raises(TypeError, match="incompatible shapes"):
+        stored_jit(jnp.add)(X, X[:3])
+    with pytest.raises(ValueError, match="[Nn]on-hashable|unhashable"):
+        stored_jit(jnp.sum)(X, axis={0})
+
+
+def test_two_threads_may_store_a_program(folder):
+    run = stored_jit(priors.from_normal)
+    latents = [np.stack([X[:n], X[:n]], axis=-1) for n in (3, 4, 3, 4)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda latent: run(PRIOR, latent), latents))
+    for one, latent in zip(found, latents, strict=True):
+        expected = eqx.filter_jit(priors.from_normal)(PRIOR, latent)
+        np.testing.assert_array_equal(one, expected)
+    assert len(list(folder.iterdir())) == 2
+
+
 class Pair(NamedTuple):
     """A named tuple of a module that is not of this package."""
 
@@ -150,15 +185,13 @@ def test_results_have_their_structure_again():
     again = exported._filled(outline, iter(jax.tree.leaves(results)))
     assert jax.tree.structure(again) == jax.tree.structure(results)
     jax.tree.map(np.testing.assert_array_equal, again, results)
-    for other in (Pair(zero, one), 3.0, {"a": "text"}):
+    for other in (Pair(zero, one), 3.0, {"a": "text"}, {1: zero}, {(1, 2): zero}):
         with pytest.raises(TypeError):
             exported._outline(other)
 
 
 def test_the_oldest_programs_are_deleted(folder, monkeypatch):
     monkeypatch.setattr(exported, "MAX_SIZE", 400)
-    import os
-
     for i in range(6):
         path = folder / f"program-{i}.zip"
         path.write_bytes(b"x" * 100)

@@ -145,7 +145,7 @@ def star_evidence(
     draws = draw_weighted(key, star, npe, forward, points, n)
     total = logsumexp(draws.log_weight, axis=-1) - jnp.log(n)
     effective = n_effective(draws.log_weight)
-    return Evidence(total, effective, jnp.asarray(float(n)), draws.chi2.min())
+    return Evidence(total, effective, jnp.asarray(n, total.dtype), draws.chi2.min())
 
 
 def merge(batches: Evidence) -> Evidence:

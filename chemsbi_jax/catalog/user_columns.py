@@ -79,8 +79,8 @@ def parse_columns(
             asked[key] = names[column.lower()]
         elif key == ID or not any(mark in column for mark in "+-*/("):
             raise CatalogError(
-                f"{file}: no column {column!r} of --columns {part}; the table has "
-                f"{', '.join(names.values())}.{_nearest(column, names)}"
+                f"{file}: no column {column!r} of --columns {part}"
+                f"{_nearest(column, names)}; the table has {', '.join(names.values())}."
             )
         else:
             conversions[key] = parse_expression(column, names)
@@ -92,9 +92,9 @@ def parse_columns(
 
 
 def _nearest(column: str, names: Mapping[str, str]) -> str:
-    """The name that a misspelled one is most like, in a sentence of its own."""
+    """The name that a misspelled one is most like, in brackets."""
     near = get_close_matches(column.lower(), names, n=1)
-    return f" Did you mean {names[near[0]]}?" if near else ""
+    return f" (did you mean {names[near[0]]}?)" if near else ""
 
 
 def _check_meaning(

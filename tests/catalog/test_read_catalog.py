@@ -69,7 +69,7 @@ def test_columns_of_the_user_go_first(tmp_path):
         "fe_h": "Expected --columns like fe_h=FE_H",
         "ti_fe=A": "Expected --columns like",
         "fe_h=NO": "no column 'NO' of --columns fe_h=NO; the table has Star, fe_h",
-        "fe_h=feh": "A, mg_fe, B, S. Did you mean fe_h?",
+        "fe_h=feh": "fe_h=feh (did you mean fe_h?); the table has Star",
     }.items():
         assert part in refusal(path, columns=wrong)
 

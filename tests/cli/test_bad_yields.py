@@ -26,7 +26,7 @@ def test_bad_yields(edit, says, refused, tmp_path):
     edit(table)
     path = tmp_path / "mine.json"
     path.write_text(json.dumps(table))
-    message = refused("make_mock", "--yields", path, "--quiet", *OUT)
+    message = refused("make_mock", "--yields", path, "--quiet", "--out", "out.ecsv")
     assert re.search(f"mine.json: .*{says}", message)
 
 

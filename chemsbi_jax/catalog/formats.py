@@ -86,6 +86,10 @@ def read_table(
         raise CatalogError(
             f"{path}: cannot be read as a table: {str(error).rstrip('.')}."
         ) from error
+    except PermissionError as error:
+        raise CatalogError(
+            f"{path}: no permission to read this file; change its permissions."
+        ) from error
     except Exception as error:  # each parser fails in its own way, down to IndexError
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise CatalogError(

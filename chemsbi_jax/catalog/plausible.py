@@ -218,12 +218,11 @@ def check_slopes(
         if slope > 0.5 and strength > 0.7 and names[name] == name:
             warnings.append(
                 f"{label(name)} rises with [Fe/H] (slope {slope:.2f}), as "
-                f"{label(other)} does: if the column holds that, name it with "
-                f"--columns {other}=..."
+                f"{label(other)} does: if the column holds that, rename it to {other}"
             )
         if slope < -0.9 and strength < -0.7 and names[name] == other:
             warnings.append(
                 f"{label(name)} made from {label(other)} falls with slope {slope:.2f}: "
-                f"if the column holds {label(name)}, name it with --columns {name}=..."
+                f"if the column holds {label(name)}, rename it to {name}"
             )
     return tuple(warnings)

@@ -7,8 +7,11 @@ from typing import NamedTuple
 from chemsbi_jax.catalog.expressions import Expression, parse_expression
 from chemsbi_jax.catalog.meaning import (
     COUNT,
+    ELEMENTS_READ,
+    ERROR,
     FLAG,
     LIMIT,
+    VALUE,
     Meaning,
     element_of,
     meaning_of,
@@ -70,6 +73,8 @@ def parse_columns(
     for part in filter(None, (part.strip() for part in text.split(","))):
         key, equals, column = (word.strip() for word in part.partition("="))
         key = key.lower()
+        if key in asked or key in conversions:
+            raise CatalogError(f"Expected {key} once in --columns; got it twice.")
         if not equals or not column or key not in keys:
             raise CatalogError(
                 f"Expected --columns like fe_h=FE_H,e_fe_h=FE_H_ERR with names of "
@@ -114,7 +119,9 @@ def _check_meaning(
             raise _another(
                 file, key, column, f"{wanted}=10**{_value_of(column, names)}"
             )
-        return []
+        return _check_error(file, key, column, meaning)
+    if meaning.role == ERROR:
+        raise _another(file, key, column, f"e_{key}={column}", "an error")
     if meaning.role == COUNT:
         raise _another(file, key, column, "", "a number of lines")
     if meaning.role in (LIMIT, FLAG):
@@ -122,6 +129,18 @@ def _check_meaning(
     if meaning.quantity == wanted:
         return []
     return _other_quantity(file, key, column, meaning, names)
+
+
+def _check_error(file: str, key: str, column: str, meaning: Meaning) -> list[str]:
+    """Refuse an abundance in place of an error, and the error of another element."""
+    if meaning.role == VALUE and not meaning.qualifier:
+        raise _another(file, key, column, f"{meaning.quantity}={column}")
+    wanted, element = element_of(key.removeprefix("e_")), element_of(meaning.quantity)
+    is_error = meaning.role == ERROR and wanted in ELEMENTS_READ
+    if is_error and element in ELEMENTS_READ and element != wanted:
+        name = label(f"e_{meaning.quantity}")
+        raise _another(file, key, column, f"e_{meaning.quantity}={column}", name)
+    return []
 
 
 def _other_quantity(

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import os
 import platform
+import sys
 from pathlib import Path
 
 import jax
@@ -63,6 +64,12 @@ def use_compilation_cache() -> None:
         return
     folder = cache_folder()
     if not is_writable(folder):
+        if os.environ.get(VARIABLE):
+            print(
+                f"No program is kept for later runs: {folder} ({VARIABLE}) can't be "
+                "written to. Choose another folder.",
+                file=sys.stderr,
+            )
         return
     _remove_unfinished(folder)
     jax.config.update("jax_compilation_cache_dir", str(folder))

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import tyro
 
 from chemsbi_jax.cli import flags as f
-from chemsbi_jax.cli.run import run, seldom_collected
+from chemsbi_jax.cli.run import ends_at_interrupt, run, seldom_collected
 
 MODULES: dict[type, str] = {
     f.InferFlags: "infer",
@@ -45,14 +45,13 @@ DOWNLOAD = "Download the public yield tables and star tables."
 DOCTOR = "Print versions, devices, cores, caches and tables, for a bug report."
 
 # the scripts write into the checkout by default; users of the command have none
-MOCK_DEFAULT = f.MockFlags(out=Path("runs/mock.ecsv"))
 OWN_PLOTS = f.SimulateFlags(plots=Path("runs/simulations"))
 
 Command = (
     Annotated[f.InferFlags, _command("infer", INFER)]
     | Annotated[f.CompareFlags, _command("compare-yields", COMPARE)]
     | Annotated[f.NutsFlags, _command("nuts", NUTS)]
-    | Annotated[f.MockFlags, _command("mock", MOCK, default=MOCK_DEFAULT)]
+    | Annotated[f.MockFlags, _command("mock", MOCK)]
     | Annotated[f.SimulateFlags, _command("simulate", SIMULATE, default=OWN_PLOTS)]
     | Annotated[f.TrainFlags, _command("train", TRAIN)]
     | Annotated[f.DownloadFlags, _command("download", DOWNLOAD)]
@@ -75,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     if isinstance(flags, f.TrainFlags):
         flags = flags.network
-    with seldom_collected():  # while the command is imported, too
+    with ends_at_interrupt(), seldom_collected():  # while the command is imported, too
         return run(*entry_points(flags))
 
 

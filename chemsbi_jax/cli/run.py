@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ import tyro
 
 from chemsbi_jax.errors import InputError
 
+INTERRUPTED = 130  # exit code of shells after Ctrl-C
 UNUSABLE = 2  # exit code: the input can't be used; the message has the reason
 MAX_SEED = 2**32 - 1  # JAX cuts off what is larger
 MAX_COUNT = 10**9
@@ -52,12 +54,31 @@ def run(
     if getattr(flags, "compilation_cache", True):
         use_compilation_cache()
     try:
-        with seldom_collected():
+        with seldom_collected(), ends_at_interrupt():
             result = main(flags)
     except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return UNUSABLE
     return exit_code(result, flags)
+
+
+@contextmanager
+def ends_at_interrupt() -> Iterator[None]:
+    """Inside, Ctrl-C ends the process with one sentence.
+
+    Python would wait for the threads first, for several seconds.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(
+            "Interrupted: files of this run may be missing. The same command begins "
+            "again, or goes on where a long run has saved its state.",
+            file=sys.stderr,
+        )
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)
 
 
 @contextmanager

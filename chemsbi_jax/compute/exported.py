@@ -248,7 +248,8 @@ def _filled(outline: Any, arrays: Iterator[Any]) -> Any:
 
 def _write(path: Path, exported: export.Exported, outline: Any) -> None:
     with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w") as file:
-        file.writestr("outline.json", json.dumps(outline))
+        # the name, as a file may be moved
+        file.writestr("outline.json", json.dumps([path.name, outline]))
         file.writestr("program", bytes(exported.serialize()))
 
 
@@ -256,9 +257,11 @@ def _read(path: Path) -> tuple[export.Exported, Any] | None:
     """What `_write` wrote; None: there is no such file, or it is damaged."""
     try:
         with zipfile.ZipFile(path) as file:
-            outline = json.loads(file.read("outline.json"))
+            name, outline = json.loads(file.read("outline.json"))
             exported = export.deserialize(bytearray(file.read("program")))
     except Exception:  # a damaged file may raise anything
+        return None
+    if name != path.name:
         return None
     with suppress(OSError):  # that of another user
         os.utime(path)  # the last use

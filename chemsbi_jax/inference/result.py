@@ -218,7 +218,7 @@ class Inference:
         posterior.ecsv, report.html and summary.json. With a second interval also
         posterior_shared.ecsv, shared_errors.png, width_budget.png and, if yield factors
         are free, yield_factors.png; with dropped rows of the table, dropped_rows.csv.
-        Figures of an earlier run in this folder that this run lacks are deleted.
+        Summary, report and figures of an earlier run in this folder are deleted first.
 
         Args:
             folder: made if it is not there.
@@ -237,15 +237,13 @@ class Inference:
         folder = Path(folder)
         drawn = self.draw_figures(truth) if drawn is None else drawn
         with self.watch("files"):
+            results.delete_earlier(folder, keep=drawn)
             for name, content in drawn.items():
                 with whole_file(folder / f"{name}.png") as path:
                     path.write_bytes(content)
             further = dict(self._shared_figures(truth))
             for name, figure in further.items():
                 plots.save_figure(figure, folder / f"{name}.png")
-            for name in set(results.FIGURES) - set(drawn) - set(further):
-                # of an earlier run in this folder, with another result
-                (folder / f"{name}.png").unlink(missing_ok=True)
             few = self.draws.theta[:, :N_SAVED_DRAWS]
             path = folder / "posterior.nc"
             shared = shared_draws(self.shared_errors)

@@ -10,6 +10,7 @@ from chemsbi_jax.results.output import write_posterior as write_posterior
 from chemsbi_jax.results.output import write_summary as write_summary
 from chemsbi_jax.results.output import write_table as write_table
 from chemsbi_jax.results.report_figures import FIGURES as FIGURES
+from chemsbi_jax.results.report_figures import delete_earlier as delete_earlier
 from chemsbi_jax.results.report_figures import read_figures as read_figures
 from chemsbi_jax.results.report_page import ReportFigure as ReportFigure
 from chemsbi_jax.results.report_page import write_report as write_report

@@ -1,7 +1,7 @@
 """Figures of report.html: the PNG files that `infer` writes, with their texts."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,6 +80,22 @@ TEXTS = (
 
 
 FIGURES = tuple(name for name, *_ in TEXTS)
+
+
+def delete_earlier(folder: Path, keep: Collection[str]) -> None:
+    """Delete summary, report and figures of an earlier run in this folder.
+
+    Without that an interrupted run would leave files of two results.
+
+    Args:
+        folder: of the result.
+        keep: names of figures that are replaced.
+    """
+    figures = [f"{name}.png" for name in FIGURES if name not in keep]
+    for name in ("summary.json", "report.html", *figures):
+        (folder / name).unlink(missing_ok=True)
+
+
 """Names of all figures that a result may have."""
 
 

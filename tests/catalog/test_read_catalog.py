@@ -69,6 +69,8 @@ def test_columns_of_the_user_go_first(tmp_path):
         "fe_h": "Expected --columns like fe_h=FE_H",
         "ti_fe=A": "Expected --columns like",
         "fe_h=NO": "no column 'NO' of --columns fe_h=NO; the table has Star, fe_h",
+        "fe_h=A,fe_h=B": "Expected fe_h once in --columns",
+        "e_mg_fe=mg_fe": "by its name it is [Mg/Fe]. Did you mean --columns mg_fe",
         "fe_h=feh": "fe_h=feh (did you mean fe_h?); the table has Star",
     }.items():
         assert part in refusal(path, columns=wrong)

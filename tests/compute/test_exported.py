@@ -1,5 +1,6 @@
 """Programs of earlier runs: the same numbers, and never those of another program."""
 
+import json
 import os
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -100,7 +101,7 @@ def test_a_damaged_file_is_replaced(folder, traces, damage):
     whole = path.read_bytes()
     if damage == "other":
         with zipfile.ZipFile(path, "w") as file:
-            file.writestr("outline.json", '"array"')
+            file.writestr("outline.json", json.dumps([path.name, "array"]))
             file.writestr("program", b"no program")
     else:
         path.write_bytes(whole[: len(whole) // 2] if damage == "cut" else b"")
@@ -108,6 +109,17 @@ def test_a_damaged_file_is_replaced(folder, traces, damage):
     assert len(traces) == 2
     np.testing.assert_array_equal(stored_jit(jnp.square)(X), X**2)
     assert len(traces) == 2
+
+
+def test_a_program_under_the_name_of_another_one_is_replaced(folder):
+    for function in (jnp.square, jnp.negative):
+        stored_jit(function)(X)
+    one, other = sorted(folder.iterdir())
+    content = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(content)
+    np.testing.assert_array_equal(stored_jit(jnp.square)(X), X**2)
+    np.testing.assert_array_equal(stored_jit(jnp.negative)(X), -X)
 
 
 def test_functions_of_unknown_modules_run_without_a_file(folder):

@@ -11,6 +11,7 @@ import pytest
 
 from chemsbi_jax.errors import OutputError
 from chemsbi_jax.results import (
+    delete_earlier,
     provenance,
     summary,
     write_posterior,
@@ -197,3 +198,13 @@ def test_full_disk(posterior, stars, tmp_path, full_disk):
         write_table(tmp_path / "posterior.ecsv", posterior)
     assert [file.name for file in tmp_path.iterdir()] == ["summary.json"]
     assert json.loads((tmp_path / "summary.json").read_text()) == {"n_stars": 1}
+
+
+def test_an_earlier_result_goes_before_a_new_one(tmp_path):
+    """An interrupted run must not leave the summary of another one."""
+    for name in ("summary.json", "report.html", "posterior.png", "width_budget.png"):
+        (tmp_path / name).write_text("earlier")
+    (tmp_path / "mine.txt").write_text("mine")
+    delete_earlier(tmp_path, keep={"posterior"})
+    assert {p.name for p in tmp_path.iterdir()} == {"posterior.png", "mine.txt"}
+    delete_earlier(tmp_path / "new", keep=())  # there is no folder yet

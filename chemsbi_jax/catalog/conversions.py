@@ -77,10 +77,11 @@ def _notes_of_nulls(source: StarTable, key: str, conversion: Expression) -> list
     notes = []
     for column in conversion.columns:
         values = plain_numbers(source._replace(columns={"": column}), "")
-        n = int(null_rows(values, column, key).sum())
+        null = np.asarray(null_rows(values, column, key))
+        n = int(null.sum())
         if n:
-            text = f"{counted(n, 'value')} such as 9.99 in {column} taken as missing."
-            notes.append(text)
+            each = f"{counted(n, 'value')} such as {np.asarray(values)[null][0]:g}"
+            notes.append(f"{each} in {column} taken as missing.")
     return notes
 
 

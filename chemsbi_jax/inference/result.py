@@ -1,7 +1,7 @@
 """`Inference`: a posterior with checks, as numbers, sentences, figures and files."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -241,7 +241,7 @@ class Inference:
             for name, content in drawn.items():
                 with whole_file(folder / f"{name}.png") as path:
                     path.write_bytes(content)
-            further = dict(self._shared_figures(truth))
+            further = self.plot_shared_errors(truth)
             for name, figure in further.items():
                 plots.save_figure(figure, folder / f"{name}.png")
             few = self.draws.theta[:, :N_SAVED_DRAWS]
@@ -287,9 +287,11 @@ class Inference:
     def _saved(self) -> GalaxyPosterior:
         return self.posterior._replace(checks=self.checks.as_dict())
 
-    def _shared_figures(self, truth: Truth | None) -> Iterator[tuple[str, "Figure"]]:
-        if self.shared_errors is not None and self.shared_errors.is_converged:
-            yield from shared_figures(self.posterior, self.shared_errors, truth)
+    def plot_shared_errors(self, truth: Truth | None = None) -> dict[str, "Figure"]:
+        """Name -> figure of the second interval; empty without one."""
+        if self.shared_errors is None or not self.shared_errors.is_converged:
+            return {}
+        return dict(shared_figures(self.posterior, self.shared_errors, truth))
 
     def __repr__(self) -> str:
         return as_text(self)

@@ -10,7 +10,8 @@ import pytest
 
 # `main` as it is called by the command; the signal comes when it says so
 PROGRAM = """
-import sys, threading, time
+import signal, sys, threading, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may ignore it
 from chemsbi_jax.cli.run import run
 def main(flags):
     threading.Thread(target=time.sleep, args=(60,)).start()
@@ -23,16 +24,19 @@ run(main, None)
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_an_interrupted_command_ends_at_once_with_a_sentence():
     """Python alone would wait for the thread, and print a traceback."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", PROGRAM],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    assert process.stdout.readline() == "begun\n"
-    time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)  # half of the sleep
+    ) as process:
+        try:
+            assert process.stdout.readline() == "begun\n"
+            time.sleep(0.2)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=30)  # half of the sleep
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert err.startswith("Interrupted: ")
     assert "Traceback" not in err

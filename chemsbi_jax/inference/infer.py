@@ -108,7 +108,7 @@ def infer(
     """
     call = python_call(infer, locals())
     watch = Stopwatch(quiet) if watch is None else watch
-    require_known(method)  # before anything long
+    require_known(method, seed)  # before anything long
     require_settings(shared_errors)
     with watch("read"):
         stars, path = read_input(stars, path, options, (yields, weights))

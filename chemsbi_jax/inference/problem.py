@@ -49,8 +49,14 @@ def read_input(
     """The stars, with the abundances of yields or weights, and the file of them.
 
     Raises:
-        InputError: the stars are of another type, or have options for a file.
+        InputError: the stars or the options are of another type, or stars that are no
+            file have options for one.
     """
+    if not isinstance(options, CatalogOptions):
+        raise InputError(
+            "Expected `options` such as cs.CatalogOptions(default_error=0.07); got "
+            f"{options!r}."
+        )
     if isinstance(stars, str | os.PathLike):
         columns, table = columns_to_read(*model), table_of(Path(stars))
         return read_catalog(table, options, columns), table
@@ -69,12 +75,14 @@ def read_input(
     return stars, path
 
 
-def require_known(method: str) -> None:
-    """Refuse a method that is no way to combine stars without shared errors.
+def require_known(method: str, seed: int) -> None:
+    """Refuse a seed that is no integer, and a method that combines no stars by itself.
 
     Raises:
         InputError: names the methods.
     """
+    if not isinstance(seed, int | np.integer):
+        raise InputError(f"Expected an integer as seed; got {seed!r}.")
     known = ("auto", *COMPARED)
     if method not in known:
         raise InputError(

@@ -26,6 +26,8 @@ from chemsbi_jax.options import CatalogOptions
 for call in (
     lambda: cs.infer(np.zeros((3, 8))),
     lambda: cs.infer(Table({"fe_h": [0.1]})),
+    lambda: cs.infer("stars.csv", options={"default_error": 0.05}),
+    lambda: cs.infer("stars.csv", seed=1.5),
     lambda: CatalogOptions(without=["fe_h"]),
     lambda: CatalogOptions(columns={"fe_h": "Fe"}),
 ):
@@ -40,9 +42,11 @@ for call in (
 def test_other_types_are_refused_with_the_remedy():
     command = [sys.executable, "-c", CALLS]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    array, table, without, columns = text.splitlines()
+    array, table, options, seed, without, columns = text.splitlines()
     assert "got ndarray. Write a table to a file" in array
     assert "got Table. Write a table to a file" in table
+    assert options.startswith("Expected `options` such as cs.CatalogOptions(")
+    assert seed == "Expected an integer as seed; got 1.5."
     assert without == "Expected `without` as text, such as 'c_fe,n_fe'; got ['fe_h']."
     assert columns.startswith("Expected `columns` as text, such as 'fe_h=FE_H'; got {")
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import jax
@@ -45,6 +46,11 @@ def require_folder(path: str | os.PathLike) -> None:
         raise OutputError(
             f"Cannot write into folder {path}: {_REMEDIES[errno.EACCES]}."
         )
+    try:  # such as /proc, which looks as if it could be written to
+        TemporaryDirectory(prefix=".", dir=there).cleanup()
+    except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0, "choose another path")
+        raise OutputError(f"Cannot write into folder {path}: {remedy}.") from error
 
 
 @contextmanager

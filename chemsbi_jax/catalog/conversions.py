@@ -77,10 +77,9 @@ def _notes_of_nulls(source: StarTable, key: str, conversion: Expression) -> list
     notes = []
     for column in conversion.columns:
         values = plain_numbers(source._replace(columns={"": column}), "")
-        null = np.asarray(null_rows(values, column, key))
-        n = int(null.sum())
-        if n:
-            each = f"{counted(n, 'value')} such as {np.asarray(values)[null][0]:g}"
+        nulls = values[null_rows(values, column, key)]
+        if len(nulls):
+            each = f"{counted(len(nulls), 'value')} such as {nulls[0]:g}"
             notes.append(f"{each} in {column} taken as missing.")
     return notes
 

@@ -74,7 +74,9 @@ def parse_columns(
         key, equals, column = (word.strip() for word in part.partition("="))
         key = key.lower()
         if key in asked or key in conversions:
-            raise CatalogError(f"Expected {key} once in --columns; got it twice.")
+            raise CatalogError(
+                f"Expected {key} once in --columns; got it twice. Remove one of them."
+            )
         if not equals or not column or key not in keys:
             raise CatalogError(
                 f"Expected --columns like fe_h=FE_H,e_fe_h=FE_H_ERR with names of "
@@ -119,7 +121,8 @@ def _check_meaning(
             raise _another(
                 file, key, column, f"{wanted}=10**{_value_of(column, names)}"
             )
-        return _check_error(file, key, column, meaning)
+        _refuse_other_error(file, key, column, meaning)
+        return []
     if meaning.role == ERROR:
         raise _another(file, key, column, f"e_{key}={column}", "an error")
     if meaning.role == COUNT:
@@ -131,7 +134,7 @@ def _check_meaning(
     return _other_quantity(file, key, column, meaning, names)
 
 
-def _check_error(file: str, key: str, column: str, meaning: Meaning) -> list[str]:
+def _refuse_other_error(file: str, key: str, column: str, meaning: Meaning) -> None:
     """Refuse an abundance in place of an error, and the error of another element."""
     if meaning.role == VALUE and not meaning.qualifier:
         raise _another(file, key, column, f"{meaning.quantity}={column}")
@@ -140,7 +143,6 @@ def _check_error(file: str, key: str, column: str, meaning: Meaning) -> list[str
     if is_error and element in ELEMENTS_READ and element != wanted:
         name = label(f"e_{meaning.quantity}")
         raise _another(file, key, column, f"e_{meaning.quantity}={column}", name)
-    return []
 
 
 def _other_quantity(

@@ -21,19 +21,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import default_registry
 
-DISTRIBUTIONS: dict[str, str] = {
-    "jax": "jax",
-    "jaxlib": "jaxlib",
-    "numpy": "numpy",
-    "equinox": "equinox",
-    "flax": "flax",
-    "flowjax": "flowjax",
-    "paramax": "paramax",
-    "numpyro": "numpyro",
-    "optax": "optax",
-    "jaxtyping": "jaxtyping",
-}
-"""Package -> distribution of the code that may be traced: its version decides it."""
+TRACED = (
+    "jax",
+    "jaxlib",
+    "numpy",
+    "equinox",
+    "flax",
+    "flowjax",
+    "paramax",
+    "numpyro",
+    "optax",
+    "jaxtyping",
+)
+"""Packages whose code may be traced: their versions belong to the fingerprint."""
 STANDARD = ("builtins", "functools", "math", "operator", "collections", "enum")
 PLAIN = (type(None), bool, int, float, complex, str, bytes)
 
@@ -162,7 +162,8 @@ def _numbers(x: Any) -> list:
         raise NoDescriptionError("an array of objects as a static argument")
     digest = hashlib.sha256(array.tobytes()).hexdigest()
     kind = "jax" if isinstance(x, jax.Array) else _name(type(x))
-    return [kind, list(x.shape), str(x.dtype), str(place_of(x)[0]), digest]
+    is_weak = bool(getattr(x, "weak_type", False))
+    return [kind, list(x.shape), str(x.dtype), is_weak, digest]
 
 
 def _of_function(x: FunctionType) -> list:
@@ -206,7 +207,7 @@ def _name(x: Any) -> str:
 
 
 def _checked(module: str) -> str:
-    if module.split(".")[0] not in (*DISTRIBUTIONS, *STANDARD, __name__.split(".")[0]):
+    if module.split(".")[0] not in (*TRACED, *STANDARD, __name__.split(".")[0]):
         raise NoDescriptionError(f"the version of {module} is not known here")
     return module
 

@@ -15,7 +15,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Float
 
-from chemsbi_jax.compute import quick as quickly
+from chemsbi_jax.compute import quick as quick_module
 from chemsbi_jax.compute.exported import stored_jit
 from chemsbi_jax.errors import ForkedProcessError, InputError
 
@@ -125,7 +125,7 @@ def spread(function: Callable[..., Any], *, quick: bool = False) -> Callable[...
         are padded to a multiple of the number of devices with copies of the last row.
         With a single device it is `stored_jit(function)`, or `quick_jit(function)`.
     """
-    options = quickly.accepted_options if quick else dict
+    options = quick_module.accepted_options if quick else dict
     devices = jax.local_devices()
     if len(devices) == 1:
         return stored_jit(function, options=options)

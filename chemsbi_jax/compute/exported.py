@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
+import numpy as np
 from jax import export
 from jax.core import Tracer
 from jaxtyping import Array, PyTree
@@ -51,7 +52,7 @@ except ImportError:  # JAX keeps it private; see `_is_traced`
 
 MAX_SIZE = 64 * 1024**2  # bytes of all programs, which is checked when a command starts
 LOG = logging.getLogger(__name__)
-_FOLDER: list[Path] = []  # empty: nothing is stored
+_FOLDER: list[Path] = []  # the one that is in use; empty: nothing is stored
 
 
 class _Program(NamedTuple):
@@ -115,7 +116,7 @@ def stored_jit(
         try:
             call = structure, tuple(map(_kind, leaves)), settings()
             if call not in known:
-                known[call] = _find(function, about, args, kwargs, options())
+                known[call] = _find(function, about, (args, kwargs), options())
             program = known[call]
         except TypeError:  # no hash
             program = None
@@ -144,21 +145,21 @@ def _kind(leaf: Any) -> Any:
 def _find(
     function: Callable[..., Any],
     about: Any,
-    args: tuple,
-    kwargs: dict,
+    arguments: tuple[tuple, dict],
     options: dict[str, Any],
 ) -> _Program | None:
     """The program from its file, which is written first; None: it can't be stored."""
     try:
-        key = [fingerprint(), content(about), describe((args, kwargs))]
+        key = [fingerprint(), content(about), describe(arguments)]
         digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
         name = getattr(function, "__name__", "program").strip("_<>")
         path = _FOLDER[0] / f"{name}-{digest}.zip"
         found = _read(path)
         if found is None:
-            _write(path, *_trace(function, args, kwargs))
+            _write(path, *_trace(function, arguments))
             found = _read(path)  # the first run, too, has what later ones load
-        return None if found is None else _loaded(name, *found, options, args, kwargs)
+        arrays = filter(eqx.is_array, jax.tree.leaves(arguments))
+        return None if found is None else _loaded(name, *found, options, *arrays)
     except Exception as error:  # an error of the function comes again without a store
         LOG.debug("%s is not stored: %r", function, error)
         return None
@@ -169,8 +170,7 @@ def _loaded(
     exported: export.Exported,
     outline: Any,
     options: dict[str, Any],
-    args: tuple,
-    kwargs: dict,
+    *arrays: Array | np.ndarray,
 ) -> _Program:
     def call(*arrays: Array) -> Any:
         return exported.call(*arrays)
@@ -178,15 +178,15 @@ def _loaded(
     call.__name__ = name  # for logs, profiles and JAX's own cache
     run = jax.jit(call, compiler_options=options or None)
     # raises if the file is of other arrays or results
-    shapes = jax.eval_shape(run, *filter(eqx.is_array, jax.tree.leaves((args, kwargs))))
-    _filled(outline, iter(shapes))
+    _filled(outline, iter(jax.eval_shape(run, *arrays)))
     return _Program(run, outline)
 
 
 def _trace(
-    function: Callable[..., Any], args: tuple, kwargs: dict
+    function: Callable[..., Any], arguments: tuple[tuple, dict]
 ) -> tuple[export.Exported, Any]:
-    leaves, structure = jax.tree.flatten((args, kwargs))
+    """The program of some arguments, and the `_outline` of its results."""
+    leaves, structure = jax.tree.flatten(arguments)
     outline: list = []
 
     def flat(*arrays: Array) -> list[Array]:

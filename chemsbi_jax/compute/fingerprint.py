@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 
-from chemsbi_jax.compute.describe import DISTRIBUTIONS, NoDescriptionError, content
+from chemsbi_jax.compute.describe import TRACED, NoDescriptionError, content
 
 try:
     from jax._src.config import trace_context
@@ -49,7 +49,7 @@ def settings() -> tuple:
 @cache
 def _installation() -> Any:
     devices = [f"{d.platform} {d.device_kind} {d.id}" for d in jax.local_devices()]
-    about = [sys.version, platform.machine(), devices, dict(versions())]
+    about = [sys.version, platform.machine(), devices, dict(_versions())]
     if _sources() is None:
         raise NoDescriptionError("a file of this package has just changed")
     return [*about, _sources()]
@@ -64,7 +64,7 @@ def _sources() -> str | None:
             path = Path(folder, name)
             if path.suffix in (".py", ".json", ".safetensors"):
                 about = path.stat()
-                # the second one also shows a file that came with its old time
+                # the second one is new also where a copy keeps the time of the first
                 newest = max(newest, about.st_mtime, about.st_ctime)
                 digest = hashlib.sha256(path.read_bytes()).hexdigest()
                 total.update(f"{path.relative_to(PACKAGE)} {digest}\n".encode())
@@ -72,14 +72,14 @@ def _sources() -> str | None:
 
 
 @cache
-def versions() -> Mapping[str, str]:
-    """Version of each of `DISTRIBUTIONS`.
+def _versions() -> Mapping[str, str]:
+    """Version of each package of `TRACED`.
 
     Raises:
         NoDescriptionError: one is installed from a folder in which it may change.
     """
     found = {}
-    for name in DISTRIBUTIONS.values():
+    for name in TRACED:
         try:
             one = metadata.distribution(name)
         except metadata.PackageNotFoundError:

@@ -39,6 +39,7 @@ from chemsbi_jax.inference.problem import (
     prepare_model,
     read_input,
     require_known,
+    require_seed,
 )
 from chemsbi_jax.inference.result import Inference
 from chemsbi_jax.inference.second import Pending, second_interval
@@ -108,7 +109,8 @@ def infer(
     """
     call = python_call(infer, locals())
     watch = Stopwatch(quiet) if watch is None else watch
-    require_known(method, seed)  # before anything long
+    require_known(method)  # before anything long
+    require_seed(seed)
     require_settings(shared_errors)
     with watch("read"):
         stars, path = read_input(stars, path, options, (yields, weights))

@@ -75,14 +75,22 @@ def read_input(
     return stars, path
 
 
-def require_known(method: str, seed: int) -> None:
-    """Refuse a seed that is no integer, and a method that combines no stars by itself.
+def require_seed(seed: int) -> None:
+    """Refuse a seed that is no integer, which JAX would refuse in its own terms.
+
+    Raises:
+        InputError: names what came.
+    """
+    if not isinstance(seed, int | np.integer):
+        raise InputError(f"Expected an integer as seed; got {seed!r}.")
+
+
+def require_known(method: str) -> None:
+    """Refuse a method that is no way to combine stars without shared errors.
 
     Raises:
         InputError: names the methods.
     """
-    if not isinstance(seed, int | np.integer):
-        raise InputError(f"Expected an integer as seed; got {seed!r}.")
     known = ("auto", *COMPARED)
     if method not in known:
         raise InputError(

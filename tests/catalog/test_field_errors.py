@@ -103,3 +103,16 @@ def test_a_log_age_with_brackets_in_its_name(tmp_path):
     table["age"] = np.log10(table["age"]) + 9
     path = write(tmp_path, renamed(table, age="log(age)", e_age="dlog"))
     assert "10**log(age)" in refusal(path, columns="age=log(age)")
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ("e_mg_fe=mg_fe", "by its name it is [Mg/Fe]"),
+        ("e_mg_fe=e_o_fe", "by its name it is the error of [O/Fe]"),
+        ("mg_fe=e_mg_fe", "by its name it is an error"),
+    ],
+)
+def test_an_error_is_that_of_its_abundance(tmp_path, columns, says):
+    """A lost `e_` would give a narrow interval with a green verdict."""
+    assert says in refusal(write(tmp_path, star_table()), columns=columns)

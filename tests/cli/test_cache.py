@@ -67,6 +67,13 @@ def test_the_cache_has_a_largest_size(tmp_path):
     assert out.split() == ["2.0", str(512 * 1024**2)], err
 
 
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    out, err = start(tmp_path / "file" / "cache").communicate()
+    assert out == "2.0\n"
+    assert "No program is kept for later runs" in err
+
+
 SHORT = """
 import sys
 import jax

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-# `main` as it is called by the command; the signal comes when it says so
+# a command with a thread; the signal comes after its line "begun"
 PROGRAM = """
 import signal, sys, threading, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may ignore it

@@ -30,6 +30,7 @@ from chemsbi_jax.cli.flags import NutsFlags
 from chemsbi_jax.cli.nuts import exit_code, load_models
 from chemsbi_jax.cli.run import check_flags, run_script
 from chemsbi_jax.errors import InputError
+from chemsbi_jax.galaxy.hierarchical import SharedErrors
 from chemsbi_jax.galaxy.hierarchical.chains import ChainSizes
 from chemsbi_jax.storage.files import whole_file
 
@@ -51,11 +52,14 @@ class Config(NutsFlags):
     """Numbers of stars of --compare and --hierarchical."""
     compare_sets: tuple[str, ...] = ("tng", "chempy-alternative", "illustris-tng")
     """Data sets of both, by their names in reproduce.py."""
+    effective_draws: int = SharedErrors.effective_draws
+    """With --hierarchical: effective draws of --sampler nuts; more take more runs."""
 
 
 def main(config: Config) -> dict:
     """Run NUTS; returns the content of summary.json, or of compare.json."""
-    check_flags(config, n_chains=1, n_warmup=1, n_draws=4, compare_n_stars=1)
+    least = {"n_chains": 1, "n_warmup": 1, "n_draws": 4, "effective_draws": 1}
+    check_flags(config, compare_n_stars=1, **least)
     if config.compare:
         return run_comparison(config)
     if config.hierarchical:

@@ -2,24 +2,29 @@
 
     python experiments/train_shared_errors.py --out runs/tng
 
-The shipped network comes from this script with its default flags. The galaxies are
-drawn anew in each step, from the priors of `SharedErrors` and the shipped emulator with
-yield factors. A run that was stopped goes on where it ended.
+The first part trains the whole network on galaxies that are drawn anew in each step,
+from the priors of `SharedErrors` and the shipped emulator with yield factors. The
+second part trains the head and the flow on a bank of mock galaxies. With `--start tng`,
+the networks of the stars are the shipped ones, and only the second part runs. A run
+that was stopped in the first part goes on where it ended.
 """
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
+import numpy as np
 
 import chemsbi_jax as cs
 from chemsbi_jax import plots
 from chemsbi_jax.cli.run import check_flags, run_script, write_record
-from chemsbi_jax.compute.train import FitConfig
+from chemsbi_jax.compute.train import FitConfig, FitResult
 from chemsbi_jax.constants import SHARED_FACTORS
 from chemsbi_jax.emulator import load_yield_emulator
-from chemsbi_jax.galaxy.hierarchical import SharedErrors
+from chemsbi_jax.galaxy.hierarchical import SharedErrors, load_shared_network
+from chemsbi_jax.galaxy.hierarchical.bank import HeadTraining, train_on_bank
+from chemsbi_jax.galaxy.hierarchical.network import SharedNetwork
 from chemsbi_jax.galaxy.hierarchical.shared import make_layout, psi_names
 from chemsbi_jax.galaxy.hierarchical.star import Model
 from chemsbi_jax.galaxy.hierarchical.trained import (
@@ -41,10 +46,17 @@ class Config:
 
     out: Path = Path("runs/tng")
     """Folder; the network goes into its sub-folder shared."""
+    start: str | None = None
+    """Network whose networks of the stars are kept: tng, or a folder;
+    the first part of the training is left out."""
     n_epochs: int = 640
-    """Epochs of the training."""
+    """Epochs of the first part."""
     steps_per_epoch: int = 100
-    """Steps of an epoch."""
+    """Steps of an epoch of the first part."""
+    n_galaxies: int = HeadTraining.n_galaxies
+    """Mock galaxies of the second part."""
+    head_epochs: int = HeadTraining.fit.n_epochs
+    """Epochs of the second part, of 1000 steps each."""
     seed: int = 0
     """Random seed."""
     quiet: bool = False
@@ -53,45 +65,57 @@ class Config:
 
 def main(config: Config) -> dict:
     """Train the network and write it; returns the metrics."""
-    check_flags(config, n_epochs=1, steps_per_epoch=1)
+    least = {"n_epochs": 1, "steps_per_epoch": 1, "n_galaxies": 1000, "head_epochs": 1}
+    check_flags(config, **least)
     watch, settings, prior = Stopwatch(config.quiet), SharedErrors(), cs.paper_prior()
-    forward = forward_with_slopes(load_yield_emulator())
+    model = Model(forward_with_slopes(load_yield_emulator()), prior)
     layout = make_layout(settings, SHARED_FACTORS)
-    training = SharedTraining(fit=FitConfig(config.n_epochs, config.steps_per_epoch))
-    folder = config.out / FOLDER
+    task, folder = (model, layout, settings.outlier_width), config.out / FOLDER
+    key = jax.random.key(config.seed)
     with watch("train"):
-        network, result = train_shared_network(
-            jax.random.key(config.seed),
-            Model(forward, prior),
-            layout,
-            settings.outlier_width,
-            training,
-            checkpoint=folder / "checkpoint",
-            quiet=config.quiet,
+        network = _first_part(key, task, config)
+        key_second = jax.random.fold_in(key, 1)  # key reuse: folds the part in
+        steps = FitConfig(config.head_epochs, HeadTraining.fit.steps_per_epoch)
+        head = HeadTraining(n_galaxies=config.n_galaxies, fit=steps)
+        network, result = train_on_bank(
+            key_second, network, *task, head, quiet=config.quiet
         )
-    metrics = {
-        "held_out_loss": float(result.held_out_loss.min()),
-        "seconds": watch.seconds,
-    }
+    loss = float(result.held_out_loss.min())
+    metrics = {"held_out_loss": loss, "seconds": watch.seconds}
     names = psi_names(SHARED_FACTORS)
     scales = dict(zip(names, map(float, layout.scale), strict=True))
     outliers = settings.outlier_share, settings.outlier_width
     trained = Trained(network, prior, scales, *outliers)
+    flags = "start", "n_epochs", "steps_per_epoch", "n_galaxies", "head_epochs", "seed"
     spec = {
         "yields": "tng",
         "physics": "clean",
-        "n_epochs": config.n_epochs,
-        "steps_per_epoch": config.steps_per_epoch,
-        "seed": config.seed,
+        **{name: getattr(config, name) for name in flags},
         "metrics": metrics,
     }
-    save_shared_network(config.out, trained, training.size, spec)
-    plots.save_figure(
-        plots.plot_losses(result.train_loss, result.held_out_loss),
-        folder / "losses.png",
-    )
+    size = replace(SharedTraining().size, last_width=head.width)
+    save_shared_network(config.out, trained, size, spec)
+    _plot(result, folder / "losses_head.png")
     write_record(folder, "train_shared_errors", config, metrics)
     return metrics
+
+
+def _first_part(key, task: tuple, config: Config) -> SharedNetwork:
+    """The whole network, trained here or by an earlier run."""
+    if config.start is not None:
+        return load_shared_network(config.start).network
+    training = SharedTraining(fit=FitConfig(config.n_epochs, config.steps_per_epoch))
+    folder = config.out / FOLDER
+    network, result = train_shared_network(
+        key, *task, training, checkpoint=folder / "checkpoint", quiet=config.quiet
+    )
+    _plot(result, folder / "losses.png")
+    return network
+
+
+def _plot(result: FitResult, path: Path) -> None:
+    losses = np.asarray(result.train_loss), np.asarray(result.held_out_loss)
+    plots.save_figure(plots.plot_losses(*losses), path)
 
 
 if __name__ == "__main__":

@@ -242,6 +242,7 @@ _EXPECTED = {
     "hold": f"a list of names from {', '.join(BLOCKS)}",
     "sampler": " or ".join(SAMPLERS),
     "model_stars": "a number above 0, or null",
+    "effective_draws": "a whole number above 0",
 }
 """Field of `SharedErrors` -> its values in JSON, where it is not one number."""
 
@@ -256,6 +257,8 @@ def _is_allowed(name: str, value: object) -> bool:
         return _is_number(value) and 0.0 <= value <= LARGEST_SHARE
     if name == "outlier_width":
         return _is_number(value) and value > 0.0
+    if name == "effective_draws":
+        return _is_number(value) and isinstance(value, int) and value > 0
     if name == "model_stars":
         return value is None or (_is_number(value) and value > 0.0)
     if isinstance(value, dict) and name in _EXPECTED:

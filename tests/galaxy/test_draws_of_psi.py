@@ -1,5 +1,7 @@
 """Checks, pooling and width budget of the NUTS draws of psi."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from chemsbi_jax.galaxy.hierarchical.runs import (
     MOST_APART,
     PsiChains,
     convergence,
+    most_runs,
     pool_runs,
 )
 from chemsbi_jax.galaxy.hierarchical.sampling import budget_of_draws
@@ -45,6 +48,26 @@ def test_two_runs_that_agree_are_pooled():
     assert found.n_effective > 1.5 * max(first.n_effective, second.n_effective)
     assert (found.n_divergent, found.n_runs) == (3, 2)
     assert found.is_converged
+
+
+def test_more_than_two_runs_are_pooled():
+    rng = np.random.default_rng(6)
+    runs = [run_around(rng) for _ in range(4)]
+    found = functools.reduce(pool_runs, runs)
+    assert (found.psi.shape, found.n_runs) == ((N_CHAINS, 4 * N_DRAWS, N_PSI), 4)
+    assert found.n_effective > 3.0 * runs[0].n_effective
+    assert found.is_converged
+    assert not pool_runs(found, run_around(rng, 0.5)).is_converged
+    # a difference that was found stays
+    first = pool_runs(run_around(rng), run_around(rng, 0.3))
+    assert pool_runs(first, run_around(rng, 0.15)).apart >= first.apart
+
+
+@pytest.mark.parametrize(
+    ("effective_draws", "expected"), [(1, 2), (100, 2), (101, 3), (400, 8)]
+)
+def test_how_many_runs_are_allowed(effective_draws, expected):
+    assert most_runs(effective_draws) == expected
 
 
 @pytest.mark.parametrize("bad", ["NaN", "drift", "chains that differ"])

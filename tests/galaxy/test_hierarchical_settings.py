@@ -63,6 +63,9 @@ def test_names_and_scales():
         h.SharedErrors(zero_points=-0.1),
         h.SharedErrors(model_stars=0.0),
         h.SharedErrors(model_stars=np.nan),
+        h.SharedErrors(effective_draws=0.0),
+        h.SharedErrors(effective_draws=np.nan),
+        h.SharedErrors(effective_draws=np.inf),
     ],
 )
 def test_bad_settings(settings):

@@ -212,17 +212,17 @@ def test_chains_that_do_not_converge_or_have_few_draws_go_on(
         return run_chains(*args)
 
     monkeypatch.setattr(sampling, "run_chains", counted)
-    all_runs = 1 + sampling.MOST_RUNS
     monkeypatch.setattr(of_runs, "MOST_APART", np.inf)
     for largest, enough, expected, n_kept in (
-        (0.0, 0, all_runs, 1),
-        (np.inf, 0, 2, 1),
-        (np.inf, np.inf, all_runs, 2),
+        (0.0, 1e-9, 3, 1),
+        (np.inf, 1e-9, 2, 1),
+        (np.inf, 100.0, 3, 2),
+        (np.inf, 200.0, 5, 4),
     ):
         monkeypatch.setattr(of_runs, "LARGEST_R_HAT", largest)
-        monkeypatch.setattr(of_runs, "ENOUGH_DRAWS", enough)
         runs.clear()
-        found = sample_psi(key, rows, model, layout, anywhere(layout), sizes=sizes)
+        task = rows, model, layout, anywhere(layout)
+        found = sample_psi(key, *task, enough=enough, sizes=sizes)
         assert len(runs) == expected
         assert found.psi.shape[1] == n_kept * sizes.n_draws
     points = runs[0]["points"].at

@@ -265,12 +265,12 @@ def _by_nuts(
     """Draws of NUTS and their checks."""
     some = case.subset
     place, n = (some.stars, case.model, case.galaxy.layout), len(some.rows)
-    power = case.settings.likelihood_power(n)
-    if power < 1.0:
-        how = {"power": power, "quiet": quiet}
+    how = {"power": case.settings.likelihood_power(n), "quiet": quiet}
+    if (power := how["power"]) < 1.0:
         # key reuse: the points of the other mode
         mode = find_shared_mode(fit.mode, *place, *start_from(latents), **how)
-    draws, extra = by_nuts(keys.nuts, *place, latents, mode, power=power, quiet=quiet)
+    how["enough"] = case.settings.effective_draws
+    draws, extra = by_nuts(keys.nuts, *place, latents, mode, **how)
     if power < 1.0 and extra["sampler"] == "nuts":
         extra["counted_stars"] = power * n
     if n < len(case.readings.values):

@@ -47,7 +47,9 @@ class NetworkSize:
     star_width: int = 96
     """Of the two layers that read a star, in both networks."""
     head_width: int = 112
-    """Of the two layers behind the means over the stars."""
+    """Of the two layers that describe the galaxy for the second network."""
+    last_width: int = 112
+    """Of the two layers of the head, behind the means over the stars."""
     n_features: int = 56
     """Means over the stars, of each network."""
     galaxy: int = 24
@@ -94,7 +96,7 @@ def new_network(
         mlp(key_star, N_INPUTS, size.n_features, size.star_width),
         mlp(key_galaxy, n_first, size.galaxy, size.head_width),
         mlp(key_second, N_INPUTS + size.galaxy, size.n_features, size.star_width),
-        mlp(key_head, n_head, size.context + 2 * n_psi, size.head_width),
+        mlp(key_head, n_head, size.context + 2 * n_psi, size.last_width),
         new_joint_flow(
             key_flow,
             n_psi,
@@ -156,7 +158,7 @@ class Condition(NamedTuple):
 
 def condition(
     network: SharedNetwork,
-    summary: Float[Array, " feature"],
+    summary: Float[AnyArray, " feature"],
     ratio: Float[AnyArray, " psi"],
 ) -> Condition:
     """From the stars, and the prior scales over the default ones."""
@@ -176,8 +178,18 @@ class LogDensities(NamedTuple):
 def log_densities(network: SharedNetwork, galaxy: Mock) -> LogDensities:
     """Log densities of the true latents of one galaxy."""
     summary = summarise(network, galaxy.stars, galaxy.counts)
-    given = condition(network, summary, galaxy.ratio)
-    rest = (galaxy.psi - given.mean) * jnp.exp(-given.log_width)
+    return densities_of_summary(network, summary, galaxy.ratio, galaxy.psi)
+
+
+def densities_of_summary(
+    network: SharedNetwork,
+    summary: Float[AnyArray, " feature"],
+    ratio: Float[AnyArray, " psi"],
+    psi: Float[AnyArray, " psi"],
+) -> LogDensities:
+    """Log densities of latents, given the summary of a galaxy's stars."""
+    given = condition(network, summary, ratio)
+    rest = (psi - given.mean) * jnp.exp(-given.log_width)
     all_latents = network.flow.log_prob(rest, given.context) - jnp.sum(given.log_width)
     first = slice(N_GLOBAL)
     normal = norm.logpdf(rest[first]) - given.log_width[first]

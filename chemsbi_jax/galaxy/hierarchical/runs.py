@@ -1,5 +1,6 @@
 """Draws of psi by NUTS: whether they converged, and the draws of two runs together."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +9,8 @@ from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
 
 from chemsbi_jax.constants import N_GLOBAL
 
-ENOUGH_DRAWS = 100  # effective ones: the error of the mean is 0.1 widths
+DRAWS_OF_A_RUN = 50  # effective ones that each further run should add
+LEAST_RUNS = 2
 LARGEST_R_HAT = 1.1  # of the galaxy's parameters: the mean is good to 0.2 widths
 # standard errors of the difference of two runs' means: chance gives more in 1 of 200
 MOST_APART = 3.0
@@ -24,7 +26,8 @@ class PsiChains(NamedTuple):
     n_points: int  # of the stars' integrals
     fewest_points: float  # effective ones, of the star at the quantile `FEWEST`
     n_runs: int = 1  # how many runs of the chains gave these draws
-    apart: float = 0.0  # difference of the means of two runs [standard errors]
+    # the largest difference of the mean of a run from that of those before it
+    apart: float = 0.0  # [standard errors]
 
     @property
     def is_converged(self) -> bool:
@@ -32,10 +35,10 @@ class PsiChains(NamedTuple):
         is_finite = bool(np.isfinite(self.psi).all())
         return is_finite and self.r_hat < LARGEST_R_HAT and self.apart < MOST_APART
 
-    @property
-    def is_enough(self) -> bool:
-        """Whether the error of their mean is so small that no other run is needed."""
-        return self.is_converged and self.n_effective >= ENOUGH_DRAWS
+
+def most_runs(effective_draws: float) -> int:
+    """How many runs of the chains are allowed for that many effective draws."""
+    return max(LEAST_RUNS, math.ceil(effective_draws / DRAWS_OF_A_RUN))
 
 
 def convergence(psi: Float[np.ndarray, "chain draw psi"]) -> tuple[float, float]:
@@ -46,28 +49,29 @@ def convergence(psi: Float[np.ndarray, "chain draw psi"]) -> tuple[float, float]
 
 
 def pool_runs(first: PsiChains, second: PsiChains) -> PsiChains:
-    """The draws of two runs of the same chains.
+    """The draws of runs of the same chains.
 
-    If the first run did not converge, only the second one counts. Else both count, also
-    where the second one did not converge. For r-hat, the chains of the second run are
-    further chains: it then includes a drift within each run, and the difference of the
-    two runs. `PsiChains.apart` measures this difference, too.
+    If the first ones did not converge, only the last one counts. Else all count, also
+    where the last one did not converge. For r-hat, the chains of each run are further
+    chains: it then includes a drift within each run, and the differences of the runs.
+    `PsiChains.apart` measures these differences, too.
 
     Args:
-        first: the first run.
+        first: one run, or more.
         second: the run that went on from there.
     """
     if not first.is_converged:
         return second
-    r_hat, _ = convergence(np.concatenate([first.psi, second.psi], axis=0))
     psi = np.concatenate([first.psi, second.psi], axis=1)
+    n_runs = first.n_runs + second.n_runs
+    r_hat, _ = convergence(np.concatenate(np.split(psi, n_runs, axis=1), axis=0))
     return second._replace(
         psi=psi,
         r_hat=max(r_hat, first.r_hat, second.r_hat),
         n_effective=convergence(psi)[1],
         n_divergent=first.n_divergent + second.n_divergent,
-        n_runs=first.n_runs + second.n_runs,
-        apart=_apart(first, second),
+        n_runs=n_runs,
+        apart=max(first.apart, _apart(first, second)),
     )
 
 

@@ -3,12 +3,12 @@
 The chains have as many dimensions as psi, whatever the number of stars. Short chains
 around the mode give the mean and, with the curvature there, the covariance of psi, in
 whose units the chains with the kept draws run. If those do not converge, as one of them
-may be at a lower mode, or have few effective draws, they go on once (`pool_runs`). Each
-chain has its own points for the stars' integrals, so that r-hat shows the random part
-of their error. It does not show what all chains have in common: the log of a mean over
-few points is low. The number of effective points shows that. The time grows with the
-number of points, so the chains take the smallest number that gives precise stars
-`ENOUGH_POINTS` effective points.
+may be at a lower mode, or have few effective draws, they go on, in units of the draws
+of the last run (`pool_runs`). Each chain has its own points for the stars' integrals,
+so that r-hat shows the random part of their error. It does not show what all chains
+have in common: the log of a mean over few points is low. The number of effective points
+shows that. The time grows with the number of points, so the chains take the smallest
+number that gives precise stars `ENOUGH_POINTS` effective points.
 """
 
 from typing import NamedTuple
@@ -26,8 +26,17 @@ from chemsbi_jax.galaxy.hierarchical.marginal import (
     make_points,
 )
 from chemsbi_jax.galaxy.hierarchical.mode import Mode
-from chemsbi_jax.galaxy.hierarchical.runs import PsiChains, convergence, pool_runs
-from chemsbi_jax.galaxy.hierarchical.settings import BLOCKS, ENOUGH_POINTS
+from chemsbi_jax.galaxy.hierarchical.runs import (
+    PsiChains,
+    convergence,
+    most_runs,
+    pool_runs,
+)
+from chemsbi_jax.galaxy.hierarchical.settings import (
+    BLOCKS,
+    ENOUGH_DRAWS,
+    ENOUGH_POINTS,
+)
 from chemsbi_jax.galaxy.hierarchical.shared import Layout
 from chemsbi_jax.galaxy.hierarchical.star import Model, Star
 from chemsbi_jax.galaxy.hierarchical.whitening import make_whitening
@@ -42,7 +51,6 @@ USUAL = ChainSizes(4, 75, 200, 5, acceptance=0.8, first_step=0.3)
 LONG = USUAL._replace(n_draws=300)  # where few points make the steps fast
 FEW_POINTS = 512
 CURVED = 0.3  # weight of the curvature at the mode in the covariance of the chains
-MOST_RUNS = 2  # of the chains: the second goes on, in units of the first one's draws
 MOST_STARS = 256  # the time, and the error of the points, grow with their number
 
 
@@ -64,6 +72,7 @@ def sample_psi(
     mode: Mode,
     *,
     power: float = 1.0,
+    enough: float = ENOUGH_DRAWS,
     sizes: ChainSizes | None = None,
     quiet: bool = True,
 ) -> PsiChains:
@@ -76,6 +85,7 @@ def sample_psi(
         layout: of psi.
         mode: of psi given these stars, around which the chains start.
         power: factor of the log likelihood, see `SharedErrors.model_stars`.
+        enough: effective draws, see `SharedErrors.effective_draws`.
         sizes: lengths of the chains; None takes more steps where they are fast.
         quiet: no progress bar.
     """
@@ -92,7 +102,7 @@ def sample_psi(
     first = FIRST._replace(n_chains=sizes.n_chains)
     at, _ = run_chains(keys.first, density, at, first, quiet, own, "nuts, first steps")
     psi, covariance = density.whitening.psi_on_host(at), mode.covariance
-    for i, key_run in enumerate(jax.random.split(keys.chains, MOST_RUNS), 1):
+    for i, key_run in enumerate(jax.random.split(keys.chains, most_runs(enough)), 1):
         each = psi.reshape(-1, shape[1])
         covariance = (1.0 - CURVED) * np.cov(each, rowvar=False) + CURVED * covariance
         axes = make_whitening(each.mean(axis=0), covariance)
@@ -103,7 +113,7 @@ def sample_psi(
         psi = axes.psi_on_host(at)
         last = PsiChains(psi, *convergence(psi), n_divergent, n_points, fewest)
         found = last if i == 1 else pool_runs(found, last)
-        if found.is_enough:
+        if found.is_converged and found.n_effective >= enough:
             break
     return found
 
@@ -150,6 +160,7 @@ def by_nuts(
     mode: Mode,
     *,
     power: float = 1.0,
+    enough: float = ENOUGH_DRAWS,
     sizes: ChainSizes | None = None,
     quiet: bool = True,
 ) -> tuple[Float[np.ndarray, "kept psi"], dict]:
@@ -163,11 +174,12 @@ def by_nuts(
         latents: draws of psi from the network.
         mode: of psi given these stars.
         power: factor of the log likelihood, see `SharedErrors.model_stars`.
+        enough: effective draws, see `SharedErrors.effective_draws`.
         sizes: lengths of the chains; None takes more steps where they are fast.
         quiet: no progress bar.
     """
     try:
-        how = {"power": power, "sizes": sizes, "quiet": quiet}
+        how = {"power": power, "enough": enough, "sizes": sizes, "quiet": quiet}
         found = sample_psi(key, stars, model, layout, mode, **how)
     except np.linalg.LinAlgError:  # chains that stand still, or are no numbers
         return latents, {"sampler": "network"}

@@ -15,6 +15,8 @@ SAMPLERS = ("network", "nuts")
 ENOUGH_POINTS = 10.0  # effective ones, of a precise star, for NUTS
 MIN_P = 0.05  # of the predictive check: below it, there is a warning
 MODEL_STARS = 20.0  # chosen with stars of IllustrisTNG: docs/methods.md
+ENOUGH_DRAWS = 100  # effective ones, of NUTS: the error of the mean is 0.1 widths
+MOST_DRAWS = 10_000
 FAR_MODE = 1.5  # widths of the network's interval, of the mode from its middle
 
 
@@ -56,6 +58,10 @@ class SharedErrors:
     NUTS: n stars count as m n / (m + n), the factor of their log likelihood being
     m / (m + n) (coarsened posterior, Miller & Dunson 2019). None: the form is exact,
     and all stars count."""
+    effective_draws: int = ENOUGH_DRAWS
+    """Effective draws of the galaxy's parameters by NUTS. The chains go on until they
+    have so many, in at most one run for 50 of them, and at most two for 100. The error
+    of a mean is 1/sqrt(effective_draws) widths."""
 
     def likelihood_power(self, n_stars: int) -> float:
         """Factor of the log likelihood of that many stars, at most 1."""
@@ -74,7 +80,7 @@ def prior_scales(
 
     Raises:
         InputError: an unknown block, name or sampler, a scale that is negative, or
-            `model_stars` that is not positive.
+            `model_stars` or `effective_draws` that are not positive.
     """
     if settings.sampler not in SAMPLERS:
         raise InputError(
@@ -84,6 +90,11 @@ def prior_scales(
     if m is not None and not 0.0 < m < math.inf:
         raise InputError(
             f"Expected a positive number of model_stars, or none; got {m}."
+        )
+    if not 0.0 < settings.effective_draws <= MOST_DRAWS:
+        raise InputError(
+            f"Expected effective_draws above 0, and at most {MOST_DRAWS}; got "
+            f"{settings.effective_draws}."
         )
     unknown = set(settings.hold) - set(BLOCKS)
     if unknown:

@@ -50,7 +50,10 @@ class Trained(NamedTuple):
 def save_shared_network(
     folder: Path, trained: Trained, size: NetworkSize, spec: Mapping
 ) -> None:
-    """Write the network into `folder`/shared, beside the networks of its yield set."""
+    """Write the network into `folder`/shared, beside the networks of its yield set.
+
+    The weights are rounded to float16 (11 bits), which halves the file.
+    """
     full = {
         "size": asdict(size),
         "prior": priors.to_spec(trained.prior),
@@ -59,8 +62,14 @@ def save_shared_network(
         "outlier_width": trained.outlier_width,
         **spec,
     }
-    arrays = eqx.filter(trained.network, _is_saved)
+    arrays = jax.tree.map(_rounded, eqx.filter(trained.network, _is_saved))
     save_weights(Path(folder) / FOLDER, KIND, arrays, full)
+
+
+def _rounded(x: Any) -> np.ndarray:
+    """Weights as float16; other arrays as they are."""
+    array = np.asarray(x)
+    return array.astype(np.float16) if eqx.is_inexact_array(x) else array
 
 
 def _is_saved(x: Any) -> bool:

@@ -60,7 +60,12 @@ def compare_shared(
             if config.standard:
                 row |= _standard(key_chains, stars, sizes, config.quiet)
         for sampler in SAMPLERS:
-            task = stars, sampler, row, config.quiet
+            settings = SharedErrors(
+                sampler=sampler,
+                model_stars=None,  # the standard takes the form as exact, too
+                effective_draws=config.effective_draws,
+            )
+            task = stars, settings, row, config.quiet
             row |= _second_interval(key_found, *task)  # key reuse: the same first draws
         rows.append(row)
         done = {(r["set"], r["n"]) for r in rows}
@@ -101,12 +106,10 @@ def _moments(draws: Float[np.ndarray, "*draws"]) -> dict[str, float]:
 
 
 def _second_interval(
-    key, stars: cs.Stars, sampler: str, row: dict, quiet: bool
+    key, stars: cs.Stars, settings: SharedErrors, row: dict, quiet: bool
 ) -> dict:
     """What changes in a row by the interval of `infer` with this sampler."""
-    forward, _ = _model()
-    # the standard takes the form of the model as exact, too
-    settings = SharedErrors(sampler=sampler, model_stars=None)
+    (forward, _), sampler = _model(), settings.sampler
     trained = load_shared_network()
     found = hierarchical_posterior(key, trained, forward, stars, settings, quiet=quiet)
     new: dict = {f"checks_{sampler}": found.posterior.checks}

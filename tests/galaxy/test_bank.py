@@ -1,0 +1,122 @@
+"""Second part of the training of the network of shared errors."""
+
+import equinox as eqx
+import jax
+import numpy as np
+import pytest
+
+import chemsbi_jax as cs
+from chemsbi_jax.compute.train import FitConfig
+from chemsbi_jax.constants import SHARED_FACTORS
+from chemsbi_jax.emulator import load_yield_emulator
+from chemsbi_jax.galaxy.hierarchical import SharedErrors, load_shared_network
+from chemsbi_jax.galaxy.hierarchical import bank as of_bank
+from chemsbi_jax.galaxy.hierarchical.mock import draw_mock
+from chemsbi_jax.galaxy.hierarchical.network import (
+    condition,
+    densities_of_summary,
+    log_densities,
+)
+from chemsbi_jax.galaxy.hierarchical.shared import make_layout
+from chemsbi_jax.galaxy.hierarchical.star import Model
+from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
+
+SMALL = ((3, 0.25), (5, 0.75))
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return load_shared_network().network
+
+
+@pytest.fixture(scope="module")
+def task():
+    model = Model(forward_with_slopes(load_yield_emulator()), cs.paper_prior())
+    layout = make_layout(SharedErrors(), SHARED_FACTORS)
+    return model, layout, SharedErrors().outlier_width
+
+
+@pytest.fixture(scope="module")
+def bank(shipped, task):
+    patch = pytest.MonkeyPatch()
+    patch.setattr(of_bank, "SIZES", SMALL)
+    patch.setattr(of_bank, "STARS_AT_ONCE", 200)
+    found = of_bank.draw_bank(jax.random.key(0), shipped, *task, 400, quiet=True)
+    patch.undo()
+    return found
+
+
+def conditions(network, bank):
+    find = jax.jit(jax.vmap(lambda s, r: condition(network, s, r)))
+    return find(bank.summary[:50], bank.ratio[:50])
+
+
+def mean_density(network, bank):
+    find = jax.jit(jax.vmap(lambda *row: densities_of_summary(network, *row).all))
+    return float(np.mean(find(*bank)))
+
+
+def test_the_bank_has_galaxies_of_all_sizes_in_random_order(bank):
+    assert [len(x) for x in bank] == [400, 400, 400]
+    number = bank.summary[:, -1]  # log of the number of stars that count
+    assert len(np.unique(bank.psi[:, 0])) == 400
+    halves = number[:200], number[200:]
+    assert np.mean(halves[0]) == pytest.approx(np.mean(halves[1]), abs=0.1)
+    for x in bank:
+        assert np.isfinite(x).all()
+
+
+def test_densities_of_a_summary_are_those_of_its_galaxy(shipped, task):
+    model, layout, width = task
+
+    @jax.jit
+    def both(key):
+        galaxy = draw_mock(key, model, layout, width, 8)
+        bank = of_bank.summary_of(key, shipped, *task, 8)
+        of_summary = densities_of_summary(shipped, *bank)
+        return log_densities(shipped, galaxy), of_summary
+
+    expected, found = both(jax.random.key(1))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("width", [112, 150])
+def test_a_wider_head_gives_the_same_density_before_its_training(shipped, bank, width):
+    wide = of_bank.with_wide_head(jax.random.key(2), shipped, width)
+    assert wide.head.layers[1].weight.shape == (width, width)
+    for found, expected in zip(
+        conditions(wide, bank), conditions(shipped, bank), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_units_of_the_summary_leave_the_density(shipped, bank):
+    units = of_bank.units_of(bank)
+    inside = of_bank.in_units(shipped, units)
+    scaled = bank._replace(summary=(bank.summary - units.mean) / units.spread)
+    for found, expected in zip(
+        conditions(inside, scaled), conditions(shipped, bank), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.thorough
+def test_the_training_mends_the_head_and_leaves_the_networks_of_the_stars(
+    shipped, bank
+):
+    bias = shipped.head.layers[2].bias
+    worse = eqx.tree_at(lambda n: n.head.layers[2].bias, shipped, bias + 0.3)
+    config = of_bank.HeadTraining(
+        width=120, batch=64, held_out=0.25, fit=FitConfig(3, 20)
+    )
+    key = jax.random.key(3)
+    found, result = of_bank.train_head(key, worse, bank, config, quiet=True)
+    kept = [
+        eqx.filter((n.star, n.galaxy, n.second, n.centre, n.width), eqx.is_array)
+        for n in (found, shipped)
+    ]
+    assert eqx.tree_equal(*kept)
+    assert not eqx.tree_equal(found.flow, shipped.flow)
+    before, after = (mean_density(n, bank) for n in (worse, found))
+    assert after > before + 1.0
+    assert result.held_out_loss[-1] < result.held_out_loss[0]

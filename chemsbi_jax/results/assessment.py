@@ -178,8 +178,7 @@ def _doubts_of_shared(checks: Mapping) -> list[str]:
         doubts.append("the likelihood contradicts the interval with shared errors")
     if checks.get("held_blocks") and checks.get("sampler") != "nuts":
         doubts.append(
-            "in tests the interval with shared errors has a wrong width with these "
-            "held blocks"
+            "in tests the interval with shared errors is too wide with all blocks held"
         )
     if checks.get("predictive_p", 1.0) < MIN_P:
         doubts.append(

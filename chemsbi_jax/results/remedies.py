@@ -88,9 +88,8 @@ REMEDIES = (
         "errors of the abundances that include the error of the model.",
     ),
     (
-        "With these blocks held",
-        "If all blocks are held, quote the first interval; else that by NUTS "
-        "(--sampler nuts; if its chains did not converge, with another --seed).",
+        "With all blocks held",
+        "Quote the first interval, which has the same model.",
     ),
     (
         "the stars are unlike those",

@@ -258,11 +258,8 @@ def test_chains_that_do_not_converge_or_have_few_draws_go_on(
         ({"sampler": "nuts", "r_hat": 1.0, "counted_stars": 18.5}, ()),
         ({"far_errors": {"scatter_mg_fe": 5.71}}, ("scatter_mg_fe +5.7 prior widths",)),
         ({"far_errors": {}}, ()),
-        ({"held_blocks": ["yields"], "sampler": "nuts", "r_hat": 1.0}, ()),
-        (
-            {"held_blocks": ["yields", "zero_points"]},
-            ("blocks held (yields, zero_points)", "Take --sampler nuts"),
-        ),
+        ({"held_blocks": list(h.BLOCKS), "sampler": "nuts", "r_hat": 1.0}, ()),
+        ({"held_blocks": list(h.BLOCKS)}, ("With all blocks held", "85 %")),
     ],
 )
 def test_the_result_says_what_is_doubtful(checks, says):

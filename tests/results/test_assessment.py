@@ -175,11 +175,8 @@ def test_the_fit_of_the_interval_to_quote_decides(fit, shared):
         ({"far_population": {"mean_birth_time": 3.2}}, "far from its prior"),
         ({"far_population": {}}, ""),
         ({"far_errors": {"scatter_mg_fe": 5.7}}, "scatter of abundances are far"),
-        ({"held_blocks": ["yields", "population"], "sampler": "nuts"}, ""),
-        (
-            {"held_blocks": ["yields", "population"]},
-            "wrong width with these held blocks.",
-        ),
+        ({"held_blocks": list(settings.BLOCKS), "sampler": "nuts"}, ""),
+        ({"held_blocks": list(settings.BLOCKS)}, "too wide with all blocks held."),
     ],
 )
 def test_doubts_of_the_interval_with_shared_errors(checks, reason):

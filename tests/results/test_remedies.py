@@ -6,6 +6,7 @@ from astropy.table import Table
 import chemsbi_jax as cs
 from chemsbi_jax.diagnostics.misfit import misfit_test
 from chemsbi_jax.galaxy.hierarchical.doubt import doubts
+from chemsbi_jax.galaxy.hierarchical.settings import BLOCKS
 from chemsbi_jax.results.remedies import FALLBACK, remedy
 from chemsbi_jax.results.warnings import list_warnings, of_place
 from helpers.report_pages import MISFIT, made, write
@@ -14,7 +15,7 @@ from helpers.report_pages import MISFIT, made, write
 
 DOUBTFUL = (
     {"sampler": "network", "r_hat": 1.3},
-    {"held_blocks": ["yields", "zero_points"]},
+    {"held_blocks": list(BLOCKS)},
     {"mode_distance": 3.0},
     {"predictive_p": 0.01, "predictive_distance": 2.0},
     {"far_population": {"mean_birth_time": 3.2}},

@@ -9,6 +9,7 @@ import chemsbi_jax as cs
 from chemsbi_jax.compute.train import FitConfig
 from chemsbi_jax.constants import SHARED_FACTORS
 from chemsbi_jax.emulator import load_yield_emulator
+from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.hierarchical import SharedErrors, load_shared_network
 from chemsbi_jax.galaxy.hierarchical import bank as of_bank
 from chemsbi_jax.galaxy.hierarchical.mock import draw_mock
@@ -80,7 +81,7 @@ def test_densities_of_a_summary_are_those_of_its_galaxy(shipped, task):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("width", [112, 150])
+@pytest.mark.parametrize("width", [384, 400])
 def test_a_wider_head_gives_the_same_density_before_its_training(shipped, bank, width):
     wide = of_bank.with_wide_head(jax.random.key(2), shipped, width)
     assert wide.head.layers[1].weight.shape == (width, width)
@@ -88,6 +89,11 @@ def test_a_wider_head_gives_the_same_density_before_its_training(shipped, bank, 
         conditions(wide, bank), conditions(shipped, bank), strict=True
     ):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_narrower_head_is_refused(shipped):
+    with pytest.raises(InputError, match="at least 384 units"):
+        of_bank.with_wide_head(jax.random.key(2), shipped, 300)
 
 
 def test_units_of_the_summary_leave_the_density(shipped, bank):
@@ -107,7 +113,7 @@ def test_the_training_mends_the_head_and_leaves_the_networks_of_the_stars(
     bias = shipped.head.layers[2].bias
     worse = eqx.tree_at(lambda n: n.head.layers[2].bias, shipped, bias + 0.3)
     config = of_bank.HeadTraining(
-        width=120, batch=64, held_out=0.25, fit=FitConfig(3, 20)
+        width=384, batch=64, held_out=0.25, fit=FitConfig(3, 20)
     )
     key = jax.random.key(3)
     found, result = of_bank.train_head(key, worse, bank, config, quiet=True)

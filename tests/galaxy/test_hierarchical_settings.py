@@ -63,9 +63,8 @@ def test_names_and_scales():
         h.SharedErrors(zero_points=-0.1),
         h.SharedErrors(model_stars=0.0),
         h.SharedErrors(model_stars=np.nan),
-        h.SharedErrors(effective_draws=0.0),
-        h.SharedErrors(effective_draws=np.nan),
-        h.SharedErrors(effective_draws=np.inf),
+        h.SharedErrors(effective_draws=0),
+        h.SharedErrors(effective_draws=10_001),
     ],
 )
 def test_bad_settings(settings):

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Key
 from tqdm import tqdm
 
 from chemsbi_jax.compute.train import FitConfig, FitResult, clipped_adam, fit
+from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.hierarchical.mock import draw_mock
 from chemsbi_jax.galaxy.hierarchical.network import (
     LogDensities,
@@ -258,9 +259,16 @@ def with_wide_head(
     """The same density, with further units in the two layers of the head.
 
     The output of the new units has weight 0 before the training.
+
+    Raises:
+        InputError: the head has more units already.
     """
     first, second, last = network.head.layers
     n_in, n_out, old = first.in_features, last.out_features, first.out_features
+    if width < old:
+        raise InputError(
+            f"Expected a head of at least {old} units, as the network has; got {width}."
+        )
     new = eqx.nn.MLP(n_in, n_out, width, 2, jax.nn.gelu, key=key)
     layers = new.layers
     weights = (

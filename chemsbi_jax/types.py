@@ -179,10 +179,11 @@ class GalaxyChecks(TypedDict, total=False):
     mode_distance: float  # of the mode from the network's mean, in its widths
     far_population: dict[str, float]  # parameter -> prior widths, at the mode
     far_errors: dict[str, float]  # zero points and scatter, likewise
-    held_blocks: list[str]  # with these, tests found a wrong coverage
+    held_blocks: list[str]  # all: the network's interval was too wide in tests
     sampler: str  # of the draws: "network" or "nuts"
     r_hat: float  # "nuts": the largest of the two parameters
     n_effective: float  # the smallest of them, of the chains
+    wanted_draws: int  # if there are fewer effective ones
     divergences: int
     n_nuts: int  # random stars of NUTS
     points: int  # of the stars' integrals

@@ -29,9 +29,11 @@ from chemsbi_jax.cli import nuts
 from chemsbi_jax.cli.flags import NutsFlags
 from chemsbi_jax.cli.nuts import exit_code, load_models
 from chemsbi_jax.cli.run import check_flags, run_script
+from chemsbi_jax.constants import SHARED_FACTORS
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.hierarchical import SharedErrors
 from chemsbi_jax.galaxy.hierarchical.chains import ChainSizes
+from chemsbi_jax.galaxy.hierarchical.settings import prior_scales
 from chemsbi_jax.storage.files import whole_file
 
 
@@ -93,6 +95,8 @@ def run_comparison(config: Config) -> dict:
 
 def run_hierarchical(config: Config) -> dict:
     """The second interval against NUTS; returns the content of its JSON file."""
+    # an error before the standard, which takes hours
+    prior_scales(SharedErrors(effective_draws=config.effective_draws), SHARED_FACTORS)
     sizes = ChainSizes(config.n_chains, config.n_warmup, config.n_draws)
     flags = {"seed": config.seed, "n_stars": list(config.compare_n_stars)}
     flags |= {"standard": config.standard, **sizes._asdict()}

@@ -22,15 +22,17 @@ from chemsbi_jax.cli.run import check_flags, run_script, write_record
 from chemsbi_jax.compute.train import FitConfig, FitResult
 from chemsbi_jax.constants import SHARED_FACTORS
 from chemsbi_jax.emulator import load_yield_emulator
+from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.hierarchical import SharedErrors, load_shared_network
 from chemsbi_jax.galaxy.hierarchical.bank import HeadTraining, train_on_bank
-from chemsbi_jax.galaxy.hierarchical.network import SharedNetwork
-from chemsbi_jax.galaxy.hierarchical.shared import make_layout, psi_names
+from chemsbi_jax.galaxy.hierarchical.network import NetworkSize, SharedNetwork
+from chemsbi_jax.galaxy.hierarchical.shared import Layout, make_layout, psi_names
 from chemsbi_jax.galaxy.hierarchical.star import Model
 from chemsbi_jax.galaxy.hierarchical.trained import (
     FOLDER,
     Trained,
     save_shared_network,
+    saved_spec,
 )
 from chemsbi_jax.galaxy.hierarchical.training import (
     SharedTraining,
@@ -71,10 +73,9 @@ def main(config: Config) -> dict:
     model = Model(forward_with_slopes(load_yield_emulator()), prior)
     layout = make_layout(settings, SHARED_FACTORS)
     task, folder = (model, layout, settings.outlier_width), config.out / FOLDER
-    key = jax.random.key(config.seed)
+    key_first, key_second = jax.random.split(jax.random.key(config.seed))
     with watch("train"):
-        network = _first_part(key, task, config)
-        key_second = jax.random.fold_in(key, 1)  # key reuse: folds the part in
+        network, size = _first_part(key_first, task, config)
         steps = FitConfig(config.head_epochs, HeadTraining.fit.steps_per_epoch)
         head = HeadTraining(n_galaxies=config.n_galaxies, fit=steps)
         network, result = train_on_bank(
@@ -91,26 +92,35 @@ def main(config: Config) -> dict:
         "yields": "tng",
         "physics": "clean",
         **{name: getattr(config, name) for name in flags},
+        "start_sha256": config.start and saved_spec(config.start)["sha256"],
         "metrics": metrics,
     }
-    size = replace(SharedTraining().size, last_width=head.width)
-    save_shared_network(config.out, trained, size, spec)
+    save_shared_network(config.out, trained, replace(size, last_width=head.width), spec)
     _plot(result, folder / "losses_head.png")
     write_record(folder, "train_shared_errors", config, metrics)
     return metrics
 
 
-def _first_part(key, task: tuple, config: Config) -> SharedNetwork:
-    """The whole network, trained here or by an earlier run."""
+def _first_part(
+    key, task: tuple[Model, Layout, float], config: Config
+) -> tuple[SharedNetwork, NetworkSize]:
+    """The whole network, trained here or by an earlier run, and its widths."""
     if config.start is not None:
-        return load_shared_network(config.start).network
+        started, expected = load_shared_network(config.start), task[1].scale
+        found = np.asarray([*started.scales.values()])
+        if found.shape != expected.shape or not np.allclose(found, expected):
+            raise InputError(
+                f"Expected the prior scales of `SharedErrors` in {config.start}; got "
+                "others. Train the first part again (without --start)."
+            )
+        return started.network, NetworkSize(**saved_spec(config.start)["size"])
     training = SharedTraining(fit=FitConfig(config.n_epochs, config.steps_per_epoch))
     folder = config.out / FOLDER
     network, result = train_shared_network(
         key, *task, training, checkpoint=folder / "checkpoint", quiet=config.quiet
     )
     _plot(result, folder / "losses.png")
-    return network
+    return network, training.size
 
 
 def _plot(result: FitResult, path: Path) -> None:

@@ -21,7 +21,7 @@ from chemsbi_jax.galaxy.hierarchical import (
     load_shared_network,
 )
 from chemsbi_jax.galaxy.hierarchical.same_model import factor_forward, is_same_prior
-from chemsbi_jax.galaxy.hierarchical.settings import SAMPLERS
+from chemsbi_jax.galaxy.hierarchical.settings import MOST_DRAWS, SAMPLERS
 from chemsbi_jax.galaxy.hierarchical.shared import LARGEST_SHARE, make_layout
 from chemsbi_jax.galaxy.hierarchical.trained import prior_ratio
 from chemsbi_jax.inference.checks import Run
@@ -242,7 +242,7 @@ _EXPECTED = {
     "hold": f"a list of names from {', '.join(BLOCKS)}",
     "sampler": " or ".join(SAMPLERS),
     "model_stars": "a number above 0, or null",
-    "effective_draws": "a whole number above 0",
+    "effective_draws": f"a whole number from 1 to {MOST_DRAWS}",
 }
 """Field of `SharedErrors` -> its values in JSON, where it is not one number."""
 
@@ -258,7 +258,8 @@ def _is_allowed(name: str, value: object) -> bool:
     if name == "outlier_width":
         return _is_number(value) and value > 0.0
     if name == "effective_draws":
-        return _is_number(value) and isinstance(value, int) and value > 0
+        is_whole = _is_number(value) and isinstance(value, int)
+        return is_whole and 1 <= value <= MOST_DRAWS
     if name == "model_stars":
         return value is None or (_is_number(value) and value > 0.0)
     if isinstance(value, dict) and name in _EXPECTED:

@@ -88,6 +88,11 @@ REMEDIES = (
         "errors of the abundances that include the error of the model.",
     ),
     (
+        "The chains of NUTS have",
+        "Quote the interval if this error is small enough, or repeat the run with "
+        "another --seed.",
+    ),
+    (
         "With all blocks held",
         "Quote the first interval, which has the same model.",
     ),

@@ -13,6 +13,7 @@ from chemsbi_jax.galaxy.hierarchical.runs import (
     MOST_APART,
     PsiChains,
     convergence,
+    most_apart,
     most_runs,
     pool_runs,
 )
@@ -62,6 +63,34 @@ def test_more_than_two_runs_are_pooled():
     first = pool_runs(run_around(rng), run_around(rng, 0.08))
     assert first.is_converged
     assert pool_runs(first, run_around(rng, 0.04)).apart >= first.apart
+
+
+def slow_run(rng) -> PsiChains:
+    """Stationary chains with about 70 effective draws in all."""
+    memory, psi = 0.84, rng.normal(size=(N_CHAINS, N_DRAWS, N_PSI))
+    for i in range(1, N_DRAWS):
+        psi[:, i] = memory * psi[:, i - 1] + np.sqrt(1.0 - memory**2) * psi[:, i]
+    return measured(psi)
+
+
+def test_short_runs_of_right_chains_reach_many_effective_draws():
+    rng, enough = np.random.default_rng(8), 400
+    reached = []
+    for _ in range(30):
+        found = slow_run(rng)
+        for _ in range(most_runs(enough) - 1):
+            found = pool_runs(found, slow_run(rng))
+        reached.append(found.n_effective >= enough and found.is_converged)
+    assert np.mean(reached) > 0.7
+
+
+def test_the_limit_of_the_difference_grows_with_the_number_of_runs():
+    assert most_apart(1) == pytest.approx(MOST_APART)
+    rng = np.random.default_rng(9)
+    largest = np.abs(rng.normal(size=(20_000, 7))).max(axis=1)
+    one = np.abs(rng.normal(size=20_000))
+    expected = np.mean(one > MOST_APART)
+    assert np.mean(largest > most_apart(7)) == pytest.approx(expected, abs=0.002)
 
 
 @pytest.mark.parametrize(

@@ -258,6 +258,10 @@ def test_chains_that_do_not_converge_or_have_few_draws_go_on(
         ({"sampler": "nuts", "r_hat": 1.0, "counted_stars": 18.5}, ()),
         ({"far_errors": {"scatter_mg_fe": 5.71}}, ("scatter_mg_fe +5.7 prior widths",)),
         ({"far_errors": {}}, ()),
+        (
+            {"sampler": "nuts", "n_effective": 64.0, "wanted_draws": 100},
+            ("64 effective draws, fewer than 100", "errors of 0.12 widths"),
+        ),
         ({"held_blocks": list(h.BLOCKS), "sampler": "nuts", "r_hat": 1.0}, ()),
         ({"held_blocks": list(h.BLOCKS)}, ("With all blocks held", "85 %")),
     ],

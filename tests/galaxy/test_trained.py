@@ -5,6 +5,7 @@ import jax
 import numpy as np
 import pytest
 
+from chemsbi_jax.errors import WeightsError
 from chemsbi_jax.galaxy.hierarchical import mock
 from chemsbi_jax.galaxy.hierarchical.network import NetworkSize, new_network
 from chemsbi_jax.galaxy.hierarchical.trained import (
@@ -32,6 +33,15 @@ def test_networks_of_two_readings_share_their_programs():
     parts = [eqx.partition(x, eqx.is_array)[1] for x in (first, second)]
     assert jax.tree.structure(parts[0]) == jax.tree.structure(parts[1])
     assert jax.tree.leaves(parts[0]) == jax.tree.leaves(parts[1])
+
+
+def test_weights_that_float16_does_not_hold_are_refused(tmp_path):
+    trained = load_shared_network()
+    bias = trained.network.head.layers[2].bias.at[3].set(1e5)
+    network = eqx.tree_at(lambda n: n.head.layers[2].bias, trained.network, bias)
+    with pytest.raises(WeightsError, match="up to 65504"):
+        save_shared_network(tmp_path, trained._replace(network=network), SIZE, {})
+    assert not list(tmp_path.iterdir())
 
 
 def as_saved(x):

@@ -263,11 +263,11 @@ def _by_nuts(
     quiet: bool,
 ) -> tuple[Float[np.ndarray, "kept psi"], dict]:
     """Draws of NUTS and their checks."""
-    some = case.subset
-    place, n = (some.stars, case.model, case.galaxy.layout), len(some.rows)
-    how = {"power": case.settings.likelihood_power(n), "quiet": quiet}
-    if (power := how["power"]) < 1.0:
-        # key reuse: the points of the other mode
+    some, n = case.subset, len(case.subset.rows)
+    place = some.stars, case.model, case.galaxy.layout
+    power = case.settings.likelihood_power(n)
+    how: dict = {"power": power, "quiet": quiet}
+    if power < 1.0:  # key reuse: the points of the other mode
         mode = find_shared_mode(fit.mode, *place, *start_from(latents), **how)
     how["enough"] = case.settings.effective_draws
     draws, extra = by_nuts(keys.nuts, *place, latents, mode, **how)

@@ -1,10 +1,10 @@
 """Second part of the training: the head and the flow, on a bank of mock galaxies.
 
-The networks that read the stars take nearly all of the time of the training, so that a
-batch has about a hundred galaxies. That is enough for these networks, and too few for
-the density of 44 latents. With the networks of the stars fixed, the summary of a mock
-galaxy is needed once only. The head, with more units, and the flow are trained on the
-summaries of a million galaxies, each of which is used in every epoch.
+Most of the training time goes to the networks that read the stars. This limits a batch
+to about a hundred galaxies, which is enough for these networks, and too few for the
+density of 44 latents. With the networks of the stars fixed, the summary of a mock
+galaxy is computed once only. The head, with more units, and the flow are trained on
+batches that are drawn at random from the summaries of a million galaxies.
 """
 
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, PyTree
 from tqdm import tqdm
 
 from chemsbi_jax.compute.train import FitConfig, FitResult, clipped_adam, fit
-from chemsbi_jax.errors import InputError
+from chemsbi_jax.errors import ConvergenceError, InputError
 from chemsbi_jax.galaxy.hierarchical.mock import draw_mock
 from chemsbi_jax.galaxy.hierarchical.network import (
     LogDensities,
@@ -74,7 +74,13 @@ def train_on_bank(
     *,
     quiet: bool = False,
 ) -> tuple[SharedNetwork, FitResult]:
-    """Draw a bank and train on it; see `draw_bank` and `train_head`."""
+    """Draw a bank and train on it; see `draw_bank` and `train_head`.
+
+    Raises:
+        InputError: the head of the network is wider than `config.width`.
+        ConvergenceError: a summary or a loss is not finite.
+    """
+    _require_width(network, config.width)  # before the bank, which takes minutes
     key_bank, key_head = jax.random.split(key)
     task = network, model, layout, outlier_width, config.n_galaxies
     bank = draw_bank(key_bank, *task, quiet=quiet)
@@ -101,13 +107,16 @@ def draw_bank(
         outlier_width: of the outliers' abundances [dex].
         n_galaxies: of the bank.
         quiet: no progress bar.
+
+    Raises:
+        ConvergenceError: a summary is not finite.
     """
     key_draw, key_order = jax.random.split(key)
     key_sizes = jax.random.split(key_draw, len(SIZES))
     parts, each = [], [round(n_galaxies * share) for _, share in SIZES]
     with tqdm(total=sum(each), desc="galaxies", disable=quiet) as bar:
         for key_size, (size, _), n in zip(key_sizes, SIZES, each, strict=True):
-            at_once = max(IN_PARALLEL, STARS_AT_ONCE // size)
+            at_once = min(n, max(IN_PARALLEL, STARS_AT_ONCE // size))
             for i, key_call in enumerate(jax.random.split(key_size, -(-n // at_once))):
                 task = network, model, layout, outlier_width, size
                 found = _summaries(jax.random.split(key_call, at_once), *task)
@@ -115,6 +124,11 @@ def draw_bank(
                 parts.append(jax.tree.map(lambda x, n=n_kept: np.asarray(x[:n]), found))
                 bar.update(n_kept)
     bank = jax.tree.map(lambda *x: np.concatenate(x), *parts)
+    if not np.isfinite(bank.summary).all():
+        raise ConvergenceError(
+            "Expected finite summaries of all mock galaxies; got NaN or infinity. Are "
+            "the weights of the network finite?"
+        )
     order = np.asarray(jax.random.permutation(key_order, len(bank.psi)))
     return jax.tree.map(lambda x: x[order], bank)
 
@@ -179,7 +193,7 @@ def train_head(
         rows = jax.random.randint(key, (config.batch,), 0, len(data.psi))
         return jax.tree.map(lambda x: x[rows], data)
 
-    def loss(params, batch: Bank, _) -> Float[Array, ""]:
+    def loss(params: PyTree, batch: Bank, _) -> Float[Array, ""]:
         return bank_loss(_with(start, eqx.combine(params, static)), batch, config.batch)
 
     n_steps = config.fit.n_epochs * config.fit.steps_per_epoch
@@ -216,7 +230,7 @@ def bank_loss(network: SharedNetwork, bank: Bank, at_once: int) -> Float[Array, 
     return -jnp.mean(found.all + GALAXY_WEIGHT * found.galaxy)
 
 
-def _with(network: SharedNetwork, last: tuple) -> SharedNetwork:
+def _with(network: SharedNetwork, last: tuple[eqx.nn.MLP, PyTree]) -> SharedNetwork:
     """The network with another head and flow."""
     return eqx.tree_at(lambda n: (n.head, n.flow), network, last)
 
@@ -253,6 +267,14 @@ def in_units(network: SharedNetwork, units: Units) -> SharedNetwork:
     )
 
 
+def _require_width(network: SharedNetwork, width: int) -> None:
+    old = network.head.layers[0].out_features
+    if width < old:
+        raise InputError(
+            f"Expected a head of at least {old} units, as the network has; got {width}."
+        )
+
+
 def with_wide_head(
     key: Key[Array, ""], network: SharedNetwork, width: int
 ) -> SharedNetwork:
@@ -263,12 +285,9 @@ def with_wide_head(
     Raises:
         InputError: the head has more units already.
     """
+    _require_width(network, width)
     first, second, last = network.head.layers
     n_in, n_out, old = first.in_features, last.out_features, first.out_features
-    if width < old:
-        raise InputError(
-            f"Expected a head of at least {old} units, as the network has; got {width}."
-        )
     new = eqx.nn.MLP(n_in, n_out, width, 2, jax.nn.gelu, key=key)
     layers = new.layers
     weights = (

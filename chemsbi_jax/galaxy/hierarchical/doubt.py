@@ -30,6 +30,8 @@ def doubts(checks: Mapping) -> list[str]:
     """Warnings about the checks of an interval; empty if there is no doubt."""
     is_nuts = checks.get("sampler") == "nuts"
     parts = [_of_nuts(checks)] if "sampler" in checks else []
+    if "wanted_draws" in checks:
+        parts.append(_few_draws(checks))
     if not is_nuts:
         parts.append(_of_coverage(checks))
         if not checks.get("mode_distance", 0.0) < FAR_MODE:
@@ -64,12 +66,21 @@ def _of_nuts(checks: Mapping) -> str:
     return ""
 
 
+def _few_draws(checks: Mapping) -> str:
+    n = checks["n_effective"]
+    return (
+        f"The chains of NUTS have {n:.0f} effective draws, fewer than "
+        f"{checks['wanted_draws']}: the means of the interval with shared errors have "
+        f"errors of {n**-0.5:.2f} widths."
+    )
+
+
 def _how_far(checks: Mapping) -> str:
     """Numbers of chains that did not converge, in brackets; empty without any."""
     parts = [f"r-hat {checks['r_hat']:.2f}"] if "r_hat" in checks else []
     if "runs_apart" in checks:
         parts.append(
-            f"means of two runs {checks['runs_apart']:.1f} standard errors apart"
+            f"means of the runs {checks['runs_apart']:.1f} standard errors apart"
         )
     return f" ({'; '.join(parts)})" if parts else ""
 

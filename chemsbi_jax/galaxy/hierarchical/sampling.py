@@ -3,8 +3,8 @@
 The chains have as many dimensions as psi, whatever the number of stars. Short chains
 around the mode give the mean and, with the curvature there, the covariance of psi, in
 whose units the chains with the kept draws run. If those do not converge, as one of them
-may be at a lower mode, or have few effective draws, they go on, in units of the draws
-of the last run (`pool_runs`). Each chain has its own points for the stars' integrals,
+may be at a lower mode, or have few effective draws, they go on, in units of their draws
+(`pool_runs`). Each chain has its own points for the stars' integrals,
 so that r-hat shows the random part of their error. It does not show what all chains
 have in common: the log of a mean over few points is low. The number of effective points
 shows that. The time grows with the number of points, so the chains take the smallest
@@ -103,7 +103,8 @@ def sample_psi(
     at, _ = run_chains(keys.first, density, at, first, quiet, own, "nuts, first steps")
     psi, covariance = density.whitening.psi_on_host(at), mode.covariance
     for i, key_run in enumerate(jax.random.split(keys.chains, most_runs(enough)), 1):
-        each = psi.reshape(-1, shape[1])
+        kept = found.psi if i > 1 and found.is_converged else psi
+        each = kept.reshape(-1, shape[1])
         covariance = (1.0 - CURVED) * np.cov(each, rowvar=False) + CURVED * covariance
         axes = make_whitening(each.mean(axis=0), covariance)
         density = density._replace(whitening=axes)
@@ -195,6 +196,8 @@ def by_nuts(
     }
     if found.n_runs > 1:
         checks["runs_apart"] = found.apart
+    if found.is_converged and found.n_effective < enough:
+        checks["wanted_draws"] = enough
     draws = found.psi.reshape(-1, found.psi.shape[-1])
     return (draws if found.is_converged else latents), checks
 

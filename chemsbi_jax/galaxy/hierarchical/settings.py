@@ -51,17 +51,17 @@ class SharedErrors:
     always held."""
     sampler: str = "network"
     """How the posterior is drawn. "network" takes seconds. "nuts" samples the
-    likelihood of at most 256 stars in up to half an hour; where it does not converge,
-    the draws are those of the network."""
+    likelihood of at most 256 stars in up to half an hour (two runs of the chains);
+    where it does not converge, the draws are those of the network."""
     model_stars: float | None = MODEL_STARS
     """Number m of stars whose noise is as large as the error of the model's form, for
     NUTS: n stars count as m n / (m + n), the factor of their log likelihood being
     m / (m + n) (coarsened posterior, Miller & Dunson 2019). None: the form is exact,
     and all stars count."""
     effective_draws: int = ENOUGH_DRAWS
-    """Effective draws of the galaxy's parameters by NUTS. The chains go on until they
-    have so many, in at most one run for 50 of them, and at most two for 100. The error
-    of a mean is 1/sqrt(effective_draws) widths."""
+    """Effective draws of the galaxy's parameters by NUTS, at most 10,000. The chains go
+    on until they have so many. There are at most `effective_draws` / 50 runs, and two
+    at least. The error of a mean is 1/sqrt(effective_draws) widths."""
 
     def likelihood_power(self, n_stars: int) -> float:
         """Factor of the log likelihood of that many stars, at most 1."""

@@ -35,6 +35,7 @@ from chemsbi_jax.storage.weights import (
 
 FOLDER, KIND = "shared", "shared_errors"
 ROUNDING = 1e-3  # of scales that are float32
+LARGEST_WEIGHT = float(np.finfo(np.float16).max)
 
 
 class Trained(NamedTuple):
@@ -53,6 +54,9 @@ def save_shared_network(
     """Write the network into `folder`/shared, beside the networks of its yield set.
 
     The weights are rounded to float16 (11 bits), which halves the file.
+
+    Raises:
+        WeightsError: a weight is too large for float16, or not finite.
     """
     full = {
         "size": asdict(size),
@@ -69,7 +73,14 @@ def save_shared_network(
 def _rounded(x: Any) -> np.ndarray:
     """Weights as float16; other arrays as they are."""
     array = np.asarray(x)
-    return array.astype(np.float16) if eqx.is_inexact_array(x) else array
+    if not eqx.is_inexact_array(x):
+        return array
+    if not np.abs(array).max(initial=0.0) <= LARGEST_WEIGHT:
+        raise WeightsError(
+            f"Expected finite weights up to {LARGEST_WEIGHT:g}, as they are saved with "
+            "16 bits; got larger ones, or NaN. Train again with a lower learning rate."
+        )
+    return array.astype(np.float16)
 
 
 def _is_saved(x: Any) -> bool:
@@ -103,6 +114,15 @@ def _parts_of_network(
 
     rest = eqx.combine(jax.jit(masks)(), others["static"])
     return others["shapes"], with_spline(rest, size.knots)
+
+
+def saved_spec(name: str | os.PathLike = "tng") -> dict:
+    """The description of the network of a yield set, with its `size` and checksum.
+
+    Raises:
+        WeightsError: there is none, or it does not fit this package.
+    """
+    return load_spec(weights_folder(name) / FOLDER, KIND)
 
 
 @in_float32  # flowjax keeps numbers of the default type outside of the arrays

@@ -113,6 +113,7 @@ def _second_interval(
     trained = load_shared_network()
     found = hierarchical_posterior(key, trained, forward, stars, settings, quiet=quiet)
     new: dict = {f"checks_{sampler}": found.posterior.checks}
+    new["effective_draws"] = settings.effective_draws
     if row["truth"] is not None:
         new[f"chi2_{sampler}"] = chi2(found.posterior, row["truth"])
     for i, parameter in enumerate(GLOBAL_PARAMETERS):

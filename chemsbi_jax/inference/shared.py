@@ -258,8 +258,8 @@ def _is_allowed(name: str, value: object) -> bool:
     if name == "outlier_width":
         return _is_number(value) and value > 0.0
     if name == "effective_draws":
-        is_whole = _is_number(value) and isinstance(value, int)
-        return is_whole and 1 <= value <= MOST_DRAWS
+        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        return is_whole and value in range(1, MOST_DRAWS + 1)
     if name == "model_stars":
         return value is None or (_is_number(value) and value > 0.0)
     if isinstance(value, dict) and name in _EXPECTED:

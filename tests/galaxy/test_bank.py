@@ -12,6 +12,7 @@ from chemsbi_jax.emulator import load_yield_emulator
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.hierarchical import SharedErrors, load_shared_network
 from chemsbi_jax.galaxy.hierarchical import bank as of_bank
+from chemsbi_jax.galaxy.hierarchical.head import in_units, with_wide_head
 from chemsbi_jax.galaxy.hierarchical.mock import draw_mock
 from chemsbi_jax.galaxy.hierarchical.network import (
     condition,
@@ -86,7 +87,7 @@ def test_a_wider_head_gives_the_same_density_before_its_training(shipped, bank, 
     n_in, n_out = (shipped.head.layers[i].weight.shape[1 - i // 2] for i in (0, 2))
     head = eqx.nn.MLP(n_in, n_out, old, 2, jax.nn.gelu, key=jax.random.key(4))
     narrow = eqx.tree_at(lambda n: n.head, shipped, head)
-    wide = of_bank.with_wide_head(jax.random.key(2), narrow, 384)
+    wide = with_wide_head(jax.random.key(2), narrow, 384)
     assert wide.head.layers[1].weight.shape == (384, 384)
     for found, expected in zip(
         conditions(wide, bank), conditions(narrow, bank), strict=True
@@ -96,12 +97,12 @@ def test_a_wider_head_gives_the_same_density_before_its_training(shipped, bank, 
 
 def test_a_narrower_head_is_refused(shipped):
     with pytest.raises(InputError, match="at least 384 units"):
-        of_bank.with_wide_head(jax.random.key(2), shipped, 300)
+        with_wide_head(jax.random.key(2), shipped, 300)
 
 
 def test_units_of_the_summary_leave_the_density(shipped, bank):
     units = of_bank.units_of(bank)
-    inside = of_bank.in_units(shipped, units)
+    inside = in_units(shipped, units)
     scaled = bank._replace(summary=(bank.summary - units.mean) / units.spread)
     for found, expected in zip(
         conditions(inside, scaled), conditions(shipped, bank), strict=True

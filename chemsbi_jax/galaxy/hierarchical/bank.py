@@ -18,7 +18,13 @@ from jaxtyping import Array, Float, Key, PyTree
 from tqdm import tqdm
 
 from chemsbi_jax.compute.train import FitConfig, FitResult, clipped_adam, fit
-from chemsbi_jax.errors import ConvergenceError, InputError
+from chemsbi_jax.errors import ConvergenceError
+from chemsbi_jax.galaxy.hierarchical.head import (
+    Units,
+    in_units,
+    require_width,
+    with_wide_head,
+)
 from chemsbi_jax.galaxy.hierarchical.mock import draw_mock
 from chemsbi_jax.galaxy.hierarchical.network import (
     LogDensities,
@@ -80,7 +86,7 @@ def train_on_bank(
         InputError: the head of the network is wider than `config.width`.
         ConvergenceError: a summary or a loss is not finite.
     """
-    _require_width(network, config.width)  # before the bank, which takes minutes
+    require_width(network, config.width)  # before the bank, which takes minutes
     key_bank, key_head = jax.random.split(key)
     task = network, model, layout, outlier_width, config.n_galaxies
     bank = draw_bank(key_bank, *task, quiet=quiet)
@@ -240,66 +246,8 @@ def _parts(n: int) -> tuple[slice, slice]:
     return slice(n), slice(n, None)
 
 
-class Units(NamedTuple):
-    """Middle and scale of each feature of a summary."""
-
-    mean: Float[np.ndarray, " feature"]
-    spread: Float[np.ndarray, " feature"]
-
-
 def units_of(bank: Bank) -> Units:
     """Mean and standard deviation of each feature over the galaxies."""
     summary = np.asarray(bank.summary, float)
     spread = np.maximum(summary.std(axis=0), SMALLEST_SPREAD)
     return Units(summary.mean(axis=0).astype(np.float32), spread.astype(np.float32))
-
-
-def in_units(network: SharedNetwork, units: Units) -> SharedNetwork:
-    """The same network for summaries in these units: (summary - mean) / spread."""
-    first = network.head.layers[0]
-    weight, n = first.weight, len(units.mean)
-    bias = first.bias + weight[:, :n] @ units.mean
-    weight = weight.at[:, :n].multiply(units.spread)
-    return eqx.tree_at(
-        lambda x: (x.head.layers[0].weight, x.head.layers[0].bias),
-        network,
-        (weight, bias),
-    )
-
-
-def _require_width(network: SharedNetwork, width: int) -> None:
-    old = network.head.layers[0].out_features
-    if width < old:
-        raise InputError(
-            f"Expected a head of at least {old} units, as the network has; got {width}."
-        )
-
-
-def with_wide_head(
-    key: Key[Array, ""], network: SharedNetwork, width: int
-) -> SharedNetwork:
-    """The same density, with further units in the two layers of the head.
-
-    The output of the new units has weight 0 before the training.
-
-    Raises:
-        InputError: the head has more units already.
-    """
-    _require_width(network, width)
-    first, second, last = network.head.layers
-    n_in, n_out, old = first.in_features, last.out_features, first.out_features
-    new = eqx.nn.MLP(n_in, n_out, width, 2, jax.nn.gelu, key=key)
-    layers = new.layers
-    weights = (
-        layers[0].weight.at[:old].set(first.weight),
-        layers[1].weight.at[:old].set(0.0).at[:old, :old].set(second.weight),
-        jnp.zeros_like(layers[2].weight).at[:, :old].set(last.weight),
-    )
-    biases = (
-        layers[0].bias.at[:old].set(first.bias),
-        layers[1].bias.at[:old].set(second.bias),
-        last.bias,
-    )
-    new = eqx.tree_at(lambda m: [x.weight for x in m.layers], new, list(weights))
-    new = eqx.tree_at(lambda m: [x.bias for x in m.layers], new, list(biases))
-    return eqx.tree_at(lambda n: n.head, network, new)

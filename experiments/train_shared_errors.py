@@ -106,8 +106,8 @@ def _first_part(
 ) -> tuple[SharedNetwork, NetworkSize]:
     """The whole network, trained here or by an earlier run, and its widths."""
     if config.start is not None:
-        started, expected = load_shared_network(config.start), task[1].scale
-        found = np.asarray([*started.scales.values()])
+        started, (_, layout, _) = load_shared_network(config.start), task
+        found, expected = np.asarray([*started.scales.values()]), layout.scale
         if found.shape != expected.shape or not np.allclose(found, expected):
             raise InputError(
                 f"Expected the prior scales of `SharedErrors` in {config.start}; got "

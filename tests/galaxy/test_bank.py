@@ -62,8 +62,11 @@ def test_the_bank_has_galaxies_of_all_sizes_in_random_order(bank):
     assert [len(x) for x in bank] == [400, 400, 400]
     number = bank.summary[:, -1]  # log of the number of stars that count
     assert len(np.unique(bank.psi[:, 0])) == 400
-    halves = number[:200], number[200:]
-    assert np.mean(halves[0]) == pytest.approx(np.mean(halves[1]), abs=0.1)
+    is_small = number < number.max() - 0.1
+    # five standard errors of the difference; 0.5 if the sizes came one after another
+    first, second = np.mean(is_small[:200]), np.mean(is_small[200:])
+    assert first == pytest.approx(second, abs=0.22)
+    assert 0.2 < np.mean(is_small) < 0.9
     for x in bank:
         assert np.isfinite(x).all()
 
@@ -120,7 +123,7 @@ def test_the_training_mends_the_head_and_leaves_the_networks_of_the_stars(
         batch=64, held_out=0.25, learning_rate=1e-4, fit=FitConfig(3, 20)
     )
     key = jax.random.key(3)
-    found, result = of_bank.train_head(key, worse, bank, config, quiet=True)
+    found, _ = of_bank.train_head(key, worse, bank, config, quiet=True)
     kept = [
         eqx.filter((n.star, n.galaxy, n.second, n.centre, n.width), eqx.is_array)
         for n in (found, shipped)
@@ -129,5 +132,4 @@ def test_the_training_mends_the_head_and_leaves_the_networks_of_the_stars(
     assert not eqx.tree_equal(found.flow, shipped.flow)
     held_out = jax.tree.map(lambda x: x[:100], bank)
     before, after = (mean_density(n, held_out) for n in (worse, found))
-    assert after > before + 0.5
-    assert len(result.held_out_loss) == 3
+    assert after > before + 0.5  # nat; the shift of 0.3 costs far more

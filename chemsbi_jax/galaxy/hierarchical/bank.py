@@ -8,7 +8,7 @@ batches that are drawn at random from the summaries of a million galaxies.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -140,17 +140,9 @@ def draw_bank(
 
 
 @eqx.filter_jit
-def _summaries(
-    keys: Key[Array, " galaxy"],
-    network: SharedNetwork,
-    model: Model,
-    layout: Layout,
-    outlier_width: float,
-    size: int,
-) -> Bank:
-    task = network, model, layout, outlier_width, size
-    one = lambda key: summary_of(key, *task)  # noqa: E731
-    return jax.lax.map(one, keys, batch_size=IN_PARALLEL)
+def _summaries(keys: Key[Array, " galaxy"], *task: Any) -> Bank:
+    """`summary_of` for each key; `task` is its further arguments."""
+    return jax.lax.map(lambda key: summary_of(key, *task), keys, batch_size=IN_PARALLEL)
 
 
 def summary_of(
@@ -192,7 +184,9 @@ def train_head(
     start = in_units(with_wide_head(key_new, network, config.width), units)
     bank = bank._replace(summary=(bank.summary - units.mean) / units.spread)
     n = round(config.held_out * len(bank.psi))
-    held_out, data = (jax.tree.map(lambda x, s=s: x[s], bank) for s in _parts(n))
+    # to the device once, not in each epoch
+    held_out = jax.device_put(jax.tree.map(lambda x: x[:n], bank))
+    data = jax.device_put(jax.tree.map(lambda x: x[n:], bank))
     params, static = eqx.partition((start.head, start.flow), eqx.is_inexact_array)
 
     def draw(key: Key[Array, ""], data: Bank) -> Bank:
@@ -239,11 +233,6 @@ def bank_loss(network: SharedNetwork, bank: Bank, at_once: int) -> Float[Array, 
 def _with(network: SharedNetwork, last: tuple[eqx.nn.MLP, PyTree]) -> SharedNetwork:
     """The network with another head and flow."""
     return eqx.tree_at(lambda n: (n.head, n.flow), network, last)
-
-
-def _parts(n: int) -> tuple[slice, slice]:
-    """The first `n` rows, and the others."""
-    return slice(n), slice(n, None)
 
 
 def units_of(bank: Bank) -> Units:

@@ -60,8 +60,8 @@ class SharedErrors:
     and all stars count."""
     effective_draws: int = ENOUGH_DRAWS
     """Effective draws of the galaxy's parameters by NUTS, at most 10,000. The chains go
-    on until they have so many. There are at most `effective_draws` / 50 runs, and two
-    at least. The error of a mean is 1/sqrt(effective_draws) widths."""
+    on until they have so many, in at most `effective_draws` / 50 runs, or two if that
+    is more. The error of a mean is 1/sqrt(effective_draws) widths."""
 
     def likelihood_power(self, n_stars: int) -> float:
         """Factor of the log likelihood of that many stars, at most 1."""

@@ -184,9 +184,8 @@ def train_head(
     start = in_units(with_wide_head(key_new, network, config.width), units)
     bank = bank._replace(summary=(bank.summary - units.mean) / units.spread)
     n = round(config.held_out * len(bank.psi))
-    # to the device once, not in each epoch
-    held_out = jax.device_put(jax.tree.map(lambda x: x[:n], bank))
-    data = jax.device_put(jax.tree.map(lambda x: x[n:], bank))
+    parts = (jax.tree.map(lambda x, s=s: x[s], bank) for s in np.s_[:n, n:])
+    held_out, data = jax.device_put(tuple(parts))  # once, not in each epoch
     params, static = eqx.partition((start.head, start.flow), eqx.is_inexact_array)
 
     def draw(key: Key[Array, ""], data: Bank) -> Bank:

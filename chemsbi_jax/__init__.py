@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from chemsbi_jax.galaxy.nuts.sampler import run_nuts as run_nuts
     from chemsbi_jax.inference import Inference as Inference
     from chemsbi_jax.inference import infer as infer
+    from chemsbi_jax.inference.combine import combine_catalogues as combine_catalogues
     from chemsbi_jax.inference.comparison import compare_yields as compare_yields
     from chemsbi_jax.npe import load_npe as load_npe
     from chemsbi_jax.options import CatalogOptions as CatalogOptions
@@ -59,6 +60,7 @@ _HOMES = {
     "PARAMETERS": "constants",
     "Physics": "simulator",
     "Stars": "types",
+    "combine_catalogues": "inference.combine",
     "compare_yields": "inference.comparison",
     "emulate": "emulator",
     "emulate_yields": "emulator",

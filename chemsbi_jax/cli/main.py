@@ -9,10 +9,12 @@ from typing import Annotated, Any
 import tyro
 
 from chemsbi_jax.cli import flags as f
+from chemsbi_jax.cli.combine_flags import CombineFlags
 from chemsbi_jax.cli.run import ends_at_interrupt, run, seldom_collected
 
 MODULES: dict[type, str] = {
     f.InferFlags: "infer",
+    CombineFlags: "combine",
     f.CompareFlags: "compare_yields",
     f.NutsFlags: "nuts",
     f.MockFlags: "mock",
@@ -33,6 +35,9 @@ INFER = """Infer the IMF slope and number of SNe Ia of a galaxy from a table of 
 
 Writes report.html, summary.json, posterior.nc, posterior.ecsv and figures into --out.
 Exit code 0: done; 2: the input cannot be used; 3: done, with warnings and --strict."""
+COMBINE = """Combine runs of `chemsbi infer` for several catalogues of one galaxy.
+
+Writes combined.json, combined.ecsv and a figure into --out."""
 COMPARE = "Compare yield sets: posteriors, evidences and stacking weights for a table."
 NUTS = """Sample a galaxy and all of its stars with NUTS, for comparison; for few stars.
 
@@ -49,6 +54,7 @@ OWN_PLOTS = f.SimulateFlags(plots=Path("runs/simulations"))
 
 Command = (
     Annotated[f.InferFlags, _command("infer", INFER)]
+    | Annotated[CombineFlags, _command("combine", COMBINE)]
     | Annotated[f.CompareFlags, _command("compare-yields", COMPARE)]
     | Annotated[f.NutsFlags, _command("nuts", NUTS)]
     | Annotated[f.MockFlags, _command("mock", MOCK)]

@@ -1,6 +1,6 @@
 """Figures of the interval with shared errors."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import ArrayLike, Float
@@ -39,6 +39,34 @@ def plot_both_intervals(
     ax.set_ylabel(label(GALAXY[1]))
     # above the panel, where no ellipse lies
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
+    return fig
+
+
+def plot_catalogues(
+    catalogues: Mapping[str, tuple[Float[ArrayLike, " 2"], Float[ArrayLike, "2 2"]]],
+    together: tuple[Float[ArrayLike, " 2"], Float[ArrayLike, "2 2"]],
+    truth: Sequence[float] | None = None,
+) -> Figure:
+    """Regions of 1 sigma of several catalogues, and of 1 and 2 sigma of all together.
+
+    Args:
+        catalogues: name -> mean and covariance.
+        together: mean and covariance given all of them.
+        truth: marked, if known.
+    """
+    fig = new_figure(4.8, 4.4)
+    ax = fig.subplots()
+    for i, (name, (mean, covariance)) in enumerate(catalogues.items()):
+        x, y = ellipse(np.asarray(mean), np.asarray(covariance), 1.0)
+        ax.plot(x, y, color=colour(i + 1), label=name)
+    for n in (1.0, TWO_SIGMA):
+        x, y = ellipse(np.asarray(together[0]), np.asarray(together[1]), n)
+        ax.plot(x, y, color=colour(0), lw=2.0, label="together" if n == 1.0 else None)
+    if truth is not None:
+        ax.plot(*np.asarray(truth), "+", color=ink(1.0), label="truth")
+    ax.set_xlabel(label(GALAXY[0]))
+    ax.set_ylabel(label(GALAXY[1]))
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
     return fig
 
 

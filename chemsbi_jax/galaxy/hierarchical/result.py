@@ -76,11 +76,12 @@ class HierarchicalPosterior(NamedTuple):
             "description": "Draws of equal weight from the posterior with errors that "
             "all stars share",
             "method": "hierarchical",
+            "prior_scales": self.prior_scales(),
             "provenance": dict(provenance or {}),
             "checks": plain(self.posterior.checks),
         }
         each = zip(self.names, self.draws.T, strict=True)
-        columns = [Column(x, name=name, unit=_unit(name)) for name, x in each]
+        columns = [Column(x, name=name, unit=unit_of(name)) for name, x in each]
         return Table(columns, meta=meta)
 
     def to_getdist(self) -> Any:
@@ -127,7 +128,7 @@ class HierarchicalPosterior(NamedTuple):
         return {n: _describe(each[n]) for n in names if np.ptp(each[n]) > 0.0}
 
 
-def _unit(name: str) -> u.UnitBase | u.function.FunctionUnitBase:
+def unit_of(name: str) -> u.UnitBase | u.function.FunctionUnitBase:
     """Unit of a shared parameter; slopes, and what is in prior widths, have none."""
     if name == "log10_n_ia":
         return u.dex(1 / u.Msun)

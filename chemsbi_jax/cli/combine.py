@@ -1,0 +1,53 @@
+"""The command `combine`: one galaxy from several catalogues of its stars."""
+
+import os
+from pathlib import Path
+
+from chemsbi_jax.cli.combine_flags import CombineFlags
+from chemsbi_jax.cli.run import check_flags
+from chemsbi_jax.errors import InputError
+from chemsbi_jax.inference.combine import combine_catalogues
+from chemsbi_jax.storage.files import require_folder
+
+WARNED = 3  # exit code with --strict
+
+
+def main(config: CombineFlags) -> dict:
+    """Combine the runs and write the files; returns the content of combined.json."""
+    check_flags(config, slope_error=0)
+    names = names_of(config.runs)
+    found = combine_catalogues(
+        dict(zip(names, config.runs, strict=True)),
+        slope_error=config.slope_error,
+        seed=config.seed,
+    )
+    require_folder(config.out)
+    summary = found.save(config.out, truth=config.truth)
+    if not config.quiet:
+        print(f"{found}\nResults are in {config.out}.")
+    return summary
+
+
+def exit_code(summary: dict, config: CombineFlags) -> int:
+    """3 for warnings, with --strict."""
+    return WARNED if config.strict and summary["warnings"] else 0
+
+
+def names_of(runs: tuple[Path, ...]) -> list[str]:
+    """The shortest ends of the paths that tell the folders apart.
+
+    Raises:
+        InputError: a folder is given twice.
+    """
+    paths = [Path(os.path.abspath(run)) for run in runs]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise InputError(
+                f"Expected each folder once; got {path} twice, and its stars would "
+                "count twice. Leave one out."
+            )
+    for n in range(1, max((len(path.parts) for path in paths), default=0) + 1):
+        names = ["/".join(path.parts[-n:]) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    return [str(path) for path in paths]

@@ -1,0 +1,27 @@
+"""The flags of `chemsbi combine`; this module imports no JAX."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+
+@dataclass(frozen=True)
+class CombineFlags:
+    """Flags of `chemsbi combine`."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of runs of `chemsbi infer`, one for each catalogue of the galaxy."""
+    out: Path
+    """Folder for the results."""
+    slope_error: float = 0.1
+    """Standard deviation of errors of the yields' slopes with [Fe/H] [dex per dex];
+    independent for each catalogue."""
+    truth: tuple[float, float] | None = None
+    """Known alpha_imf and log10_n_ia, marked in the figure."""
+    seed: int = 0
+    """Random seed of the draws."""
+    quiet: bool = False
+    """No table on the screen."""
+    strict: bool = False
+    """Exit code 3 if the catalogues contradict each other, or for any other warning."""

@@ -1,0 +1,188 @@
+"""Coverage and width of the common interval of several catalogues of a galaxy.
+
+    python experiments/combined_catalogues.py --out plots
+
+Mock galaxies are observed by four catalogues with abundances, zero points, scatter,
+populations and errors of the slopes of their own. Two, three and four of them are
+combined, as `chemsbi combine` does, and, for comparison, by multiplying the posteriors
+of the two galaxy parameters alone. Writes combined_catalogues.md and .json.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from common.several_catalogues import IS_SLOPE, Observed, observe
+from common.tables import write_table
+from jaxtyping import Float
+from scipy import stats
+
+from chemsbi_jax.cli.run import check_flags, run_script
+from chemsbi_jax.constants import GLOBAL_PARAMETERS, N_GLOBAL
+from chemsbi_jax.galaxy.hierarchical.combine import (
+    CORRELATION,
+    Information,
+    Normal,
+    information_of,
+    posterior_of,
+    surprise_of,
+    with_own_errors,
+)
+from chemsbi_jax.inference.combine import MIN_P, SLOPE_ERROR
+
+LEVELS = (0.68, 0.95)
+CORRELATIONS = np.arange(0.0, 0.61, 0.02)  # candidates
+
+
+@dataclass(frozen=True)
+class Config:
+    """Flags of this script."""
+
+    out: Path = Path("plots")
+    """Folder for the table."""
+    n_galaxies: int = 600
+    """Number of galaxies."""
+    slope_error: float = SLOPE_ERROR
+    """Errors of the slopes of each catalogue [dex per dex]."""
+    n_draws: int = 4000
+    """Draws of each posterior."""
+    seed: int = 0
+    """Random seed."""
+    quiet: bool = False
+    """No progress bar, no table on the screen."""
+
+
+def main(config: Config) -> dict:
+    """All galaxies; returns the content of combined_catalogues.json."""
+    check_flags(config, n_galaxies=10, n_draws=100, slope_error=0)
+    key = jax.random.key(config.seed)
+    n = config.n_galaxies
+    seen = observe(key, n, config.slope_error, config.n_draws, config.quiet)
+    variance = (config.slope_error / seen.slope_scale * IS_SLOPE) ** 2
+    own = [[information_of(x) for x in draws] for draws in seen.draws.values()]
+    common = [[with_own_errors(x, variance) for x in each] for each in own]
+    two = [[information_of(x[:, :N_GLOBAL]) for x in d] for d in seen.draws.values()]
+    rows = {name: count(seen, _alone(d)) for name, d in seen.draws.items()}
+    for k in range(2, len(own) + 1):
+        rows[f"{k} catalogues"] = count(seen, _together(common[:k], CORRELATION)) | {
+            "contradict": contradictions(own[:k], common[:k], variance),
+            "another galaxy": contradictions(_mixed(own[:k]), common[:k], variance),
+        }
+        label = f"{k} catalogues, galaxy parameters alone"
+        rows[label] = count(seen, _together(two[:k], 0.0))
+    best = best_correlation(seen, common)
+    flags = vars(config) | {"out": str(config.out)}
+    content = {"flags": flags, "rows": rows, "best_correlation": best}
+    path, text = config.out / "combined_catalogues", table(rows, best)
+    write_table(path, content, text, quiet=config.quiet)
+    return content
+
+
+def _alone(draws: np.ndarray) -> list[Normal]:
+    return [Normal(x.mean(axis=0), np.cov(x.T)) for x in draws]
+
+
+def _together(parts: list[list[Information]], correlation: float) -> list[Normal]:
+    return [posterior_of(each, correlation) for each in zip(*parts, strict=True)]
+
+
+def _mixed(own: list[list[Information]]) -> list[list[Information]]:
+    """The last catalogue is of another galaxy: the next one in the list."""
+    return [*own[:-1], own[-1][1:] + own[-1][:1]]
+
+
+class Away(NamedTuple):
+    """The true parameters of the galaxies beside their posteriors."""
+
+    error: Float[np.ndarray, "galaxy 2"]  # truth less the mean, in prior widths
+    covariance: Float[np.ndarray, "galaxy 2 2"]
+    chi2: Float[np.ndarray, " galaxy"]
+
+
+def away(seen: Observed, found: list[Normal]) -> Away:
+    """Distances of the true parameters from the posteriors."""
+    first = slice(N_GLOBAL)
+    error = seen.truth[:, first] - np.array([x.mean[first] for x in found])
+    covariance = np.array([x.covariance[first, first] for x in found])
+    chi2 = np.einsum("gi,gij,gj->g", error, np.linalg.inv(covariance), error)
+    return Away(error, covariance, chi2)
+
+
+def count(seen: Observed, found: list[Normal]) -> dict:
+    """Shares of galaxies inside the joint regions; widths in those of the prior."""
+    error, covariance, chi2 = away(seen, found)
+    sd = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2)).mean(axis=0)
+    rms = np.sqrt((error**2).mean(axis=0))
+    return {
+        "inside": {
+            str(level): float(np.mean(chi2 < stats.chi2.ppf(level, N_GLOBAL)))
+            for level in LEVELS
+        },
+        "median_chi2": float(np.median(chi2)),
+        "sd": dict(zip(GLOBAL_PARAMETERS, sd.tolist(), strict=True)),
+        "rms_error": dict(zip(GLOBAL_PARAMETERS, rms.tolist(), strict=True)),
+    }
+
+
+def contradictions(
+    own: list[list[Information]], common: list[list[Information]], variance: np.ndarray
+) -> float:
+    """Share of galaxies whose catalogues are said to contradict each other.
+
+    The last catalogue of `own` is compared with the others, and each of the others
+    with the rest, as in `combine_catalogues`.
+    """
+    flagged = []
+    for i in range(len(own[0])):
+        mine = [part[i] for part in own]
+        rest = [part[i] for part in common[:-1]] + [with_own_errors(mine[-1], variance)]
+        p = [
+            surprise_of(one, rest[:j] + rest[j + 1 :], variance).p
+            for j, one in enumerate(mine)
+        ]
+        flagged.append(min(p) * len(p) < MIN_P)
+    return float(np.mean(flagged))
+
+
+def best_correlation(seen: Observed, common: list[list[Information]]) -> float:
+    """The correlation with the largest density of the true galaxy parameters."""
+
+    def density(correlation: float) -> float:
+        _, covariance, chi2 = away(seen, _together(common, correlation))
+        return float(-np.sum(chi2 + np.linalg.slogdet(covariance)[1]))
+
+    return float(max(CORRELATIONS, key=density))
+
+
+def table(rows: dict, best: float) -> str:
+    """The rows as Markdown."""
+    lines = [
+        "| catalogues | 68 % joint | 95 % joint | median chi2 | widths | rms errors | "
+        "contradictions | of another galaxy |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, row in rows.items():
+        shares = [f"{100 * share:.1f} %" for share in row["inside"].values()]
+        each = [
+            ", ".join(f"{row[key][p]:.2f}" for p in GLOBAL_PARAMETERS)
+            for key in ("sd", "rms_error")
+        ]
+        seldom = [
+            f"{100 * row[key]:.1f} %" if key in row else ""
+            for key in ("contradict", "another galaxy")
+        ]
+        cells = (name, *shares, f"{row['median_chi2']:.2f}", *each, *seldom)
+        lines.append(f"| {' | '.join(cells)} |")
+    lines.append(
+        f"\nThe correlation of the errors of two catalogues that gives the true "
+        f"parameters the largest density is {best:.2f} in this sample; "
+        f"{CORRELATION:.2f} is used."
+    )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main, Config))

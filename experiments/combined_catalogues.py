@@ -181,7 +181,7 @@ def table(rows: dict, best: float) -> str:
         f"parameters the largest density is {best:.2f} in this sample; "
         f"{CORRELATION:.2f} is used."
     )
-    return "\n".join(lines)
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

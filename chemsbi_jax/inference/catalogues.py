@@ -20,6 +20,7 @@ from chemsbi_jax.results import verdict
 
 PRIOR_SCALES = "prior_scales"  # in the meta of the table of draws
 AGAIN = "Repeat `chemsbi infer` with this version"
+ENOUGH_DRAWS = 3  # effective ones for each parameter
 ROUNDING = 1e-6  # of prior scales, relative
 
 Source = Inference | HierarchicalPosterior | str | os.PathLike
@@ -32,6 +33,7 @@ class Catalogue(NamedTuple):
     name: str
     draws: Float[np.ndarray, "draw common"]  # galaxy, free yield factors and slopes
     scales: Mapping[str, float]  # of the prior of these factors and slopes
+    n_effective: float  # independent draws that these are worth
     n_used: int | None  # stars; None: not known
     level: str | None  # of its own verdict
 
@@ -88,7 +90,8 @@ def read_catalogue(name: str, source: Source) -> Catalogue:
     known = isinstance(source, Inference)
     about = (source.n_used, source.verdict.level) if known else (None, None)
     draws = dict(zip(found.names, found.draws.T, strict=True))
-    return _catalogue(name, draws, found.prior_scales(), *about)
+    scales = found.prior_scales()
+    return _catalogue(name, draws, scales, found.posterior.checks, *about)
 
 
 def _from_folder(name: str, folder: Path) -> Catalogue:
@@ -105,8 +108,9 @@ def _from_folder(name: str, folder: Path) -> Catalogue:
         table = Table.read(path, format="ascii.ecsv")
         scales = {k: float(v) for k, v in table.meta[PRIOR_SCALES].items()}
         draws = {n: np.asarray(table[n], float) for n in table.colnames}
+        checks = summary["shared_errors"].get("checks", {})
         about = int(summary["n_used"]), verdict(summary).level
-        return _catalogue(name, draws, scales, *about)
+        return _catalogue(name, draws, scales, checks, *about)
     except (LookupError, ValueError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path}: expected draws with {PRIOR_SCALES}, as this version writes them; "
@@ -126,6 +130,7 @@ def _catalogue(
     name: str,
     draws: Mapping[str, Float[np.ndarray, " draw"]],
     scales: Mapping[str, float],
+    checks: Mapping,
     n_used: int | None,
     level: str | None,
 ) -> Catalogue:
@@ -143,7 +148,18 @@ def _catalogue(
                 f"Expected finite draws of {name}; got {values[bad[0]]} in row "
                 f"{bad[0] + 1}, column {parameter}. {AGAIN}."
             )
-    return Catalogue(name, np.column_stack([*columns.values()]), free, n_used, level)
+    found = np.column_stack([*columns.values()])
+    n_effective = len(found)  # the draws of the network are independent
+    if checks.get("sampler") == "nuts":
+        n_effective = checks["n_effective"]
+    least = ENOUGH_DRAWS * len(columns)
+    if n_effective < least:
+        raise InputError(
+            f"Expected at least {least} effective draws of {name}; got "
+            f"{n_effective:.0f}. Repeat `chemsbi infer` with more (effective_draws in "
+            "the file of --shared-priors), or without --sampler nuts."
+        )
+    return Catalogue(name, found, free, n_effective, n_used, level)
 
 
 def require_comparable(catalogues: Sequence[Catalogue]) -> None:

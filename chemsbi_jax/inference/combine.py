@@ -14,20 +14,23 @@ from chemsbi_jax import results
 from chemsbi_jax.constants import N_GLOBAL, YIELD_SLOPES
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.hierarchical.combine import (
+    Information,
     information_of,
     posterior_of,
     surprise_of,
     with_own_errors,
 )
-from chemsbi_jax.galaxy.hierarchical.result import unit_of
+from chemsbi_jax.galaxy.hierarchical.result import NOT_NARROWED, unit_of
 from chemsbi_jax.inference.catalogues import (
     Catalogue,
     Source,
+    Whitening,
     prior_of,
     read_catalogue,
     require_comparable,
 )
-from chemsbi_jax.storage.files import package_version
+from chemsbi_jax.inference.result import Truth
+from chemsbi_jax.storage.files import package_version, whole_file
 from chemsbi_jax.types import GalaxyPosterior
 
 if TYPE_CHECKING:
@@ -45,7 +48,9 @@ class Agreement(NamedTuple):
     chi2: float
     n_directions: int  # degrees of freedom: combinations that the stars constrain
     p: float
-    pulls: dict[str, float]  # parameter -> distance from the expected mean [sd]
+    pulls: dict[
+        str, float
+    ]  # narrowed parameter -> distance from the expected mean [sd]
 
     def most_apart(self) -> str:
         """The parameters with the largest pulls."""
@@ -133,18 +138,17 @@ class CombinedCatalogues:
         columns = [Column(x, name=name, unit=unit_of(name)) for name, x in each]
         return Table(columns, meta=about)
 
-    def plot(self, truth: Sequence[float] | None = None) -> "Figure":
+    def plot(self, truth: Truth | None = None) -> "Figure":
         """Regions of 1 and 2 sigma of each catalogue and of all together."""
         from chemsbi_jax.plots.shared_errors import plot_catalogues
 
         intervals = {c.name: _moments(c) for c in self.catalogues}
         own = self.posterior.mean, self.posterior.covariance
-        return plot_catalogues(intervals, own, truth)
+        known = None if truth is None else np.asarray(truth)
+        return plot_catalogues(intervals, own, known)
 
-    def save(
-        self, folder: str | os.PathLike, *, truth: Sequence[float] | None = None
-    ) -> dict:
-        """Write combined.ecsv, combined.png and, last, combined.json.
+    def save(self, folder: str | os.PathLike, *, truth: Truth | None = None) -> dict:
+        """Write combined.ecsv, combined.md, combined.png and, last, combined.json.
 
         Returns:
             The content of combined.json.
@@ -157,19 +161,38 @@ class CombinedCatalogues:
         folder, summary = Path(folder), self.summary()
         results.write_ecsv(folder / "combined.ecsv", self.to_table())
         save_figure(self.plot(truth), folder / "combined.png")
+        with whole_file(folder / "combined.md") as path:
+            path.write_text(self.markdown(), encoding="utf-8")
         results.write_summary(folder / "combined.json", summary)
         return summary
 
-    def __repr__(self) -> str:
-        width = max(len(c.name) for c in self.catalogues)
-        width = max(width, len("all together"))
+    def markdown(self) -> str:
+        """The table of the catalogues, as Markdown."""
         lines = [
-            f"{'':{width}}  alpha_imf         log10_n_ia        p, given the others"
+            "| catalogue | stars | alpha_imf, log10_n_ia | "
+            "chi2, given the others | p |",
+            "|---|---|---|---|---|",
         ]
         for c, a in zip(self.catalogues, self.agreement, strict=True):
-            lines.append(f"{c.name:{width}}  {_text(*_moments(c))}  {a.p:.2g}")
+            stars = "" if c.n_used is None else c.n_used
+            chi2 = f"{a.chi2:.1f} of {a.n_directions} directions"
+            numbers = _text(*_moments(c), between=", ")
+            lines.append(f"| {c.name} | {stars} | {numbers} | {chi2} | {a.p:.2g} |")
         own = self.posterior.mean, self.posterior.covariance
-        lines.append(f"{'all together':{width}}  {_text(*own)}")
+        lines.append(f"| all together | | **{_text(*own, between=', ')}** | | |")
+        return "\n".join([*lines, *(f"\n{text}" for text in self.warnings)]) + "\n"
+
+    def __repr__(self) -> str:
+        names = [*(c.name for c in self.catalogues), "all together"]
+        width = max(map(len, names))
+        heading = (
+            f"{'':{width}}  alpha_imf{' ' * 9}log10_n_ia{' ' * 8}p, given the others"
+        )
+        own = self.posterior.mean, self.posterior.covariance
+        intervals = [_text(*m) for m in (*map(_moments, self.catalogues), own)]
+        p = [*(f"    {a.p:.2g}" for a in self.agreement), ""]
+        rows = zip(names, intervals, p, strict=True)
+        lines = [heading, *(f"{n:{width}}  {x}{y}" for n, x, y in rows)]
         return "\n".join(lines + [f"Warning: {text}" for text in self.warnings])
 
 
@@ -195,8 +218,8 @@ def combine_catalogues(
         seed: of these draws.
 
     Raises:
-        InputError: a catalogue has no second interval, two are equal, or their priors
-            differ.
+        InputError: a catalogue has no second interval or too few effective draws, two
+            are equal, or their priors differ.
     """
     if not 0.0 <= slope_error < np.inf:
         raise InputError(f"Expected a slope_error of 0 or more; got {slope_error}.")
@@ -205,13 +228,12 @@ def combine_catalogues(
     names, prior = found[0].parameters, prior_of(found[0].scales)
     errors = [slope_error * (name in YIELD_SLOPES) for name in names]
     variance = (np.array(errors) / np.diag(prior.root)) ** 2
-    own = [information_of(prior.apply(c.draws)) for c in found]
+    own = [information_of(prior.apply(c.draws), c.n_effective) for c in found]
     common = [with_own_errors(part, variance) for part in own]
-    agreement = []
-    for i, part in enumerate(own):
-        one = surprise_of(part, common[:i] + common[i + 1 :], variance)
-        pulls = dict(zip(names, one.pulls.tolist(), strict=True))
-        agreement.append(Agreement(one.chi2, one.n_directions, one.p, pulls))
+    agreement = tuple(
+        _agreement(part, common[:i] + common[i + 1 :], variance, names, prior)
+        for i, part in enumerate(own)
+    )
     both = posterior_of(common)
     # by Cholesky, as the signs of other factors change with the last digit
     draw = np.random.default_rng(seed).multivariate_normal
@@ -221,8 +243,31 @@ def combine_catalogues(
     posterior = GalaxyPosterior(
         "combined", draws[:, first], mean[first], covariance[first, first], {}
     )
-    about = found, tuple(agreement), slope_error, seed
+    about = found, agreement, slope_error, seed
     return CombinedCatalogues(posterior, names, draws, *about)
+
+
+def _agreement(
+    part: Information,
+    others: Sequence[Information],
+    variance: Float[np.ndarray, " common"],
+    names: Sequence[str],
+    prior: Whitening,
+) -> Agreement:
+    """Chi2 and pulls, these of parameters that the catalogue narrows."""
+    one = surprise_of(part, others, variance)
+    away = prior.root @ one.away
+    own, scatter, before = (
+        np.sqrt(np.diag(prior.root @ covariance @ prior.root.T))
+        for covariance in (
+            posterior_of([part]).covariance,
+            one.scatter,
+            np.eye(len(names)),
+        )
+    )
+    narrowed = np.flatnonzero(own < NOT_NARROWED * before)
+    pulls = {names[i]: float(away[i] / scatter[i]) for i in narrowed}
+    return Agreement(one.chi2, one.n_directions, one.p, pulls)
 
 
 def _moments(c: Catalogue) -> tuple[np.ndarray, np.ndarray]:
@@ -235,8 +280,7 @@ def _interval(c: Catalogue) -> dict:
     return GalaxyPosterior("hierarchical", galaxy, *_moments(c), {}).interval()
 
 
-def _text(mean: ArrayLike, covariance: ArrayLike) -> str:
+def _text(mean: ArrayLike, covariance: ArrayLike, between: str = "    ") -> str:
     sd = np.sqrt(np.diag(np.asarray(covariance)))
-    return "  ".join(
-        f"{m:7.3f} ± {s:.3f}" for m, s in zip(np.asarray(mean), sd, strict=True)
-    )
+    each = zip(np.asarray(mean), sd, strict=True)
+    return between.join(f"{m:.3f} ± {s:.3f}" for m, s in each)

@@ -1,6 +1,6 @@
 """Figures of the interval with shared errors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import ArrayLike, Float
@@ -45,7 +45,7 @@ def plot_both_intervals(
 def plot_catalogues(
     catalogues: Mapping[str, tuple[Float[ArrayLike, " 2"], Float[ArrayLike, "2 2"]]],
     together: tuple[Float[ArrayLike, " 2"], Float[ArrayLike, "2 2"]],
-    truth: Sequence[float] | None = None,
+    truth: Float[ArrayLike, " 2"] | None = None,
 ) -> Figure:
     """Regions of 1 sigma of several catalogues, and of 1 and 2 sigma of all together.
 
@@ -59,9 +59,10 @@ def plot_catalogues(
     for i, (name, (mean, covariance)) in enumerate(catalogues.items()):
         x, y = ellipse(np.asarray(mean), np.asarray(covariance), 1.0)
         ax.plot(x, y, color=colour(i + 1), label=name)
+    name = "together (1 and 2 sigma)"
     for n in (1.0, TWO_SIGMA):
         x, y = ellipse(np.asarray(together[0]), np.asarray(together[1]), n)
-        ax.plot(x, y, color=colour(0), lw=2.0, label="together" if n == 1.0 else None)
+        ax.plot(x, y, color=colour(0), lw=2.0, label=name if n == 1.0 else None)
     if truth is not None:
         ax.plot(*np.asarray(truth), "+", color=ink(1.0), label="truth")
     ax.set_xlabel(label(GALAXY[0]))

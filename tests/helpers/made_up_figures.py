@@ -8,6 +8,7 @@ from chemsbi_jax.plots.reproduction import plot_recovery
 from chemsbi_jax.plots.shared_errors import (
     plot_both_intervals,
     plot_budget,
+    plot_catalogues,
     plot_power,
     plot_yield_factors,
 )
@@ -103,6 +104,7 @@ MORE_FIGURES = {
         {"tng": {"fe_h": 0.1, "mg_fe": None}}, {"tng": {"fe_h": 0.02, "mg_fe": None}}
     ),
     "both intervals": lambda: plot_both_intervals(INTERVAL, INTERVAL, MEAN),
+    "catalogues": lambda: plot_catalogues({"survey": INTERVAL}, INTERVAL, MEAN),
     "yield factors": lambda: plot_yield_factors(
         {"sn2_mg": {"mean": 0.1, "sd": 0.05}}, {"sn2_mg": 0.2}
     ),

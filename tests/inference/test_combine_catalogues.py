@@ -124,7 +124,7 @@ def test_the_seed_decides_the_draws(pair, combined):
 def test_files(combined, tmp_path):
     summary = combined.save(tmp_path / "new", truth=(-2.3, -2.89))
     names = {path.name for path in (tmp_path / "new").iterdir()}
-    assert names == {"combined.ecsv", "combined.json", "combined.png"}
+    assert names == {f"combined.{x}" for x in ("ecsv", "json", "md", "png")}
     assert json.loads((tmp_path / "new" / "combined.json").read_text()) == summary
     assert summary["alpha_imf"]["sd"] == pytest.approx(combined.posterior.sd[0])
     assert set(summary["catalogues"]) == {"first", "second"}
@@ -157,6 +157,21 @@ def test_no_second_interval(pair):
     failed = second_interval(2, converged=False)
     with pytest.raises(cs.InputError, match="b has none"):
         cs.combine_catalogues({"a": pair["first"], "b": failed})
+
+
+def by_nuts(found, n_effective):
+    """The same draws, as if they were of chains."""
+    checks = {"converged": True, "sampler": "nuts", "n_effective": n_effective}
+    return found._replace(posterior=found.posterior._replace(checks=checks))
+
+
+def test_correlated_draws_count_less(pair, combined):
+    chains = {name: by_nuts(found, 100.0) for name, found in pair.items()}
+    found = cs.combine_catalogues(chains)
+    assert (found.posterior.sd > 1.02 * combined.posterior.sd).all()
+    too_few = {**pair, "second": by_nuts(pair["second"], 30.0)}
+    with pytest.raises(cs.InputError, match="57 effective draws of second; got 30"):
+        cs.combine_catalogues(too_few)
 
 
 @pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf")])

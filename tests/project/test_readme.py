@@ -236,7 +236,7 @@ def printed(*names: str) -> set[str]:
 
 
 def test_numbers_of_the_readme_are_printed_by_a_command():
-    files = [p.relative_to(ROOT) for p in (ROOT / "plots").glob("*.md")]
+    files = [p.relative_to(ROOT) for p in (ROOT / "plots").rglob("*.md")]
     settings = json.dumps(to_spec(cs.paper_prior())) + f" {FAR}"
     settings += (ROOT / "pyproject.toml").read_text()  # of Python
     known = printed(*map(str, files)) | decimals(settings)

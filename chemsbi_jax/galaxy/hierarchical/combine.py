@@ -46,18 +46,27 @@ class Surprise(NamedTuple):
     chi2: float
     n_directions: int  # degrees of freedom: those that the catalogue constrains
     p: float
-    # of each parameter: posterior mean minus the expected one, over its scatter
-    pulls: Float[np.ndarray, " common"]
+    away: Float[np.ndarray, " common"]  # posterior mean minus the expected one
+    scatter: Float[np.ndarray, "common common"]  # covariance that is expected of it
 
 
-def information_of(draws: Float[np.ndarray, "draw common"]) -> Information:
+def information_of(
+    draws: Float[np.ndarray, "draw common"], n_effective: float | None = None
+) -> Information:
     """From draws of the posterior of whitened parameters.
 
     Directions in which the draws are wider than the prior, by chance or because they
     are not normal, have no information.
+
+    Args:
+        draws: of equal weight.
+        n_effective: independent draws that they are worth; None: all are independent.
     """
     mean = draws.mean(axis=0)
-    precision = np.linalg.inv(np.cov(draws.T))
+    n = len(draws) if n_effective is None else n_effective
+    # the inverse of a covariance of few draws is too large (Hartlap+ 2007, eq. 17)
+    unbiased = (n - len(mean) - 2.0) / (n - 1.0)
+    precision = unbiased * np.linalg.inv(np.cov(draws.T))
     values, vectors = np.linalg.eigh(precision - np.eye(len(mean)))
     matrix = (vectors * np.maximum(values, 0.0)) @ vectors.T
     return Information(mean + matrix @ mean, matrix)
@@ -115,7 +124,6 @@ def surprise_of(
     n = tested.shape[1]
     part = tested.T @ away
     chi2 = float(part @ np.linalg.solve(tested.T @ spread @ tested, part))
-    own = posterior_of([information]).covariance
-    scatter = np.sqrt(np.maximum(np.diag(own @ spread @ own), 1e-12))
     p = float(stats.chi2.sf(chi2, n)) if n else 1.0
-    return Surprise(chi2, n, p, own @ away / scatter)
+    own = posterior_of([information]).covariance
+    return Surprise(chi2, n, p, own @ away, own @ spread @ own)

@@ -41,6 +41,10 @@ YIELD_SLOPES = tuple(f"sn2_{x}_slope" for x in ("c", "n", "o", "ne", "mg", "si")
 SHARED_FACTORS = (*YIELD_FACTORS, *YIELD_SLOPES)
 """Factors and slopes that the stars of a galaxy share."""
 
+SLOPE_ERROR = 0.1
+"""Errors of these slopes that differ between catalogues: their standard deviation [dex
+per dex of [Fe/H]]. An assumption, as no catalogue publishes them."""
+
 METALS = ("C", "Fe", "Mg", "N", "Ne", "O", "Si")
 
 # Asplund, Grevesse, Sauval & Scott 2009, Table 1 (photosphere): 12 + log10(n_X / n_H)

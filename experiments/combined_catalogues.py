@@ -4,8 +4,9 @@
 
 Mock galaxies are observed by four catalogues with abundances, zero points, scatter,
 populations and errors of the slopes of their own. Two, three and four of them are
-combined, as `chemsbi combine` does, and, for comparison, by multiplying the posteriors
-of the two galaxy parameters alone. Writes combined_catalogues.md and .json.
+combined, as `chemsbi combine` does, and, for comparison, without the correlation of
+their errors, and by the posteriors of the two galaxy parameters alone. Writes
+combined_catalogues.md and .json.
 """
 
 import sys
@@ -21,7 +22,7 @@ from jaxtyping import Float
 from scipy import stats
 
 from chemsbi_jax.cli.run import check_flags, run_script
-from chemsbi_jax.constants import GLOBAL_PARAMETERS, N_GLOBAL
+from chemsbi_jax.constants import GLOBAL_PARAMETERS, N_GLOBAL, SLOPE_ERROR
 from chemsbi_jax.galaxy.hierarchical.combine import (
     CORRELATION,
     Information,
@@ -31,7 +32,7 @@ from chemsbi_jax.galaxy.hierarchical.combine import (
     surprise_of,
     with_own_errors,
 )
-from chemsbi_jax.inference.combine import MIN_P, SLOPE_ERROR
+from chemsbi_jax.inference.combined import MIN_P
 
 LEVELS = (0.68, 0.95)
 CORRELATIONS = np.arange(0.0, 0.61, 0.02)  # candidates
@@ -62,17 +63,10 @@ def main(config: Config) -> dict:
     n = config.n_galaxies
     seen = observe(key, n, config.slope_error, config.n_draws, config.quiet)
     variance = (config.slope_error / seen.slope_scale * IS_SLOPE) ** 2
-    own = [[information_of(x) for x in draws] for draws in seen.draws.values()]
+    own = [_all(draws) for draws in seen.draws.values()]
     common = [[with_own_errors(x, variance) for x in each] for each in own]
-    two = [[information_of(x[:, :N_GLOBAL]) for x in d] for d in seen.draws.values()]
-    rows = {name: count(seen, _alone(d)) for name, d in seen.draws.items()}
-    for k in range(2, len(own) + 1):
-        rows[f"{k} catalogues"] = count(seen, _together(common[:k], CORRELATION)) | {
-            "contradict": contradictions(own[:k], common[:k], variance),
-            "another galaxy": contradictions(_mixed(own[:k]), common[:k], variance),
-        }
-        label = f"{k} catalogues, galaxy parameters alone"
-        rows[label] = count(seen, _together(two[:k], 0.0))
+    alone = {name: count(seen, _alone(draws)) for name, draws in seen.draws.items()}
+    rows = alone | of_several(seen, own, common, variance)
     best = best_correlation(seen, common)
     flags = vars(config) | {"out": str(config.out)}
     content = {"flags": flags, "rows": rows, "best_correlation": best}
@@ -81,17 +75,50 @@ def main(config: Config) -> dict:
     return content
 
 
-def _alone(draws: np.ndarray) -> list[Normal]:
+def of_several(
+    seen: Observed,
+    own: list[list[Information]],
+    common: list[list[Information]],
+    variance: Float[np.ndarray, " common"],
+) -> dict:
+    """Rows of two and more catalogues.
+
+    Args:
+        seen: galaxies.
+        own: catalogue, galaxy -> information about its own parameters.
+        common: the same about the common parameters.
+        variance: of the errors of a catalogue's own parameters.
+    """
+    others = [_all(draws) for draws in seen.others.values()]
+    two = [_all(draws[..., :N_GLOBAL]) for draws in seen.draws.values()]
+    rows = {}
+    for k in range(2, len(own) + 1):
+        rest, task = own[: k - 1], (common[: k - 1], variance)
+        next_galaxy = own[k - 1][1:] + own[k - 1][:1]
+        flagged = {
+            "contradict": contradictions([*rest, own[k - 1]], *task),
+            "same yields": contradictions([*rest, others[k - 1]], *task),
+            "other yields": contradictions([*rest, next_galaxy], *task),
+        }
+        for correlation in (CORRELATION, 0.0):
+            label = f"{k} catalogues, correlation {correlation:g}"
+            rows[label] = count(seen, _together(common[:k], correlation)) | flagged
+            flagged = {}
+            label = f"{k}, galaxy parameters alone, correlation {correlation:g}"
+            rows[label] = count(seen, _together(two[:k], correlation))
+    return rows
+
+
+def _all(draws: Float[np.ndarray, "galaxy draw common"]) -> list[Information]:
+    return [information_of(x) for x in draws]
+
+
+def _alone(draws: Float[np.ndarray, "galaxy draw common"]) -> list[Normal]:
     return [Normal(x.mean(axis=0), np.cov(x.T)) for x in draws]
 
 
 def _together(parts: list[list[Information]], correlation: float) -> list[Normal]:
     return [posterior_of(each, correlation) for each in zip(*parts, strict=True)]
-
-
-def _mixed(own: list[list[Information]]) -> list[list[Information]]:
-    """The last catalogue is of another galaxy: the next one in the list."""
-    return [*own[:-1], own[-1][1:] + own[-1][:1]]
 
 
 class Away(NamedTuple):
@@ -128,17 +155,22 @@ def count(seen: Observed, found: list[Normal]) -> dict:
 
 
 def contradictions(
-    own: list[list[Information]], common: list[list[Information]], variance: np.ndarray
+    own: list[list[Information]],
+    first: list[list[Information]],
+    variance: Float[np.ndarray, " common"],
 ) -> float:
     """Share of galaxies whose catalogues are said to contradict each other.
 
-    The last catalogue of `own` is compared with the others, and each of the others
-    with the rest, as in `combine_catalogues`.
+    Args:
+        own: catalogue, galaxy -> information about its own parameters.
+        first: the same of all catalogues but the last one about the common parameters.
+        variance: of the errors of a catalogue's own parameters.
     """
+    last = [with_own_errors(x, variance) for x in own[-1]]
     flagged = []
-    for i in range(len(own[0])):
-        mine = [part[i] for part in own]
-        rest = [part[i] for part in common[:-1]] + [with_own_errors(mine[-1], variance)]
+    for mine, rest in zip(
+        zip(*own, strict=True), zip(*first, last, strict=True), strict=True
+    ):
         p = [
             surprise_of(one, rest[:j] + rest[j + 1 :], variance).p
             for j, one in enumerate(mine)
@@ -161,8 +193,8 @@ def table(rows: dict, best: float) -> str:
     """The rows as Markdown."""
     lines = [
         "| catalogues | 68 % joint | 95 % joint | median chi2 | widths | rms errors | "
-        "contradictions | of another galaxy |",
-        "|---|---|---|---|---|---|---|---|",
+        "contradictions: one galaxy, two with the same yields, two with other yields |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, row in rows.items():
         shares = [f"{100 * share:.1f} %" for share in row["inside"].values()]
@@ -170,11 +202,10 @@ def table(rows: dict, best: float) -> str:
             ", ".join(f"{row[key][p]:.2f}" for p in GLOBAL_PARAMETERS)
             for key in ("sd", "rms_error")
         ]
-        seldom = [
-            f"{100 * row[key]:.1f} %" if key in row else ""
-            for key in ("contradict", "another galaxy")
-        ]
-        cells = (name, *shares, f"{row['median_chi2']:.2f}", *each, *seldom)
+        keys = [k for k in ("contradict", "same yields", "other yields") if k in row]
+        flagged = ", ".join(f"{100 * row[key]:.1f}" for key in keys)
+        flagged += " %" if keys else ""
+        cells = (name, *shares, f"{row['median_chi2']:.2f}", *each, flagged)
         lines.append(f"| {' | '.join(cells)} |")
     lines.append(
         f"\nThe correlation of the errors of two catalogues that gives the true "

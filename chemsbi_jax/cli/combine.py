@@ -47,7 +47,7 @@ def names_of(runs: tuple[Path, ...]) -> list[str]:
                 "count twice. Leave one out."
             )
     for n in range(1, max((len(path.parts) for path in paths), default=0) + 1):
-        names = ["/".join(path.parts[-n:]) for path in paths]
+        names = [str(Path(*path.parts[-n:])) for path in paths]
         if len(set(names)) == len(names):
             return names
     return [str(path) for path in paths]

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import tyro
 
+from chemsbi_jax.constants import SLOPE_ERROR
+
 
 @dataclass(frozen=True)
 class CombineFlags:
@@ -14,7 +16,7 @@ class CombineFlags:
     """Folders of runs of `chemsbi infer`, one for each catalogue of the galaxy."""
     out: Path
     """Folder for the results."""
-    slope_error: float = 0.1
+    slope_error: float = SLOPE_ERROR
     """Standard deviation of errors of the yields' slopes with [Fe/H] [dex per dex];
     independent for each catalogue."""
     truth: tuple[float, float] | None = None

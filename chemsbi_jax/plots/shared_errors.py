@@ -10,6 +10,7 @@ from chemsbi_jax.plots.style import GUIDE, colour, ellipse, ink, label, new_figu
 
 GALAXY = ("alpha_imf", "log10_n_ia")
 TWO_SIGMA = 2.0
+LONGEST_NAME = 30  # of a catalogue, in characters
 
 
 def plot_both_intervals(
@@ -58,7 +59,7 @@ def plot_catalogues(
     ax = fig.subplots()
     for i, (name, (mean, covariance)) in enumerate(catalogues.items()):
         x, y = ellipse(np.asarray(mean), np.asarray(covariance), 1.0)
-        ax.plot(x, y, color=colour(i + 1), label=name)
+        ax.plot(x, y, color=colour(i + 1), label=_plain(name))
     name = "together (1 and 2 sigma)"
     for n in (1.0, TWO_SIGMA):
         x, y = ellipse(np.asarray(together[0]), np.asarray(together[1]), n)
@@ -69,6 +70,12 @@ def plot_catalogues(
     ax.set_ylabel(label(GALAXY[1]))
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
     return fig
+
+
+def _plain(name: str) -> str:
+    """A name of any characters as a legend has it: no formula, none that is hidden."""
+    short = name if len(name) <= LONGEST_NAME else f"...{name[-LONGEST_NAME:]}"
+    return short.replace("$", r"\$").lstrip("_") or "catalogue"
 
 
 def plot_yield_factors(

@@ -1,4 +1,4 @@
-"""Markdown of the numbers of shared_coverage.py, as docs/methods.md includes them."""
+"""Markdown of the numbers of shared_coverage.py, for docs/shared_errors_tests.md."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -39,12 +39,13 @@ class Kind(NamedTuple):
 
 ALPHA = ("fe_h", "mg_fe", "o_fe", "si_fe")
 KINDS = {
-    "Fe, Mg, O, Si": Kind(ALPHA, 300, 0.06),
-    "and C, N (150 stars)": Kind((*ALPHA, "c_fe", "n_fe"), 150, 0.06),
-    "and C, N (300 stars)": Kind((*ALPHA, "c_fe", "n_fe"), 300, 0.06),
-    "and C": Kind((*ALPHA, "c_fe"), 300, 0.06),
+    "Fe, Mg, O, Si; 700 stars": Kind(ALPHA, 700, 0.07),
+    "and C, N; 180 stars": Kind((*ALPHA, "c_fe", "n_fe"), 180, 0.07),
+    "and C, N; 300 stars": Kind((*ALPHA, "c_fe", "n_fe"), 300, 0.05),
+    "and C; 300 stars": Kind((*ALPHA, "c_fe"), 300, 0.05),
 }
-"""The catalogues, in the order in which they are combined."""
+"""The catalogues, in the order in which they are combined. The first two are like those
+of Bensby+ 2014 and Reddy+ 2003."""
 
 
 class Observed(NamedTuple):
@@ -52,6 +53,8 @@ class Observed(NamedTuple):
 
     truth: Float[np.ndarray, "galaxy common"]
     draws: Mapping[str, Float[np.ndarray, "galaxy draw common"]]
+    # the same, with the galaxy's parameters of the next galaxy and its own yields
+    others: Mapping[str, Float[np.ndarray, "galaxy draw common"]]
     slope_scale: Float[np.ndarray, " common"]  # prior scale [dex per dex]; 1: no slope
 
 
@@ -83,26 +86,40 @@ def observe(
         n_draws: of each posterior.
         quiet: no progress bar.
     """
-    key_common, key_each = jax.random.split(key)
-    model, layout = default_model()
-    scale = np.where(IS_SLOPE, np.asarray(layout.scale)[:N_COMMON], 1.0)
+    key_common, key_own, key_other = jax.random.split(key, 3)
+    scale = np.asarray(default_model()[1].scale)[:N_COMMON]
+    scale = np.where(IS_SLOPE, scale, 1.0)
     common = _normal(key_common, (n_galaxies, N_COMMON))
-    draws = {}
-    keys = jax.random.split(key_each, len(KINDS))
-    bar = tqdm(KINDS.items(), desc="catalogues", disable=quiet)
-    for key_kind, (name, kind) in zip(keys, bar, strict=True):
-        each = Keys(*jax.random.split(key_kind, len(Keys._fields)))
-        psi = _normal(each.latents, (n_galaxies, len(NAMES)))
-        own = slope_error / scale * IS_SLOPE * _normal(each.slopes, common.shape)
-        psi[:, :N_COMMON] = common + own
-        like = like_stars(empty_stars(kind.n_stars, kind.error, kind.abundances))
-        task = jnp.asarray(psi), model, layout, like
-        stars, counts = _draw(jax.random.split(each.stars, n_galaxies), *task)
-        labels = np.full(n_galaxies, name)
-        galaxies = Galaxies(psi, stars, np.asarray(counts), labels)
-        found = draw_posteriors(each.posterior, galaxies, n_draws)
-        draws[name] = found[..., :N_COMMON].astype(float)
-    return Observed(common, draws, scale)
+    other = common.copy()
+    other[:, :N_GLOBAL] = np.roll(common[:, :N_GLOBAL], -1, axis=0)
+    errors, draws = slope_error / scale * IS_SLOPE, []
+    for key_each, truth in ((key_own, common), (key_other, other)):
+        keys = dict(zip(KINDS, jax.random.split(key_each, len(KINDS)), strict=True))
+        bar = tqdm(KINDS.items(), desc="catalogues", disable=quiet)
+        draws.append(
+            {name: _see(keys[name], truth, errors, kind, n_draws) for name, kind in bar}
+        )
+    return Observed(common, draws[0], draws[1], scale)
+
+
+def _see(
+    key: Key[Array, ""],
+    common: Float[np.ndarray, "galaxy common"],
+    errors: Float[np.ndarray, " common"],
+    kind: Kind,
+    n_draws: int,
+) -> np.ndarray:
+    """Draws of the common latents of each galaxy, from one catalogue of its stars."""
+    keys, n = Keys(*jax.random.split(key, len(Keys._fields))), len(common)
+    model, layout = default_model()
+    psi = _normal(keys.latents, (n, len(NAMES)))
+    psi[:, :N_COMMON] = common + errors * _normal(keys.slopes, common.shape)
+    like = like_stars(empty_stars(kind.n_stars, kind.error, kind.abundances))
+    task = jnp.asarray(psi), model, layout, like
+    stars, counts = _draw(jax.random.split(keys.stars, n), *task)
+    galaxies = Galaxies(psi, stars, np.asarray(counts), np.full(n, "tng"))
+    found = draw_posteriors(keys.posterior, galaxies, n_draws)
+    return found[..., :N_COMMON].astype(float)
 
 
 def _normal(key: Key[Array, ""], shape: tuple[int, ...]) -> np.ndarray:

@@ -30,7 +30,7 @@ def linear(rng, truth, correlation, n_catalogues=3, noise=0.3):
 def test_the_correlation_of_the_errors_is_found(script, correlation):
     rng = np.random.default_rng(0)
     truth = rng.standard_normal((500, 2))
-    seen = script.Observed(truth, {}, np.ones(2))
+    seen = script.Observed(truth, {}, {}, np.ones(2))
     parts = linear(rng, truth, correlation)
     assert script.best_correlation(seen, parts) == pytest.approx(correlation, abs=0.1)
     right = [posterior_of(x, correlation) for x in zip(*parts, strict=True)]
@@ -42,19 +42,21 @@ def test_another_galaxy_contradicts(script):
     rng = np.random.default_rng(1)
     truth = 3.0 * rng.standard_normal((100, 2))
     parts = linear(rng, truth, 0.0)
-    task = parts, np.zeros(2)
+    task = parts[:-1], np.zeros(2)
     assert script.contradictions(parts, *task) < 0.05
-    assert script.contradictions(script._mixed(parts), *task) > 0.8
+    mixed = [*parts[:-1], parts[-1][1:] + parts[-1][:1]]
+    assert script.contradictions(mixed, *task) > 0.8
 
 
 @pytest.mark.slow
 def test_few_galaxies(script, tmp_path):
     flags = {"n_galaxies": 20, "n_draws": 1000, "out": tmp_path, "quiet": True}
     rows = script.main(script.Config(**flags))["rows"]
-    assert len(rows) == 4 + 2 * 3
-    four, single = rows["4 catalogues"], rows["Fe, Mg, O, Si"]
+    assert len(rows) == 4 + 4 * 3
+    four = rows["4 catalogues, correlation 0.2"]
+    single = rows["Fe, Mg, O, Si; 700 stars"]
     assert four["sd"]["alpha_imf"] < 0.85 * single["sd"]["alpha_imf"]
-    assert (tmp_path / "combined_catalogues.md").read_text().count("\n|") == 11
+    assert (tmp_path / "combined_catalogues.md").read_text().count("\n|") == 17
 
 
 def test_too_few_galaxies_are_refused(script, tmp_path):

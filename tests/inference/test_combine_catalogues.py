@@ -1,6 +1,7 @@
 """One galaxy from several catalogues: results, folders, files and messages."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from chemsbi_jax.cli.combine import names_of
 from chemsbi_jax.cli.main import main as chemsbi
 from chemsbi_jax.galaxy.hierarchical import SharedErrors
 from chemsbi_jax.galaxy.hierarchical.combine import CORRELATION
-from chemsbi_jax.inference.catalogues import prior_of, read_catalogue
+from chemsbi_jax.inference.catalogues import About, Catalogue, read_catalogue
+from chemsbi_jax.inference.comparable import copies, prior_of
 from helpers.two_catalogues import (
     WIDTH,
     change_summary,
@@ -104,8 +106,8 @@ def test_whitened_draws_of_the_prior_are_standard_normal():
 def test_folders_give_what_results_give(combined, runs, pair):
     found = cs.combine_catalogues(dict(zip(pair, runs, strict=True)))
     np.testing.assert_allclose(found.draws, combined.draws, atol=1e-6)
-    assert [c.n_used for c in found.catalogues] == [100, 100]
-    assert [c.level for c in found.catalogues] == ["green", "green"]
+    assert [c.about.n_used for c in found.catalogues] == [100, 100]
+    assert [c.about.level for c in found.catalogues] == ["green", "green"]
 
 
 def test_held_yields_are_no_common_parameters():
@@ -113,6 +115,8 @@ def test_held_yields_are_no_common_parameters():
     both = {str(i): second_interval(i, settings=settings) for i in (1, 2)}
     found = cs.combine_catalogues(both)
     assert found.names == ("alpha_imf", "log10_n_ia")
+    (text,) = found.warnings
+    assert "The slopes of the yields are held" in text
 
 
 def test_the_seed_decides_the_draws(pair, combined):
@@ -131,7 +135,7 @@ def test_files(combined, tmp_path):
     assert set(summary["yields"]) == set(combined.names[2:])
     table = QTable.read(tmp_path / "new" / "combined.ecsv")
     assert table.colnames == list(combined.names)
-    assert table.meta["catalogues"] == ["first", "second"]
+    assert list(table.meta["catalogues"]) == ["first", "second"]
 
 
 # --- what can't be used
@@ -170,7 +174,7 @@ def test_correlated_draws_count_less(pair, combined):
     found = cs.combine_catalogues(chains)
     assert (found.posterior.sd > 1.02 * combined.posterior.sd).all()
     too_few = {**pair, "second": by_nuts(pair["second"], 30.0)}
-    with pytest.raises(cs.InputError, match="57 effective draws of second; got 30"):
+    with pytest.raises(cs.InputError, match="at least 95 effective draws; got 30"):
         cs.combine_catalogues(too_few)
 
 
@@ -180,12 +184,55 @@ def test_slope_error(pair, value):
         cs.combine_catalogues(pair, slope_error=value)
 
 
-def test_a_red_verdict_is_a_warning(runs, pair):
-    change_summary(runs[1], n_used=0)
+BAD = [
+    ({"seed": -1}, "seed as a whole number from 0"),
+    ({"n_draws": 1}, "n_draws as a whole number from 2"),
+]
+
+
+@pytest.mark.parametrize(("settings", "says"), BAD)
+def test_bad_settings(pair, settings, says):
+    with pytest.raises(cs.InputError, match=says):
+        cs.combine_catalogues(pair, **settings)
+
+
+def test_truth_is_two_numbers(combined, tmp_path):
+    with pytest.raises(cs.InputError, match=r"shape \(3,\)"):
+        combined.save(tmp_path / "new", truth=(-2.3, -2.9, 1.0))
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("level", ["red", "amber"])
+def test_a_doubtful_catalogue_is_a_warning(runs, pair, level):
+    changed = {"red": {"n_used": 0}, "amber": {"warnings": ["The scale is assumed."]}}
+    change_summary(runs[1], **changed[level])
     found = cs.combine_catalogues(dict(zip(pair, runs, strict=True)))
-    assert found.warnings == [
-        "The verdict of second itself is red: read its report.html first."
+    (text,) = found.warnings
+    assert text.startswith(f"The verdict of second itself is {level}. ")
+    assert f"| second | {changed[level].get('n_used', 100)} | {level} |" in (
+        found.markdown()
+    )
+
+
+def test_the_same_stars_are_refused(runs, pair):
+    for run in runs:
+        change_summary(run, provenance={"stars": "sha256 abc"})
+    with pytest.raises(cs.InputError, match="first and second have the same stars"):
+        cs.combine_catalogues(dict(zip(pair, runs, strict=True)))
+
+
+def test_copies_of_stars():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(20, 8))
+    other = rng.normal(size=(30, 8))
+    other[:5] = values[7:12]
+    other[5:7, 3:] = np.nan  # three abundances are too few to recognise a star
+    values[:2], values[:2, 3:] = other[5:7], np.nan
+    both = [
+        Catalogue(name, np.zeros((1, 2)), {}, 1.0, About(abundances=x))
+        for name, x in (("a", values), ("b", other))
     ]
+    assert copies(*both) == (5, 5 / 18)
 
 
 # --- the command
@@ -209,46 +256,118 @@ def test_strict_command_ends_with_3(runs, tmp_path):
     assert chemsbi([*words, "--strict"]) == 3
 
 
-def spoil_nothing(runs):
-    (runs[0] / "summary.json").unlink()
+def without_summary(run):
+    (run / "summary.json").unlink()
 
 
-def spoil_table(runs):
-    (runs[0] / "posterior_shared.ecsv").unlink()
+def broken_summary(run):
+    (run / "summary.json").write_text("{")
 
 
-def spoil_scales(runs):
-    change_table(runs[0], "prior_scales", "something")
+def list_as_summary(run):
+    (run / "summary.json").write_text("[]")
 
 
-def spoil_unknown(runs):
-    change_table(runs[0], "sn2_o_slope", "sn2_x_slope")
+def no_stars(run):
+    change_summary(run, n_used=None)
 
 
-def spoil_number(runs):
-    table = Table.read(runs[0] / "posterior_shared.ecsv")
-    table["sn2_o"][3] = np.nan
-    table.write(runs[0] / "posterior_shared.ecsv", overwrite=True)
+def without_table(run):
+    (run / "posterior_shared.ecsv").unlink()
+
+
+def not_converged(run):
+    change_summary(run, shared_errors={"converged": False})
+
+
+def null_block(run):
+    change_summary(run, shared_errors=None)
+
+
+def without_scales(run):
+    change_table(run, "prior_scales", "something")
+
+
+def unknown_factor(run):
+    change_table(run, "sn2_o_slope", "sn2_x_slope")
+
+
+def truncated(run):
+    path = run / "posterior_shared.ecsv"
+    path.write_text(path.read_text()[:-40])
+
+
+def empty_cell(run):
+    table = Table(Table.read(run / "posterior_shared.ecsv"), masked=True)
+    table["sn2_o"].mask = np.arange(len(table)) == 3
+    table.write(run / "posterior_shared.ecsv", overwrite=True)
+
+
+def few_draws(run):
+    checks = {"sampler": "nuts", "n_effective": 30.0}
+    change_summary(run, shared_errors={"checks": checks})
+
+
+NONE = "Expected a second interval of each catalogue; "
 
 
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (spoil_nothing, "with summary.json"),
-        (spoil_table, "has none. Repeat `chemsbi infer` without --fast"),
-        (spoil_scales, "expected draws with prior_scales"),
-        (spoil_unknown, "sn2_x_slope"),
-        (spoil_number, "row 4, column sn2_o"),
+        (without_summary, "with summary.json; got "),
+        (broken_summary, "summary.json: expected the summary of a run"),
+        (list_as_summary, "summary.json: expected the summary of a run"),
+        (no_stars, "got ValueError: no number of stars n_used. Repeat"),
+        (without_table, NONE),
+        (not_converged, NONE),
+        (null_block, NONE),
+        (without_scales, "expected draws with prior_scales in the meta"),
+        (unknown_factor, "got ['sn2_x_slope']. Repeat"),
+        (truncated, "posterior_shared.ecsv: expected draws with prior_scales"),
+        (
+            empty_cell,
+            "posterior_shared.ecsv: expected finite draws; got nan, or an",
+        ),
+        (few_draws, "expected at least 95 effective draws; got 30. Repeat"),
     ],
 )
 def test_command_refuses_with_one_sentence(runs, tmp_path, capsys, spoil, says):
-    spoil(runs)
+    spoil(runs[0])
     words = ["combine", *map(str, runs), "--out", str(tmp_path / "out")]
     assert chemsbi(words) == 2
     said = capsys.readouterr().err
     assert says in said
+    assert said.count("\n") == 1
+    assert said.endswith(".\n")
+    assert ".." not in said.replace(str(tmp_path), "")
     assert "Traceback" not in said
     assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_cell_is_named(runs):
+    empty_cell(runs[0])
+    with pytest.raises(cs.InputError, match="in row 4, column sn2_o"):
+        read_catalogue("first", runs[0])
+
+
+def test_any_name_is_drawn_and_listed(pair, tmp_path):
+    names = r"$\foo$ a|b", "_" * 5 + "x" * 200
+    found = cs.combine_catalogues(dict(zip(names, pair.values(), strict=True)))
+    found.save(tmp_path)
+    rows = (tmp_path / "combined.md").read_text().splitlines()
+    assert all(len(re.findall(r"(?<!\\)\|", row)) == 7 for row in rows[:5])
+
+
+def test_an_earlier_result_is_deleted_first(combined, tmp_path, monkeypatch):
+    combined.save(tmp_path)
+
+    def fail(*_):
+        raise OSError("full")
+
+    monkeypatch.setattr("chemsbi_jax.results.write_ecsv", fail)
+    with pytest.raises(OSError, match="full"):
+        combined.save(tmp_path)
+    assert not (tmp_path / "combined.json").exists()
 
 
 def test_command_refuses_a_folder_twice(runs, tmp_path, capsys):

@@ -28,6 +28,10 @@ for call in (
     lambda: cs.infer(Table({"fe_h": [0.1]})),
     lambda: cs.infer("stars.csv", options={"default_error": 0.05}),
     lambda: cs.infer("stars.csv", seed=1.5),
+    lambda: cs.combine_catalogues(["runs/a", "runs/b"]),
+    lambda: cs.combine_catalogues({"a": None, "b": None}),
+    lambda: cs.combine_catalogues({"a": "runs/a"}, slope_error="large"),
+    lambda: cs.combine_catalogues({"a": "runs/a"}, seed=0.5),
     lambda: CatalogOptions(without=["fe_h"]),
     lambda: CatalogOptions(columns={"fe_h": "Fe"}),
 ):
@@ -38,15 +42,25 @@ for call in (
 """
 
 
+COMBINED = (
+    "as a dictionary, name -> result or folder; got list.",
+    "the folder of a run, for a; got NoneType.",
+    "slope_error of 0 or more [dex per dex]; got 'large'.",
+    "seed as a whole number from 0 to 4294967295; got 0.5.",
+)
+
+
 @pytest.mark.thorough
 def test_other_types_are_refused_with_the_remedy():
     command = [sys.executable, "-c", CALLS]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    array, table, options, seed, without, columns = text.splitlines()
+    array, table, options, seed, *combined, without, columns = text.splitlines()
     assert "got ndarray. Write a table to a file" in array
     assert "got Table. Write a table to a file" in table
     assert options.startswith("Expected `options` such as cs.CatalogOptions(")
     assert seed == "Expected an integer as seed; got 1.5."
+    for line, says in zip(combined, COMBINED, strict=True):
+        assert says in line
     assert without == "Expected `without` as text, such as 'c_fe,n_fe'; got ['fe_h']."
     assert columns.startswith("Expected `columns` as text, such as 'fe_h=FE_H'; got {")
 

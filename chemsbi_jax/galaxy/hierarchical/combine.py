@@ -1,16 +1,16 @@
-"""Several catalogues of one galaxy: the posterior of what they have in common.
+"""Posterior of the parameters that are common to several catalogues of one galaxy.
 
-Catalogues of the same stars' galaxy have its parameters and its yields in common; zero
-points, scatter and the selected population are each catalogue's own. The posteriors of
-the common parameters are multiplied, with all priors but one divided out. A product of
-the two galaxy parameters alone would be too narrow: an error of the yields moves all
-catalogues together.
+The parameters of the galaxy and its yields are common. Zero points, scatter and the
+population of the selected stars differ between catalogues, which have no star in
+common. The posteriors of the common parameters are multiplied, with all priors but one
+divided out. A product of the two galaxy parameters alone would be too narrow: an error
+of the yields moves all catalogues together.
 
 Each posterior is taken as normal, in whitened parameters, whose prior is a standard
 normal distribution. The information of a catalogue is its precision minus that of the
-prior. A part of the variance of each posterior is the error of the network that made
-it. This error is about the same for all catalogues of a galaxy, so that the
-posteriors of K catalogues are worth fewer than K independent ones.
+prior. The errors of the posteriors of several catalogues are correlated: a part of the
+variance of each is the error of the network that made it. So K catalogues are worth
+fewer than K independent ones.
 """
 
 from collections.abc import Sequence
@@ -21,6 +21,8 @@ from jaxtyping import Float
 from scipy import stats
 
 KNOWN_WELL = 0.5  # information of a direction, over that of the prior, that is tested
+MARGIN = 1.2  # the largest eigenvalue of noise lies a little beyond its limit
+NOTHING = 1e-30  # information
 # correlation of the errors of two catalogues' posteriors, as the network is the same:
 # from mock galaxies (experiments/combined_catalogues.py)
 CORRELATION = 0.2
@@ -55,20 +57,22 @@ def information_of(
 ) -> Information:
     """From draws of the posterior of whitened parameters.
 
-    Directions in which the draws are wider than the prior, by chance or because they
-    are not normal, have no information.
+    A direction has no information if its draws are wider than the prior, or narrower by
+    no more than chance can make them (Marchenko & Pastur 1967).
 
     Args:
         draws: of equal weight.
         n_effective: independent draws that they are worth; None: all are independent.
     """
-    mean = draws.mean(axis=0)
+    mean, n_common = draws.mean(axis=0), draws.shape[1]
     n = len(draws) if n_effective is None else n_effective
     # the inverse of a covariance of few draws is too large (Hartlap+ 2007, eq. 17)
-    unbiased = (n - len(mean) - 2.0) / (n - 1.0)
-    precision = unbiased * np.linalg.inv(np.cov(draws.T))
-    values, vectors = np.linalg.eigh(precision - np.eye(len(mean)))
-    matrix = (vectors * np.maximum(values, 0.0)) @ vectors.T
+    unbiased = (n - n_common - 2.0) / (n - 1.0)
+    precision = unbiased * np.linalg.inv(np.atleast_2d(np.cov(draws.T)))
+    by_chance = MARGIN * ((1.0 - np.sqrt(n_common / n)) ** -2 - 1.0)
+    values, vectors = np.linalg.eigh(precision - np.eye(n_common))
+    values = np.where(values > by_chance, values, 0.0)
+    matrix = (vectors * values) @ vectors.T
     return Information(mean + matrix @ mean, matrix)
 
 
@@ -92,15 +96,24 @@ def posterior_of(
 ) -> Normal:
     """The product of catalogues, and of the prior once.
 
+    The mean of K estimates whose errors have a correlation has the variance
+    (1 + (K - 1) correlation) / K of that of one. K is counted along each axis of the
+    information of all, as not all catalogues constrain all directions.
+
     Args:
         parts: about the common parameters.
-        correlation: of the errors of two of them: the mean of K such estimates has the
-            variance (1 + (K - 1) correlation) / K of that of one.
+        correlation: of the errors of two catalogues.
     """
-    power = 1.0 / (1.0 + (len(parts) - 1) * correlation)
-    vector, matrix = (power * np.sum(x, axis=0) for x in zip(*parts, strict=True))
-    covariance = np.linalg.inv(np.eye(len(vector)) + matrix)
-    return Normal(covariance @ vector, covariance)
+    vector, matrix = (np.sum(x, axis=0) for x in zip(*parts, strict=True))
+    values, axes = np.linalg.eigh(matrix)
+    each = np.array([np.diag(axes.T @ part.matrix @ axes) for part in parts])
+    # of equal catalogues their number, and 1 if only one has information
+    squares = np.maximum(np.sum(each**2, axis=0), NOTHING)
+    n_catalogues = np.maximum(np.sum(each, axis=0) ** 2 / squares, 1.0)
+    power = 1.0 / (1.0 + (n_catalogues - 1.0) * correlation)
+    precision = 1.0 + power * np.maximum(values, 0.0)  # along the axes
+    covariance = (axes / precision) @ axes.T
+    return Normal(axes @ (power * (axes.T @ vector) / precision), covariance)
 
 
 def surprise_of(

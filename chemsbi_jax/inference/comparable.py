@@ -1,0 +1,107 @@
+"""Which catalogues can be combined: one prior, and no star twice."""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from chemsbi_jax.constants import N_GLOBAL, SHARED_FACTORS
+from chemsbi_jax.errors import InputError
+from chemsbi_jax.galaxy.hierarchical.yield_prior import mixing_matrix
+from chemsbi_jax.inference.catalogues import Catalogue
+from chemsbi_jax.priors import moments, paper_prior
+
+ROUNDING = 1e-6  # of prior scales, relative
+MOST_COPIES = 0.1  # share of the stars of the smaller catalogue
+ENOUGH_ABUNDANCES = 4  # of a star that is recognised
+DECIMALS = 4  # dex, of abundances that are the same
+
+
+class Whitening(NamedTuple):
+    """Affine map to parameters whose prior is a standard normal distribution."""
+
+    centre: Float[np.ndarray, " common"]
+    root: Float[np.ndarray, "common common"]  # lower triangular
+
+    def apply(
+        self, x: Float[np.ndarray, "*b common"]
+    ) -> Float[np.ndarray, "*b common"]:
+        """Whitened parameters."""
+        return np.linalg.solve(self.root, (x - self.centre).T).T
+
+    def undo(self, x: Float[np.ndarray, "*b common"]) -> np.ndarray:
+        """Parameters in their units."""
+        return self.centre + x @ self.root.T
+
+
+def prior_of(scales: Mapping[str, float]) -> Whitening:
+    """The prior of the galaxy, and of yield factors and slopes with these scales."""
+    rows = [SHARED_FACTORS.index(name) for name in scales]
+    scale = np.array([*scales.values()])[:, None]
+    factors = scale * mixing_matrix(SHARED_FACTORS)[rows]
+    n = N_GLOBAL + len(rows)
+    root, centre = np.zeros((n, n)), np.zeros(n)
+    centre[:N_GLOBAL], sd = moments(paper_prior()[:N_GLOBAL])
+    root[:N_GLOBAL, :N_GLOBAL] = np.diag(sd)
+    root[N_GLOBAL:, N_GLOBAL:] = np.linalg.cholesky(factors @ factors.T)
+    return Whitening(centre, root)
+
+
+def require_comparable(catalogues: Sequence[Catalogue]) -> None:
+    """Refuse what can't be independent catalogues of one galaxy with one prior.
+
+    Raises:
+        InputError: fewer than two catalogues, two that have the same stars or draws, or
+            different priors.
+    """
+    if len(catalogues) < 2:
+        raise InputError(
+            f"Expected at least two catalogues; got {len(catalogues)}. Give the folder "
+            "of another run of `chemsbi infer`."
+        )
+    for first, second in combinations(catalogues, 2):
+        same = first.about.stars is not None and first.about.stars == second.about.stars
+        if same or np.array_equal(first.draws, second.draws):
+            what = "stars" if same else "draws"
+            raise InputError(
+                f"Expected different catalogues; {first.name} and {second.name} have "
+                f"the same {what}, which would count twice. Leave one out."
+            )
+        n, share = copies(first, second)
+        if share > MOST_COPIES:
+            raise InputError(
+                f"Expected catalogues without common stars; {n} stars of {first.name} "
+                f"have the abundances of stars of {second.name}, and would count "
+                "twice. Leave one of the catalogues out, or these stars."
+            )
+        _require_same_prior(first, second)
+
+
+def _require_same_prior(first: Catalogue, second: Catalogue) -> None:
+    values, expected = ([*c.scales.values()] for c in (second, first))
+    same_names = list(first.scales) == list(second.scales)
+    if not same_names or not np.allclose(values, expected, rtol=ROUNDING, atol=0.0):
+        raise InputError(
+            "Expected the same prior of the yields for all catalogues, as they have "
+            f"the yields in common; {first.name} and {second.name} differ. Repeat "
+            "`chemsbi infer` with the same --hold and --shared-priors."
+        )
+
+
+def copies(first: Catalogue, second: Catalogue) -> tuple[int, float]:
+    """Stars with the same abundances (four or more), and their share."""
+    one, other = first.about.abundances, second.about.abundances
+    if one is None or other is None:
+        return 0, 0.0
+    rows = _rows(one), _rows(other)
+    n = len(rows[0] & rows[1])
+    return n, n / max(min(map(len, rows)), 1)
+
+
+def _rows(abundances: np.ndarray) -> set[bytes]:
+    # fewer abundances of two decimals agree by chance
+    many = np.isfinite(abundances).sum(axis=1) >= ENOUGH_ABUNDANCES
+    rounded = np.round(abundances[many], DECIMALS) + 0.0  # no minus before a zero
+    return {row.tobytes() for row in np.nan_to_num(rounded, nan=99.0)}

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from chemsbi_jax.inference import Inference as Inference
     from chemsbi_jax.inference import infer as infer
     from chemsbi_jax.inference.combine import combine_catalogues as combine_catalogues
+    from chemsbi_jax.inference.combined import CombinedCatalogues as CombinedCatalogues
     from chemsbi_jax.inference.comparison import compare_yields as compare_yields
     from chemsbi_jax.npe import load_npe as load_npe
     from chemsbi_jax.options import CatalogOptions as CatalogOptions
@@ -50,6 +51,7 @@ _HOMES = {
     "Catalog": "catalog",
     "CatalogError": "errors",
     "CatalogOptions": "options",
+    "CombinedCatalogues": "inference.combined",
     "Forward": "types",
     "GalaxyPosterior": "types",
     "Inference": "inference",

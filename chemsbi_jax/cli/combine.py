@@ -15,9 +15,9 @@ WARNED = 3  # exit code with --strict
 def main(config: CombineFlags) -> dict:
     """Combine the runs and write the files; returns the content of combined.json."""
     check_flags(config, slope_error=0)
-    names = names_of(config.runs)
+    runs = (config.run, *config.others)
     found = combine_catalogues(
-        dict(zip(names, config.runs, strict=True)),
+        dict(zip(names_of(runs), runs, strict=True)),
         slope_error=config.slope_error,
         seed=config.seed,
     )

@@ -12,8 +12,10 @@ from chemsbi_jax.constants import SLOPE_ERROR
 class CombineFlags:
     """Flags of `chemsbi combine`."""
 
-    runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Folders of runs of `chemsbi infer`, one for each catalogue of the galaxy."""
+    run: tyro.conf.Positional[Path]
+    """Folder of a run of `chemsbi infer` for one catalogue of the galaxy."""
+    others: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of the runs for its other catalogues, with spaces between them."""
     out: Path
     """Folder for the results."""
     slope_error: float = SLOPE_ERROR

@@ -87,8 +87,13 @@ def _from_folder(name: str, folder: Path) -> Catalogue:
     summary = _read_summary(folder)
     shared = summary.get("shared_errors")
     path = folder / SHARED_TABLE
-    if not shared or shared.get("converged") is False or not path.is_file():
-        raise InputError(_without(str(folder)))
+    if not shared or shared.get("converged") is False:
+        raise InputError(_without(str(folder), summary.get("shared_errors_note")))
+    if not path.is_file():
+        raise InputError(
+            f"Expected the draws of the second interval in {path}; there is no such "
+            f"file. {AGAIN}"
+        )
     try:
         table = Table.read(path, format="ascii.ecsv")
         scales = {k: float(v) for k, v in table.meta[PRIOR_SCALES].items()}
@@ -99,6 +104,9 @@ def _from_folder(name: str, folder: Path) -> Catalogue:
         absent = {*PARAMETERS[:N_GLOBAL], *scales} - set(draws)
         if absent:
             raise LookupError(f"no columns {sorted(absent)}")
+        if len(table) != table.meta["n_draws"]:
+            expected = table.meta["n_draws"]
+            raise ValueError(f"{len(table)} of {expected} draws: the file is cut off")
     except (LookupError, ValueError, TypeError, AttributeError, OSError) as error:
         raise InputError(
             f"{path}: expected draws with {PRIOR_SCALES} in the meta, as this version "
@@ -115,9 +123,20 @@ def _from_folder(name: str, folder: Path) -> Catalogue:
 def _read_summary(folder: Path) -> dict[str, Any]:
     path = folder / "summary.json"
     if not path.is_file():
+        got = "which has none. Run `chemsbi infer` for this catalogue"
+        if folder.is_file():
+            got = (
+                "which is a file. Give the folder of its run (--out of `chemsbi infer`)"
+            )
+        elif not folder.exists():
+            got = "which does not exist. Check the path, with spaces between folders"
+        elif (folder / "combined.json").is_file():
+            got = (
+                "a result of `chemsbi combine`. Give the runs of all catalogues at once"
+            )
         raise InputError(
-            f"Expected the folder of a run of `chemsbi infer`, with summary.json; got "
-            f"{folder}, which has none. Run `chemsbi infer` for this catalogue first."
+            "Expected the folder of a run of `chemsbi infer`, with summary.json; got "
+            f"{folder}, {got}."
         )
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
@@ -145,12 +164,12 @@ def _one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {first}"
 
 
-def _without(name: str) -> str:
-    return (
-        f"Expected a second interval of each catalogue; {name} has none. Repeat "
-        "`chemsbi infer` without --fast and --no-shared-errors, or leave it out; its "
-        "summary.json has the reason under shared_errors_note."
+def _without(name: str, note: str | None = None) -> str:
+    reason = note or (
+        "Repeat `chemsbi infer` without --fast and --no-shared-errors, or leave this "
+        "catalogue out."
     )
+    return f"Expected a second interval of each catalogue; {name} has none. {reason}"
 
 
 def _catalogue(

@@ -17,7 +17,12 @@ from chemsbi_jax.galaxy.hierarchical.combine import (
 from chemsbi_jax.galaxy.hierarchical.result import NOT_NARROWED
 from chemsbi_jax.inference.catalogues import Source, read_catalogue
 from chemsbi_jax.inference.combined import Agreement, CombinedCatalogues
-from chemsbi_jax.inference.comparable import Whitening, prior_of, require_comparable
+from chemsbi_jax.inference.comparable import (
+    Whitening,
+    prior_of,
+    require_comparable,
+    require_plausible,
+)
 from chemsbi_jax.types import GalaxyPosterior
 
 N_DRAWS = 4000
@@ -54,6 +59,8 @@ def combine_catalogues(
     found = tuple(read_catalogue(str(k), x) for k, x in catalogues.items())
     require_comparable(found)
     names, prior = found[0].parameters, prior_of(found[0].scales)
+    for catalogue in found:
+        require_plausible(catalogue, prior)
     errors = [slope_error * (name in YIELD_SLOPES) for name in names]
     variance = (np.array(errors) / np.diag(prior.root)) ** 2
     own = [information_of(prior.apply(c.draws), c.n_effective) for c in found]

@@ -13,7 +13,7 @@ from chemsbi_jax import results
 from chemsbi_jax.constants import N_GLOBAL, YIELD_SLOPES
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.hierarchical.combine import CORRELATION
-from chemsbi_jax.galaxy.hierarchical.result import unit_of
+from chemsbi_jax.galaxy.hierarchical.result import describe, unit_of
 from chemsbi_jax.inference.catalogues import Catalogue
 from chemsbi_jax.inference.result import Truth
 from chemsbi_jax.storage.files import package_version, whole_file
@@ -75,17 +75,24 @@ class CombinedCatalogues:
                 "all catalogues together, and is not in the common interval. Repeat "
                 "`chemsbi infer` without --hold yields."
             )
-        doubtful = {
-            "red": "Do not quote the common interval",
-            "amber": "Read its report",
-        }
+        advice = {"red": "Do not quote the common interval", "amber": "Read its report"}
         found += [
             f"The verdict of {c.name} itself is {c.about.level}. {c.about.reason} "
-            f"{doubtful[c.about.level]}."
+            f"{advice[c.about.level]}."
             for c in self.catalogues
-            if c.about.level in doubtful
+            if c.about.level in advice
         ]
         return found
+
+    @property
+    def level(self) -> str:
+        """Green (quote the common interval), amber (read the warnings) or red (do not).
+
+        Red: the catalogues contradict each other, or one of them is red itself.
+        """
+        if not self.agrees or any(c.about.level == "red" for c in self.catalogues):
+            return "red"
+        return "amber" if self.warnings else "green"
 
     def _contradiction(self) -> str:
         i = int(np.argmin([a.p for a in self.agreement]))
@@ -110,16 +117,15 @@ class CombinedCatalogues:
                 "agreement": a._asdict(),
             }
             each[c.name] = _own(c).interval() | about
-        yields = list(zip(self.names, self.draws.T, strict=True))[N_GLOBAL:]
-        return self.posterior.interval() | {
+        both = {k: describe(x) for k, x in zip(self.names, self.draws.T, strict=True)}
+        galaxy = self.posterior.interval()  # mean and sd without the noise of draws
+        return {k: both[k] | galaxy[k] for k in galaxy} | {
             "correlation": self.posterior.correlation,
+            "verdict": self.level,
             "agrees": self.agrees,
             "warnings": self.warnings,
             "catalogues": each,
-            "yields": {
-                name: {"mean": float(x.mean()), "sd": float(x.std(ddof=1))}
-                for name, x in yields
-            },
+            "yields": {k: both[k] for k in self.names[N_GLOBAL:]},
             "settings": self._settings(),
             "version": package_version(),
         }
@@ -162,7 +168,8 @@ class CombinedCatalogues:
         intervals = {name: (p.mean, p.covariance) for name, p in own.items()}
         both = self.posterior.mean, self.posterior.covariance
         known = None if truth is None else np.asarray(truth)
-        return plot_catalogues(intervals, both, known)
+        name = "together" if self.level != "red" else "together (do not quote)"
+        return plot_catalogues(intervals, {name: both}, known)
 
     def save(self, folder: str | os.PathLike, *, truth: Truth | None = None) -> dict:
         """Write combined.ecsv, combined.md, combined.png and, last, combined.json.
@@ -201,7 +208,9 @@ class CombinedCatalogues:
             cells += ["" if x is None else str(x) for x in about]
             cells += [_text(_own(c), ", "), chi2, f"{a.p:.2g}"]
             lines.append(f"| {' | '.join(cells)} |")
-        lines.append(f"| {TOGETHER} | | | **{_text(self.posterior, ', ')}** | | |")
+        text = _text(self.posterior, ", ")
+        text = text if self.level == "red" else f"**{text}**"
+        lines.append(f"| {TOGETHER} | | {self.level} | {text} | | |")
         return "\n".join([*lines, *(f"\n{text}" for text in self.warnings)]) + "\n"
 
     def __repr__(self) -> str:
@@ -212,6 +221,7 @@ class CombinedCatalogues:
         for c, a in zip(self.catalogues, self.agreement, strict=True):
             lines.append(f"{c.name:{width}}  {_text(_own(c), '    ')}    {a.p:.2g}")
         lines.append(f"{TOGETHER:{width}}  {_text(self.posterior, '    ')}")
+        lines.append(f"Verdict: {self.level}.")
         return "\n".join(lines + [f"Warning: {text}" for text in self.warnings])
 
 

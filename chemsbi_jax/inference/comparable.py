@@ -16,6 +16,7 @@ from chemsbi_jax.priors import moments, paper_prior
 ROUNDING = 1e-6  # of prior scales, relative
 MOST_COPIES = 0.1  # share of the stars of the smaller catalogue
 ENOUGH_ABUNDANCES = 4  # of a star that is recognised
+FARTHEST = 10.0  # prior widths
 DECIMALS = 4  # dex, of abundances that are the same
 
 
@@ -30,6 +31,10 @@ class Whitening(NamedTuple):
     ) -> Float[np.ndarray, "*b common"]:
         """Whitened parameters."""
         return np.linalg.solve(self.root, (x - self.centre).T).T
+
+    def scale(self) -> Float[np.ndarray, " common"]:
+        """Prior widths of the parameters in their units."""
+        return np.linalg.norm(self.root, axis=1)
 
     def undo(self, x: Float[np.ndarray, "*b common"]) -> np.ndarray:
         """Parameters in their units."""
@@ -77,6 +82,29 @@ def require_comparable(catalogues: Sequence[Catalogue]) -> None:
                 "twice. Leave one of the catalogues out, or these stars."
             )
         _require_same_prior(first, second)
+
+
+def require_plausible(catalogue: Catalogue, prior: Whitening) -> None:
+    """Refuse draws that no posterior with this prior has.
+
+    Raises:
+        InputError: a column is constant, or a draw is very far from the prior; names
+            the column and the row.
+    """
+    centre = np.abs(catalogue.draws - prior.centre) / prior.scale()
+    for i, name in enumerate(catalogue.parameters):
+        row = int(np.argmax(centre[:, i]))
+        value = catalogue.draws[row, i]
+        if np.ptp(catalogue.draws[:, i]) == 0.0:
+            problem = f"{value:g} in all rows"
+        elif centre[row, i] > FARTHEST:
+            problem = f"{value:g} in row {row + 1}"
+        else:
+            continue
+        raise InputError(
+            f"Expected draws of {catalogue.name} that differ, within {FARTHEST:g} "
+            f"prior widths; got {problem}, column {name}. Repeat `chemsbi infer`."
+        )
 
 
 def _require_same_prior(first: Catalogue, second: Catalogue) -> None:

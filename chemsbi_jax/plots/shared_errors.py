@@ -10,7 +10,8 @@ from chemsbi_jax.plots.style import GUIDE, colour, ellipse, ink, label, new_figu
 
 GALAXY = ("alpha_imf", "log10_n_ia")
 TWO_SIGMA = 2.0
-LONGEST_NAME = 30  # of a catalogue, in characters
+LONGEST_NAME, LONG_NAME = 30, 12  # of a catalogue, in characters
+N_COLOURS, LINE_STYLES = 5, ("-", "--", ":", "-.")
 
 
 def plot_both_intervals(
@@ -45,30 +46,37 @@ def plot_both_intervals(
 
 def plot_catalogues(
     catalogues: Mapping[str, tuple[Float[ArrayLike, " 2"], Float[ArrayLike, "2 2"]]],
-    together: tuple[Float[ArrayLike, " 2"], Float[ArrayLike, "2 2"]],
+    together: Mapping[str, tuple[Float[ArrayLike, " 2"], Float[ArrayLike, "2 2"]]],
     truth: Float[ArrayLike, " 2"] | None = None,
 ) -> Figure:
-    """Regions of 1 sigma of several catalogues, and of 1 and 2 sigma of all together.
+    """Ellipses of 1 sigma of several catalogues, and of 1 and 2 sigma of all together.
 
     Args:
         catalogues: name -> mean and covariance.
-        together: mean and covariance given all of them.
+        together: the same, given all of them.
         truth: marked, if known.
     """
-    fig = new_figure(4.8, 4.4)
+    names = [*catalogues, *together]
+    n_columns = 1 if max(map(len, names)) > LONG_NAME else 2
+    n_rows = -(-(len(names) + (truth is not None)) // n_columns)
+    fig = new_figure(4.8, 4.0 + 0.2 * n_rows)
     ax = fig.subplots()
     for i, (name, (mean, covariance)) in enumerate(catalogues.items()):
         x, y = ellipse(np.asarray(mean), np.asarray(covariance), 1.0)
-        ax.plot(x, y, color=colour(i + 1), label=_plain(name))
-    name = "together (1 and 2 sigma)"
-    for n in (1.0, TWO_SIGMA):
-        x, y = ellipse(np.asarray(together[0]), np.asarray(together[1]), n)
-        ax.plot(x, y, color=colour(0), lw=2.0, label=name if n == 1.0 else None)
+        style = LINE_STYLES[i // N_COLOURS % len(LINE_STYLES)]
+        text = f"{_plain(name)} (1 sigma)"
+        ax.plot(x, y, color=colour(i % N_COLOURS), linestyle=style, label=text)
+    for name, (mean, covariance) in together.items():
+        for n in (1.0, TWO_SIGMA):
+            x, y = ellipse(np.asarray(mean), np.asarray(covariance), n)
+            text = f"{_plain(name)} (1 and 2 sigma)" if n == 1.0 else None
+            ax.plot(x, y, color=ink(1.0), linewidth=2.0, label=text)
     if truth is not None:
         ax.plot(*np.asarray(truth), "+", color=ink(1.0), label="truth")
     ax.set_xlabel(label(GALAXY[0]))
     ax.set_ylabel(label(GALAXY[1]))
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
+    place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0)}
+    ax.legend(**place, ncols=n_columns, frameon=False)
     return fig
 
 

@@ -104,7 +104,9 @@ MORE_FIGURES = {
         {"tng": {"fe_h": 0.1, "mg_fe": None}}, {"tng": {"fe_h": 0.02, "mg_fe": None}}
     ),
     "both intervals": lambda: plot_both_intervals(INTERVAL, INTERVAL, MEAN),
-    "catalogues": lambda: plot_catalogues({"survey": INTERVAL}, INTERVAL, MEAN),
+    "catalogues": lambda: plot_catalogues(
+        {"survey": INTERVAL}, {"all": INTERVAL}, MEAN
+    ),
     "yield factors": lambda: plot_yield_factors(
         {"sn2_mg": {"mean": 0.1, "sd": 0.05}}, {"sn2_mg": 0.2}
     ),

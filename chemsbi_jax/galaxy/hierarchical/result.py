@@ -76,6 +76,7 @@ class HierarchicalPosterior(NamedTuple):
             "description": "Draws of equal weight from the posterior with errors that "
             "all stars share",
             "method": "hierarchical",
+            "n_draws": len(self.draws),
             "prior_scales": self.prior_scales(),
             "provenance": dict(provenance or {}),
             "checks": plain(self.posterior.checks),
@@ -103,7 +104,7 @@ class HierarchicalPosterior(NamedTuple):
         if not self.is_converged:
             return {"converged": False, "checks": checks}
         each = dict(zip(self.names, self.draws.T, strict=True))
-        galaxy = {p: _describe(each[p]) for p in PARAMETERS[:N_GLOBAL]}
+        galaxy = {p: describe(each[p]) for p in PARAMETERS[:N_GLOBAL]}
         first = self.draws[:, :N_GLOBAL]
         return galaxy | {
             "correlation": float(np.corrcoef(first.T)[0, 1]),
@@ -125,7 +126,7 @@ class HierarchicalPosterior(NamedTuple):
         return list(self.names[N_GLOBAL:first])
 
     def _block(self, each: dict, names: Sequence[str]) -> dict:
-        return {n: _describe(each[n]) for n in names if np.ptp(each[n]) > 0.0}
+        return {n: describe(each[n]) for n in names if np.ptp(each[n]) > 0.0}
 
 
 def unit_of(name: str) -> u.UnitBase | u.function.FunctionUnitBase:
@@ -136,7 +137,8 @@ def unit_of(name: str) -> u.UnitBase | u.function.FunctionUnitBase:
     return u.dimensionless_unscaled if without or name == "alpha_imf" else u.dex()
 
 
-def _describe(x: Float[np.ndarray, " draw"]) -> dict[str, float]:
+def describe(x: Float[np.ndarray, " draw"]) -> dict[str, float]:
+    """Mean, standard deviation and the quantiles of `QUANTILES`."""
     levels = np.quantile(x, list(QUANTILES.values()))
     moments = {"mean": float(x.mean()), "sd": float(x.std(ddof=1))}
     return moments | dict(zip(QUANTILES, map(float, levels), strict=True))

@@ -74,6 +74,7 @@ def test_a_doubtful_catalogue_is_a_warning(runs, pair, level):
     found = cs.combine_catalogues(dict(zip(pair, runs, strict=True)))
     (text,) = found.warnings
     assert text.startswith(f"The verdict of second itself is {level}. ")
+    assert found.level == level
     assert f"| second | {changed[level].get('n_used', 100)} | {level} |" in (
         found.markdown()
     )

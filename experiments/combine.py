@@ -2,9 +2,9 @@
 
     python experiments/combine.py RUN RUN --out DIR
 
-Writes combined.json, combined.ecsv, combined.md and combined.png. Exit code 0: done;
-2: the input cannot be used; 3: done, with warnings and --strict. The same as the
-command `chemsbi combine`.
+Writes combined.json, combined.ecsv, combined.md, combined.png and yields.png. Exit
+code 0: done; 2: the input cannot be used; 3: done, with warnings and --strict. The
+same as the command `chemsbi combine`.
 """
 
 import sys

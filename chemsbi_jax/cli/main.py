@@ -37,7 +37,7 @@ Writes report.html, summary.json, posterior.nc, posterior.ecsv and figures into 
 Exit code 0: done; 2: the input cannot be used; 3: done, with warnings and --strict."""
 COMBINE = """Combine runs of `chemsbi infer` for several catalogues of one galaxy.
 
-Writes combined.json, combined.ecsv, a table and a figure into --out.
+Writes combined.json, combined.ecsv, a table and two figures into --out.
 Exit code 3: the catalogues contradict each other, or another warning, with --strict."""
 COMPARE = "Compare yield sets: posteriors, evidences and stacking weights for a table."
 NUTS = """Sample a galaxy and all of its stars with NUTS, for comparison; for few stars.

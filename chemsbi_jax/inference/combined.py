@@ -171,10 +171,31 @@ class CombinedCatalogues:
         name = "together" if self.level != "red" else "together (do not quote)"
         return plot_catalogues(intervals, {name: both}, known)
 
-    def save(self, folder: str | os.PathLike, *, truth: Truth | None = None) -> dict:
-        """Write combined.ecsv, combined.md, combined.png and, last, combined.json.
+    def plot_yields(self) -> "Figure":
+        """Yield factors and slopes of each catalogue and of all, over their priors.
 
-        The combined.json of an earlier run in this folder is deleted first.
+        Raises:
+            InputError: all of them are held.
+        """
+        from chemsbi_jax.plots.shared_errors import plot_yields_of_catalogues
+
+        names = self.names[N_GLOBAL:]
+        if not names:
+            raise InputError("Expected free yields; all are held. Repeat `infer`.")
+
+        def of(draws: Float[np.ndarray, "draw common"]) -> dict:
+            columns = dict(zip(self.names, draws.T, strict=True))
+            return {name: describe(columns[name]) for name in names}
+
+        each = {c.name: of(c.draws) for c in self.catalogues}
+        prior = dict(self.catalogues[0].scales)
+        return plot_yields_of_catalogues(each, of(self.draws), prior)
+
+    def save(self, folder: str | os.PathLike, *, truth: Truth | None = None) -> dict:
+        """Write combined.ecsv, .md and .png, yields.png and, last, combined.json.
+
+        The combined.json of an earlier run in this folder is deleted first. There is
+        no yields.png if all yields are held.
 
         Returns:
             The content of combined.json.
@@ -186,9 +207,12 @@ class CombinedCatalogues:
         from chemsbi_jax.plots import save_figure
 
         folder, summary, figure = Path(folder), self.summary(), self.plot(truth)
-        (folder / "combined.json").unlink(missing_ok=True)
+        for name in ("combined.json", "yields.png"):  # of an earlier run
+            (folder / name).unlink(missing_ok=True)
         results.write_ecsv(folder / "combined.ecsv", self.to_table())
         save_figure(figure, folder / "combined.png")
+        if self.names[N_GLOBAL:]:
+            save_figure(self.plot_yields(), folder / "yields.png")
         with whole_file(folder / "combined.md") as path:
             path.write_text(self.markdown(), encoding="utf-8")
         results.write_summary(folder / "combined.json", summary)

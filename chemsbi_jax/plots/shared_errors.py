@@ -86,6 +86,40 @@ def _plain(name: str) -> str:
     return short.replace("$", r"\$").lstrip("_") or "catalogue"
 
 
+def plot_yields_of_catalogues(
+    catalogues: Mapping[str, Mapping[str, Mapping[str, float]]],
+    together: Mapping[str, Mapping[str, float]],
+    prior: Mapping[str, float],
+) -> Figure:
+    """Yield factors and slopes of several catalogues and of all together, 1 sigma.
+
+    Args:
+        catalogues: name -> factor -> its "mean" and "sd" [dex; slopes: dex per dex of
+            [Fe/H]].
+        together: factor -> the same, given all of them.
+        prior: factor -> prior scale in the same unit, drawn as a band.
+    """
+    fig = new_figure(5.4, 1.2 + 0.36 * len(prior) + 0.1 * len(catalogues))
+    ax = fig.subplots()
+    rows, scales = np.arange(len(prior)), np.array([*prior.values()])
+    ax.barh(rows, 2.0 * scales, left=-scales, color=ink(0.12), label="prior")
+    ax.axvline(0.0, color=ink(GUIDE), linewidth=0.8)
+    places = np.linspace(-0.3, 0.3, len(catalogues) + 1)
+    each = [*catalogues.items(), ("together", together)]
+    for i, ((name, factors), place) in enumerate(zip(each, places, strict=True)):
+        mean, sd = ([factors[f][k] for f in prior] for k in ("mean", "sd"))
+        is_last = i == len(catalogues)
+        tint = ink(1.0) if is_last else colour(i % N_COLOURS)
+        mark = "s" if is_last else "o^vD"[i // N_COLOURS % 4]
+        ax.errorbar(mean, rows + place, xerr=sd, fmt=mark, color=tint, markersize=3.5,
+                    label=_plain(name))  # fmt: skip
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
+    ax.set_yticks(rows, [name.replace("_", " ") for name in prior])
+    ax.set_ylim(len(prior) - 0.4, -0.6)
+    ax.set_xlabel("log10 yield factor [dex], or slope [dex per dex of [Fe/H]]")
+    return fig
+
+
 def plot_yield_factors(
     factors: Mapping[str, Mapping[str, float]],
     prior: Mapping[str, float] | None = None,

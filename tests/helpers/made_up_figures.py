@@ -11,6 +11,7 @@ from chemsbi_jax.plots.shared_errors import (
     plot_catalogues,
     plot_power,
     plot_yield_factors,
+    plot_yields_of_catalogues,
 )
 from chemsbi_jax.plots.simulations import plot_simulations
 from chemsbi_jax.results import GalaxyPosterior
@@ -96,6 +97,7 @@ FIGURES = {
 ELSEWHERE = {"yields"}  # its figures are made in test_yields_script.py
 INTERVAL = (MEAN, np.diag([0.01, 0.02]) ** 2)
 SHARES = {"alpha_imf": 0.3, "log10_n_ia": 0.6}
+YIELDS = {"sn2_mg": {"mean": 0.1, "sd": 0.05}}
 MORE_FIGURES = {
     "posteriors of yield sets": lambda: plots.plot_yield_posteriors(
         {"tng": INTERVAL, "nkt13": INTERVAL}, RNG.normal(size=(100, 2))
@@ -107,9 +109,10 @@ MORE_FIGURES = {
     "catalogues": lambda: plot_catalogues(
         {"survey": INTERVAL}, {"all": INTERVAL}, MEAN
     ),
-    "yield factors": lambda: plot_yield_factors(
-        {"sn2_mg": {"mean": 0.1, "sd": 0.05}}, {"sn2_mg": 0.2}
+    "yields of catalogues": lambda: plot_yields_of_catalogues(
+        {"a": YIELDS}, YIELDS, {"sn2_mg": 0.2}
     ),
+    "yield factors": lambda: plot_yield_factors(YIELDS, {"sn2_mg": 0.2}),
     "budget": lambda: plot_budget({"yields": SHARES, "all": SHARES}),
     "power": lambda: plot_power({"Fe, Mg": {"10": SHARES, "100": SHARES}}),
 }

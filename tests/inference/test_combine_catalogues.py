@@ -119,6 +119,8 @@ def test_held_yields_are_no_common_parameters():
     assert found.names == ("alpha_imf", "log10_n_ia")
     (text,) = found.warnings
     assert "The slopes of the yields are held" in text
+    with pytest.raises(cs.InputError, match="Expected free yields"):
+        found.plot_yields()
 
 
 def test_the_seed_decides_the_draws(pair, combined):
@@ -130,7 +132,8 @@ def test_the_seed_decides_the_draws(pair, combined):
 def test_files(combined, tmp_path):
     summary = combined.save(tmp_path / "new", truth=(-2.3, -2.89))
     names = {path.name for path in (tmp_path / "new").iterdir()}
-    assert names == {f"combined.{x}" for x in ("ecsv", "json", "md", "png")}
+    combined_files = {f"combined.{x}" for x in ("ecsv", "json", "md", "png")}
+    assert names == combined_files | {"yields.png"}
     assert json.loads((tmp_path / "new" / "combined.json").read_text()) == summary
     assert summary["alpha_imf"]["sd"] == pytest.approx(combined.posterior.sd[0])
     assert set(summary["catalogues"]) == {"first", "second"}

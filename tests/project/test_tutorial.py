@@ -28,9 +28,9 @@ def run(words, cwd):
     )  # fmt: skip
 
 
-def test_the_tutorial_has_five_commands():
+def test_the_tutorial_has_eight_commands():
     """That their flags exist is tested in test_readme, with all other scripts."""
-    assert len(COMMANDS) == 5
+    assert len(COMMANDS) == 8
     assert len(EXAMPLE) == 1
 
 

@@ -29,7 +29,7 @@ from chemsbi_jax.galaxy.hierarchical.combine import (
     Normal,
     information_of,
     posterior_of,
-    surprise_of,
+    tension_of,
     with_own_errors,
 )
 from chemsbi_jax.inference.combined import MIN_P
@@ -59,9 +59,8 @@ class Config:
 def main(config: Config) -> dict:
     """All galaxies; returns the content of combined_catalogues.json."""
     check_flags(config, n_galaxies=10, n_draws=100, slope_error=0)
-    key = jax.random.key(config.seed)
-    n = config.n_galaxies
-    seen = observe(key, n, config.slope_error, config.n_draws, config.quiet)
+    size = config.n_galaxies, config.slope_error, config.n_draws
+    seen = observe(jax.random.key(config.seed), *size, config.quiet)
     variance = (config.slope_error / seen.slope_scale * IS_SLOPE) ** 2
     own = [_all(draws) for draws in seen.draws.values()]
     common = [[with_own_errors(x, variance) for x in each] for each in own]
@@ -95,17 +94,16 @@ def of_several(
     for k in range(2, len(own) + 1):
         rest, task = own[: k - 1], (common[: k - 1], variance)
         next_galaxy = own[k - 1][1:] + own[k - 1][:1]
-        flagged = {
+        for correlation in (CORRELATION, 0.0):
+            label = f"{k} catalogues, correlation {correlation:g}"
+            rows[label] = count(seen, _together(common[:k], correlation))
+            label = f"{k}, galaxy parameters alone, correlation {correlation:g}"
+            rows[label] = count(seen, _together(two[:k], correlation))
+        rows[f"{k} catalogues, correlation {CORRELATION:g}"] |= {
             "contradict": contradictions([*rest, own[k - 1]], *task),
             "same yields": contradictions([*rest, others[k - 1]], *task),
             "other yields": contradictions([*rest, next_galaxy], *task),
         }
-        for correlation in (CORRELATION, 0.0):
-            label = f"{k} catalogues, correlation {correlation:g}"
-            rows[label] = count(seen, _together(common[:k], correlation)) | flagged
-            flagged = {}
-            label = f"{k}, galaxy parameters alone, correlation {correlation:g}"
-            rows[label] = count(seen, _together(two[:k], correlation))
     return rows
 
 
@@ -172,7 +170,7 @@ def contradictions(
         zip(*own, strict=True), zip(*first, last, strict=True), strict=True
     ):
         p = [
-            surprise_of(one, rest[:j] + rest[j + 1 :], variance).p
+            tension_of(one, rest[:j] + rest[j + 1 :], variance).p
             for j, one in enumerate(mine)
         ]
         flagged.append(min(p) * len(p) < MIN_P)

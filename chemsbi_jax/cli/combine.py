@@ -1,6 +1,7 @@
 """The command `combine`: one galaxy from several catalogues of its stars."""
 
 import os
+from itertools import count
 from pathlib import Path
 
 from chemsbi_jax.cli.combine_flags import CombineFlags
@@ -46,8 +47,5 @@ def names_of(runs: tuple[Path, ...]) -> list[str]:
                 f"Expected each folder once; got {path} twice, and its stars would "
                 "count twice. Leave one out."
             )
-    for n in range(1, max((len(path.parts) for path in paths), default=0) + 1):
-        names = [str(Path(*path.parts[-n:])) for path in paths]
-        if len(set(names)) == len(names):
-            return names
-    return [str(path) for path in paths]
+    ends = ([str(Path(*p.parts[-n:])) for p in paths] for n in count(1))
+    return next(names for names in ends if len(set(names)) == len(names))

@@ -19,8 +19,8 @@ class CombineFlags:
     out: Path
     """Folder for the results."""
     slope_error: float = SLOPE_ERROR
-    """Standard deviation of errors of the yields' slopes with [Fe/H] [dex per dex];
-    independent for each catalogue."""
+    """The slopes of the yields with [Fe/H] have errors that differ between catalogues:
+    their standard deviation [dex per dex]."""
     truth: tuple[float, float] | None = None
     """Known alpha_imf and log10_n_ia, marked in the figure."""
     seed: int = 0

@@ -61,16 +61,17 @@ def read_catalogue(name: str, source: Source) -> Catalogue:
     """
     if isinstance(source, str | os.PathLike):
         return _from_folder(name, Path(source))
-    if not isinstance(source, Inference | HierarchicalPosterior):
+    if isinstance(source, Inference):
+        found, about = source.shared_errors, _about(source)
+    elif isinstance(source, HierarchicalPosterior):
+        found, about = source, About()
+    else:
         raise InputError(
             f"Expected a result of `infer`, or the folder of a run, for {name}; got "
             f"{type(source).__name__}."
         )
-    is_shared = isinstance(source, HierarchicalPosterior)
-    found = source if is_shared else source.shared_errors
     if found is None or not found.is_converged:
         raise InputError(_without(name))
-    about = About() if isinstance(source, HierarchicalPosterior) else _about(source)
     draws = dict(zip(found.names, found.draws.T, strict=True))
     task = draws, found.prior_scales(), found.posterior.checks, about
     return _catalogue(name, name, *task)
@@ -113,7 +114,7 @@ def _from_folder(name: str, folder: Path) -> Catalogue:
             f"writes them; got {_one_line(error)}. {AGAIN}"
         ) from error
     own = verdict(summary)
-    known = summary.get("provenance", {}).get
+    known = (summary.get("provenance") or {}).get
     values = _abundances(folder / "posterior.nc")
     level = own.level, own.reason
     about = About(summary["n_used"], *level, known("stars"), known("version"), values)
@@ -142,7 +143,13 @@ def _read_summary(folder: Path) -> dict[str, Any]:
         summary = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(summary.get("n_used"), int):
             raise ValueError("no number of stars n_used")
-    except (ValueError, AttributeError, OSError) as error:
+        for name in ("shared_errors", "provenance"):
+            if not isinstance(summary.get(name) or {}, dict):
+                raise ValueError(f"no block {name}")
+        checks = (summary.get("shared_errors") or {}).get("checks", {})
+        if checks.get("sampler") == "nuts":
+            float(checks["n_effective"])
+    except (LookupError, ValueError, TypeError, AttributeError, OSError) as error:
         raise InputError(
             f"{path}: expected the summary of a run of `chemsbi infer`; got "
             f"{_one_line(error)}. {AGAIN}"

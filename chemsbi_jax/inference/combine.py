@@ -11,7 +11,7 @@ from chemsbi_jax.galaxy.hierarchical.combine import (
     Information,
     information_of,
     posterior_of,
-    surprise_of,
+    tension_of,
     with_own_errors,
 )
 from chemsbi_jax.galaxy.hierarchical.result import NOT_NARROWED
@@ -119,7 +119,7 @@ def _agreement(
     def width(covariance: np.ndarray) -> np.ndarray:
         return np.sqrt(np.diag(prior.root @ covariance @ prior.root.T))
 
-    one, own = surprise_of(part, others, variance), posterior_of([part]).covariance
+    one, own = tension_of(part, others, variance), posterior_of([part]).covariance
     away, scatter = prior.root @ one.away, width(one.scatter)
     is_narrowed = width(own) < NOT_NARROWED * width(np.eye(len(names)))
     narrowed = np.flatnonzero(is_narrowed & (scatter > 0.0)).tolist()

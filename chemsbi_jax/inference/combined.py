@@ -152,7 +152,7 @@ class CombinedCatalogues:
         return Table(columns, meta=about)
 
     def plot(self, truth: Truth | None = None) -> "Figure":
-        """Regions of 1 sigma of each catalogue, and of 1 and 2 sigma of all together.
+        """Ellipses of 1 sigma of each catalogue, and of 1 and 2 sigma of all together.
 
         Raises:
             InputError: `truth` is not two numbers.

@@ -91,13 +91,13 @@ def require_plausible(catalogue: Catalogue, prior: Whitening) -> None:
         InputError: a column is constant, or a draw is very far from the prior; names
             the column and the row.
     """
-    centre = np.abs(catalogue.draws - prior.centre) / prior.scale()
+    distance = np.abs(catalogue.draws - prior.centre) / prior.scale()
     for i, name in enumerate(catalogue.parameters):
-        row = int(np.argmax(centre[:, i]))
+        row = int(np.argmax(distance[:, i]))
         value = catalogue.draws[row, i]
         if np.ptp(catalogue.draws[:, i]) == 0.0:
             problem = f"{value:g} in all rows"
-        elif centre[row, i] > FARTHEST:
+        elif distance[row, i] > FARTHEST:
             problem = f"{value:g} in row {row + 1}"
         else:
             continue

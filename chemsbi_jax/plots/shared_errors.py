@@ -10,7 +10,9 @@ from chemsbi_jax.plots.style import GUIDE, colour, ellipse, ink, label, new_figu
 
 GALAXY = ("alpha_imf", "log10_n_ia")
 TWO_SIGMA = 2.0
-LONGEST_NAME, LONG_NAME = 30, 12  # of a catalogue, in characters
+LONGEST_NAME = 30  # characters of a catalogue's name in a legend; longer ones are cut
+LONG_NAME = 12  # beyond it, the legend has one column
+# catalogues of one line style (or mark): their colours differ
 N_COLOURS, LINE_STYLES = 5, ("-", "--", ":", "-.")
 
 

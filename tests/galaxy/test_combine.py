@@ -8,7 +8,7 @@ from chemsbi_jax.galaxy.hierarchical.combine import (
     Information,
     information_of,
     posterior_of,
-    surprise_of,
+    tension_of,
     with_own_errors,
 )
 
@@ -104,8 +104,7 @@ def test_catalogues_that_constrain_different_directions_are_independent():
     np.testing.assert_allclose(found.mean, 0.8, atol=1e-8)
 
 
-def test_another_catalogue_never_widens_much():
-    """A weak one next to a precise one: its errors hardly count."""
+def test_a_weak_catalogue_does_not_widen_a_precise_one():
     precise = Information(np.zeros(3), 4.0 * np.eye(3))
     weak = Information(np.zeros(3), 0.4 * np.eye(3))
     one = posterior_of([precise]).covariance
@@ -153,7 +152,7 @@ def p_values(rng, shift, n=400):
     for _ in range(n):
         truth, others = some(rng, 1)
         (part,) = some(rng, 1, truth + shift)[1]
-        found.append(surprise_of(part, others, NONE).p)
+        found.append(tension_of(part, others, NONE).p)
     return np.array(found)
 
 
@@ -171,7 +170,7 @@ def test_another_galaxy_is_noticed():
 def test_pull_names_the_parameter():
     precise = Information(np.zeros(3), 400.0 * np.eye(3))
     away = Information(400.0 * np.array([0.0, 1.0, 0.0]), 400.0 * np.eye(3))
-    found = surprise_of(away, [precise], NONE)
+    found = tension_of(away, [precise], NONE)
     assert found.n_directions == 3
     assert found.p < 1e-10
     pulls = found.away / np.sqrt(np.diag(found.scatter))
@@ -181,5 +180,5 @@ def test_pull_names_the_parameter():
 
 def test_a_catalogue_without_information_is_never_unusual():
     nothing = Information(np.zeros(3), np.zeros((3, 3)))
-    found = surprise_of(nothing, [nothing], NONE)
+    found = tension_of(nothing, [nothing], NONE)
     assert (found.n_directions, found.p) == (0, 1.0)

@@ -165,6 +165,14 @@ def far_away(run):
     table.write(run / "posterior_shared.ecsv", overwrite=True)
 
 
+def list_as_block(run):
+    change_summary(run, shared_errors=[1])
+
+
+def no_number_of_draws(run):
+    change_summary(run, shared_errors={"checks": {"sampler": "nuts"}})
+
+
 def few_draws(run):
     checks = {"sampler": "nuts", "n_effective": 30.0}
     change_summary(run, shared_errors={"checks": checks})
@@ -180,6 +188,8 @@ NONE = "Expected a second interval of each catalogue; "
         (broken_summary, "summary.json: expected the summary of a run"),
         (list_as_summary, "summary.json: expected the summary of a run"),
         (no_stars, "got ValueError: no number of stars n_used. Repeat"),
+        (list_as_block, "got ValueError: no block shared_errors. Repeat"),
+        (no_number_of_draws, "got KeyError: 'n_effective'. Repeat"),
         (without_table, "; there is no such file. Repeat"),
         (not_converged, NONE),
         (null_block, NONE),

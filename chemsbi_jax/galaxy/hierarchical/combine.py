@@ -20,9 +20,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-KNOWN_WELL = 0.5  # information of a direction, over that of the prior, that is tested
+KNOWN_WELL = 0.5  # least information of a direction that is tested; the prior's is 1
 MARGIN = 1.2  # the largest eigenvalue of noise lies a little beyond its limit
-NOTHING = 1e-30  # information
+NOTHING = 1e-30  # against 0/0 in directions without information
 # correlation of the errors of two catalogues' posteriors, as the network is the same:
 # from mock galaxies (experiments/combined_catalogues.py)
 CORRELATION = 0.2
@@ -42,7 +42,7 @@ class Normal(NamedTuple):
     covariance: Float[np.ndarray, "common common"]
 
 
-class Surprise(NamedTuple):
+class Tension(NamedTuple):
     """How unusual a catalogue is, given the others."""
 
     chi2: float
@@ -116,11 +116,11 @@ def posterior_of(
     return Normal(axes @ (power * (axes.T @ vector) / precision), covariance)
 
 
-def surprise_of(
+def tension_of(
     information: Information,
     others: Sequence[Information],
     variance: Float[np.ndarray, " common"],
-) -> Surprise:
+) -> Tension:
     """Compare a catalogue with what the others predict for it.
 
     Args:
@@ -139,4 +139,4 @@ def surprise_of(
     chi2 = float(part @ np.linalg.solve(tested.T @ spread @ tested, part))
     p = float(stats.chi2.sf(chi2, n)) if n else 1.0
     own = posterior_of([information]).covariance
-    return Surprise(chi2, n, p, own @ away, own @ spread @ own)
+    return Tension(chi2, n, p, own @ away, own @ spread @ own)

@@ -5,8 +5,9 @@
 The first part trains the whole network on galaxies that are drawn anew in each step,
 from the priors of `SharedErrors` and the shipped emulator with yield factors. The
 second part trains the head and the flow on a bank of mock galaxies. With `--start tng`,
-the networks of the stars are the shipped ones, and only the second part runs. A run
-that was stopped in the first part goes on where it ended.
+the networks of the stars are the shipped ones, and only the second part runs; with
+`--tune-epochs 330` these networks are trained further before it. A run that was stopped
+before the second part goes on where it ended.
 """
 
 import sys
@@ -38,6 +39,7 @@ from chemsbi_jax.galaxy.hierarchical.training import (
     SharedTraining,
     train_shared_network,
 )
+from chemsbi_jax.galaxy.hierarchical.tuning import Tuning, tune_star_networks
 from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
 from chemsbi_jax.results.stopwatch import Stopwatch
 
@@ -51,10 +53,12 @@ class Config:
     start: str | None = None
     """Network whose networks of the stars are kept: tng, or a folder;
     the first part of the training is left out."""
+    tune_epochs: int = 0
+    """Epochs that train the networks of the stars of --start further."""
     n_epochs: int = 640
     """Epochs of the first part."""
     steps_per_epoch: int = 100
-    """Steps of an epoch of the first part."""
+    """Steps of an epoch of the first part, and of --tune-epochs."""
     n_galaxies: int = HeadTraining.n_galaxies
     """Mock galaxies of the second part."""
     head_epochs: int = HeadTraining.fit.n_epochs
@@ -68,14 +72,22 @@ class Config:
 def main(config: Config) -> dict:
     """Train the network and write it; returns the metrics."""
     least = {"n_epochs": 1, "steps_per_epoch": 1, "n_galaxies": 1000, "head_epochs": 1}
-    check_flags(config, **least)
+    check_flags(config, **least, tune_epochs=0)
+    if config.tune_epochs and config.start is None:
+        raise InputError(
+            "Expected a network to train further; got --tune-epochs without --start. "
+            "Give --start tng, or the folder of an earlier run."
+        )
     watch, settings, prior = Stopwatch(config.quiet), SharedErrors(), cs.paper_prior()
     model = Model(forward_with_slopes(load_yield_emulator()), prior)
     layout = make_layout(settings, SHARED_FACTORS)
     task, folder = (model, layout, settings.outlier_width), config.out / FOLDER
-    key_first, key_second = jax.random.split(jax.random.key(config.seed))
+    key_first, key_tune, key_second = jax.random.split(jax.random.key(config.seed), 3)
     with watch("train"):
-        network, size = _first_part(key_first, task, config)
+        if config.start is None:
+            network, size = _first_part(key_first, task, config)
+        else:
+            network, size = _started((key_first, key_tune), task, config)
         steps = FitConfig(config.head_epochs, HeadTraining.fit.steps_per_epoch)
         head = HeadTraining(n_galaxies=config.n_galaxies, fit=steps)
         network, result = train_on_bank(
@@ -87,7 +99,8 @@ def main(config: Config) -> dict:
     scales = dict(zip(names, map(float, layout.scale), strict=True))
     outliers = settings.outlier_share, settings.outlier_width
     trained = Trained(network, prior, scales, *outliers)
-    flags = "start", "n_epochs", "steps_per_epoch", "n_galaxies", "head_epochs", "seed"
+    first = "start", "tune_epochs", "n_epochs", "steps_per_epoch"
+    flags = (*first, "n_galaxies", "head_epochs", "seed")
     spec = {
         "yields": "tng",
         "physics": "clean",
@@ -104,16 +117,7 @@ def main(config: Config) -> dict:
 def _first_part(
     key, task: tuple[Model, Layout, float], config: Config
 ) -> tuple[SharedNetwork, NetworkSize]:
-    """The whole network, trained here or by an earlier run, and its widths."""
-    if config.start is not None:
-        started, (_, layout, _) = load_shared_network(config.start), task
-        found, expected = np.asarray([*started.scales.values()]), layout.scale
-        if found.shape != expected.shape or not np.allclose(found, expected):
-            raise InputError(
-                f"Expected the prior scales of `SharedErrors` in {config.start}; got "
-                "others. Train the first part again (without --start)."
-            )
-        return started.network, NetworkSize(**saved_spec(config.start)["size"])
+    """The whole network, and its widths."""
     training = SharedTraining(fit=FitConfig(config.n_epochs, config.steps_per_epoch))
     folder = config.out / FOLDER
     network, result = train_shared_network(
@@ -121,6 +125,33 @@ def _first_part(
     )
     _plot(result, folder / "losses.png")
     return network, training.size
+
+
+def _started(
+    keys: tuple, task: tuple[Model, Layout, float], config: Config
+) -> tuple[SharedNetwork, NetworkSize]:
+    """The network of --start, trained further with --tune-epochs, and its widths."""
+    started, (_, layout, _) = load_shared_network(config.start), task
+    found, expected = np.asarray([*started.scales.values()]), layout.scale
+    if found.shape != expected.shape or not np.allclose(found, expected):
+        raise InputError(
+            f"Expected the prior scales of `SharedErrors` in {config.start}; got "
+            "others. Train the first part again (without --start)."
+        )
+    network, size = started.network, NetworkSize(**saved_spec(config.start)["size"])
+    if config.tune_epochs:
+        tuning = Tuning(fit=FitConfig(config.tune_epochs, config.steps_per_epoch))
+        folder = config.out / FOLDER
+        network, result = tune_star_networks(
+            *keys,
+            network,
+            *task,
+            tuning,
+            checkpoint=folder / "checkpoint",
+            quiet=config.quiet,
+        )
+        _plot(result, folder / "losses_tuning.png")
+    return network, size
 
 
 def _plot(result: FitResult, path: Path) -> None:

@@ -158,7 +158,7 @@ def _read_summary(folder: Path) -> dict[str, Any]:
 
 
 def _abundances(path: Path) -> np.ndarray | None:
-    """Those of the stars of a run, if they can be read; only repetitions need them."""
+    """Those of the stars of a run; None, which is a warning, if they can't be read."""
     try:
         with xr.open_dataset(path, group="observed_data", engine="h5netcdf") as found:
             return np.where(found["observed"], found["abundances"], np.nan)

@@ -45,7 +45,8 @@ def combine_catalogues(
 
     Args:
         catalogues: name -> result of `infer`, or the folder of its files. No star may
-            be in two of them.
+            be in two of them. Results of `infer_galaxy` have no abundances, so that
+            common stars are not looked for.
         slope_error: standard deviation of the errors of the slopes [dex per dex of
             [Fe/H]], independent for each catalogue; 0: none.
         n_draws: of the common posterior.

@@ -15,6 +15,7 @@ from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.hierarchical.combine import CORRELATION
 from chemsbi_jax.galaxy.hierarchical.result import describe, unit_of
 from chemsbi_jax.inference.catalogues import Catalogue
+from chemsbi_jax.inference.comparable import repeated_stars
 from chemsbi_jax.inference.result import Truth
 from chemsbi_jax.storage.files import package_version, whole_file
 from chemsbi_jax.types import GalaxyPosterior
@@ -69,6 +70,7 @@ class CombinedCatalogues:
     def warnings(self) -> list[str]:
         """Reasons to doubt the common interval."""
         found = [] if self.agrees else [self._contradiction()]
+        found += repeated_stars(self.catalogues)
         if not set(YIELD_SLOPES) & set(self.names):
             found.append(
                 "The slopes of the yields are held in all runs: an error of them moves "

@@ -84,6 +84,25 @@ def require_comparable(catalogues: Sequence[Catalogue]) -> None:
         _require_same_prior(first, second)
 
 
+def repeated_stars(catalogues: Sequence[Catalogue]) -> list[str]:
+    """Warnings of stars that may be in two catalogues, and count twice then."""
+    found = [
+        f"posterior.nc of {c.name} can't be read, so that its stars were not compared "
+        "with those of the other catalogues. Repeat `chemsbi infer`."
+        for c in catalogues
+        if c.about.n_used is not None and c.about.abundances is None
+    ]
+    for first, second in combinations(catalogues, 2):
+        n, _ = copies(first, second)
+        if n:
+            found.append(
+                f"{n} of the stars of {first.name} that were compared have the "
+                f"abundances of stars of {second.name}. If they are the same stars, "
+                "they count twice: leave them out of one table and repeat `infer`."
+            )
+    return found
+
+
 def require_plausible(catalogue: Catalogue, prior: Whitening) -> None:
     """Refuse draws that no posterior with this prior has.
 

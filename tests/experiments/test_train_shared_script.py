@@ -26,6 +26,13 @@ def test_the_second_part_starts_from_a_network_and_writes_one_that_loads(tmp_pat
     assert (tmp_path / "shared" / "losses_head.png").exists()
 
 
+def test_tuning_needs_a_start(tmp_path):
+    script = load_script("train_shared_errors")
+    with pytest.raises(InputError, match="--tune-epochs without --start"):
+        script.main(script.Config(out=tmp_path, tune_epochs=1, quiet=True))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_start_with_other_priors_is_refused_before_the_bank(tmp_path, monkeypatch):
     script = load_script("train_shared_errors")
     start = load_shared_network("tng")

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import xarray as xr
 
 import chemsbi_jax as cs
 from chemsbi_jax.constants import N_GLOBAL, SHARED_FACTORS
@@ -36,10 +37,21 @@ def write_run(folder, found, n_used=100, **summary):
     """What `chemsbi infer` writes of this interval, as far as it is read again."""
     folder.mkdir(parents=True)
     write_ecsv(folder / "posterior_shared.ecsv", found.to_table({}))
+    write_stars(folder, np.random.default_rng(len(folder.name)).normal(size=(20, 8)))
     galaxy = found.posterior.interval()
     content = galaxy | {"n_used": n_used, "shared_errors": galaxy, "warnings": []}
     write_summary(folder / "summary.json", content | summary)
     return folder
+
+
+def write_stars(folder, abundances):
+    """The stars of a run, in posterior.nc."""
+    cells = {
+        "abundances": (("star", "element"), abundances),
+        "observed": (("star", "element"), np.isfinite(abundances)),
+    }
+    path = folder / "posterior.nc"
+    xr.Dataset(cells).to_netcdf(path, group="observed_data", engine="h5netcdf")
 
 
 def change_table(folder, old, new):

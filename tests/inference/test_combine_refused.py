@@ -14,6 +14,7 @@ from helpers.two_catalogues import (
     change_table,
     second_interval,
     write_run,
+    write_stars,
 )
 
 
@@ -99,6 +100,28 @@ def test_copies_of_stars():
         for name, x in (("a", values), ("b", other))
     ]
     assert copies(*both) == (5, 5 / 18)
+
+
+def test_a_few_common_stars_are_a_warning(runs, pair):
+    stars = np.random.default_rng(0).normal(size=(2, 30, 8))
+    stars[1, :2] = stars[0, 5:7]
+    for run, values in zip(runs, stars, strict=True):
+        write_stars(run, values)
+    found = cs.combine_catalogues(dict(zip(pair, runs, strict=True)))
+    (text,) = found.warnings
+    assert text.startswith("2 of the stars of first that were compared have the ")
+    assert found.level == "amber"
+    stars[1, :5] = stars[0, :5]
+    write_stars(runs[1], stars[1])
+    with pytest.raises(cs.InputError, match="5 stars of first have the abundances"):
+        cs.combine_catalogues(dict(zip(pair, runs, strict=True)))
+
+
+def test_stars_that_can_not_be_compared_are_a_warning(runs, pair):
+    (runs[1] / "posterior.nc").write_bytes(b"cut off")
+    found = cs.combine_catalogues(dict(zip(pair, runs, strict=True)))
+    (text,) = found.warnings
+    assert text.startswith("posterior.nc of second can't be read, so that ")
 
 
 def without_summary(run):

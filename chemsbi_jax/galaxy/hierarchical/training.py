@@ -69,8 +69,7 @@ def train_shared_network(
     """
     key_out, key_init, key_fit = jax.random.split(key, 3)
     data = (model, layout, outlier_width)
-    drawn = [jax.jit(_draw)(k, data) for k in jax.random.split(key_out, N_HELD_OUT)]
-    held_out = jax.tree.map(lambda *x: jnp.concatenate(x), *drawn)
+    held_out = draw_held_out(key_out, data, N_HELD_OUT)
     centre, width = _moments(held_out[1])  # any group will do
     start = new_network(key_init, len(layout.scale), centre, width, config.size)
     params, static = eqx.partition(start, eqx.is_inexact_array)
@@ -86,7 +85,7 @@ def train_shared_network(
         key_fit,
         params,
         optimizer=clipped_adam(config.learning_rate, n_steps, MAX_GRADIENT),
-        draw=_draw,
+        draw=draw_batch,
         loss=loss,
         data=data,
         held_out=held_out,
@@ -114,7 +113,19 @@ def batch_loss(network: SharedNetwork, batch: list[Mock]) -> Float[Array, ""]:
     return jnp.asarray(total / weights)
 
 
-def _draw(key: Key[Array, ""], data: tuple) -> list[Mock]:
+def draw_held_out(key: Key[Array, ""], data: tuple, n: int) -> list[Mock]:
+    """`n` batches of `draw_batch`, as one."""
+    drawn = [jax.jit(draw_batch)(k, data) for k in jax.random.split(key, n)]
+    return jax.tree.map(lambda *x: jnp.concatenate(x), *drawn)
+
+
+def draw_batch(key: Key[Array, ""], data: tuple) -> list[Mock]:
+    """Mock galaxies of one step, in groups of `GROUPS`.
+
+    Args:
+        key: determines everything random.
+        data: forward model and prior, layout of psi, width of the outliers [dex].
+    """
     model, layout, outlier_width = data
     batch = []
     for key_group, (n, size) in zip(

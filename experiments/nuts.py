@@ -17,12 +17,16 @@ import json
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import jax
 import tyro
 from common.reproduction.nuts_comparison import compare_all, report_comparison
-from common.reproduction.shared_nuts import compare_shared, report_shared
+from common.reproduction.shared_nuts import (
+    SAMPLERS,
+    compare_shared,
+    report_shared,
+)
 
 from chemsbi_jax import results
 from chemsbi_jax.cli import nuts
@@ -54,6 +58,9 @@ class Config(NutsFlags):
     """Numbers of stars of --compare and --hierarchical."""
     compare_sets: tuple[str, ...] = ("tng", "chempy-alternative", "illustris-tng")
     """Data sets of both, by their names in reproduce.py."""
+    samplers: tuple[Literal["network", "nuts"], ...] = SAMPLERS
+    """Samplers of --hierarchical; the columns of another one stay those of an earlier
+    run in the same folder."""
     effective_draws: int = SharedErrors.effective_draws
     """With --hierarchical: effective draws of --sampler nuts; more take more runs."""
 

@@ -16,6 +16,11 @@ WARNED = 3  # exit code with --strict
 def main(config: CombineFlags) -> dict:
     """Combine the runs and write the files; returns the content of combined.json."""
     check_flags(config, slope_error=0)
+    if (config.out / "summary.json").exists():
+        raise InputError(
+            "Expected a folder of its own for the common interval; got --out "
+            f"{config.out}, which has a run of `chemsbi infer`. Give a new folder."
+        )
     runs = (config.run, *config.others)
     found = combine_catalogues(
         dict(zip(names_of(runs), runs, strict=True)),

@@ -27,6 +27,7 @@ def row(sampler="nuts"):
         "n": 10,
         "converged": True,
         "truth": None,
+        "checks_network": {"sampler": "network"},
         "checks_nuts": {"sampler": sampler, "r_hat": 1.3, "n_effective": 9.0},
         "alpha_imf": parameter,
         "log10_n_ia": parameter,
@@ -70,3 +71,11 @@ def test_the_report_says_which_intervals_are_those_of_the_network():
     assert "+0.20; 1.50" in report_shared([row()])
     unfinished = {"set": "tng", "n": 200, "alpha_imf": {}, "log10_n_ia": {}}
     assert "200" not in report_shared([row(), unfinished])
+
+
+@pytest.mark.parametrize("missing", ["checks_network", "checks_nuts"])
+def test_a_row_without_one_sampler_is_not_in_the_table(missing):
+    whole, partial = row(), row()
+    del partial[missing]
+    assert "| tng | 10 |" in report_shared([whole])
+    assert "| tng | 10 |" not in report_shared([partial])

@@ -267,3 +267,10 @@ def test_an_empty_cell_is_named(runs):
     empty_cell(runs[0])
     with pytest.raises(cs.InputError, match="in row 4, column sn2_o"):
         read_catalogue("first", runs[0])
+
+
+def test_the_folder_of_a_run_takes_no_other_results(runs, capsys):
+    before = sorted(path.name for path in runs[1].iterdir())
+    assert chemsbi(["combine", *map(str, runs), "--out", str(runs[1])]) == 2
+    assert "a folder of its own for the common interval" in capsys.readouterr().err
+    assert sorted(path.name for path in runs[1].iterdir()) == before

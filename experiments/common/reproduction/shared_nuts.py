@@ -5,6 +5,7 @@ The standard is NUTS over the shared parameters and the local parameters of all 
 
 import time
 from collections.abc import Callable
+from typing import Literal
 
 import jax
 import numpy as np
@@ -27,7 +28,7 @@ from common.reproduction.galaxies import load_galaxies
 from common.reproduction.inference import chi2, each_sample
 
 LARGEST_R_HAT = 1.05
-SAMPLERS = ("network", "nuts")
+SAMPLERS: tuple[Literal["network", "nuts"], ...] = ("network", "nuts")
 
 
 def compare_shared(
@@ -44,7 +45,7 @@ def compare_shared(
         config: flags of nuts.py.
         sizes: lengths of the chains.
         before: rows of an earlier run with the same flags. Their chains over all stars
-            are not run again, and they stay.
+            are not run again, nor are samplers that `config` does not have; they stay.
         keep: gets all rows so far, whenever there are more of them.
     """
     key_data, key_runs = jax.random.split(key)
@@ -59,7 +60,7 @@ def compare_shared(
             row |= dict.fromkeys(GLOBAL_PARAMETERS, {})
             if config.standard:
                 row |= _standard(key_chains, stars, sizes, config.quiet)
-        for sampler in SAMPLERS:
+        for sampler in config.samplers:
             settings = SharedErrors(
                 sampler=sampler,
                 model_stars=None,  # the standard takes the form as exact, too
@@ -113,7 +114,8 @@ def _second_interval(
     trained = load_shared_network()
     found = hierarchical_posterior(key, trained, forward, stars, settings, quiet=quiet)
     new: dict = {f"checks_{sampler}": found.posterior.checks}
-    new["effective_draws"] = settings.effective_draws
+    if sampler == "nuts":
+        new["effective_draws"] = settings.effective_draws
     if row["truth"] is not None:
         new[f"chi2_{sampler}"] = chi2(found.posterior, row["truth"])
     for i, parameter in enumerate(GLOBAL_PARAMETERS):
@@ -135,7 +137,7 @@ def report_shared(rows: list[dict]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        if "checks_nuts" not in row:  # of an earlier run that was stopped
+        if not all(f"checks_{s}" in row for s in SAMPLERS):  # of a run that was stopped
             continue
         nuts = row["checks_nuts"]
         chains = "network: not converged"

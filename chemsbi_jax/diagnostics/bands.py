@@ -147,7 +147,7 @@ def _path_p_value(n: int, expected: np.ndarray, gamma: float) -> float:
     if beyond >= 1:
         return 1.0
     low, high = _quantiles(n, expected, beyond)
-    return 1.0 - _path_probability(n, expected, low, high)
+    return max(0.0, 1.0 - _path_probability(n, expected, low, high))  # rounding
 
 
 def _path_probability(

@@ -7,6 +7,7 @@ from pathlib import Path
 from chemsbi_jax.constants import GLOBAL_PARAMETERS
 from chemsbi_jax.storage.files import whole_file
 
+SMALLEST_P = 1e-10
 OF_ALL = "joint", *GLOBAL_PARAMETERS
 
 
@@ -62,9 +63,9 @@ def _of_sets(content: Mapping) -> str:
 def _of_tests(content: Mapping[str, Sequence]) -> str:
     named = "joint, `alpha_imf`, `log10_n_ia`"
     lines = [
-        f"| N | 68 % {named} | 95 % {named} | p: {named}, TARP | least p of a yield "
-        "factor | parameters inside their bands | widths | 20 % too narrow: p joint, "
-        "inside |",
+        f"| stars (galaxies) | 68 % {named} | 95 % {named} | p: {named}, TARP | least "
+        "p of a yield factor | parameters inside their bands | widths | 20 % too "
+        "narrow: p joint, inside |",
         "|---|---|---|---|---|---|---|---|",
         *map(_row_of_tests, content["rows"]),
     ]
@@ -82,15 +83,20 @@ def _row_of_tests(content: Mapping) -> str:
     n, narrow = len(content["sd"]), tests["too_narrow"]
     form = ", `--study forms`" if content["study"] == "forms" else ""
     cells = (
-        f"{content['flags']['n_stars']}{form}",
+        f"{content['flags']['n_stars']} ({content['n']}){form}",
         *shares,
-        ", ".join(f"{p:.2g}" for p in p_values),
-        f"`{worst}` {tests['factors'][worst]:.2g}",
+        ", ".join(map(_p, p_values)),
+        f"`{worst}` {_p(tests['factors'][worst])}",
         f"{n * tests['share_inside']:.0f} of {n}",
         ", ".join(f"{content['sd'][p]:.2f}" for p in GLOBAL_PARAMETERS),
-        f"{narrow['joint']:.1g}, {n * narrow['share_inside']:.0f}",
+        f"{_p(narrow['joint'])}, {n * narrow['share_inside']:.0f}",
     )
     return f"| {' | '.join(cells)} |"
+
+
+def _p(value: float) -> str:
+    """A p value; below 1e-10 it is that of rounding."""
+    return "<1e-10" if value < SMALLEST_P else f"{value:.2g}"
 
 
 def _of_power(content: Mapping) -> str:

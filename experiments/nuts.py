@@ -59,8 +59,8 @@ class Config(NutsFlags):
     compare_sets: tuple[str, ...] = ("tng", "chempy-alternative", "illustris-tng")
     """Data sets of both, by their names in reproduce.py."""
     samplers: tuple[Literal["network", "nuts"], ...] = SAMPLERS
-    """Samplers of --hierarchical; the columns of another one stay those of an earlier
-    run in the same folder."""
+    """Samplers of --hierarchical.
+    The columns of another one stay those of an earlier run in the same folder."""
     effective_draws: int = SharedErrors.effective_draws
     """With --hierarchical: effective draws of --sampler nuts; more take more runs."""
 

@@ -31,8 +31,9 @@ from chemsbi_jax.types import AnyArray
 N_AT_ONCE = 1000  # draws of one program
 N_OF_WIDTH = 2000  # draws of each block's width
 N_CHECKED = 128  # mock galaxies of a check
-# while p < CLEAR_P, further N_CHECKED mock galaxies are made, at most MAX_CHECKS times
-CLEAR_P, MAX_CHECKS = 0.5, 8
+# while p < CLEAR_P, further N_CHECKED mock galaxies are made, at most MAX_CHECKS times;
+# the directions of the first N_CHECKED alone are too uncertain
+CLEAR_P, MIN_CHECKS, MAX_CHECKS = 0.5, 2, 8
 MAX_DISTANCE = 2.5  # beyond it, the network is not used
 N_DIRECTIONS = 12  # of the summaries, those that vary most
 # mean readings of a galaxy in its summary, which ends with the number of its stars
@@ -148,8 +149,9 @@ def predictive_check(
     Galaxies of drawn psi, with the errors and gaps of the stars, show which features
     the stars of such a galaxy have. A network can't be trusted beyond them. The mean
     readings have a check of their own: the network may cut off what is far from its
-    training. The larger distance counts, and twice the smaller p. While p is
-    below `CLEAR_P`, more mock galaxies follow, up to `MAX_CHECKS` times as many.
+    training. The larger distance counts, and twice the smaller p. There are
+    `MIN_CHECKS` sets of `N_CHECKED` mock galaxies, and more while p is below `CLEAR_P`,
+    up to `MAX_CHECKS`.
 
     Args:
         key: determines the mock galaxies.
@@ -170,7 +172,7 @@ def predictive_check(
     drawn = np.clip(psi[some], -LIMIT, LIMIT).astype(np.float32)
     check, mocks = Check(0.0, np.inf), []
     for i in range(MAX_CHECKS):
-        if check.p >= CLEAR_P:
+        if i >= MIN_CHECKS and check.p >= CLEAR_P:
             break
         part = drawn[i::MAX_CHECKS]
         task = np.asarray(i, np.uint32), network, part, *args

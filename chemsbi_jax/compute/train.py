@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -145,8 +145,29 @@ def clipped_adam(
         n_steps: of the whole training.
         max_norm: of the gradient of one step.
     """
+    return optax.chain(optax.clip_by_global_norm(max_norm), _adam(rate, n_steps))
+
+
+def clipped_adam_of_groups(
+    rates: Mapping[str, float], groups: PyTree, n_steps: int, max_norm: float
+) -> optax.GradientTransformation:
+    """`clipped_adam` with a learning rate for each group of parameters.
+
+    Args:
+        rates: the largest learning rate of each group.
+        groups: the name of its group for each parameter, in the tree of these.
+        n_steps: of the whole training.
+        max_norm: of the gradient of one step, of all groups together.
+    """
+    each = {name: _adam(rate, n_steps) for name, rate in rates.items()}
+    return optax.chain(
+        optax.clip_by_global_norm(max_norm), optax.multi_transform(each, groups)
+    )
+
+
+def _adam(rate: float, n_steps: int) -> optax.GradientTransformation:
     schedule = optax.warmup_cosine_decay_schedule(0.0, rate, n_steps // 50 + 1, n_steps)
-    return optax.chain(optax.clip_by_global_norm(max_norm), optax.adam(schedule))
+    return optax.adam(schedule)
 
 
 def _start(

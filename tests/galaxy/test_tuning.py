@@ -31,7 +31,7 @@ def steps_of(before, after, part):
 def test_the_head_and_the_flow_follow_at_a_tenth_of_the_rate():
     params = eqx.filter(load_shared_network().network, eqx.is_inexact_array)
     config = tuning.Tuning(fit=FitConfig(n_epochs=1, steps_per_epoch=1000))
-    optimizer = tuning._optimizer(params, config)
+    optimizer = tuning.optimizer_of(params, config)
 
     @jax.jit
     def train(params):

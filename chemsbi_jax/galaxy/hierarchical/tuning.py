@@ -8,13 +8,18 @@ hundred galaxies are too few for them. A new second part comes after it (`bank`)
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
-import optax
 from jaxtyping import Array, Key
 
-from chemsbi_jax.compute.train import FitConfig, FitResult, fit
+from chemsbi_jax.compute.train import (
+    FitConfig,
+    FitResult,
+    clipped_adam_of_groups,
+    fit,
+)
 from chemsbi_jax.galaxy.hierarchical.network import SharedNetwork
 from chemsbi_jax.galaxy.hierarchical.shared import Layout
 from chemsbi_jax.galaxy.hierarchical.star import Model
@@ -81,7 +86,7 @@ def tune_star_networks(
     result = fit(
         key_fit,
         params,
-        optimizer=_optimizer(params, config),
+        optimizer=optimizer_of(params, config),
         draw=draw_batch,
         loss=loss,
         data=data,
@@ -94,22 +99,14 @@ def tune_star_networks(
     return eqx.combine(result.params, static), result
 
 
-def _optimizer(params: SharedNetwork, config: Tuning) -> optax.GradientTransformation:
-    """Adam of clipped gradients, with a rate for the density and one for the rest."""
-    n_steps = config.fit.n_epochs * config.fit.steps_per_epoch
-
-    def adam(rate: float) -> optax.GradientTransformation:
-        schedule = optax.warmup_cosine_decay_schedule(
-            0.0, rate, n_steps // 50 + 1, n_steps
-        )
-        return optax.adam(schedule)
-
-    rate = config.learning_rate
-    rates = {"stars": adam(rate), "density": adam(rate * config.density_rate)}
+def optimizer_of(params: SharedNetwork, config: Tuning) -> Any:
+    """Adam with a small learning rate for the head and the flow."""
     groups = jax.tree.map(lambda _: "stars", params)
     density = jax.tree.map(lambda _: "density", (params.head, params.flow))
     groups = eqx.tree_at(lambda n: (n.head, n.flow), groups, density)
-    return optax.chain(
-        optax.clip_by_global_norm(MAX_GRADIENT),
-        optax.multi_transform(rates, groups),
+    rate, n_steps = (
+        config.learning_rate,
+        config.fit.n_epochs * config.fit.steps_per_epoch,
     )
+    rates = {"stars": rate, "density": rate * config.density_rate}
+    return clipped_adam_of_groups(rates, groups, n_steps, MAX_GRADIENT)

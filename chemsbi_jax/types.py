@@ -179,7 +179,7 @@ class GalaxyChecks(TypedDict, total=False):
     mode_distance: float  # of the mode from the network's mean, in its widths
     far_population: dict[str, float]  # parameter -> prior widths, at the mode
     far_errors: dict[str, float]  # zero points and scatter, likewise
-    held_blocks: list[str]  # all: the network's interval was too wide in tests
+    held_blocks: list[str]  # with which the network's coverage was wrong in tests
     sampler: str  # of the draws: "network" or "nuts"
     r_hat: float  # "nuts": the largest of the two parameters
     n_effective: float  # the smallest of them, of the chains

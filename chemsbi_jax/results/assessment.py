@@ -177,9 +177,9 @@ def _doubts_of_shared(checks: Mapping) -> list[str]:
     if is_far and checks.get("sampler") != "nuts":
         doubts.append("the likelihood contradicts the interval with shared errors")
     if checks.get("held_blocks") and checks.get("sampler") != "nuts":
-        doubts.append(
-            "in tests the interval with shared errors is too wide with all blocks held"
-        )
+        is_all = "scatter" in checks["held_blocks"]  # else yields and population
+        held = "wide with all blocks" if is_all else "narrow with yields and population"
+        doubts.append(f"in tests the interval with shared errors is too {held} held")
     if checks.get("predictive_p", 1.0) < MIN_P:
         doubts.append(
             "the stars are improbable in the model with shared errors (predictive p "

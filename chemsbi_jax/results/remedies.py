@@ -93,6 +93,10 @@ REMEDIES = (
         "another --seed.",
     ),
     (
+        "With the yields and the population held",
+        "Compare with --sampler nuts.",
+    ),
+    (
         "With all blocks held",
         "Quote the first interval, which has the same model.",
     ),

@@ -101,7 +101,11 @@ def test_no_interval_without_convergence():
         (("population",), {}),
         (("yields",), {}),
         (("yields", "scatter"), {}),
-        (("population", "yields"), {}),
+        (
+            ("population", "yields"),
+            {"held_blocks": ["yields", "population", "outliers"]},
+        ),
+        (("population", "yields", "scatter"), {}),
         (h.BLOCKS[:-2], {}),
         (h.BLOCKS, {"held_blocks": list(h.BLOCKS)}),
         (h.BLOCKS[:-1], {"held_blocks": list(h.BLOCKS)}),  # outliers always are

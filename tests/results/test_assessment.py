@@ -7,6 +7,7 @@ from chemsbi_jax.diagnostics.misfit import misfit_test
 from chemsbi_jax.galaxy.agreement import AGREE_SIGMA
 from chemsbi_jax.galaxy.amortised import flow
 from chemsbi_jax.galaxy.hierarchical import settings
+from chemsbi_jax.galaxy.hierarchical.doubt import TOO_NARROW
 from chemsbi_jax.results import (
     assessment,
     verdict,
@@ -177,6 +178,7 @@ def test_the_fit_of_the_interval_to_quote_decides(fit, shared):
         ({"far_errors": {"scatter_mg_fe": 5.7}}, "scatter of abundances are far"),
         ({"held_blocks": list(settings.BLOCKS), "sampler": "nuts"}, ""),
         ({"held_blocks": list(settings.BLOCKS)}, "too wide with all blocks held."),
+        ({"held_blocks": TOO_NARROW}, "too narrow with yields and population held."),
     ],
 )
 def test_doubts_of_the_interval_with_shared_errors(checks, reason):

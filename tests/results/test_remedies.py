@@ -5,7 +5,7 @@ from astropy.table import Table
 
 import chemsbi_jax as cs
 from chemsbi_jax.diagnostics.misfit import misfit_test
-from chemsbi_jax.galaxy.hierarchical.doubt import doubts
+from chemsbi_jax.galaxy.hierarchical.doubt import TOO_NARROW, doubts
 from chemsbi_jax.galaxy.hierarchical.settings import BLOCKS
 from chemsbi_jax.results.remedies import FALLBACK, remedy
 from chemsbi_jax.results.warnings import list_warnings, of_place
@@ -16,6 +16,7 @@ from helpers.report_pages import MISFIT, made, write
 DOUBTFUL = (
     {"sampler": "network", "r_hat": 1.3},
     {"held_blocks": list(BLOCKS)},
+    {"held_blocks": TOO_NARROW},
     {"sampler": "nuts", "n_effective": 64.0, "wanted_draws": 100},
     {"mode_distance": 3.0},
     {"predictive_p": 0.01, "predictive_distance": 2.0},
@@ -67,7 +68,7 @@ def every_warning(tmp_path):
 
 def test_every_warning_has_its_own_remedy(tmp_path):
     found = every_warning(tmp_path)
-    assert len(found) == 27
+    assert len(found) == 28
     remedies = [remedy(warning) for warning in found]
     assert FALLBACK not in remedies
     assert len(set(remedies)) == len(found)

@@ -55,7 +55,11 @@ class Mock(NamedTuple):
 
 
 def draw_mock(
-    key: Key[Array, ""], model: Model, layout: Layout, outlier_width: float, n: int
+    key: Key[Array, ""],
+    model: Model,
+    layout: Layout,
+    outlier_width: float | Float[AnyArray, ""],
+    n: int,
 ) -> Mock:
     """One galaxy of `n` stars, with everything drawn: priors, psi, errors, gaps.
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from jax import Array
 
 import chemsbi_jax as cs
 from chemsbi_jax import plots
@@ -87,7 +88,8 @@ def main(config: Config) -> dict:
         if config.start is None:
             network, size = _first_part(key_first, task, config)
         else:
-            network, size = _started((key_first, key_tune), task, config)
+            keys = key_first, key_tune
+            network, size = _started(keys, task, config.start, config)
         steps = FitConfig(config.head_epochs, HeadTraining.fit.steps_per_epoch)
         head = HeadTraining(n_galaxies=config.n_galaxies, fit=steps)
         network, result = train_on_bank(
@@ -128,17 +130,20 @@ def _first_part(
 
 
 def _started(
-    keys: tuple, task: tuple[Model, Layout, float], config: Config
+    keys: tuple[Array, Array],
+    task: tuple[Model, Layout, float],
+    start: str,
+    config: Config,
 ) -> tuple[SharedNetwork, NetworkSize]:
     """The network of --start, trained further with --tune-epochs, and its widths."""
-    started, (_, layout, _) = load_shared_network(config.start), task
+    started, (_, layout, _) = load_shared_network(start), task
     found, expected = np.asarray([*started.scales.values()]), layout.scale
     if found.shape != expected.shape or not np.allclose(found, expected):
         raise InputError(
-            f"Expected the prior scales of `SharedErrors` in {config.start}; got "
+            f"Expected the prior scales of `SharedErrors` in {start}; got "
             "others. Train the first part again (without --start)."
         )
-    network, size = started.network, NetworkSize(**saved_spec(config.start)["size"])
+    network, size = started.network, NetworkSize(**saved_spec(start)["size"])
     if config.tune_epochs:
         tuning = Tuning(fit=FitConfig(config.tune_epochs, config.steps_per_epoch))
         folder = config.out / FOLDER

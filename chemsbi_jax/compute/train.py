@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -159,7 +159,9 @@ def clipped_adam_of_groups(
         n_steps: of the whole training.
         max_norm: of the gradient of one step, of all groups together.
     """
-    each = {name: _adam(rate, n_steps) for name, rate in rates.items()}
+    each: dict[Hashable, optax.GradientTransformation] = {
+        name: _adam(rate, n_steps) for name, rate in rates.items()
+    }
     return optax.chain(
         optax.clip_by_global_norm(max_norm), optax.multi_transform(each, groups)
     )

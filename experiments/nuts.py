@@ -7,7 +7,7 @@
 Writes summary.json (with a convergence block), posterior.nc and, if it converged, a
 figure beside the flow's answer. With --compare it writes compare.md and compare.json
 instead, for data sets of reproduce.py. With --hierarchical NUTS runs over all shared
-parameters and all stars of these data sets, beside the second interval by both samplers
+parameters and all stars of these data sets, beside the second interval by --samplers
 of infer.py, and writes compare_hierarchical.md and .json; a stopped run goes on from
 these. Exit code 2: the input cannot be used; 3: the chains did not converge, with
 --strict.
@@ -59,8 +59,8 @@ class Config(NutsFlags):
     compare_sets: tuple[str, ...] = ("tng", "chempy-alternative", "illustris-tng")
     """Data sets of both, by their names in reproduce.py."""
     samplers: tuple[Literal["network", "nuts"], ...] = SAMPLERS
-    """Samplers of --hierarchical.
-    The columns of another one stay those of an earlier run in the same folder."""
+    """With --hierarchical: samplers to run.
+    Columns of a sampler that is not run are kept from an earlier run in --out."""
     effective_draws: int = SharedErrors.effective_draws
     """With --hierarchical: effective draws of --sampler nuts; more take more runs."""
 
@@ -102,7 +102,11 @@ def run_comparison(config: Config) -> dict:
 
 def run_hierarchical(config: Config) -> dict:
     """The second interval against NUTS; returns the content of its JSON file."""
-    # an error before the standard, which takes hours
+    # errors before the standard, which takes hours
+    if not config.samplers or len(set(config.samplers)) < len(config.samplers):
+        raise InputError(
+            f"Expected --samplers once each, of {SAMPLERS}; got {config.samplers}."
+        )
     prior_scales(SharedErrors(effective_draws=config.effective_draws), SHARED_FACTORS)
     sizes = ChainSizes(config.n_chains, config.n_warmup, config.n_draws)
     flags = {"seed": config.seed, "n_stars": list(config.compare_n_stars)}

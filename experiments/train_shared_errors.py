@@ -5,15 +5,16 @@
 The first part trains the whole network on galaxies that are drawn anew in each step,
 from the priors of `SharedErrors` and the shipped emulator with yield factors. The
 second part trains the head and the flow on a bank of mock galaxies. With `--start tng`,
-the networks of the stars are the shipped ones, and only the second part runs; with
-`--tune-epochs 330` these networks are trained further before it. A run that was stopped
-before the second part goes on where it ended.
+the networks of the stars are the shipped ones, and only the second part runs. With
+`--tune-epochs 330`, these networks are trained further before it. A run that was
+stopped before the second part goes on where it ended.
 """
 
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import equinox as eqx
 import jax
 import numpy as np
 from jax import Array
@@ -52,12 +53,12 @@ class Config:
     out: Path = Path("runs/tng")
     """Folder; the network goes into its sub-folder shared."""
     start: str | None = None
-    """Network whose networks of the stars are kept: tng, or a folder;
-    the first part of the training is left out."""
+    """Network to start from, tng or a folder: there is no first part.
+    Its networks of the stars stay, or are trained further (--tune-epochs)."""
     tune_epochs: int = 0
     """Epochs that train the networks of the stars of --start further."""
     n_epochs: int = 640
-    """Epochs of the first part."""
+    """Epochs of the first part, if there is no --start."""
     steps_per_epoch: int = 100
     """Steps of an epoch of the first part, and of --tune-epochs."""
     n_galaxies: int = HeadTraining.n_galaxies
@@ -72,48 +73,67 @@ class Config:
 
 def main(config: Config) -> dict:
     """Train the network and write it; returns the metrics."""
-    least = {"n_epochs": 1, "steps_per_epoch": 1, "n_galaxies": 1000, "head_epochs": 1}
-    check_flags(config, **least, tune_epochs=0)
-    if config.tune_epochs and config.start is None:
-        raise InputError(
-            "Expected a network to train further; got --tune-epochs without --start. "
-            "Give --start tng, or the folder of an earlier run."
-        )
+    _check(config)
     watch, settings, prior = Stopwatch(config.quiet), SharedErrors(), cs.paper_prior()
     model = Model(forward_with_slopes(load_yield_emulator()), prior)
     layout = make_layout(settings, SHARED_FACTORS)
     task, folder = (model, layout, settings.outlier_width), config.out / FOLDER
-    key_first, key_tune, key_second = jax.random.split(jax.random.key(config.seed), 3)
     with watch("train"):
-        if config.start is None:
-            network, size = _first_part(key_first, task, config)
-        else:
-            keys = key_first, key_tune
-            network, size = _started(keys, task, config.start, config)
-        steps = FitConfig(config.head_epochs, HeadTraining.fit.steps_per_epoch)
-        head = HeadTraining(n_galaxies=config.n_galaxies, fit=steps)
-        network, result = train_on_bank(
-            key_second, network, *task, head, quiet=config.quiet
-        )
+        network, size, result = _train(task, config)
     loss = float(result.held_out_loss.min())
     metrics = {"held_out_loss": loss, "seconds": watch.seconds}
     names = psi_names(SHARED_FACTORS)
     scales = dict(zip(names, map(float, layout.scale), strict=True))
     outliers = settings.outlier_share, settings.outlier_width
     trained = Trained(network, prior, scales, *outliers)
-    first = "start", "tune_epochs", "n_epochs", "steps_per_epoch"
-    flags = (*first, "n_galaxies", "head_epochs", "seed")
     spec = {
         "yields": "tng",
         "physics": "clean",
-        **{name: getattr(config, name) for name in flags},
+        **_flags_of_parts(config),
         "start_sha256": config.start and saved_spec(config.start)["sha256"],
         "metrics": metrics,
     }
-    save_shared_network(config.out, trained, replace(size, last_width=head.width), spec)
+    save_shared_network(config.out, trained, size, spec)
     _plot(result, folder / "losses_head.png")
     write_record(folder, "train_shared_errors", config, metrics)
     return metrics
+
+
+def _check(config: Config) -> None:
+    least = {"n_epochs": 1, "steps_per_epoch": 1, "n_galaxies": 1000, "head_epochs": 1}
+    check_flags(config, **least, tune_epochs=0)
+    if config.start is None:
+        if config.tune_epochs:
+            raise InputError(
+                "Expected a network to train further; got --tune-epochs without "
+                "--start. Give --start tng, or the folder of an earlier run."
+            )
+    elif Path(config.start).resolve() == config.out.resolve():
+        raise InputError(
+            f"Expected another folder than that of --start; got --out {config.out}, "
+            "whose network would be replaced. Give a new folder."
+        )
+
+
+def _train(
+    task: tuple[Model, Layout, float], config: Config
+) -> tuple[SharedNetwork, NetworkSize, FitResult]:
+    """All parts of the training: the network, its widths, losses of the last part."""
+    key_first, key_tune, key_second = jax.random.split(jax.random.key(config.seed), 3)
+    if config.start is None:
+        network, size = _first_part(key_first, task, config)
+    else:
+        network, size = _load_start(config.start, task[1], config.tune_epochs > 0)
+    if config.tune_epochs:
+        # the tuning needs --start, with which there is no first part
+        keys = key_first, key_tune  # key reuse: of the first part, which did not run
+        network = _tuned(*keys, network, task, config)
+    steps = FitConfig(config.head_epochs, HeadTraining.fit.steps_per_epoch)
+    head = HeadTraining(n_galaxies=config.n_galaxies, fit=steps)
+    network, result = train_on_bank(
+        key_second, network, *task, head, quiet=config.quiet
+    )
+    return network, replace(size, last_width=head.width), result
 
 
 def _first_part(
@@ -129,34 +149,62 @@ def _first_part(
     return network, training.size
 
 
-def _started(
-    keys: tuple[Array, Array],
-    task: tuple[Model, Layout, float],
-    start: str,
-    config: Config,
+def _load_start(
+    start: str, layout: Layout, is_tuned: bool
 ) -> tuple[SharedNetwork, NetworkSize]:
-    """The network of --start, trained further with --tune-epochs, and its widths."""
-    started, (_, layout, _) = load_shared_network(start), task
+    """The network of --start and its widths, if it has the priors and the head."""
+    started = load_shared_network(start)
     found, expected = np.asarray([*started.scales.values()]), layout.scale
     if found.shape != expected.shape or not np.allclose(found, expected):
         raise InputError(
             f"Expected the prior scales of `SharedErrors` in {start}; got "
             "others. Train the first part again (without --start)."
         )
-    network, size = started.network, NetworkSize(**saved_spec(start)["size"])
-    if config.tune_epochs:
-        tuning = Tuning(fit=FitConfig(config.tune_epochs, config.steps_per_epoch))
-        folder = config.out / FOLDER
-        network, result = tune_star_networks(
-            *keys,
-            network,
-            *task,
-            tuning,
-            checkpoint=folder / "checkpoint",
-            quiet=config.quiet,
+    size = NetworkSize(**saved_spec(start)["size"])
+    if is_tuned and size.last_width != HeadTraining.width:
+        raise InputError(
+            f"Expected a head of {HeadTraining.width} units in {start} for "
+            f"--tune-epochs; got {size.last_width}. Run the second part first "
+            "(without --tune-epochs)."
         )
-        _plot(result, folder / "losses_tuning.png")
-    return network, size
+    return started.network, size
+
+
+def _tuned(
+    key_held_out: Array,
+    key_fit: Array,
+    network: SharedNetwork,
+    task: tuple[Model, Layout, float],
+    config: Config,
+) -> SharedNetwork:
+    """The network after --tune-epochs."""
+    found, result = tune_star_networks(
+        key_held_out,
+        key_fit,
+        network,
+        *task,
+        Tuning(fit=FitConfig(config.tune_epochs, config.steps_per_epoch)),
+        checkpoint=config.out / FOLDER / "checkpoint_tuning",
+        quiet=config.quiet,
+    )
+    _plot(result, config.out / FOLDER / "losses_tuning.png")
+    if eqx.tree_equal(found, network):
+        print("No epoch of --tune-epochs has a lower held-out loss than --start.")
+    return found
+
+
+def _flags_of_parts(config: Config) -> dict:
+    """The flags of each part of the training; None for a part that did not run."""
+    is_first, is_tuned = config.start is None, config.tune_epochs > 0
+    return {
+        "start": config.start,
+        "tune_epochs": config.tune_epochs if is_tuned else None,
+        "n_epochs": config.n_epochs if is_first else None,
+        "steps_per_epoch": config.steps_per_epoch if is_first or is_tuned else None,
+        "n_galaxies": config.n_galaxies,
+        "head_epochs": config.head_epochs,
+        "seed": config.seed,
+    }
 
 
 def _plot(result: FitResult, path: Path) -> None:

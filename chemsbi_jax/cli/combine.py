@@ -19,7 +19,7 @@ def main(config: CombineFlags) -> dict:
     if (config.out / "summary.json").exists():
         raise InputError(
             "Expected a folder of its own for the common interval; got --out "
-            f"{config.out}, which has a run of `chemsbi infer`. Give a new folder."
+            f"{config.out}, which has the summary.json of a run. Give a new folder."
         )
     runs = (config.run, *config.others)
     found = combine_catalogues(

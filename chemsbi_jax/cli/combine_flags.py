@@ -17,7 +17,7 @@ class CombineFlags:
     others: tyro.conf.Positional[tuple[Path, ...]]
     """Folders of the runs for its other catalogues, with spaces between them."""
     out: Path
-    """Folder for the results."""
+    """Folder for the results, other than that of a run."""
     slope_error: float = SLOPE_ERROR
     """The slopes of the yields with [Fe/H] have errors that differ between catalogues:
     their standard deviation [dex per dex]."""

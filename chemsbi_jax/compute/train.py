@@ -168,8 +168,9 @@ def clipped_adam_of_groups(
 
 
 def _adam(rate: float, n_steps: int) -> optax.GradientTransformation:
-    schedule = optax.warmup_cosine_decay_schedule(0.0, rate, n_steps // 50 + 1, n_steps)
-    return optax.adam(schedule)
+    rise = n_steps // 50 + 1
+    total = max(n_steps, rise + 1)  # one step alone has no decay, which optax refuses
+    return optax.adam(optax.warmup_cosine_decay_schedule(0.0, rate, rise, total))
 
 
 def _start(
@@ -214,7 +215,9 @@ def _settings(
 
 
 def _checksum(tree: PyTree) -> str:
-    leaves = sorted(sha256_of_arrays({"": x}) for x in jax.tree.leaves(tree))
+    leaves = sorted(
+        sha256_of_arrays({"": np.asarray(x)}) for x in jax.tree.leaves(tree)
+    )
     return hashlib.sha256(" ".join(leaves).encode()).hexdigest()[:N_HEX]
 
 

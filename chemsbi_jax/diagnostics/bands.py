@@ -39,7 +39,7 @@ class Curve(NamedTuple):
     band: Band  # simultaneous over the levels, under the null
     pointwise: Band  # one level at a time, under the null
     statistic: Float[np.ndarray, " region"]  # largest |measured - expected|
-    p_value: Float[np.ndarray, " region"]  # exact, of the whole curve
+    p_value: Float[np.ndarray, " region"]  # of the whole curve; exact above 1e-10
     inside: Bool[np.ndarray, " region"]  # whole curve within the simultaneous band
 
 
@@ -147,7 +147,8 @@ def _path_p_value(n: int, expected: np.ndarray, gamma: float) -> float:
     if beyond >= 1:
         return 1.0
     low, high = _quantiles(n, expected, beyond)
-    return max(0.0, 1.0 - _path_probability(n, expected, low, high))  # rounding
+    # 1 minus a sum of thousands of terms: rounding errors of up to 1e-11
+    return max(0.0, 1.0 - _path_probability(n, expected, low, high))
 
 
 def _path_probability(

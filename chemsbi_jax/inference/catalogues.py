@@ -35,6 +35,8 @@ class About(NamedTuple):
     version: str | None = None  # of the package
     # of the stars of the checks; NaN in gaps
     abundances: Float[np.ndarray, "star element"] | None = None
+    ids: tuple[str, ...] = ()  # of these stars
+    unread: str = ""  # why the file with the abundances can't be read
 
 
 class Catalogue(NamedTuple):
@@ -81,7 +83,8 @@ def _about(result: Inference) -> About:
     known = result.provenance.get
     values = np.where(result.stars.observed, result.stars.values, np.nan)
     own = result.n_used, result.verdict.level, result.verdict.reason
-    return About(*own, known("stars"), known("version"), values)
+    ids = tuple(map(str, result.stars.ids))
+    return About(*own, known("stars"), known("version"), values, ids)
 
 
 def _from_folder(name: str, folder: Path) -> Catalogue:
@@ -115,9 +118,9 @@ def _from_folder(name: str, folder: Path) -> Catalogue:
         ) from error
     own = verdict(summary)
     known = (summary.get("provenance") or {}).get
-    values = _abundances(folder / "posterior.nc")
+    found = _abundances(folder / "posterior.nc")
     level = own.level, own.reason
-    about = About(summary["n_used"], *level, known("stars"), known("version"), values)
+    about = About(summary["n_used"], *level, known("stars"), known("version"), *found)
     return _catalogue(name, str(path), draws, scales, shared.get("checks", {}), about)
 
 
@@ -157,13 +160,14 @@ def _read_summary(folder: Path) -> dict[str, Any]:
     return summary
 
 
-def _abundances(path: Path) -> np.ndarray | None:
-    """Those of the stars of a run; None, which is a warning, if they can't be read."""
+def _abundances(path: Path) -> tuple[np.ndarray | None, tuple[str, ...], str]:
+    """Those of the stars of a run, their ids, and why they can't be read, if so."""
     try:
         with xr.open_dataset(path, group="observed_data", engine="h5netcdf") as found:
-            return np.where(found["observed"], found["abundances"], np.nan)
-    except (OSError, LookupError, ValueError):
-        return None
+            values = np.where(found["observed"], found["abundances"], np.nan)
+            return values, tuple(map(str, found["star"].values)), ""
+    except (OSError, LookupError, ValueError) as error:
+        return None, (), f"{path} can't be read ({_one_line(error)})"
 
 
 def _one_line(error: Exception) -> str:

@@ -10,13 +10,14 @@ from jaxtyping import Float
 from chemsbi_jax.constants import N_GLOBAL, SHARED_FACTORS
 from chemsbi_jax.errors import InputError
 from chemsbi_jax.galaxy.hierarchical.yield_prior import mixing_matrix
-from chemsbi_jax.inference.catalogues import Catalogue
+from chemsbi_jax.inference.catalogues import About, Catalogue
 from chemsbi_jax.priors import moments, paper_prior
 
 ROUNDING = 1e-6  # of prior scales, relative
 MOST_COPIES = 0.1  # share of the stars of the smaller catalogue
 ENOUGH_ABUNDANCES = 4  # of a star that is recognised
 FARTHEST = 10.0  # prior widths
+N_NAMED = 3  # pairs of stars in a message
 DECIMALS = 4  # dex, of abundances that are the same
 
 
@@ -74,12 +75,13 @@ def require_comparable(catalogues: Sequence[Catalogue]) -> None:
                 f"Expected different catalogues; {first.name} and {second.name} have "
                 f"the same {what}, which would count twice. Leave one out."
             )
-        n, share = copies(first, second)
+        found, share = copies(first, second)
         if share > MOST_COPIES:
             raise InputError(
-                f"Expected catalogues without common stars; {n} stars of {first.name} "
-                f"have the abundances of stars of {second.name}, and would count "
-                "twice. Leave one of the catalogues out, or these stars."
+                f"Expected catalogues without common stars; {len(found)} stars of "
+                f"{first.name} have the abundances of stars of {second.name} "
+                f"({_some(found)}), and would count twice. Leave one of the "
+                "catalogues out, or these stars."
             )
         _require_same_prior(first, second)
 
@@ -87,20 +89,27 @@ def require_comparable(catalogues: Sequence[Catalogue]) -> None:
 def repeated_stars(catalogues: Sequence[Catalogue]) -> list[str]:
     """Warnings of stars that may be in two catalogues, and count twice then."""
     found = [
-        f"posterior.nc of {c.name} can't be read, so that its stars were not compared "
-        "with those of the other catalogues. Repeat `chemsbi infer`."
+        f"{c.about.unread}, so that the stars of {c.name} were not compared with those "
+        "of the other catalogues. Mend the file, or repeat `chemsbi infer`."
         for c in catalogues
-        if c.about.n_used is not None and c.about.abundances is None
+        if c.about.unread
     ]
     for first, second in combinations(catalogues, 2):
-        n, _ = copies(first, second)
-        if n:
+        pairs, _ = copies(first, second)
+        if pairs:
             found.append(
-                f"{n} of the stars of {first.name} that were compared have the "
-                f"abundances of stars of {second.name}. If they are the same stars, "
-                "they count twice: leave them out of one table and repeat `infer`."
+                f"{len(pairs)} of {len(first.about.ids)} compared stars of "
+                f"{first.name} have the abundances of stars of {second.name} "
+                f"({_some(pairs)}). If they are the same stars, they count twice: "
+                "leave them out of one table and repeat `chemsbi infer`."
             )
     return found
+
+
+def _some(pairs: Sequence[tuple[str, str]]) -> str:
+    """The ids of at most `N_NAMED` pairs of stars."""
+    named = ", ".join(f"{one} = {other}" for one, other in pairs[:N_NAMED])
+    return named + ", ..." * (len(pairs) > N_NAMED)
 
 
 def require_plausible(catalogue: Catalogue, prior: Whitening) -> None:
@@ -137,18 +146,27 @@ def _require_same_prior(first: Catalogue, second: Catalogue) -> None:
         )
 
 
-def copies(first: Catalogue, second: Catalogue) -> tuple[int, float]:
-    """Stars with the same abundances (four or more), and their share."""
-    one, other = first.about.abundances, second.about.abundances
-    if one is None or other is None:
-        return 0, 0.0
-    rows = _rows(one), _rows(other)
-    n = len(rows[0] & rows[1])
-    return n, n / max(min(map(len, rows)), 1)
+def copies(first: Catalogue, second: Catalogue) -> tuple[list[tuple[str, str]], float]:
+    """Ids of stars with the same abundances (four or more), and their share.
+
+    The share is that of the smaller of both catalogues.
+    """
+    if first.about.abundances is None or second.about.abundances is None:
+        return [], 0.0
+    one, other = _rows(first.about), _rows(second.about)
+    pairs = [(id_, other[row]) for row, id_ in one.items() if row in other]
+    return pairs, len(pairs) / max(min(len(one), len(other)), 1)
 
 
-def _rows(abundances: np.ndarray) -> set[bytes]:
+def _rows(about: About) -> dict[bytes, str]:
+    """The id of a star by its abundances."""
+    values = np.asarray(about.abundances)
     # fewer abundances of two decimals agree by chance
-    many = np.isfinite(abundances).sum(axis=1) >= ENOUGH_ABUNDANCES
-    rounded = np.round(abundances[many], DECIMALS) + 0.0  # no minus before a zero
-    return {row.tobytes() for row in np.nan_to_num(rounded, nan=99.0)}
+    many = np.isfinite(values).sum(axis=1) >= ENOUGH_ABUNDANCES
+    rounded = np.round(values[many], DECIMALS) + 0.0  # no minus before a zero
+    each = zip(
+        np.nan_to_num(rounded, nan=99.0),
+        np.asarray(about.ids, object)[many],
+        strict=True,
+    )
+    return {row.tobytes(): id_ for row, id_ in each}

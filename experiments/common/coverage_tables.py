@@ -95,7 +95,7 @@ def _row_of_tests(content: Mapping) -> str:
 
 
 def _p(value: float) -> str:
-    """A p value; below 1e-10 it is that of rounding."""
+    """Text of a p value; smaller ones than `SMALLEST_P` are rounding errors."""
     return "<1e-10" if value < SMALLEST_P else f"{value:.2g}"
 
 

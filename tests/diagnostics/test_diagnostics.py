@@ -292,3 +292,9 @@ BAD = {
 def test_bad_input_says_what_was_expected(bad):
     with pytest.raises(ValueError, match=r"Expected .*; got "):
         BAD[bad]()
+
+
+def test_a_p_value_is_not_negative_by_rounding():
+    """All of 1000 truths at one place: 1 minus the probability of a path rounds."""
+    curve = bands.uniform_curve(np.zeros(1000, int), 99, np.arange(1, 100) / 100)
+    assert 0.0 <= curve.p_value[0] < 1e-10

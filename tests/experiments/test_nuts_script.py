@@ -73,9 +73,25 @@ def test_the_report_says_which_intervals_are_those_of_the_network():
     assert "200" not in report_shared([row(), unfinished])
 
 
-@pytest.mark.parametrize("missing", ["checks_network", "checks_nuts"])
-def test_a_row_without_one_sampler_is_not_in_the_table(missing):
-    whole, partial = row(), row()
-    del partial[missing]
-    assert "| tng | 10 |" in report_shared([whole])
-    assert "| tng | 10 |" not in report_shared([partial])
+@pytest.mark.parametrize("missing", ["network", "nuts"])
+def test_a_sampler_that_was_not_run_has_empty_cells(missing):
+    partial = row() | {"truth": [-2.3, -2.9], "chi2_network": 1.5, "chi2_nuts": 2.5}
+    for name in ("alpha_imf", "log10_n_ia"):
+        partial[name] = {k: v for k, v in partial[name].items() if k != missing}
+    del partial[f"checks_{missing}"], partial[f"chi2_{missing}"]
+    text = report_shared([partial])
+    cells = [cell.strip() for cell in text.splitlines()[2].split("|")]
+    empty = slice(5, 7) if missing == "network" else slice(7, 9)
+    assert cells[:3] == ["", "tng", "10"]
+    assert cells[empty] == ["", ""]
+    assert "".join(cells).count("-2.300 ± 0.100") == 2
+    assert f"({missing})" not in text
+    assert "chi2 of the truth 1.50" in text or "chi2 of the truth 2.50" in text
+
+
+@pytest.mark.parametrize("samplers", [(), ("nuts", "nuts")])
+def test_samplers_are_checked_before_the_standard(script, tmp_path, samplers):
+    flags = {"hierarchical": True, "samplers": samplers, "quiet": True}
+    with pytest.raises(InputError, match="--samplers once each"):
+        script.main(script.Config(out=tmp_path, **flags))
+    assert not list(tmp_path.iterdir())

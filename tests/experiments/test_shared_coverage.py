@@ -5,6 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from common import coverage_tables
 from common.shared_galaxies import Galaxies, born_stars
 
 from chemsbi_jax.errors import InputError
@@ -100,3 +101,10 @@ def test_a_resumed_study_keeps_whole_lines(tmp_path):
     path.write_text('{"name": 1}\n{"na{"name": 2}\n{"name": 3}')
     assert read_rows(path) == [{"name": 1}, {"name": 3}]
     assert path.read_text() == '{"name": 1}\n{"name": 3}\n'
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0, "<1e-10"), (1e-10, "1e-10"), (0.0123, "0.012")]
+)
+def test_p_values_of_rounding_have_no_digits(value, text):
+    assert coverage_tables._p(value) == text

@@ -1,6 +1,7 @@
 """Second intervals of known common parameters, as results and as folders of runs."""
 
 import json
+import zlib
 
 import numpy as np
 import xarray as xr
@@ -37,7 +38,8 @@ def write_run(folder, found, n_used=100, **summary):
     """What `chemsbi infer` writes of this interval, as far as it is read again."""
     folder.mkdir(parents=True)
     write_ecsv(folder / "posterior_shared.ecsv", found.to_table({}))
-    write_stars(folder, np.random.default_rng(len(folder.name)).normal(size=(20, 8)))
+    seed = zlib.crc32(folder.name.encode())
+    write_stars(folder, np.random.default_rng(seed).normal(size=(20, 8)))
     galaxy = found.posterior.interval()
     content = galaxy | {"n_used": n_used, "shared_errors": galaxy, "warnings": []}
     write_summary(folder / "summary.json", content | summary)
@@ -47,6 +49,7 @@ def write_run(folder, found, n_used=100, **summary):
 def write_stars(folder, abundances):
     """The stars of a run, in posterior.nc."""
     cells = {
+        "star": ("star", [f"s{i}" for i in range(len(abundances))]),
         "abundances": (("star", "element"), abundances),
         "observed": (("star", "element"), np.isfinite(abundances)),
     }

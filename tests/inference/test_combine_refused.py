@@ -96,10 +96,18 @@ def test_copies_of_stars():
     other[5:7, 3:] = np.nan  # three abundances are too few to recognise a star
     values[:2], values[:2, 3:] = other[5:7], np.nan
     both = [
-        Catalogue(name, np.zeros((1, 2)), {}, 1.0, About(abundances=x))
+        Catalogue(
+            name,
+            np.zeros((1, 2)),
+            {},
+            1.0,
+            About(abundances=x, ids=tuple(f"{name}{i}" for i in range(len(x)))),
+        )
         for name, x in (("a", values), ("b", other))
     ]
-    assert copies(*both) == (5, 5 / 18)
+    pairs, share = copies(*both)
+    assert pairs == [(f"a{i + 7}", f"b{i}") for i in range(5)]
+    assert share == 5 / 18
 
 
 def test_a_few_common_stars_are_a_warning(runs, pair):
@@ -109,19 +117,22 @@ def test_a_few_common_stars_are_a_warning(runs, pair):
         write_stars(run, values)
     found = cs.combine_catalogues(dict(zip(pair, runs, strict=True)))
     (text,) = found.warnings
-    assert text.startswith("2 of the stars of first that were compared have the ")
+    assert text.startswith("2 of 30 compared stars of first have the abundances of ")
+    assert "(s5 = s0, s6 = s1)" in text
     assert found.level == "amber"
     stars[1, :5] = stars[0, :5]
     write_stars(runs[1], stars[1])
-    with pytest.raises(cs.InputError, match="5 stars of first have the abundances"):
+    with pytest.raises(cs.InputError, match=r"5 stars .*\(s0 = s0, .*, \.\.\.\)"):
         cs.combine_catalogues(dict(zip(pair, runs, strict=True)))
 
 
 def test_stars_that_can_not_be_compared_are_a_warning(runs, pair):
-    (runs[1] / "posterior.nc").write_bytes(b"cut off")
+    path = runs[1] / "posterior.nc"
+    path.write_bytes(b"cut off")
     found = cs.combine_catalogues(dict(zip(pair, runs, strict=True)))
     (text,) = found.warnings
-    assert text.startswith("posterior.nc of second can't be read, so that ")
+    assert text.startswith(f"{path} can't be read (")
+    assert "so that the stars of second were not compared" in text
 
 
 def without_summary(run):

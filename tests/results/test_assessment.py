@@ -178,7 +178,10 @@ def test_the_fit_of_the_interval_to_quote_decides(fit, shared):
         ({"far_errors": {"scatter_mg_fe": 5.7}}, "scatter of abundances are far"),
         ({"held_blocks": list(settings.BLOCKS), "sampler": "nuts"}, ""),
         ({"held_blocks": list(settings.BLOCKS)}, "too wide with all blocks held."),
-        ({"held_blocks": TOO_NARROW}, "too narrow with yields and population held."),
+        (
+            {"held_blocks": list(TOO_NARROW)},
+            "too narrow with yields and population held.",
+        ),
     ],
 )
 def test_doubts_of_the_interval_with_shared_errors(checks, reason):

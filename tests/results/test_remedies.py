@@ -16,7 +16,7 @@ from helpers.report_pages import MISFIT, made, write
 DOUBTFUL = (
     {"sampler": "network", "r_hat": 1.3},
     {"held_blocks": list(BLOCKS)},
-    {"held_blocks": TOO_NARROW},
+    {"held_blocks": list(TOO_NARROW)},
     {"sampler": "nuts", "n_effective": 64.0, "wanted_draws": 100},
     {"mode_distance": 3.0},
     {"predictive_p": 0.01, "predictive_distance": 2.0},

@@ -12,7 +12,7 @@ from chemsbi_jax.galaxy.hierarchical.settings import (
 )
 from chemsbi_jax.galaxy.hierarchical.shared import Layout
 
-TOO_NARROW = ["yields", "population", "outliers"]  # held; outliers are by default
+TOO_NARROW = ("yields", "population", "outliers")  # held; outliers are by default
 
 
 def wrong_coverage(layout: Layout) -> dict:
@@ -26,7 +26,7 @@ def wrong_coverage(layout: Layout) -> dict:
     """
     scale, at = np.asarray(layout.scale), layout.slices()
     held = [b for b in BLOCKS if not scale[at[b]].any()]
-    return {"held_blocks": held} if held in (list(BLOCKS), TOO_NARROW) else {}
+    return {"held_blocks": held} if tuple(held) in (BLOCKS, TOO_NARROW) else {}
 
 
 def doubts(checks: Mapping) -> list[str]:
@@ -92,7 +92,7 @@ def _of_coverage(checks: Mapping) -> str:
     """Held blocks for which tests of the network found a wrong coverage."""
     if not checks.get("held_blocks"):
         return ""
-    if checks["held_blocks"] == TOO_NARROW:
+    if tuple(checks["held_blocks"]) == TOO_NARROW:
         return (
             "With the yields and the population held, the interval with shared errors "
             "is too narrow: in a test its regions of 68 and 95 % contained the truth "

@@ -1,6 +1,7 @@
 """Training of the network of shared parameters on fresh mock galaxies."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import equinox as eqx
@@ -22,7 +23,8 @@ from chemsbi_jax.galaxy.hierarchical.star import Model
 from chemsbi_jax.galaxy.likelihood import IRON
 from chemsbi_jax.types import AnyArray
 
-GROUPS = ((4, 1000), (8, 300), (24, 100), (32, 30), (48, 10))
+Groups = tuple[tuple[int, int], ...]
+GROUPS: Groups = ((4, 1000), (8, 300), (24, 100), (32, 30), (48, 10))
 """Galaxies of a batch, and the stars of each."""
 N_HELD_OUT = 4  # batches
 MAX_GRADIENT = 5.0  # norm
@@ -69,23 +71,20 @@ def train_shared_network(
     """
     key_out, key_init, key_fit = jax.random.split(key, 3)
     data = (model, layout, outlier_width)
-    held_out = draw_held_out(key_out, data, N_HELD_OUT)
+    held_out = draw_held_out(key_out, data, N_HELD_OUT, GROUPS)
     centre, width = _moments(held_out[1])  # any group will do
     start = new_network(key_init, len(layout.scale), centre, width, config.size)
     params, static = eqx.partition(start, eqx.is_inexact_array)
     n_steps = config.fit.n_epochs * config.fit.steps_per_epoch
 
     def loss(params, batch, _):
-        fixed = jax.tree.map(jax.lax.stop_gradient, (start.centre, start.width))
-        network = eqx.combine(params, static)
-        network = eqx.tree_at(lambda n: (n.centre, n.width), network, fixed)
-        return batch_loss(network, batch)
+        return batch_loss(fixed_inputs(start, eqx.combine(params, static)), batch)
 
     result = fit(
         key_fit,
         params,
         optimizer=clipped_adam(config.learning_rate, n_steps, MAX_GRADIENT),
-        draw=draw_batch,
+        draw=partial(draw_batch, groups=GROUPS),
         loss=loss,
         data=data,
         held_out=held_out,
@@ -113,23 +112,33 @@ def batch_loss(network: SharedNetwork, batch: list[Mock]) -> Float[Array, ""]:
     return jnp.asarray(total / weights)
 
 
-def draw_held_out(key: Key[Array, ""], data: tuple, n: int) -> list[Mock]:
+def fixed_inputs(start: SharedNetwork, network: SharedNetwork) -> SharedNetwork:
+    """The network with the units of the readings of `start`, which are not trained."""
+    units = start.centre, start.width
+    return eqx.tree_at(lambda n: (n.centre, n.width), network, units)
+
+
+def draw_held_out(
+    key: Key[Array, ""], data: tuple, n: int, groups: Groups
+) -> list[Mock]:
     """`n` batches of `draw_batch`, as one."""
-    drawn = [jax.jit(draw_batch)(k, data) for k in jax.random.split(key, n)]
+    draw = jax.jit(partial(draw_batch, groups=groups))
+    drawn = [draw(k, data) for k in jax.random.split(key, n)]
     return jax.tree.map(lambda *x: jnp.concatenate(x), *drawn)
 
 
-def draw_batch(key: Key[Array, ""], data: tuple) -> list[Mock]:
-    """Mock galaxies of one step, in groups of `GROUPS`.
+def draw_batch(key: Key[Array, ""], data: tuple, *, groups: Groups) -> list[Mock]:
+    """Mock galaxies of one step.
 
     Args:
         key: determines everything random.
         data: forward model and prior, layout of psi, width of the outliers [dex].
+        groups: galaxies of a batch, and the stars of each.
     """
     model, layout, outlier_width = data
     batch = []
     for key_group, (n, size) in zip(
-        jax.random.split(key, len(GROUPS)), GROUPS, strict=True
+        jax.random.split(key, len(groups)), groups, strict=True
     ):
 
         def one(k: Array, size: int = size) -> Mock:

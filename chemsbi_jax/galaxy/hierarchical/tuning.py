@@ -7,6 +7,7 @@ hundred galaxies are too few for them. A new second part comes after it (`bank`)
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,13 @@ from chemsbi_jax.galaxy.hierarchical.network import SharedNetwork
 from chemsbi_jax.galaxy.hierarchical.shared import Layout
 from chemsbi_jax.galaxy.hierarchical.star import Model
 from chemsbi_jax.galaxy.hierarchical.training import (
+    GROUPS,
     MAX_GRADIENT,
+    Groups,
     batch_loss,
     draw_batch,
     draw_held_out,
+    fixed_inputs,
 )
 
 
@@ -39,6 +43,8 @@ class Tuning:
     """Largest learning rate of Adam; it falls to zero along a cosine."""
     density_rate: float = 0.1
     """Learning rate of the head and the flow, over that of the other weights."""
+    groups: Groups = GROUPS
+    """Galaxies of a batch, and the stars of each."""
     n_held_out: int = 8
     """Batches that are not trained on."""
     fit: FitConfig = FitConfig(n_epochs=330, steps_per_epoch=100)
@@ -78,19 +84,16 @@ def tune_star_networks(
     params, static = eqx.partition(network, eqx.is_inexact_array)
 
     def loss(params, batch, _):
-        fixed = jax.tree.map(jax.lax.stop_gradient, (network.centre, network.width))
-        found = eqx.combine(params, static)
-        found = eqx.tree_at(lambda n: (n.centre, n.width), found, fixed)
-        return batch_loss(found, batch)
+        return batch_loss(fixed_inputs(network, eqx.combine(params, static)), batch)
 
     result = fit(
         key_fit,
         params,
         optimizer=optimizer_of(params, config),
-        draw=draw_batch,
+        draw=partial(draw_batch, groups=config.groups),
         loss=loss,
         data=data,
-        held_out=draw_held_out(key_held_out, data, config.n_held_out),
+        held_out=draw_held_out(key_held_out, data, config.n_held_out, config.groups),
         config=config.fit,
         start_counts=True,
         checkpoint=checkpoint,

@@ -22,6 +22,7 @@ from chemsbi_jax.galaxy.hierarchical import (
     load_shared_network,
 )
 from chemsbi_jax.galaxy.hierarchical.chains import ChainSizes
+from chemsbi_jax.galaxy.hierarchical.trained import saved_spec
 from chemsbi_jax.galaxy.hierarchical.yield_prior import forward_with_slopes
 from chemsbi_jax.galaxy.nuts.shared import run_shared_nuts
 from common.reproduction.galaxies import load_galaxies
@@ -54,8 +55,8 @@ def compare_shared(
     samples = each_sample(galaxies, config.compare_sets, config.compare_n_stars)
     for i, (name, stars) in enumerate(samples):
         key_chains, key_found = jax.random.split(jax.random.fold_in(key_runs, i))
-        row = known.get((name, len(stars.values)))
-        if row is None:
+        row = dict(known.get((name, len(stars.values)), {}))
+        if not row:
             row = {"set": name, "n": len(stars.values), "truth": galaxies[name].truth}
             row |= dict.fromkeys(GLOBAL_PARAMETERS, {})
             if config.standard:
@@ -69,9 +70,9 @@ def compare_shared(
             task = stars, settings, row, config.quiet
             row |= _second_interval(key_found, *task)  # key reuse: the same first draws
         rows.append(row)
-        done = {(r["set"], r["n"]) for r in rows}
-        keep(rows + [r for at, r in known.items() if at not in done])
-    return rows
+        known.pop((name, len(stars.values)), None)
+        keep([*rows, *known.values()])
+    return [*rows, *known.values()]
 
 
 def _model():
@@ -114,6 +115,7 @@ def _second_interval(
     trained = load_shared_network()
     found = hierarchical_posterior(key, trained, forward, stars, settings, quiet=quiet)
     new: dict = {f"checks_{sampler}": found.posterior.checks}
+    new[f"weights_{sampler}"] = saved_spec("tng")["sha256"]
     if sampler == "nuts":
         new["effective_draws"] = settings.effective_draws
     if row["truth"] is not None:
@@ -129,7 +131,10 @@ def _second_interval(
 
 
 def report_shared(rows: list[dict]) -> str:
-    """Markdown: one line a data set, number of stars and parameter."""
+    """Markdown: one line a data set, number of stars and parameter.
+
+    The cells of a sampler that was not run are empty.
+    """
     lines = [
         "| stars | N | parameter | NUTS over all stars (r-hat, ESS) | `--sampler "
         "network` | shift [sd]; width | `--sampler nuts` (r-hat, ESS) | shift [sd]; "
@@ -137,21 +142,24 @@ def report_shared(rows: list[dict]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        if not all(f"checks_{s}" in row for s in SAMPLERS):  # of a run that was stopped
+        if not any(f"checks_{s}" in row for s in SAMPLERS):  # a run that was stopped
             continue
-        nuts = row["checks_nuts"]
-        chains = "network: not converged"
-        if nuts["sampler"] == "nuts":
-            chains = f"{nuts['r_hat']:.2f}, {nuts['n_effective']:.0f}"
+        chains = ""
+        if nuts := row.get("checks_nuts"):
+            chains = " (network: not converged)"
+            if nuts["sampler"] == "nuts":
+                chains = f" ({nuts['r_hat']:.2f}, {nuts['n_effective']:.0f})"
         for parameter in GLOBAL_PARAMETERS:
             p = row[parameter]
             cells = [row["set"], str(row["n"]), f"`{parameter}`", _of_standard(p)]
-            cells += [_interval(p["network"]), _change(p["network"])]
-            cells += [f"{_interval(p['nuts'])} ({chains})", _change(p["nuts"])]
+            for sampler, note in zip(SAMPLERS, ("", chains), strict=True):
+                found = p.get(sampler, {})
+                cells += [_interval(found) + note, _change(found)]
             lines.append(f"| {' | '.join(cells)} |")
     for row in rows:
-        if "chi2_nuts" in row:
-            each = ", ".join(f"{row[f'chi2_{s}']:.2f} ({s})" for s in SAMPLERS)
+        found = {s: row[f"chi2_{s}"] for s in SAMPLERS if f"chi2_{s}" in row}
+        if found:
+            each = ", ".join(f"{value:.2f} ({s})" for s, value in found.items())
             lines.append(
                 f"\n{row['set']}, {row['n']} stars: chi2 of the truth {each}; "
                 "chi2 of a right interval is below 5.99 in 95 % of cases."
@@ -166,7 +174,7 @@ def _of_standard(p: dict) -> str:
 
 
 def _interval(moments: dict) -> str:
-    return f"{moments['mean']:.3f} ± {moments['sd']:.3f}"
+    return f"{moments['mean']:.3f} ± {moments['sd']:.3f}" if moments else ""
 
 
 def _change(moments: dict) -> str:

@@ -26,6 +26,7 @@ from chemsbi_jax.storage.files import sha256_of_arrays
 N_HEX = 12  # digits of a checksum, enough to distinguish two trainings
 Draw = Callable[[Key[Array, ""], PyTree], PyTree]
 """(key, data) -> batch"""
+Optimizer = optax.GradientTransformation
 Loss = Callable[[PyTree, PyTree, PyTree], Float[Array, ""]]
 """(params, batch, data) -> number to minimise"""
 

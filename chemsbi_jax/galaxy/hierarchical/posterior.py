@@ -31,8 +31,8 @@ from chemsbi_jax.types import AnyArray
 N_AT_ONCE = 1000  # draws of one program
 N_OF_WIDTH = 2000  # draws of each block's width
 N_CHECKED = 128  # mock galaxies of a check
-# while p < CLEAR_P, further N_CHECKED mock galaxies are made, at most MAX_CHECKS times;
-# the directions of the first N_CHECKED alone are too uncertain
+# MIN_CHECKS sets of N_CHECKED mock galaxies, as the directions of one set are too
+# uncertain; up to MAX_CHECKS sets while p < CLEAR_P
 CLEAR_P, MIN_CHECKS, MAX_CHECKS = 0.5, 2, 8
 MAX_DISTANCE = 2.5  # beyond it, the network is not used
 N_DIRECTIONS = 12  # of the summaries, those that vary most

@@ -9,7 +9,6 @@ hundred galaxies are too few for them. A new second part comes after it (`bank`)
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -18,6 +17,7 @@ from jaxtyping import Array, Key
 from chemsbi_jax.compute.train import (
     FitConfig,
     FitResult,
+    Optimizer,
     clipped_adam_of_groups,
     fit,
 )
@@ -66,8 +66,8 @@ def tune_star_networks(
     """Train all weights further, those of the head and the flow slowly.
 
     Args:
-        key_held_out: determines the galaxies that are not trained on.
-        key_fit: determines those that are.
+        key_held_out: determines the galaxies that measure the loss only.
+        key_fit: determines the galaxies of the training.
         network: after the second part of the training.
         model: forward model and prior.
         layout: of psi, with the default prior scales.
@@ -102,14 +102,12 @@ def tune_star_networks(
     return eqx.combine(result.params, static), result
 
 
-def optimizer_of(params: SharedNetwork, config: Tuning) -> Any:
+def optimizer_of(params: SharedNetwork, config: Tuning) -> Optimizer:
     """Adam with a small learning rate for the head and the flow."""
     groups = jax.tree.map(lambda _: "stars", params)
     density = jax.tree.map(lambda _: "density", (params.head, params.flow))
     groups = eqx.tree_at(lambda n: (n.head, n.flow), groups, density)
-    rate, n_steps = (
-        config.learning_rate,
-        config.fit.n_epochs * config.fit.steps_per_epoch,
-    )
+    n_steps = config.fit.n_epochs * config.fit.steps_per_epoch
+    rate = config.learning_rate
     rates = {"stars": rate, "density": rate * config.density_rate}
     return clipped_adam_of_groups(rates, groups, n_steps, MAX_GRADIENT)

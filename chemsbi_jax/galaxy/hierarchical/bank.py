@@ -37,7 +37,7 @@ from chemsbi_jax.galaxy.hierarchical.star import Model
 from chemsbi_jax.galaxy.hierarchical.training import GALAXY_WEIGHT, MAX_GRADIENT
 from chemsbi_jax.types import AnyArray
 
-SIZES = ((10, 0.2), (30, 0.2), (100, 0.25), (300, 0.25), (1000, 0.1))
+SIZES = ((10, 0.15), (30, 0.15), (100, 0.2), (300, 0.25), (1000, 0.25))
 """Stars of a galaxy of the bank, and the share of such galaxies."""
 STARS_AT_ONCE = 200_000  # of one call
 IN_PARALLEL = 16  # galaxies of a call whose stars are in memory
